@@ -1,0 +1,77 @@
+"""How birefcli fails: the exit codes, and the exceptions that carry them."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command's exit status means. Scripts rely on these numbers."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    NO_INPUT = 3
+    MODEL = 4
+    OUTPUT = 5
+    BUG = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+    @property
+    def meaning(self) -> str:
+        """One line for the help, the man page and the README."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "all photos written or up to date",
+    ExitCode.SOME_FAILED: "finished, but some photos failed",
+    ExitCode.USAGE: "the command line is wrong",
+    ExitCode.NO_INPUT: "nothing to do: no photo found",
+    ExitCode.MODEL: "model or device not available",
+    ExitCode.OUTPUT: "output cannot be written, or two inputs want one target",
+    ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
+    ExitCode.TERMINATED: "terminated (SIGTERM)",
+}
+
+
+class BirefcliError(Exception):
+    """A failure the user can act on: its text is one line that says file, cause and next step."""
+
+    exit_code = ExitCode.BUG
+
+
+class UsageError(BirefcliError):
+    """The options contradict each other or name something impossible."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NoInputError(BirefcliError):
+    """No photo was found in what the user named."""
+
+    exit_code = ExitCode.NO_INPUT
+
+
+class ModelError(BirefcliError):
+    """The weights are missing, unreachable, damaged, or do not fit the network."""
+
+    exit_code = ExitCode.MODEL
+
+
+class DeviceError(BirefcliError):
+    """The device that was asked for is not there, or cannot do what was asked."""
+
+    exit_code = ExitCode.MODEL
+
+
+class OutputError(BirefcliError):
+    """The output cannot be written, or two inputs want one target."""
+
+    exit_code = ExitCode.OUTPUT
+
+
+class PhotoError(BirefcliError):
+    """One photo cannot be read or matted; the others go on."""
+
+    exit_code = ExitCode.SOME_FAILED
