@@ -1,0 +1,77 @@
+"""BiRefNet: encoder at two scales, context, decoder (Zheng et al., CAAI AIR 2024)."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from birefcli.birefnet.config import Config
+from birefcli.birefnet.decoder import BasicBlock, Decoder, Supervision, resize
+from birefcli.birefnet.swin import swin_large, swin_tiny
+
+STRIDE = 32
+"""Height and width of the input are multiples of this, in pixels."""
+
+
+class BiRefNet(nn.Module):
+    """Subject/background logits of photos.
+
+    Parameter and buffer names are those of the published files. Image patches are stacked
+    (channel, row, column); weights trained with (column, row, channel) are converted when they
+    are loaded.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.bb, channels = _backbone(config.backbone)
+        both_scales = [2 * c for c in channels]
+        context = sum(both_scales)
+        self.squeeze_module = nn.Sequential(BasicBlock(context, both_scales[3], config))
+        self.decoder = Decoder(both_scales, config)
+
+    def forward(self, image: Tensor) -> Tensor | Supervision:
+        """Logits of ``image``.
+
+        ``image``: float N×3×H×W, RGB scaled to 0..1, then ImageNet mean and standard deviation; H
+        and W multiples of 32. Returns logits N×1×H×W, whose sigmoid is alpha; in training mode a
+        :class:`Supervision`. Raises ValueError for another shape.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or any(s % STRIDE for s in image.shape[2:]):
+            raise ValueError(f"expected N×3×H×W with H and W multiples of 32, got {image.shape}")
+        maps = self.encode(image)
+        maps[3] = self.squeeze_module(maps[3])
+        return cast("Tensor | Supervision", self.decoder(image, maps))
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """Four maps, finest first, each of both scales; the last one sees all the others."""
+        full = self.bb(image)
+        half = self.bb(resize(image, (image.shape[2] // 2, image.shape[3] // 2)))
+        maps = [torch.cat([f, resize(h, f.shape[2:])], 1) for f, h in zip(full, half, strict=True)]
+        size = maps[3].shape[2:]
+        maps[3] = torch.cat([*(resize(m, size) for m in maps[:3]), maps[3]], 1)
+        return maps
+
+
+def _backbone(name: str) -> tuple[nn.Module, list[int]]:
+    match name:
+        case "swin_large":
+            swin = swin_large()
+        case "swin_tiny":
+            swin = swin_tiny()
+        case _:
+            return _timm_backbone(name)
+    return swin, swin.channels
+
+
+def _timm_backbone(name: str) -> tuple[nn.Module, list[int]]:
+    import timm  # a second to import, and the published networks need none of it
+
+    backbone = timm.create_model(name, features_only=True, pretrained=False)
+    strides: list[int] = backbone.feature_info.reduction()
+    wanted = [strides.index(s) for s in (4, 8, 16, 32)]
+    if wanted != list(range(len(strides))):
+        backbone = timm.create_model(
+            name, features_only=True, pretrained=False, out_indices=tuple(wanted)
+        )
+    return backbone, backbone.feature_info.channels()
