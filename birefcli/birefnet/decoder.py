@@ -148,7 +148,7 @@ class Decoder(nn.Module):
         """
         last = self.conv_out1[0]
         assert isinstance(last, nn.Conv2d)
-        inner, outer = last.weight.split([x.shape[1], last.in_channels - x.shape[1]], 1)
+        inner, outer = last.weight[:, : x.shape[1]], last.weight[:, x.shape[1] :]
         block = self.get_submodule("ipt_blk1")
         assert isinstance(block, ImageBlock)
         weight = torch.einsum("oc,cikl->oikl", outer[:, :, 0, 0], block.conv_out.weight)

@@ -1,6 +1,6 @@
 """BiRefNet: encoder at two scales, context, decoder (Zheng et al., CAAI AIR 2024)."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,11 +67,9 @@ def _backbone(name: str) -> tuple[nn.Module, list[int]]:
 def _timm_backbone(name: str) -> tuple[nn.Module, list[int]]:
     import timm  # a second to import, and the published networks need none of it
 
-    backbone = timm.create_model(name, features_only=True, pretrained=False)
+    backbone: Any = timm.create_model(name, features_only=True, pretrained=False)
     strides: list[int] = backbone.feature_info.reduction()
-    wanted = [strides.index(s) for s in (4, 8, 16, 32)]
-    if wanted != list(range(len(strides))):
-        backbone = timm.create_model(
-            name, features_only=True, pretrained=False, out_indices=tuple(wanted)
-        )
+    if strides != [4, 8, 16, 32]:
+        wanted = tuple(strides.index(s) for s in (4, 8, 16, 32))
+        backbone = timm.create_model(name, features_only=True, pretrained=False, out_indices=wanted)
     return backbone, backbone.feature_info.channels()

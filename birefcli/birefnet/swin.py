@@ -6,9 +6,10 @@ one gather and their reverse another, so padded tokens never reach a matrix prod
 attention's, and shifted windows fall into four groups that need at most one small mask each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self._bias: Tensor | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module.forget())
+        self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Drop the cached bias: the parameters it was made of may change."""
@@ -103,7 +104,8 @@ class WindowAttention(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "WindowAttention":
         self.forget()  # moved or converted: made anew on the new device
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def _make_bias(self) -> Tensor:
         table = self.relative_position_bias_table
@@ -143,6 +145,10 @@ class WindowAttention(nn.Module):
         out = torch.cat(attended).reshape(-1, x.shape[1])
         projected: Tensor = self.proj(out[plan.scatter])
         return projected
+
+
+def _forget(attention: WindowAttention, _: object) -> None:
+    attention.forget()
 
 
 class Mlp(nn.Module):
@@ -247,9 +253,10 @@ class Swin(nn.Module):
         """N×3×H×W to N×C×H/4×W/4 and on to N×8C×H/32×W/32."""
         maps = []
         x = self.patch_embed(x)
-        for i, stage in enumerate(self.layers):
+        for i, stage in enumerate(cast("Iterable[Stage]", self.layers)):
             x = stage(x)
-            maps.append(self.get_submodule(f"norm{i}")(x).permute(0, 3, 1, 2))
+            norm: nn.Module = self.get_submodule(f"norm{i}")
+            maps.append(norm(x).permute(0, 3, 1, 2))
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return maps
