@@ -1,0 +1,242 @@
+"""Products: cutout, mask, subject over a background, foreground, trimap."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor
+
+from birefcli import images
+from birefcli.errors import PhotoError, UsageError
+from birefcli.files import PHOTO_SUFFIXES
+from birefcli.images import Pixels
+from birefcli.options import Margin, Product
+
+STRIP = 256  # rows composited at once: bounds the float copies of a large photo
+BLEED = 8  # pixels around the subject that keep a colour, so that scaling shows no dark edge
+BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
+UNSURE = 0.01  # radius of a trimap's unknown band, as a share of the longer side
+
+
+@dataclass(frozen=True)
+class Matte:
+    """A photo's alpha and its subject's colour, at the photo's size."""
+
+    alpha: NDArray[np.uint16]
+    """H×W, 0 background to 65535 subject."""
+    foreground: Pixels
+    """H×W×3, of the photo's dtype."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the photo that the subject covers, 0..1."""
+        return float(self.alpha.mean() / 65535)
+
+
+def to_depth(pixels: Pixels, bits: int) -> Pixels:
+    """Convert uint8 or uint16 to the other depth with rounding; full scale stays full scale."""
+    if pixels.dtype == np.uint8:
+        return pixels if bits == 8 else pixels.astype(np.uint16) * 257
+    return (
+        pixels
+        if bits == 16
+        else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    )
+
+
+def cutout(matte: Matte, bits: int) -> Pixels:
+    """RGBA with straight alpha, H×W×4.
+
+    Colour far from the subject is set to zero, which halves the file; near it the colour stays, for
+    whoever scales the picture mixes it in.
+    """
+    alpha = to_depth(matte.alpha, bits)
+    colour = to_depth(matte.foreground, bits)
+    box = np.ones((2 * BLEED + 1, 2 * BLEED + 1), np.uint8)
+    near: Pixels = cv2.dilate((alpha > 0).astype(np.uint8), box)
+    return np.dstack([colour * near[:, :, None].astype(colour.dtype), alpha])
+
+
+def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
+    """Composite the subject over ``background`` (H×W×3 or one pixel 1×1×3): H×W×3."""
+    out = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
+    peak = 255 if bits == 8 else 65535
+    for top in range(0, out.shape[0], STRIP):
+        rows = slice(top, top + STRIP)
+        a = matte.alpha[rows, :, None].astype(np.float32) / 65535
+        front = _unit(matte.foreground[rows])
+        back = _unit(background if background.shape[0] == 1 else background[rows])
+        out[rows] = np.rint((front * a + back * (1 - a)) * peak)
+    return out
+
+
+def _unit(pixels: Pixels) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return unit
+
+
+def trimap(matte: Matte) -> NDArray[np.uint8]:
+    """0 background, 255 subject, 128 where alpha is soft or within the unknown band: H×W."""
+    alpha = to_depth(matte.alpha, 8)
+    radius = max(1, round(UNSURE * max(alpha.shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    sure = cv2.erode((alpha >= 250).astype(np.uint8), kernel)
+    possible = cv2.dilate((alpha > 5).astype(np.uint8), kernel)
+    return np.where(sure > 0, 255, np.where(possible > 0, 128, 0)).astype(np.uint8)
+
+
+def crop_box(alpha: NDArray[np.uint16], margin: Margin) -> tuple[slice, slice]:
+    """Rows and columns of the subject with a margin; everything where there is no subject."""
+    seen = alpha >= 65535 // 50  # two percent: fainter is no subject, but noise of the network
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    if not rows.size:
+        return slice(0, alpha.shape[0]), slice(0, alpha.shape[1])
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    room = margin.pixels(int(right - left), int(bottom - top))
+    return (
+        slice(max(0, int(top) - room), min(alpha.shape[0], int(bottom) + room)),
+        slice(max(0, int(left) - room), min(alpha.shape[1], int(right) + room)),
+    )
+
+
+class Background:
+    """What a composite is put over: a colour, a picture, a picture per photo, or a blur."""
+
+    def __init__(self, text: str, max_pixels: int) -> None:
+        """Read ``--background``. Raises UsageError when it is none of these."""
+        self.text, self.max_pixels = text, max_pixels
+        self.colour: Pixels | None = None
+        self.picture: Pixels | None = None
+        self.folder: Path | None = None
+        self.blur: float | None = None
+        self._read(text)
+
+    def _read(self, text: str) -> None:
+        path = Path(text)
+        if text == "blur" or text.startswith("blur:"):
+            self.blur = _blur_radius(text)
+        elif (colour := _colour(text)) is not None:
+            self.colour = colour
+        elif path.is_dir():
+            self.folder = path
+        elif path.is_file():
+            try:
+                self.picture = _picture(path, self.max_pixels)
+            except (PhotoError, OSError) as error:
+                raise UsageError(f"--background {text}: {error}") from None
+        else:
+            raise UsageError(
+                f"--background {text}: no CSS colour, image, folder of images, or blur[:RADIUS]"
+            )
+
+    def pixels(self, photo: images.Photo, matte: Matte, relative: Path) -> Pixels:
+        """Background of one photo: H×W×3, or 1×1×3 for a colour. Raises PhotoError."""
+        if self.colour is not None:
+            return self.colour
+        if self.blur is not None:
+            return blurred(photo.pixels, matte.alpha, self.blur)
+        if self.picture is not None:
+            return cover(self.picture, photo.size)
+        assert self.folder is not None
+        return cover(self._paired(relative), photo.size)
+
+    def _paired(self, relative: Path) -> Pixels:
+        assert self.folder is not None
+        for parent in dict.fromkeys((self.folder / relative.parent, self.folder)):
+            if not parent.is_dir():
+                continue
+            for path in sorted(parent.iterdir()):
+                if path.stem == relative.stem and path.suffix.lower() in PHOTO_SUFFIXES:
+                    try:
+                        return _picture(path, self.max_pixels)
+                    except (PhotoError, OSError) as error:
+                        raise PhotoError(f"background {path}: {error}") from None
+        raise PhotoError(f"no background called {relative.stem} in {self.folder}")
+
+
+def _blur_radius(text: str) -> float:
+    number = text.partition(":")[2]
+    try:
+        radius = float(number) if number else 0.0
+    except ValueError:
+        radius = -1.0
+    if not (0 <= radius < 10_000) or (number and radius == 0):
+        raise UsageError(f"--background {text}: the radius is a number of pixels above 0")
+    return radius
+
+
+def _colour(text: str) -> Pixels | None:
+    try:
+        colour = ImageColor.getcolor(text, "RGBA")
+    except ValueError:
+        return None
+    red, green, blue, alpha = cast("tuple[int, int, int, int]", colour)
+    if alpha != 255:
+        raise UsageError(f"--background {text}: a composite is opaque; write a cutout instead")
+    return np.array([[[red, green, blue]]], np.uint8)
+
+
+def _picture(path: Path, max_pixels: int) -> Pixels:
+    return images.srgb8(images.read(path.read_bytes(), max_pixels))
+
+
+def cover(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    """Scale a picture so that it fills ``size`` (height, width), and cut what stands out."""
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    box_height, box_width = height / scale, width / scale
+    left, top = (picture.shape[1] - box_width) / 2, (picture.shape[0] - box_height) / 2
+    scaled = Image.fromarray(picture).resize(
+        (width, height),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + box_width, top + box_height),
+    )
+    return np.asarray(scaled)
+
+
+def blurred(pixels: Pixels, alpha: NDArray[np.uint16], radius: float) -> Pixels:
+    """Blur the background alone: the subject's colour does not bleed into it. H×W×3."""
+    height, width = alpha.shape
+    radius = radius or BLUR * max(1.0, float(np.sqrt(height * width / 1e6)))
+    # A blur holds no detail finer than its radius: done small, it is the same and far cheaper.
+    shrink = max(1.0, radius / 8)
+    small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    weight = 1 - alpha.astype(np.float32) / 65535
+    weighted = _unit(pixels) * weight[:, :, None]
+    sigma = radius / shrink / 2
+    low = [
+        cv2.GaussianBlur(cv2.resize(x, small, interpolation=cv2.INTER_AREA), (0, 0), sigma)
+        for x in (weighted, weight)
+    ]
+    # Behind the middle of a large subject no background is near: fall back on its mean.
+    mean = weighted.reshape(-1, 3).sum(0) / max(float(weight.sum()), 1e-6)
+    colour = (low[0].reshape(*low[1].shape, 3) + 1e-4 * mean) / (low[1][:, :, None] + 1e-4)
+    peak = np.iinfo(pixels.dtype).max
+    full = cv2.resize(colour, (width, height), interpolation=cv2.INTER_LINEAR)
+    out: Pixels = np.rint(full.clip(0, 1) * peak).astype(pixels.dtype)
+    return out
+
+
+def product(
+    kind: Product,
+    photo: images.Photo,
+    matte: Matte,
+    bits: int,
+    background: Background,
+    relative: Path,
+) -> Pixels:
+    """One product of a photo, at the photo's size."""
+    match kind:
+        case Product.CUTOUT:
+            return cutout(matte, bits)
+        case Product.MASK:
+            return to_depth(matte.alpha, bits)
+        case Product.FOREGROUND:
+            return to_depth(matte.foreground, bits)
+        case Product.TRIMAP:
+            return to_depth(trimap(matte), bits)
+        case Product.COMPOSITE:
+            return over(matte, background.pixels(photo, matte, relative), bits)

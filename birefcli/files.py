@@ -1,0 +1,318 @@
+"""Which photos, which targets, and how a file comes to be: found, planned, written atomically."""
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import lru_cache
+from pathlib import Path
+
+from birefcli.errors import NoInputError, OutputError, UsageError
+from birefcli.options import SUFFIXES, Existing, Format, Product, Selection
+
+PHOTO_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp"),
+        *(".gif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".avif"),
+    }
+)
+"""Names that are tried when a folder is searched, lower case."""
+
+PART = ".birefcli-"
+"""How the name of a file that is being written begins."""
+
+PIPE = "-"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A photo, and the path it keeps below the output folder. ``source`` None is stdin."""
+
+    source: Path | None
+    relative: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and where its products go. ``source`` None is stdin, a target None stdout."""
+
+    source: Path | None
+    targets: Mapping[Product, Path | None]
+    relative: Path
+
+    @property
+    def label(self) -> str:
+        """How the photo is called in messages."""
+        return PIPE if self.source is None else str(self.source)
+
+
+@dataclass
+class Search:
+    """What a search came upon; ``skipped`` is (path, reason)."""
+
+    found: list[Found] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def find(selection: Selection) -> Search:
+    """Find every photo the user named, in order, each once.
+
+    Folders are walked in name order, hidden files and the output folder left out; files named by
+    the user are always taken. Raises NoInputError when a name is not there or nothing was found.
+    """
+    search = Search()
+    skip = _output_folder(selection)
+    for name in selection.inputs:
+        if name == PIPE:
+            search.found.append(Found(None, Path("stdin")))
+            continue
+        path = Path(name)
+        if path.is_dir():
+            _walk(path, selection, skip, search)
+        else:
+            search.found.append(Found(path, Path(path.name)))
+    search.found.extend(Found(path, _below(path)) for path in selection.listed)
+    search.found = list(_once(search.found))
+    if not search.found:
+        raise NoInputError(_nothing(selection, search))
+    return search
+
+
+def _output_folder(selection: Selection) -> Path | None:
+    """The output folder where it is another than every input folder, to be left out of a walk."""
+    if selection.output == PIPE:
+        return None
+    out = Path(selection.output).resolve()
+    return None if any(Path(i).resolve() == out for i in selection.inputs if i != PIPE) else out
+
+
+def _below(path: Path) -> Path:
+    """Where a listed photo goes below the output folder: its own path, without leaving it."""
+    parts = [part for part in path.parts if part not in (path.anchor, os.pardir, os.curdir)]
+    return Path(*parts)
+
+
+def _nothing(selection: Selection, search: Search) -> str:
+    where = ", ".join(selection.inputs) or "the list"
+    reason = f" ({len(search.skipped)} skipped)" if search.skipped else ""
+    return f"no photo found in {where}{reason}; see --include for other file names"
+
+
+def _once(found: Iterable[Found]) -> Iterator[Found]:
+    seen: set[str] = set()
+    for photo in found:
+        key = PIPE if photo.source is None else place(photo.source)
+        if key not in seen:
+            seen.add(key)
+            yield photo
+
+
+def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
+    walked: set[tuple[int, int]] = set()
+
+    def unreadable(error: OSError) -> None:
+        search.skipped.append((Path(error.filename), error.strerror or str(error)))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
+        here = Path(folder)
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in walked:  # a symlink led back
+            folders.clear()
+            continue
+        walked.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if selection.recursive
+            and not name.startswith(".")
+            and (skip is None or (here / name).resolve() != skip)
+        )
+        for name in sorted(names):
+            path = here / name
+            if not _wanted(path.relative_to(root), selection):
+                continue
+            reason = _unfit(path)
+            if reason is None:
+                search.found.append(Found(path, path.relative_to(root)))
+            else:
+                search.skipped.append((path, reason))
+
+
+def _wanted(relative: Path, selection: Selection) -> bool:
+    """Whether a file of a folder is to be tried, by its name."""
+    if relative.name.startswith("."):
+        return False
+    names = (relative.name, relative.as_posix())
+    if any(fnmatch(name, pattern) for name in names for pattern in selection.exclude):
+        return False
+    if selection.include:
+        return any(fnmatch(name, pattern) for name in names for pattern in selection.include)
+    return relative.suffix.lower() in PHOTO_SUFFIXES
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a file of a folder is skipped, before anything opens it (opening a pipe would wait)."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+            return "a symbolic link to nothing"
+        return error.strerror or str(error)
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+def plan(
+    found: list[Found],
+    selection: Selection,
+    products: tuple[Product, ...],
+    format_: Format,
+) -> list[Job]:
+    """Every target before any work.
+
+    Raises OutputError where two photos want one target or a target is one of the photos, and
+    UsageError where the output is one file but the work is not.
+    """
+    if selection.output == PIPE or names_a_file(selection):
+        return [_single(found, selection, products)]
+    jobs = [_job(photo, selection, products, format_) for photo in found]
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def names_a_file(selection: Selection) -> bool:
+    """Whether ``--output`` is the name of a picture and not of a folder."""
+    out = Path(selection.output)
+    return (
+        selection.output != PIPE
+        and out.suffix.lower() in SUFFIXES
+        and not out.is_dir()
+        and not selection.output.endswith(("/", os.sep))
+    )
+
+
+def _single(found: list[Found], selection: Selection, products: tuple[Product, ...]) -> Job:
+    shown = "stdout" if selection.output == PIPE else selection.output
+    if len(found) != 1 or any(Path(i).is_dir() for i in selection.inputs if i != PIPE):
+        raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
+    if len(products) != 1:
+        raise UsageError(f"--output {shown} is one file: --write one product, or name a folder")
+    target = None if selection.output == PIPE else Path(selection.output)
+    job = Job(found[0].source, {products[0]: target}, found[0].relative)
+    _refuse_collisions([job])
+    return job
+
+
+def _job(photo: Found, selection: Selection, products: tuple[Product, ...], format_: Format) -> Job:
+    out = Path(selection.output)
+    stem = selection.name.format(stem=photo.relative.stem, name=photo.relative.name)
+    place = photo.relative.parent / (stem + format_.suffix)
+    targets = {p: (out / p.value if len(products) > 1 else out) / place for p in products}
+    return Job(photo.source, targets, photo.relative)
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        for target in job.targets.values():
+            if target is None:
+                continue
+            other = taken.setdefault(place(target), job)
+            if other is not job:
+                raise OutputError(
+                    f"{other.label} and {job.label} would both be written to {target};"
+                    " use --name '{name}', or separate runs"
+                )
+    for job in jobs:
+        if job.source is None:
+            continue
+        at = job.source.resolve() if job.source.is_symlink() else job.source
+        for key in (place(job.source), place(at)):
+            if key in taken:
+                raise OutputError(
+                    f"{job.label} would be overwritten by the result of {taken[key].label};"
+                    " choose another --output"
+                )
+
+
+def place(path: Path) -> str:
+    """Name a file by its folder without links, and its name: equal for equal directory entries."""
+    return str(_real(path.parent) / path.name)
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: Path) -> Path:
+    # Resolving 100,000 paths one by one takes minutes, their folders a moment.
+    return folder.resolve()
+
+
+def check_output(jobs: list[Job], selection: Selection) -> None:
+    """Make the output folder and see that it can be written. Raises OutputError."""
+    if selection.output == PIPE:
+        return
+    out = Path(selection.output)
+    folder = out.parent if names_a_file(selection) else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / _part_name()
+        probe.touch()
+        probe.unlink()
+    except FileExistsError:
+        raise OutputError(f"{folder}: is a file, not a folder; choose another --output") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    for job in jobs:
+        for target in job.targets.values():
+            if target is not None and target.is_dir():
+                raise OutputError(f"{target}: is a folder where {job.label} is to be written")
+
+
+def is_current(job: Job) -> bool:
+    """Whether every product of a photo is there and not older than the photo."""
+    if job.source is None or None in job.targets.values():
+        return False
+    try:
+        made = min(t.stat().st_mtime_ns for t in job.targets.values() if t is not None)
+        return made >= job.source.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def pending(jobs: list[Job], existing: Existing) -> tuple[list[Job], list[tuple[Job, str]]]:
+    """Split into what is to be done and what is not, with the reason.
+
+    Raises OutputError for ``Existing.ERROR`` and a target that is there.
+    """
+    todo: list[Job] = []
+    done: list[tuple[Job, str]] = []
+    for job in jobs:
+        there = [t for t in job.targets.values() if t is not None and t.exists()]
+        if existing is Existing.ERROR and there:
+            raise OutputError(f"{there[0]}: exists; move it, or use --existing update")
+        if existing is Existing.SKIP and there and len(there) == len(job.targets):
+            done.append((job, "exists"))
+        elif existing is Existing.UPDATE and is_current(job):
+            done.append((job, "up to date"))
+        else:
+            todo.append(job)
+    return todo, done
+
+
+def _part_name() -> str:
+    # Short, whatever the target's name is: that may already be as long as names can be.
+    return f"{PART}{os.getpid()}-{secrets.token_hex(4)}.part"
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one. Raises OSError."""
+    part = target.parent / _part_name()
+    try:
+        # An ordinary open: mkstemp would leave the result readable by its owner alone.
+        with part.open("xb") as file:
+            file.write(data)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,226 @@
+"""Photos in memory: how a file's bytes become upright pixels."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from birefcli.errors import PhotoError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+Pixels: TypeAlias = NDArray[Any]
+"""uint8 or uint16."""
+
+ORIENTATION = 0x0112  # EXIF tag
+Image.MAX_IMAGE_PIXELS = None  # read() has a limit of its own, with a message of its own
+cv2.utils.logging.setLogLevel(0)  # a damaged photo is named by us, once
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as a person sees it: upright, RGB."""
+
+    pixels: Pixels
+    """H×W×3, uint8 or uint16, colours as stored (of ``icc``, else sRGB), not premultiplied."""
+    alpha: Pixels | None = None
+    """The photo's own transparency, H×W of the same dtype; None where it has none."""
+    icc: bytes | None = None
+    """Colour profile of ``pixels``; None for sRGB or unknown."""
+    dpi: tuple[float, float] | None = None
+    """Dots per inch, across and down."""
+    notes: tuple[str, ...] = field(default=())
+    """What was done to the photo that its owner may want to know."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def read(data: bytes, max_pixels: int) -> Photo:
+    """Decode one photo: first frame, upright, 8 or 16 bits as stored.
+
+    Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels`` pixels.
+    """
+    if not data:
+        raise PhotoError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > max_pixels:
+                raise PhotoError(
+                    f"{image.width}×{image.height} pixels are more than the limit of"
+                    f" {max_pixels / 1e6:g} megapixels (raise --max-megapixels)"
+                )
+            return _decode(image, data)
+    except UnidentifiedImageError:
+        raise PhotoError(f"not an image that birefcli can read{_looks_like(data)}") from None
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        raise PhotoError(f"damaged image: {_cause(error)}") from error
+    except MemoryError:
+        raise PhotoError("the photo does not fit into memory") from None
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text.replace("image file is truncated", "the file ends too early") or "cannot be decoded"
+
+
+def _looks_like(data: bytes) -> str:
+    """Say what a file is when its first bytes tell."""
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
+        return " (HEIC: convert it to JPEG or PNG first)"
+    if data[:5] == b"%PDF-":
+        return " (it is a PDF)"
+    if b"\0" not in data[:512]:
+        return " (it looks like text)"
+    return ""
+
+
+def _decode(image: "ImageFile", data: bytes) -> Photo:
+    deep = _is_deep(image)  # first: reading the EXIF block of a PNG may load its pixels
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"first of {frames} frames or pages")
+    icc: bytes | None = image.info.get("icc_profile") or None
+    orientation = image.getexif().get(ORIENTATION, 1)
+    dpi = _dpi(image, orientation)
+    if deep:
+        pixels, alpha = _deep_pixels(image, data)
+    else:
+        if image.mode == "CMYK":
+            notes.append("CMYK converted to sRGB")
+        pixels, alpha = _pixels(image)
+        if image.mode in ("CMYK", "LAB"):
+            icc = None  # what _pixels returns is sRGB
+    pixels, alpha = (
+        upright(pixels, orientation),
+        alpha if alpha is None else upright(alpha, orientation),
+    )
+    if icc is not None and not _is_rgb_profile(icc):
+        icc = None  # a grey or broken profile says nothing of RGB pixels
+    return Photo(pixels, alpha, icc, dpi, tuple(notes))
+
+
+def _dpi(image: "ImageFile", orientation: int) -> tuple[float, float] | None:
+    dpi = image.info.get("dpi")
+    try:
+        across, down = float(dpi[0]), float(dpi[1])  # type: ignore[index]
+    except (TypeError, ValueError, IndexError, ZeroDivisionError):
+        return None
+    # A header can say anything, and one dot an inch is what "unknown" looks like.
+    if not (1 < across < 1e5 and 1 < down < 1e5):
+        return None
+    return (down, across) if orientation >= 5 else (across, down)
+
+
+def _is_deep(image: "ImageFile") -> bool:
+    """Whether the file stores 16 bits a channel in a form Pillow would cut to 8."""
+    if image.mode.startswith("I;16"):
+        return True
+    if image.format == "PNG":
+        return any("16" in str(tile[3]) for tile in image.tile)
+    if image.format == "TIFF":
+        depth = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
+        return image.mode in ("RGB", "RGBA", "RGBX") and max(np.atleast_1d(depth)) == 16
+    return image.mode == "I" and image.format in ("PNG", "PPM")
+
+
+def _deep_pixels(image: "ImageFile", data: bytes) -> tuple[Pixels, Pixels | None]:
+    """16-bit pixels through OpenCV, which keeps them."""
+    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None:
+        raise PhotoError("damaged image: its 16-bit pixels cannot be decoded")
+    stored = raw if raw.dtype == np.uint16 else raw.astype(np.uint16) * 257
+    if stored.ndim == 2:
+        stored = stored[:, :, None]
+    grey = stored.shape[2] <= 2  # alone, or with alpha
+    colour = np.repeat(stored[:, :, :1], 3, 2) if grey else stored[:, :, 2::-1]
+    alpha = stored[:, :, -1] if stored.shape[2] in (2, 4) else None
+    return np.ascontiguousarray(colour), None if alpha is None else np.ascontiguousarray(alpha)
+
+
+def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:
+    if image.mode in ("I", "F"):
+        raise PhotoError(f"{image.mode} pixels of 32 bits are not supported: save 8 or 16 bits")
+    if image.mode in ("CMYK", "LAB"):
+        return np.asarray(_to_srgb(image)), None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA"))
+        alpha = np.ascontiguousarray(rgba[:, :, 3])
+        return np.ascontiguousarray(rgba[:, :, :3]), None if alpha.min() == 255 else alpha
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+
+
+def _to_srgb(image: "ImageFile") -> Image.Image:
+    """CMYK or Lab by its own profile where it has a good one."""
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            converted = ImageCms.profileToProfile(
+                image,
+                ImageCms.getOpenProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def _is_rgb_profile(icc: bytes) -> bool:
+    return icc[16:20] == b"RGB " and icc[36:40] == b"acsp"
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an EXIF orientation of 1..8: H×W or H×W×3, rotated and mirrored as the tag says."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def srgb8(photo: Photo) -> NDArray[np.uint8]:
+    """The photo as the network was trained to see photos: H×W×3 of 8-bit sRGB, no transparency.
+
+    Pixels under the photo's own transparency are mixed with mid-grey: what is stored there was
+    never meant to be seen.
+    """
+    pixels = (
+        photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
+    )
+    if photo.icc is not None and not _is_srgb(photo.icc):
+        pixels = _through_profile(pixels, photo.icc)
+    if photo.alpha is not None:
+        share = photo.alpha.astype(np.float32)[:, :, None] / np.iinfo(photo.alpha.dtype).max
+        pixels = np.rint(pixels * share + 128 * (1 - share)).astype(np.uint8)
+    return pixels
+
+
+def _is_srgb(icc: bytes) -> bool:
+    return b"sRGB" in icc or b"s\0R\0G\0B" in icc
+
+
+def _through_profile(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+    try:
+        converted = ImageCms.profileToProfile(
+            Image.fromarray(pixels),
+            ImageCms.getOpenProfile(io.BytesIO(icc)),
+            ImageCms.createProfile("sRGB"),
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return pixels  # a broken profile is no reason to lose the photo
+    return np.asarray(converted)

@@ -1,0 +1,151 @@
+"""What the user asked for, as plain values. Standard library only: help must be instant."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class Product(str, Enum):
+    """What is written for a photo."""
+
+    CUTOUT = "cutout"
+    MASK = "mask"
+    COMPOSITE = "composite"
+    FOREGROUND = "foreground"
+    TRIMAP = "trimap"
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the file must hold transparency."""
+        return self is Product.CUTOUT
+
+    @property
+    def has_colour(self) -> bool:
+        """Whether the file shows the subject, not only its matte."""
+        return self not in (Product.MASK, Product.TRIMAP)
+
+
+class Format(str, Enum):
+    """File format of a product."""
+
+    PNG = "png"
+    WEBP = "webp"
+    TIFF = "tiff"
+    JPG = "jpg"
+
+    @property
+    def suffix(self) -> str:
+        """File name extension, with its dot."""
+        return f".{self.value}"
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits a channel can have."""
+        return (8, 16) if self in (Format.PNG, Format.TIFF) else (8,)
+
+
+SUFFIXES = {
+    ".png": Format.PNG,
+    ".webp": Format.WEBP,
+    ".tif": Format.TIFF,
+    ".tiff": Format.TIFF,
+    ".jpg": Format.JPG,
+    ".jpeg": Format.JPG,
+}
+"""Which format the name of an output file asks for."""
+
+
+class Compress(str, Enum):
+    """How much time a file may cost to be small. Nothing but JPEG ever loses pixels."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    SMALL = "small"
+
+
+class Existing(str, Enum):
+    """What to do with a photo whose product is already there."""
+
+    UPDATE = "update"
+    SKIP = "skip"
+    OVERWRITE = "overwrite"
+    ERROR = "error"
+
+
+class PatchOrder(str, Enum):
+    """How image patches were stacked when the weights were trained."""
+
+    AUTO = "auto"
+    COLUMNS = "columns"
+    CHANNELS = "channels"
+
+
+class Precision(str, Enum):
+    """Floating-point type of the network's weights and features."""
+
+    AUTO = "auto"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Room left around the subject by a crop: pixels, or a share of the subject's longer side."""
+
+    amount: float = 0.0
+    relative: bool = False
+
+    def pixels(self, width: int, height: int) -> int:
+        """Margin around a subject of ``width``×``height`` pixels."""
+        return round(self.amount * max(width, height) if self.relative else self.amount)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How products look: everything but where they go and what computes them."""
+
+    products: tuple[Product, ...] = (Product.CUTOUT,)
+    format: Format = Format.PNG
+    bits: int = 8
+    compress: Compress = Compress.FAST
+    background: str = "white"
+    crop: bool = False
+    margin: Margin = Margin()
+    refine: bool = True
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run of ``birefcli matte``."""
+
+    rendering: Rendering
+    model: str
+    size: tuple[int, int] | None
+    """Input size of the network as (width, height) in pixels; None for the model's own."""
+    patch_order: PatchOrder
+    offline: bool
+    device: str
+    precision: Precision
+    batch: int | None
+    """Photos the network sees at once; None chooses by device."""
+    threads: int
+    """Photos decoded or encoded at once."""
+    max_pixels: int
+    """A photo of more pixels fails, before it is decoded."""
+    fail_fast: bool
+    fail_if_empty: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which photos, and where their products go."""
+
+    inputs: tuple[str, ...]
+    output: str
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    name: str = "{stem}"
+    listed: tuple[Path, ...] = ()
+    """Photos of ``--files-from``."""
