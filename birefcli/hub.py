@@ -1,0 +1,484 @@
+"""Known models between the Hugging Face Hub and this machine: find, download, verify, remove.
+
+The files live in the Hub library's own cache, so that other programs share them, and its
+environment variables hold: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.
+
+The library finds, authenticates, transfers and links. Three things are done here because it does
+not do them: an interrupted download goes on in the next run, a file enters the cache only when its
+checksum is right, and a file that is in the cache costs no request at all.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import io
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birefcli import digests
+from birefcli.errors import ModelError
+from birefcli.zoo import Model
+
+# huggingface_hub takes a quarter of a second to import: only functions that need it do.
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+RETRY_SECONDS = 1.0
+"""Wait before the Hub is asked once more, and before a cut transfer goes on."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_STEP = 1 << 20  # bytes
+_HEADROOM = 16_000_000  # bytes to leave free on the disk beside the download
+
+
+class State(str, Enum):
+    """What the cache holds of a model."""
+
+    MISSING = "missing"
+    PARTIAL = "partial"
+    """An interrupted download; pulling it again goes on from there."""
+    CACHED = "cached"
+    """There, with the right size; its checksum has not been compared on this machine."""
+    VERIFIED = "verified"
+    """There, with the right checksum, and unchanged since that was found."""
+    DAMAGED = "damaged"
+
+
+def cache_folder() -> Path:
+    """The Hub library's cache: the folder to copy to a machine without network."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def cached(model: Model) -> Path | None:
+    """The model's file in the cache, or None. Makes no request and reads no content.
+
+    Any snapshot that holds this very file will do: other programs may have fetched it under
+    another revision.
+    """
+    return next(iter(_pointers(model)), None)
+
+
+def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path:
+    """Local path of the model's file, downloaded if need be; its checksum is right.
+
+    With the file in the cache no request is made. ``progress`` shows a bar on stderr where that
+    is a terminal. Raises ModelError if the file is neither cached nor to be had, or is damaged; a
+    damaged one has then been removed.
+    """
+    pointer = cached(model)
+    if pointer is None:
+        if offline or _offline():
+            raise _not_here(model, "offline was asked for (--offline or HF_HUB_OFFLINE)")
+        return _download(model, progress=progress)
+    if digests.of(pointer) != model.sha256:
+        _discard(model, pointer)
+        raise ModelError(
+            f"{model.name}: the file in the cache was damaged and has been removed ({pointer}); "
+            f"run `birefcli models pull {model.name}` to download it again"
+        )
+    return pointer
+
+
+def state(model: Model) -> State:
+    """What is known of the model without a request and without reading its file."""
+    pointer = cached(model)
+    if pointer is None:
+        return State.PARTIAL if _partial_size(model) else State.MISSING
+    if pointer.stat().st_size != model.size_bytes:
+        return State.DAMAGED
+    match digests.remembered(pointer):
+        case None:
+            return State.CACHED
+        case model.sha256:
+            return State.VERIFIED
+        case _:
+            return State.DAMAGED
+
+
+def verify(model: Model) -> State:
+    """As :func:`state`, after reading the whole file. OSError if it cannot be read."""
+    pointer = cached(model)
+    if pointer is not None:
+        digests.measure(pointer)
+    return state(model)
+
+
+def discard_damaged(model: Model) -> None:
+    """Remove the cached file if it is known to be damaged, so that it is downloaded again."""
+    pointer = cached(model)
+    if pointer is not None and state(model) is State.DAMAGED:
+        _discard(model, pointer)
+
+
+def remove(model: Model) -> int:
+    """Take the model out of the cache, parts of downloads too. Returns the bytes freed.
+
+    Deletes the revisions of the model's own repository that hold its file, nothing else.
+    """
+    from huggingface_hub import scan_cache_dir
+
+    freed = _partial_size(model)
+    for part in _parts(model):
+        part.unlink(missing_ok=True)
+    holders = {_snapshot(model, pointer).name for pointer in _pointers(model)}
+    for pointer in _pointers(model):
+        digests.forget(pointer)
+    if not cache_folder().is_dir():
+        return freed
+    with _library_quiet():
+        cache = scan_cache_dir(cache_folder())
+        for repo in cache.repos:
+            if repo.repo_type == "model" and repo.repo_id == model.repo:
+                # Revisions are picked by hash alone: show the library no repository but this one.
+                alone = dataclasses.replace(cache, repos=frozenset({repo}))
+                found = holders & {revision.commit_hash for revision in repo.revisions}
+                plan = alone.delete_revisions(*found)
+                freed += plan.expected_freed_size
+                plan.execute()
+    return freed
+
+
+# What is in the cache
+
+
+def _repo_folder(model: Model) -> Path:
+    # The cache's published layout: models--owner--name/{blobs,refs,snapshots}.
+    return cache_folder() / f"models--{str(model.repo).replace('/', '--')}"
+
+
+def _snapshot(model: Model, pointer: Path) -> Path:
+    depth = len(Path(model.filename).parts)
+    return pointer.parents[depth - 1]
+
+
+def _pointers(model: Model) -> list[Path]:
+    """Entries of the cache that lead to the model's file, the pinned revision's first."""
+    found = [
+        pointer
+        for pointer in sorted(_repo_folder(model).glob(f"snapshots/*/{model.filename}"))
+        if pointer.is_file() and not _is_another_version(model, pointer)
+    ]
+    return sorted(found, key=lambda pointer: _snapshot(model, pointer).name != model.revision)
+
+
+def _blob(pointer: Path) -> Path:
+    """What the entry links to: one step only, because the blob may itself be a shared link."""
+    if not pointer.is_symlink():
+        return pointer
+    return Path(os.path.normpath(pointer.parent / pointer.readlink()))
+
+
+def _is_another_version(model: Model, pointer: Path) -> bool:
+    """Whether the entry is a file that was never meant to be this one; other programs' business.
+
+    The Hub names blobs of large files by their SHA-256.
+    """
+    name = _blob(pointer).name
+    if _SHA256.fullmatch(name):
+        return name != model.sha256
+    pinned = _snapshot(model, pointer).name == model.revision
+    return not pinned and pointer.stat().st_size != model.size_bytes
+
+
+def _parts(model: Model) -> list[Path]:
+    return sorted(_repo_folder(model).glob(f"blobs/{model.sha256}*.incomplete"))
+
+
+def _partial_size(model: Model) -> int:
+    return sum(part.stat().st_size for part in _parts(model))
+
+
+def _discard(model: Model, pointer: Path) -> None:
+    """Remove a damaged file, and every entry that leads to it."""
+    digests.forget(pointer)
+    blob = _blob(pointer)
+    same = [other for other in _pointers(model) if _blob(other) == blob]
+    try:
+        for path in {pointer, *same, blob}:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"{model.name}: {blob} is damaged and cannot be removed ({error.strerror}); "
+            "delete it, then run again"
+        ) from error
+
+
+# Download
+
+
+def _download(model: Model, *, progress: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
+    with _library_quiet(), _small_steps(), _told_plainly(model):
+        blob = _repo_folder(model) / "blobs" / _ask(model)
+        lock = cache_folder() / ".locks" / _repo_folder(model).name / f"{blob.name}.lock"
+        for folder in (blob.parent, lock.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock):  # the library's own lock: no two programs fetch the same file
+            if not blob.exists() and cached(model) is None:
+                _fill(model, blob, progress=progress)
+        # Finds the blob in its place, and gives it the entry under which the library looks it up.
+        pointer = Path(hf_hub_download(str(model.repo), model.filename, revision=model.revision))
+        if not pointer.is_symlink():  # where links are not possible the library made a copy
+            blob.unlink(missing_ok=True)
+    if digests.of(pointer) != model.sha256:
+        _discard(model, pointer)
+        raise _wrong_checksum(model)
+    return pointer
+
+
+def _ask(model: Model) -> str:
+    """Name of the file's blob, which the Hub decides; ModelError if it is not the known file."""
+    metadata = _metadata(model)
+    if metadata.commit_hash is None or metadata.etag is None:
+        raise ModelError(
+            f"{model.name}: {_endpoint()} does not answer like a Hugging Face Hub; check "
+            "HF_ENDPOINT and the proxy, or use `--model mini`, which needs no download"
+        )
+    other_digest = _SHA256.fullmatch(metadata.etag) and metadata.etag != model.sha256
+    other_size = metadata.size is not None and metadata.size != model.size_bytes
+    if other_digest or other_size:
+        raise ModelError(
+            f"{model.name}: {model.repo} now holds another file than the one birefcli knows; "
+            "update birefcli, or download that file yourself and give it as --model FILE"
+        )
+    return metadata.etag
+
+
+def _metadata(model: Model) -> "HfFileMetadata":
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    url = hf_hub_url(str(model.repo), model.filename, revision=model.revision)
+    try:
+        return get_hf_file_metadata(url)
+    except HfHubHTTPError as error:
+        if error.response.status_code < 500:
+            raise
+    except Exception:
+        pass  # broad as in _told_plainly; the second attempt raises it
+    time.sleep(RETRY_SECONDS)
+    return get_hf_file_metadata(url)
+
+
+def _fill(model: Model, blob: Path, *, progress: bool) -> None:
+    """Download into a part file, going on where the last run stopped; then into place."""
+    assert model.size_bytes is not None
+    part = blob.with_name(f"{blob.name}.incomplete")
+    if part.exists() and part.stat().st_size > model.size_bytes:
+        part.unlink()
+    have = part.stat().st_size if part.exists() else 0
+    free = shutil.disk_usage(part.parent).free
+    if free < model.size_bytes - have + _HEADROOM:
+        raise _disk_full(model, f", {free / 1e6:.0f} MB are free")
+    with _bar(model, have, progress=progress) as bar:
+        _transfer(model, part, bar)
+    if digests.measure(part) != model.sha256:
+        digests.forget(part)
+        part.unlink()
+        raise _wrong_checksum(model)
+    digests.forget(part)
+    part.replace(blob)
+    # The content is known to be right: spare the first use from reading it once more.
+    digests.trust(blob, str(model.sha256))
+
+
+def _transfer(model: Model, part: Path, bar: "tqdm") -> None:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    url = hf_hub_url(str(model.repo), model.filename, revision=model.revision)
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            with _Part(part, bar) as file:
+                http_get(
+                    url,
+                    file,
+                    resume_size=before,
+                    headers=build_hf_headers(),
+                    expected_size=model.size_bytes,
+                )
+        except HfHubHTTPError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            after = part.stat().st_size
+            if after <= before:
+                raise ModelError(
+                    f"{model.name}: the download broke off at {after / 1e6:.0f} of "
+                    f"{model.megabytes} MB ({_reason(error)}); run again to go on from there"
+                ) from error
+            # Not every way a connection can end is retried by the library. Each round here brings
+            # new bytes, so there is an end to it.
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+class _Part(io.BufferedWriter):
+    """The part file, appended to; what is written moves the bar."""
+
+    def __init__(self, path: Path, bar: "tqdm") -> None:
+        super().__init__(io.FileIO(path, "ab"))
+        self._bar = bar
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]  # all it is given
+        self._bar.update(len(data))
+        return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        # The server would not resume and sends everything again.
+        size = super().truncate(size)
+        self._bar.update(size - self._bar.n)
+        return size
+
+
+def _bar(model: Model, have: int, *, progress: bool) -> "tqdm":
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+    return tqdm(
+        desc=model.name,
+        total=model.size_bytes,
+        initial=have,
+        unit="B",
+        unit_scale=True,
+        file=sys.stderr,
+        disable=not (progress and sys.stderr.isatty()),
+    )
+
+
+# The library's temper
+
+
+@contextlib.contextmanager
+def _library_quiet() -> Iterator[None]:
+    """Keep its bars, log lines and warnings from the user, unless they are asked for."""
+    if os.environ.get("HF_DEBUG") or os.environ.get("HF_HUB_VERBOSITY"):
+        yield
+        return
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+    from huggingface_hub.utils import logging as log
+
+    level, silent = log.get_verbosity(), are_progress_bars_disabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log.set_verbosity(logging.CRITICAL)
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            log.set_verbosity(level)
+            if not silent:
+                enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _small_steps() -> Iterator[None]:
+    """Let transfers write every megabyte. The library's ten are lost at each break of the line."""
+    from huggingface_hub import constants
+
+    step = constants.DOWNLOAD_CHUNK_SIZE
+    constants.DOWNLOAD_CHUNK_SIZE = _STEP
+    try:
+        yield
+    finally:
+        constants.DOWNLOAD_CHUNK_SIZE = step
+
+
+@contextlib.contextmanager
+def _told_plainly(model: Model) -> Iterator[None]:
+    """Turn what goes wrong on the way to the Hub into a ModelError that says what to do."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except ModelError:
+        raise
+    except HfHubHTTPError as error:
+        raise _refused(model, error.response.status_code) from error
+    except Exception as error:
+        # Broad on purpose: the errors of the transport are those of requests, httpx or a fork of
+        # it, depending on the library's version, and share no class that all versions have.
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise _disk_full(model) from error
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise ModelError(
+                f"{model.name}: the cache cannot be written ({error.strerror}: {error.filename}); "
+                "set HF_HOME to a folder that can"
+            ) from error
+        raise _not_here(model, f"{_endpoint()} cannot be reached ({_reason(error)})") from error
+
+
+def _refused(model: Model, status: int) -> ModelError:
+    if status in (401, 403):
+        return ModelError(
+            f"{model.name}: {_endpoint()} refuses {model.repo} (HTTP {status}); it may have become "
+            "private or gated: check HF_TOKEN, or use `--model mini`, which needs no download"
+        )
+    if status == 404:
+        return ModelError(
+            f"{model.name}: {_endpoint()} has no {model.repo} with revision {model.revision} "
+            "(HTTP 404); check HF_ENDPOINT, update birefcli, or use `--model mini`"
+        )
+    return _not_here(model, f"{_endpoint()} does not serve it now (HTTP {status})")
+
+
+def _not_here(model: Model, why: str) -> ModelError:
+    return ModelError(
+        f"{model.name}: not in the cache, and {why}; run `birefcli models pull {model.name}` with "
+        f"network (or elsewhere, and copy its {cache_folder()}), or use `--model mini`, which "
+        "needs no download"
+    )
+
+
+def _wrong_checksum(model: Model) -> ModelError:
+    return ModelError(
+        f"{model.name}: the download has a wrong checksum and has been removed; run again, and if "
+        "that does not help, check HF_ENDPOINT and the proxy"
+    )
+
+
+def _disk_full(model: Model, detail: str = "") -> ModelError:
+    return ModelError(
+        f"{model.name}: no space for its {model.megabytes} MB in {cache_folder()}{detail}; free "
+        "some, or set HF_HOME to another disk"
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
