@@ -1,0 +1,206 @@
+"""``birefcli models``: which networks are known, which are on this machine, and moving them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from birefcli import hub, zoo
+from birefcli.errors import ModelError, UsageError
+from birefcli.zoo import Model
+
+app = typer.Typer(
+    name="models",
+    help="List, download, verify and remove the networks that --model can name.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+_BUILT_IN = "built in"
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Show the known models and what of them is on this machine.
+
+    On a terminal a table; otherwise tab-separated lines under a header line.
+    """
+    models = list(zoo.ZOO.values())
+    if as_json:
+        for model in models:
+            print(json.dumps(_record(model)))
+    elif sys.stdout.isatty():
+        _print_table(models)
+    else:
+        print("name", "width", "height", "megabytes", "state", "purpose", sep="\t")
+        for model in models:
+            print(
+                model.name,
+                *model.size,
+                model.megabytes or 0,
+                _state(model),
+                model.purpose,
+                sep="\t",
+            )
+
+
+@app.command()
+def pull(
+    names: Names = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them: about 4.4 GB.")] = False,
+    quiet: Quiet = False,
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="No bar, even on a terminal.")
+    ] = False,
+) -> None:
+    """Download models into the cache and verify them; what is there already is left alone.
+
+    An interrupted download goes on where it stopped. A model that cannot be had does not keep the
+    others from being fetched.
+    """
+    if every == bool(names):
+        raise UsageError("name the models to pull, or say --all")
+    models = _published() if every else _known(names)
+    _raise_all([_pull(model, quiet=quiet, bar=not (quiet or no_progress)) for model in models])
+
+
+@app.command()
+def path(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+) -> None:
+    """Print where a model's file is; exit status 4 if it is not on this machine."""
+    print(_local(zoo.lookup(name)))
+
+
+@app.command()
+def verify(names: Names = None, quiet: Quiet = False) -> None:
+    """Read cached models again and compare their checksums; exit status 4 if one is damaged.
+
+    Without a name: every model in the cache.
+    """
+    models = _known(names) if names else [m for m in _published() if hub.cached(m)]
+    if not models and not quiet:
+        print(f"no model is in the cache ({hub.cache_folder()})")
+    bad = []
+    for model in models:
+        file = _local(model)
+        state = _BUILT_IN if model.bundled else hub.verify(model).value
+        if state == hub.State.DAMAGED.value:
+            bad.append(model.name)
+        if not quiet:
+            print(f"{model.name}: {state} ({file})")
+    if bad:
+        again = " ".join(bad)
+        raise ModelError(f"damaged: {again}; run `birefcli models pull {again}` to replace")
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delete a model from the cache, where other programs may be using it too."""
+    model = zoo.lookup(name)
+    if model.bundled:
+        raise UsageError(f"{model.name} ships inside the package and cannot be removed")
+    if hub.state(model) is hub.State.MISSING:
+        raise ModelError(f"{model.name}: nothing to remove, it is not in {hub.cache_folder()}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"say --yes to remove {model.name} without being asked")
+        if not typer.confirm(f"Remove {model.name} from {hub.cache_folder()}?", err=True):
+            return
+    freed = hub.remove(model)
+    if not quiet:
+        print(f"{model.name}: removed, {freed / 1e6:.0f} MB freed")
+
+
+def _published() -> list[Model]:
+    return [model for model in zoo.ZOO.values() if not model.bundled]
+
+
+def _known(names: list[str] | None) -> list[Model]:
+    """The named models, all looked up before anything is done with the first."""
+    return [zoo.lookup(name) for name in dict.fromkeys(names or [])]
+
+
+def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
+    """Fetch one model and say where it is; a failure is returned, for others to go on."""
+    try:
+        if model.bundled:
+            file = _local(model)
+        else:
+            hub.discard_damaged(model)
+            file = hub.fetch(model, progress=bar)
+    except ModelError as error:
+        return error
+    if not quiet:
+        print(f"{model.name}: {file}")
+    return None
+
+
+def _local(model: Model) -> Path:
+    file = zoo.MINI_FILE if model.bundled else hub.cached(model)
+    if file is None or not file.is_file():
+        raise ModelError(
+            f"{model.name}: not on this machine; run `birefcli models pull {model.name}`"
+            if not model.bundled
+            else f"{model.name}: {file} is missing; install birefcli again"
+        )
+    return file
+
+
+def _raise_all(outcomes: list[ModelError | None]) -> None:
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        told = "".join(f"\n  {failure}" for failure in failures)
+        raise ModelError(f"{len(failures)} models could not be fetched:{told}")
+
+
+def _state(model: Model) -> str:
+    return _BUILT_IN if model.bundled else hub.state(model).value
+
+
+def _record(model: Model) -> dict[str, object]:
+    file = zoo.MINI_FILE if model.bundled else hub.cached(model)
+    return {
+        "name": model.name,
+        "width": model.size[0],
+        "height": model.size[1],
+        "bytes": model.size_bytes,
+        "state": _state(model),
+        "path": None if file is None else str(file),
+        "purpose": model.purpose,
+        "backbone": model.backbone,
+        "precision": model.precision,
+        "licence": model.licence,
+        "repo": model.repo,
+        "revision": model.revision or None,
+        "sha256": model.sha256,
+    }
+
+
+def _print_table(models: list[Model]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Name", style="bold", no_wrap=True)
+    table.add_column("Input", justify="right", no_wrap=True)
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("State", no_wrap=True)
+    table.add_column("For")
+    for model in models:
+        size = "×".join(map(str, model.size))
+        megabytes = "" if model.megabytes is None else str(model.megabytes)
+        table.add_row(model.name, size, megabytes, _state(model), model.purpose)
+    Console().print(table)
