@@ -62,9 +62,9 @@ def cutout(matte: Matte, bits: int) -> Pixels:
 
 def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
     """Composite the subject over ``background`` (H×W×3 or one pixel 1×1×3): H×W×3."""
-    out = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
+    out: Pixels = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
     peak = 255 if bits == 8 else 65535
-    for top in range(0, out.shape[0], STRIP):
+    for top in range(0, len(out), STRIP):
         rows = slice(top, top + STRIP)
         a = matte.alpha[rows, :, None].astype(np.float32) / 65535
         front = _unit(matte.foreground[rows])

@@ -1,0 +1,48 @@
+"""``python -m birefcli`` and the ``birefcli`` command: run it, and say in one line what failed."""
+
+import os
+import sys
+import traceback
+import warnings
+
+from birefcli.errors import BirefcliError, ExitCode
+
+
+def main() -> None:
+    """Run the command line; every failure leaves through here."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn about photos; we name them ourselves
+    from birefcli.cli import app
+
+    try:
+        app()
+    except BirefcliError as error:
+        _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt:
+        _fail("interrupted", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from failing on it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.SOME_FAILED)
+    except Exception as error:
+        _fail(
+            f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)",
+            ExitCode.BUG,
+            error,
+        )
+
+
+def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
+    if error is not None and _debugging():
+        traceback.print_exception(error)
+    print(f"birefcli: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _debugging() -> bool:
+    # Read here and not from the parsed options: the bug may be in parsing them.
+    return "--debug" in sys.argv or bool(os.environ.get("BIREFCLI_DEBUG"))
+
+
+if __name__ == "__main__":
+    main()

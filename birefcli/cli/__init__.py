@@ -1,0 +1,38 @@
+"""The command line: options in, summary out, exit code. Nothing heavy is imported here."""
+
+from typing import Annotated
+
+import typer
+
+from birefcli import __version__
+from birefcli.cli import models
+from birefcli.cli.matte import matte
+from birefcli.errors import ExitCode
+
+EXIT_CODES = "Exit codes: " + "; ".join(f"{c.value} {c.meaning}" for c in ExitCode) + "."
+
+app = typer.Typer(
+    name="birefcli",
+    help="Cut people out of photographs: mattes, cutouts and composites with BiRefNet.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=EXIT_CODES)(matte)
+app.add_typer(models.app, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"birefcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EXIT_CODES)
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass

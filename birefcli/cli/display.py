@@ -1,0 +1,121 @@
+"""What a person sees while a batch runs. Everything here goes to stderr."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from birefcli.report import Outcome, Report, Status
+
+INTERVAL = 30.0  # seconds between progress lines where there is no terminal
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Photos a second."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.2f} photos/s", style="progress.data.speed")
+
+
+class Display:
+    """Progress: a bar on a terminal, now and then a line elsewhere; failures always."""
+
+    def __init__(self, total: int, *, quiet: bool, verbose: bool, bar: bool) -> None:
+        self.total, self.quiet, self.verbose = total, quiet, verbose
+        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.done = self.failed = 0
+        self.started = self.told = time.monotonic()
+        self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
+        if self.progress is not None:
+            self.task = self.progress.add_task("matting", total=total)
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+    def __enter__(self) -> "Display":
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def add(self, outcome: Outcome) -> None:
+        """Tell of one photo that ended."""
+        self.done += 1
+        self.failed += outcome.status is Status.FAILED
+        if outcome.status is Status.FAILED:
+            self.say(f"{outcome.input}: {outcome.error}")
+        elif self.verbose or (outcome.reason and "no subject" in outcome.reason):
+            self.say(_line(outcome))
+        if self.progress is not None:
+            self.progress.update(self.task, advance=1)
+        elif not self.quiet:
+            self._now_and_then()
+
+    def _now_and_then(self) -> None:
+        now = time.monotonic()
+        if now - self.told < INTERVAL or self.done == self.total:
+            return
+        self.told = now
+        rate = self.done / (now - self.started)
+        left = (self.total - self.done) / rate
+        failed = f", {self.failed} failed" if self.failed else ""
+        self.say(
+            f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {_span(left)} left"
+        )
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one, exactly as it is."""
+        # File names may hold line breaks, brackets and bytes that are no text.
+        shown = text.encode(errors="backslashreplace").decode().replace("\n", "\\n")
+        if self.progress is not None:
+            self.console.print(shown, markup=False)
+        else:
+            print(shown, file=sys.stderr, flush=True)
+
+    def summary(self, report: Report) -> None:
+        """Print the last line."""
+        if not self.quiet:
+            self.say(report.summary())
+
+
+def _line(outcome: Outcome) -> str:
+    targets = ", ".join("stdout" if t is None else str(t) for t in outcome.outputs.values())
+    why = f" ({outcome.reason})" if outcome.reason else ""
+    arrow = f" -> {targets}" if targets else ""
+    return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,56 @@
+"""Option values that are more than a word: sizes, margins, lists."""
+
+from enum import Enum
+from typing import TypeVar
+
+from birefcli.errors import UsageError
+from birefcli.options import Margin
+
+Choice = TypeVar("Choice", bound=Enum)
+STRIDE = 32  # the network's input is a multiple of this in both directions
+
+
+def size(text: str | None) -> tuple[int, int] | None:
+    """Read ``1024`` or ``1024x768``: (width, height) in pixels."""
+    if text is None:
+        return None
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not width.isdigit() or not (height.isdigit() or not height):
+        raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
+    both = (int(width), int(height or width))
+    if any(n < STRIDE or n % STRIDE or n > 8192 for n in both):
+        raise UsageError(f"--size {text}: both sides must be multiples of {STRIDE}, up to 8192")
+    return both
+
+
+def margin(text: str) -> Margin:
+    """Read ``20`` (pixels) or ``5%`` (of the subject's longer side)."""
+    relative = text.endswith("%")
+    try:
+        amount = float(text.removesuffix("%"))
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < 100_000:
+        raise UsageError(f"--margin {text}: give pixels or a percentage, like 20 or 5%")
+    return Margin(amount / 100 if relative else amount, relative)
+
+
+def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
+    """Read a list separated by commas, each of it a value of ``kind``."""
+    known = {member.value: member for member in kind}
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{option} {word}: choose from {', '.join(known)}")
+    if not words:
+        raise UsageError(f"{option}: choose from {', '.join(known)}")
+    return tuple(dict.fromkeys(known[word] for word in words))
+
+
+def automatic(option: str, text: str) -> int | None:
+    """Read ``auto`` (None) or a number of 1 or more."""
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{option} {text}: give auto or a number from 1")
+    return int(text)

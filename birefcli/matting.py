@@ -1,0 +1,122 @@
+"""Matter: from a photo to its alpha and its subject's colour."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from birefcli import foreground, images
+from birefcli.birefnet import BiRefNet
+from birefcli.compose import Matte
+from birefcli.devices import Compute
+from birefcli.errors import PhotoError
+from birefcli.images import Photo
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How much of the subject's colour is wanted."""
+
+    refine: bool = True
+    """Estimate it under soft alpha; False keeps the photo's pixels."""
+    everywhere: bool = False
+    """Also where there is no subject, for a foreground without alpha."""
+
+
+class Matter:
+    """A network on its device, at its input size."""
+
+    def __init__(self, network: BiRefNet, size: tuple[int, int], compute: Compute) -> None:
+        """``size``: the network's input as (width, height) in pixels, multiples of 32."""
+        self.size = size
+        self.compute = compute
+        self.network = network.to(compute.device, compute.dtype).eval()
+        self._exact: BiRefNet | None = None
+        self._mean = torch.tensor(MEAN, device=compute.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(STD, device=compute.device).view(3, 1, 1) * 255
+
+    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
+        """What the network will see: h×w×3 of 8-bit sRGB, stretched, antialiased."""
+        picture = Image.fromarray(images.srgb8(photo))
+        return np.array(picture.resize(self.size, Image.Resampling.BILINEAR))
+
+    def alphas(self, inputs: list[NDArray[np.uint8]]) -> Tensor:
+        """Alpha of prepared photos: float32 N×1×h×w at the network's size, 0..1.
+
+        A photo whose features overflowed half precision is done again in float32. A batch too
+        large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
+        is too large.
+        """
+        stacked = torch.from_numpy(np.stack(inputs)).to(self.compute.device)
+        batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        with torch.inference_mode():
+            alphas = self._forward(self.network, batch.to(self.compute.dtype))
+            bad = ~alphas.isfinite().flatten(1).all(1)
+            if bad.any() and self.compute.dtype != torch.float32:
+                alphas[bad] = self._forward(self._in_float32(), batch[bad])
+        return alphas
+
+    def _forward(self, network: BiRefNet, batch: Tensor) -> Tensor:
+        try:
+            logits = network(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            torch.cuda.empty_cache()
+        else:
+            assert isinstance(logits, Tensor)
+            return torch.sigmoid(logits.float())
+        return torch.cat([self._forward(network, half) for half in batch.chunk(2)])
+
+    def _in_float32(self) -> BiRefNet:
+        if self._exact is None:
+            self._exact = copy.deepcopy(self.network).float()
+        return self._exact
+
+    def matte(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Matte:
+        """Alpha and colour at the photo's size.
+
+        ``alpha``: one of :meth:`alphas`, 1×h×w; ``colour`` None leaves the photo's pixels, for
+        products that show none. The photo's own transparency is multiplied in. Raises PhotoError
+        when the network gave no numbers.
+        """
+        if not alpha.isfinite().all():
+            raise PhotoError("the network gave NaN or infinite values, in float32 too")
+        with torch.inference_mode():
+            full = enlarge(alpha, photo.size)
+            pixels = photo.pixels
+            if colour is not None and colour.refine:
+                # Under the photo's own transparency its pixels are no mixture: only the network's
+                # alpha says how much background they hold.
+                pixels = foreground.estimate_pixels(pixels, full, everywhere=colour.everywhere)
+            whole = (full * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
+        return Matte(_times(whole, photo.alpha), pixels)
+
+
+def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:
+    """Alpha 1×h×w to float32 H×W of the photo, 0..1: bicubic up, averaged down."""
+    if alpha.device.type == "mps":
+        alpha = alpha.cpu()  # torch has no antialiased resize there
+    if tuple(alpha.shape[1:]) == size:
+        return alpha[0]
+    smaller = size[0] < alpha.shape[1] or size[1] < alpha.shape[2]
+    full = F.interpolate(alpha[None], size=size, mode="bicubic", antialias=smaller)
+    return full[0, 0].clamp_(0, 1)
+
+
+def _times(
+    alpha: NDArray[np.uint16], own: NDArray[np.uint8] | NDArray[np.uint16] | None
+) -> NDArray[np.uint16]:
+    if own is None:
+        return alpha
+    peak = np.iinfo(own.dtype).max
+    product = alpha.astype(np.uint64) * own
+    return ((product + peak // 2) // peak).astype(np.uint16)

@@ -1,0 +1,114 @@
+"""What became of each photo, and of all of them."""
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from birefcli.errors import ExitCode
+from birefcli.files import PIPE, Job
+from birefcli.options import Product
+
+
+class Status(str, Enum):
+    """How a photo ended."""
+
+    WRITTEN = "written"
+    CURRENT = "current"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass
+class Seconds:
+    """Time spent on one photo, per stage."""
+
+    load: float = 0.0
+    matte: float = 0.0
+    save: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One photo's end. ``coverage``: share of the photo its subject covers, 0..1."""
+
+    input: str
+    status: Status
+    outputs: dict[Product, Path | None] = field(default_factory=dict)
+    seconds: Seconds = field(default_factory=Seconds)
+    coverage: float | None = None
+    error: str | None = None
+    reason: str | None = None
+    """Why it was done or not, or what its owner may want to know."""
+
+    @classmethod
+    def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
+        """Build the outcome of a photo that could not be done."""
+        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error)
+
+    def as_json(self) -> str:
+        """One line of JSON, ASCII, whatever the file names hold."""
+        return json.dumps(
+            {
+                "input": self.input,
+                "status": self.status.value,
+                "outputs": {
+                    kind.value: PIPE if path is None else str(path)
+                    for kind, path in self.outputs.items()
+                },
+                "seconds": {k: round(v, 4) for k, v in vars(self.seconds).items()},
+                "coverage": None if self.coverage is None else round(self.coverage, 5),
+                "error": self.error,
+                "reason": self.reason,
+            }
+        )
+
+
+@dataclass
+class Report:
+    """Counts of a run."""
+
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    seconds: float = 0.0
+    device: str | None = None
+    precision: str | None = None
+    model: str | None = None
+    interrupted: ExitCode | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one photo."""
+        self.counts[outcome.status] += 1
+
+    @property
+    def rate(self) -> float:
+        """Photos written a second."""
+        return self.counts[Status.WRITTEN] / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The one place where the exit code of a run that started is decided."""
+        if self.interrupted is not None:
+            return self.interrupted
+        return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
+
+    def summary(self) -> str:
+        """One line for a person."""
+        counted = ", ".join(f"{n} {s.value}" for s, n in self.counts.items() if n) or "nothing done"
+        if not self.counts[Status.WRITTEN]:
+            return counted
+        where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
+        return f"{counted} in {self.seconds:.1f} s ({self.rate:.2f} photos/s{where})"
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        summary: dict[str, Any] = {status.value: n for status, n in self.counts.items()}
+        summary |= {
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.rate, 4),
+            "device": self.device,
+            "precision": self.precision,
+            "model": self.model,
+            "interrupted": self.interrupted is not None,
+        }
+        return json.dumps({"summary": summary})
