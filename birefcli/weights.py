@@ -14,6 +14,7 @@ import math
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ PATCH_ORDER_KEY = "birefcli.patch_order"
 _PATCH_WEIGHT = re.compile(r"decoder\.ipt_blk[2-5]\.conv1\.weight")
 _WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")  # DistributedDataParallel, compile
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "params", "weights")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # in torch's refusal of a class or function
 _BACKBONE_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _PROJECTION = "bb.patch_embed.proj.weight"  # its shape tells the published backbones apart
 _PUBLISHED = {192: SWIN_L, 96: SWIN_T}
@@ -150,7 +152,10 @@ def save(
     }
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
         save_file(tensors, part, notes)
+        part.chmod(mode)
         part.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
@@ -246,25 +251,34 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: cast(Tensor, file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - not a dict
             return tensors, dict(file.metadata() or {})
     except safetensors.SafetensorError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, str(error)) from error
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
-        # Files in the format before torch 1.6 cannot be mapped.
-        content = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's version; what matters is raised
+            # Files in the format before torch 1.6 cannot be mapped.
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower().replace(" ", "_"):
-            raise _unreadable(path, error) from error
-        raise ModelError(
-            f"{path}: holds Python objects besides tensors, and loading those could run any code; "
-            "save its state_dict alone, best as .safetensors"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, LookupError, TypeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unpickled(path, error) from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(path, str(error)) from error
     return _unwrapped(path, content)
+
+
+def _unpickled(path: Path, error: pickle.UnpicklingError) -> ModelError:
+    """The reason alone: torch's text goes on to explain how to run the file's code."""
+    foreign = _GLOBAL.search(str(error))
+    if foreign is None and not zipfile.is_zipfile(path):
+        return _unreadable(path, "not written by torch.save")
+    what = foreign[1] if foreign else "Python objects"
+    return ModelError(
+        f"{path}: holds {what} besides tensors, and loading that could run any code; save its "
+        "state_dict alone, best as .safetensors"
+    )
 
 
 def _unwrapped(path: Path, content: object) -> dict[str, Tensor]:
@@ -279,14 +293,14 @@ def _unwrapped(path: Path, content: object) -> dict[str, Tensor]:
     raise ModelError(f"{path}: not a BiRefNet checkpoint (holds no table of tensors)")
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
+def _unreadable(path: Path, why: str) -> ModelError:
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(b"version https://git-lfs"):
         return ModelError(f"{path}: a Git LFS pointer, not the weights; run `git lfs pull`")
     if not start:
         return ModelError(f"{path}: empty file; download or copy it again")
-    reason = str(error).strip().partition("\n")[0].rstrip(".")
+    reason = why.strip().partition("\n")[0].rstrip(".")
     return ModelError(
         f"{path}: truncated, damaged, or no weights file ({reason}); download or copy it again"
     )
