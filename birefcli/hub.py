@@ -83,7 +83,7 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
         if offline or _offline():
             raise _not_here(model, "offline was asked for (--offline or HF_HUB_OFFLINE)")
         return _download(model, progress=progress)
-    if digests.of(pointer) != model.sha256:
+    if _digest(model, pointer) != model.sha256:
         _discard(model, pointer)
         raise ModelError(
             f"{model.name}: the file in the cache was damaged and has been removed ({pointer}); "
@@ -109,10 +109,11 @@ def state(model: Model) -> State:
 
 
 def verify(model: Model) -> State:
-    """As :func:`state`, after reading the whole file. OSError if it cannot be read."""
+    """As :func:`state`, after reading the whole file. ModelError if it cannot be read."""
     pointer = cached(model)
     if pointer is not None:
-        digests.measure(pointer)
+        digests.forget(pointer)
+        _digest(model, pointer)
     return state(model)
 
 
@@ -126,28 +127,39 @@ def discard_damaged(model: Model) -> None:
 def remove(model: Model) -> int:
     """Take the model out of the cache, parts of downloads too. Returns the bytes freed.
 
-    Deletes the revisions of the model's own repository that hold its file, nothing else.
+    Deletes the revisions of the model's own repository that hold its file, nothing else. Raises
+    ModelError if something of it cannot be deleted.
     """
-    from huggingface_hub import scan_cache_dir
-
     freed = _partial_size(model)
     for part in _parts(model):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     holders = {_snapshot(model, pointer).name for pointer in _pointers(model)}
     for pointer in _pointers(model):
         digests.forget(pointer)
-    if not cache_folder().is_dir():
-        return freed
-    with _library_quiet():
-        cache = scan_cache_dir(cache_folder())
-        for repo in cache.repos:
-            if repo.repo_type == "model" and repo.repo_id == model.repo:
-                # Revisions are picked by hash alone: show the library no repository but this one.
-                alone = dataclasses.replace(cache, repos=frozenset({repo}))
-                found = holders & {revision.commit_hash for revision in repo.revisions}
-                plan = alone.delete_revisions(*found)
-                freed += plan.expected_freed_size
-                plan.execute()
+    if holders:
+        with _library_quiet():
+            freed += _delete_revisions(model, holders)
+    if state(model) is not State.MISSING:
+        raise ModelError(
+            f"{model.name}: not all of it could be deleted; check the permissions of "
+            f"{_repo_folder(model)}"
+        )
+    return freed
+
+
+def _delete_revisions(model: Model, holders: set[str]) -> int:
+    from huggingface_hub import scan_cache_dir
+
+    cache = scan_cache_dir(cache_folder())
+    freed = 0
+    for repo in cache.repos:
+        if repo.repo_type == "model" and repo.repo_id == model.repo:
+            # Revisions are picked by hash alone: show the library no repository but this one.
+            alone = dataclasses.replace(cache, repos=frozenset({repo}))
+            plan = alone.delete_revisions(*holders & {r.commit_hash for r in repo.revisions})
+            freed += plan.expected_freed_size
+            plan.execute()
     return freed
 
 
@@ -201,6 +213,16 @@ def _partial_size(model: Model) -> int:
     return sum(part.stat().st_size for part in _parts(model))
 
 
+def _digest(model: Model, pointer: Path) -> str:
+    try:
+        return digests.of(pointer)
+    except OSError as error:
+        raise ModelError(
+            f"{model.name}: {pointer} cannot be read ({error.strerror}); check its permissions, or "
+            "delete it and run again"
+        ) from error
+
+
 def _discard(model: Model, pointer: Path) -> None:
     """Remove a damaged file, and every entry that leads to it."""
     digests.forget(pointer)
@@ -235,7 +257,7 @@ def _download(model: Model, *, progress: bool) -> Path:
         pointer = Path(hf_hub_download(str(model.repo), model.filename, revision=model.revision))
         if not pointer.is_symlink():  # where links are not possible the library made a copy
             blob.unlink(missing_ok=True)
-    if digests.of(pointer) != model.sha256:
+    if _digest(model, pointer) != model.sha256:
         _discard(model, pointer)
         raise _wrong_checksum(model)
     return pointer

@@ -315,3 +315,31 @@ def test_mirror_with_names_of_its_own_for_files_is_served_and_verified(fake, tmp
     path.write_bytes(CONTENT[::-1])
     assert run(fake, tmp_path, FETCH).returncode == 4
     assert fake.asked == []
+
+
+@pytest.mark.parametrize("body", [FETCH, "hub.verify(tiny)"])
+def test_cached_file_that_cannot_be_read_is_told(fake, tmp_path, body):
+    path = fetched(fake, tmp_path)
+    broken = """
+def fails(path):
+    raise OSError(5, "Input/output error", str(path))
+digests.remembered = lambda path: None
+digests.measure = fails
+"""
+    done = run(fake, tmp_path, broken.strip() + "\n" + body)
+    assert done.returncode == 4
+    assert f"{path} cannot be read (Input/output error)" in done.stderr
+
+
+def test_removal_that_the_system_forbids_is_not_reported_as_done(fake, tmp_path):
+    path = fetched(fake, tmp_path)
+    forbid = """
+import os, shutil, pathlib
+def fails(*args, **more):
+    raise PermissionError(13, "Permission denied")
+os.unlink = os.remove = shutil.rmtree = pathlib.Path.unlink = fails
+"""
+    done = run(fake, tmp_path, forbid.strip() + "\nhub.remove(tiny)")
+    assert done.returncode == 4
+    assert "not all of it could be deleted" in done.stderr
+    assert Path(path).read_bytes() == CONTENT
