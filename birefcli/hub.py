@@ -308,7 +308,7 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     if free < model.size_bytes - have + _HEADROOM:
         raise _disk_full(model, f", {free / 1e6:.0f} MB are free")
     with _bar(model, have, progress=progress) as bar:
-        _transfer(model, part, bar)
+        _transfer(model, part, model.size_bytes, bar)
     if digests.measure(part) != model.sha256:
         digests.forget(part)
         part.unlink()
@@ -319,7 +319,7 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     digests.trust(blob, str(model.sha256))
 
 
-def _transfer(model: Model, part: Path, bar: "tqdm") -> None:
+def _transfer(model: Model, part: Path, size: int, bar: "tqdm") -> None:
     from huggingface_hub import hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
@@ -328,6 +328,7 @@ def _transfer(model: Model, part: Path, bar: "tqdm") -> None:
     url = hf_hub_url(str(model.repo), model.filename, revision=model.revision)
     while True:
         before = part.stat().st_size if part.exists() else 0
+        bar.update(before - bar.n)
         try:
             with _Part(part, bar) as file:
                 http_get(
@@ -335,7 +336,7 @@ def _transfer(model: Model, part: Path, bar: "tqdm") -> None:
                     file,
                     resume_size=before,
                     headers=build_hf_headers(),
-                    expected_size=model.size_bytes,
+                    expected_size=size,
                 )
         except HfHubHTTPError:
             raise
@@ -343,13 +344,15 @@ def _transfer(model: Model, part: Path, bar: "tqdm") -> None:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             after = part.stat().st_size
-            if after <= before:
+            if after > size and before:
+                part.unlink()  # the server sent everything, not the rest: once more from the start
+            elif not before < after <= size:
                 raise ModelError(
                     f"{model.name}: the download broke off at {after / 1e6:.0f} of "
                     f"{model.megabytes} MB ({_reason(error)}); run again to go on from there"
                 ) from error
-            # Not every way a connection can end is retried by the library. Each round here brings
-            # new bytes, so there is an end to it.
+            # Not every way a connection can end is retried by the library. A round that goes on
+            # here has brought new bytes, so there is an end to it.
             time.sleep(RETRY_SECONDS)
         else:
             return

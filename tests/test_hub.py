@@ -154,7 +154,16 @@ def test_download_with_wrong_bytes_is_refused_and_the_next_run_starts_anew(fake,
     assert run(fake, tmp_path, FETCH).returncode == 0
 
 
-def test_file_of_another_size_than_announced_is_refused(fake, tmp_path):
+def test_file_that_is_longer_than_announced_is_refused(fake, tmp_path):
+    fake.sent = CONTENT + b"more"
+    done = run(fake, tmp_path, FETCH)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "broke off" in done.stderr
+    fake.sent = None
+    assert run(fake, tmp_path, FETCH).returncode == 0
+
+
+def test_file_that_is_shorter_than_announced_is_refused(fake, tmp_path):
     fake.sent = CONTENT[:-1000]
     done = run(fake, tmp_path, FETCH)
     assert (done.returncode, done.stdout) == (4, "")
@@ -296,15 +305,19 @@ def test_file_kept_in_the_hubs_chunk_store_is_fetched_over_plain_http(fake, tmp_
 
 
 def test_cache_without_symlinks_holds_the_file_once(fake, tmp_path):
-    env = {"HF_HUB_DISABLE_SYMLINKS": "1"}
-    done = run(fake, tmp_path, FETCH, **env)
+    body = """
+from huggingface_hub import file_download
+file_download.are_symlinks_supported = lambda cache_dir=None: False
+"""
+    body = body.strip() + "\n" + FETCH
+    done = run(fake, tmp_path, body)
     assert (done.returncode, done.stderr) == (0, "")
     path = tmp_path / done.stdout.strip()
     assert path.read_bytes() == CONTENT
     assert not path.is_symlink()
     assert list(blobs(tmp_path).iterdir()) == []
     fake.asked.clear()
-    assert run(fake, tmp_path, FETCH, **env).stdout == done.stdout
+    assert run(fake, tmp_path, body).stdout == done.stdout
     assert fake.asked == []
 
 
