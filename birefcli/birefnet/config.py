@@ -29,4 +29,4 @@ class Config:
 
 SWIN_L = Config("swin_large")
 SWIN_T = Config("swin_tiny")
-MINI = Config("starnet_s1", width=32, aspp_width=48, kernels=(1, 3), gradient_width=16)
+MINI = Config("mobilenetv4_conv_small", width=32, aspp_width=32, kernels=(3,), gradient_width=16)

@@ -1,0 +1,1 @@
+"""Training BiRefNet from photographs of people and their masks."""
