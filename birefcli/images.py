@@ -18,6 +18,7 @@ Pixels: TypeAlias = NDArray[Any]
 """uint8 or uint16."""
 
 ORIENTATION = 0x0112  # EXIF tag
+PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
 Image.MAX_IMAGE_PIXELS = None  # read() has a limit of its own, with a message of its own
 cv2.utils.logging.setLogLevel(0)  # a damaged photo is named by us, once
 
@@ -97,6 +98,8 @@ def _decode(image: "ImageFile", data: bytes) -> Photo:
         notes.append(f"first of {frames} frames or pages")
     icc: bytes | None = image.info.get("icc_profile") or None
     orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in range(1, 9):
+        orientation = 1
     dpi = _dpi(image, orientation)
     if deep:
         pixels, alpha = _deep_pixels(image, data)
@@ -106,10 +109,9 @@ def _decode(image: "ImageFile", data: bytes) -> Photo:
         pixels, alpha = _pixels(image)
         if image.mode in ("CMYK", "LAB"):
             icc = None  # what _pixels returns is sRGB
-    pixels, alpha = (
-        upright(pixels, orientation),
-        alpha if alpha is None else upright(alpha, orientation),
-    )
+    if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
+        pixels = upright(pixels, orientation)
+        alpha = alpha if alpha is None else upright(alpha, orientation)
     if icc is not None and not _is_rgb_profile(icc):
         icc = None  # a grey or broken profile says nothing of RGB pixels
     return Photo(pixels, alpha, icc, dpi, tuple(notes))
@@ -136,21 +138,59 @@ def _is_deep(image: "ImageFile") -> bool:
     if image.format == "TIFF":
         depth = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
         return image.mode in ("RGB", "RGBA", "RGBX") and max(np.atleast_1d(depth)) == 16
-    return image.mode == "I" and image.format in ("PNG", "PPM")
+    return image.format == "PPM" and _ppm_peak(image) > 255
+
+
+def _ppm_peak(image: "ImageFile") -> int:
+    """Value of white in a PPM or PGM file."""
+    layout = image.tile[0].args if image.tile else None
+    if isinstance(layout, tuple):  # (mode, peak)
+        return int(layout[-1])
+    return 65535 if image.mode == "I" else 255  # stored as it is
 
 
 def _deep_pixels(image: "ImageFile", data: bytes) -> tuple[Pixels, Pixels | None]:
     """16-bit pixels through OpenCV, which keeps them."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(PLANAR) == 2 and image.mode in ("RGB", "RGBA", "RGBX"):
+        # OpenCV fills such a picture with whatever lay in memory.
+        raise PhotoError("16-bit TIFF in separate colour planes: save it with interleaved colours")
     raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None:
         raise PhotoError("damaged image: its 16-bit pixels cannot be decoded")
     stored = raw if raw.dtype == np.uint16 else raw.astype(np.uint16) * 257
+    if image.format == "PPM":
+        stored = _stretched(stored, _ppm_peak(image))
+    if tags.get(PHOTOMETRIC) == 0:  # a negative: 0 is white
+        stored = 65535 - stored
     if stored.ndim == 2:
         stored = stored[:, :, None]
     grey = stored.shape[2] <= 2  # alone, or with alpha
     colour = np.repeat(stored[:, :, :1], 3, 2) if grey else stored[:, :, 2::-1]
-    alpha = stored[:, :, -1] if stored.shape[2] in (2, 4) else None
-    return np.ascontiguousarray(colour), None if alpha is None else np.ascontiguousarray(alpha)
+    key = image.info.get("transparency")
+    alpha = None
+    if stored.shape[2] in (2, 4) and (image.mode in ("LA", "RGBA") or key is not None):
+        alpha = stored[:, :, -1]
+    elif isinstance(key, int):
+        alpha = np.where(stored[:, :, 0] == key, 0, 65535).astype(np.uint16)
+    if alpha is None or alpha.min() == 65535:
+        return np.ascontiguousarray(colour), None
+    if tags.get(EXTRA_SAMPLES) == (1,):
+        colour = _unmultiplied(colour, alpha)
+    return np.ascontiguousarray(colour), np.ascontiguousarray(alpha)
+
+
+def _stretched(stored: Pixels, peak: int) -> Pixels:
+    """Values of 0..peak to all of 0..65535."""
+    stretched = (stored.astype(np.uint32).clip(max=peak) * 65535 + peak // 2) // peak
+    return stretched.astype(np.uint16)
+
+
+def _unmultiplied(colour: Pixels, alpha: Pixels) -> Pixels:
+    """Straight colour of one that was stored multiplied by alpha, as some TIFF files have it."""
+    whole = np.maximum(alpha, 1).astype(np.uint64)[:, :, None]
+    straight = (colour.astype(np.uint64) * 65535 + whole // 2) // whole
+    return straight.clip(max=65535).astype(np.uint16)
 
 
 def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:
@@ -159,7 +199,9 @@ def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:
     if image.mode in ("CMYK", "LAB"):
         return np.asarray(_to_srgb(image)), None
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"))
+        # Pillow converts premultiplied grey to nothing but straight grey.
+        straight = image.convert("LA") if image.mode == "La" else image
+        rgba = np.asarray(straight.convert("RGBA"))
         alpha = np.ascontiguousarray(rgba[:, :, 3])
         return np.ascontiguousarray(rgba[:, :, :3]), None if alpha.min() == 255 else alpha
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
