@@ -188,11 +188,13 @@ def cover(picture: Pixels, size: tuple[int, int]) -> Pixels:
     height, width = size
     scale = max(height / picture.shape[0], width / picture.shape[1])
     box_height, box_width = height / scale, width / scale
-    left, top = (picture.shape[1] - box_width) / 2, (picture.shape[0] - box_height) / 2
+    # Rounding may put an edge a hair outside the picture, which Pillow refuses.
+    left = max(0.0, (picture.shape[1] - box_width) / 2)
+    top = max(0.0, (picture.shape[0] - box_height) / 2)
+    right = min(float(picture.shape[1]), left + box_width)
+    bottom = min(float(picture.shape[0]), top + box_height)
     scaled = Image.fromarray(picture).resize(
-        (width, height),
-        Image.Resampling.BICUBIC,
-        box=(left, top, left + box_width, top + box_height),
+        (width, height), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )
     return np.asarray(scaled)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from birefcli.errors import PhotoError
 from birefcli.images import Pixels
 from birefcli.options import Compress, Format
 
@@ -21,6 +22,7 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
     Compress.BALANCED: (3, 50),
     Compress.SMALL: (6, 100),
 }
+LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
 JPEG_QUALITY = {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85}
 
 
@@ -36,8 +38,15 @@ def encode(
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
     and TIFF. ``icc`` is dropped for grey pictures, whose values are no colours. All formats but
-    JPEG are lossless. Raises ValueError for what the format cannot hold.
+    JPEG are lossless. Raises ValueError for what the format cannot hold, and PhotoError for a
+    picture that is too long for it.
     """
+    height, width = pixels.shape[:2]
+    if max(height, width) > LONGEST.get(format_, height + width):
+        raise PhotoError(
+            f"{width}×{height} pixels: {format_.value} holds no more than {LONGEST[format_]} on a"
+            " side; use --format png"
+        )
     if pixels.dtype == np.uint16 and 16 not in format_.bits:
         raise ValueError(f"{format_.value} holds 8 bits a channel")
     if pixels.ndim == 2:
