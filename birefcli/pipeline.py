@@ -102,25 +102,29 @@ def matte(
     while group := list(itertools.islice(items, batch)):
         started = time.perf_counter()
         loaded = [item for item in group if isinstance(item, Loaded)]
-        alphas, failure = _alphas(matter, loaded)
+        alphas = _alphas(matter, loaded)
         shared = (time.perf_counter() - started) / max(1, len(loaded))
         left = iter(alphas)
         for item in group:
             if isinstance(item, Outcome):
                 yield item
-            elif failure is not None:
-                yield Outcome.failed(item.job, failure, item.seconds)
+            elif (alpha := next(left)) is None:
+                why = "out of memory on the device; use a smaller --size or another --device"
+                yield Outcome.failed(item.job, why, item.seconds)
             else:
-                yield _matted(matter, item, next(left), colour, shared)
+                yield _matted(matter, item, alpha, colour, shared)
 
 
-def _alphas(matter: Matter, loaded: list[Loaded]) -> tuple[list[torch.Tensor], str | None]:
+def _alphas(matter: Matter, loaded: list[Loaded]) -> list[torch.Tensor | None]:
+    """Alpha of each photo, None for one that alone is too much for the device's memory."""
     if not loaded:
-        return [], None
+        return []
     try:
-        return list(matter.alphas([item.input for item in loaded])), None
+        return list(matter.alphas([item.input for item in loaded]))
     except torch.OutOfMemoryError:
-        return [], "out of memory on the device; use a smaller --size or another --device"
+        if len(loaded) == 1:
+            return [None]
+    return [alpha for item in loaded for alpha in _alphas(matter, [item])]
 
 
 def _matted(
