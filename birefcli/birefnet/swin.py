@@ -91,6 +91,7 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self._bias: Tensor | None = None
+        self._made_from = -1
         self.register_load_state_dict_post_hook(_forget)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
@@ -123,8 +124,11 @@ class WindowAttention(nn.Module):
         """Position bias plus mask for each kind of window: (1 or 4)×heads×tokens×tokens."""
         if self.training or torch.is_grad_enabled():
             return self._make_bias()
-        if self._bias is None:
-            self._bias = self._make_bias()
+        # An average of weights is updated in eval mode: torch counts the changes made in place.
+        table = self.relative_position_bias_table
+        version = 0 if table.is_inference() else table._version
+        if self._bias is None or self._made_from != version:
+            self._bias, self._made_from = self._make_bias(), version
         return self._bias
 
     def forward(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
