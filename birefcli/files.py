@@ -70,7 +70,7 @@ def find(selection: Selection) -> Search:
             search.found.append(Found(None, Path("stdin")))
             continue
         path = Path(name)
-        if path.is_dir():
+        if _is_folder(path):
             _walk(path, selection, skip, search)
         else:
             search.found.append(Found(path, Path(path.name)))
@@ -85,8 +85,16 @@ def _output_folder(selection: Selection) -> Path | None:
     """The output folder where it is another than every input folder, to be left out of a walk."""
     if selection.output == PIPE:
         return None
-    out = Path(selection.output).resolve()
-    return None if any(Path(i).resolve() == out for i in selection.inputs if i != PIPE) else out
+    out = _real(Path(selection.output))
+    return None if any(_real(Path(i)) == out for i in selection.inputs if i != PIPE) else out
+
+
+def _is_folder(path: Path) -> bool:
+    # Path.is_dir raises where a name is too long, or lies in a folder that may not be read.
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _below(path: Path) -> Path:
@@ -128,7 +136,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
             for name in folders
             if selection.recursive
             and not name.startswith(".")
-            and (skip is None or (here / name).resolve() != skip)
+            and (skip is None or _real(here / name) != skip)
         )
         for name in sorted(names):
             path = here / name
@@ -188,14 +196,14 @@ def names_a_file(selection: Selection) -> bool:
     return (
         selection.output != PIPE
         and out.suffix.lower() in SUFFIXES
-        and not out.is_dir()
+        and not _is_folder(out)
         and not selection.output.endswith(("/", os.sep))
     )
 
 
 def _single(found: list[Found], selection: Selection, products: tuple[Product, ...]) -> Job:
     shown = "stdout" if selection.output == PIPE else selection.output
-    if len(found) != 1 or any(Path(i).is_dir() for i in selection.inputs if i != PIPE):
+    if len(found) != 1 or any(_is_folder(Path(i)) for i in selection.inputs if i != PIPE):
         raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
     if len(products) != 1:
         raise UsageError(f"--output {shown} is one file: --write one product, or name a folder")
@@ -228,7 +236,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     for job in jobs:
         if job.source is None:
             continue
-        at = job.source.resolve() if job.source.is_symlink() else job.source
+        at = _real(job.source) if job.source.is_symlink() else job.source
         for key in (place(job.source), place(at)):
             if key in taken:
                 raise OutputError(
@@ -239,13 +247,18 @@ def _refuse_collisions(jobs: list[Job]) -> None:
 
 def place(path: Path) -> str:
     """Name a file by its folder without links, and its name: equal for equal directory entries."""
-    return str(_real(path.parent) / path.name)
+    return str(_real_folder(path.parent.absolute()) / path.name)
 
 
 @lru_cache(maxsize=4096)
-def _real(folder: Path) -> Path:
+def _real_folder(folder: Path) -> Path:
     # Resolving 100,000 paths one by one takes minutes, their folders a moment.
-    return folder.resolve()
+    return _real(folder)
+
+
+def _real(path: Path) -> Path:
+    # Path.resolve raises RuntimeError for a link that leads to itself, before Python 3.13.
+    return Path(os.path.realpath(path))
 
 
 def check_output(jobs: list[Job], selection: Selection) -> None:
@@ -265,7 +278,7 @@ def check_output(jobs: list[Job], selection: Selection) -> None:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:
         for target in job.targets.values():
-            if target is not None and target.is_dir():
+            if target is not None and _is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
 
 
@@ -288,7 +301,7 @@ def pending(jobs: list[Job], existing: Existing) -> tuple[list[Job], list[tuple[
     todo: list[Job] = []
     done: list[tuple[Job, str]] = []
     for job in jobs:
-        there = [t for t in job.targets.values() if t is not None and t.exists()]
+        there = [t for t in job.targets.values() if t is not None and _exists(t)]
         if existing is Existing.ERROR and there:
             raise OutputError(f"{there[0]}: exists; move it, or use --existing update")
         if existing is Existing.SKIP and there and len(there) == len(job.targets):
@@ -298,6 +311,14 @@ def pending(jobs: list[Job], existing: Existing) -> tuple[list[Job], list[tuple[
         else:
             todo.append(job)
     return todo, done
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:  # not there, or a name that cannot be: writing it will say so
+        return False
+    return True
 
 
 def _part_name() -> str:
