@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TILE = 1024  # pixels convolved at once on a CPU: their samples stay in the cache
+
 
 def modulated_deform_conv2d(
     x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, padding: int
@@ -15,19 +17,56 @@ def modulated_deform_conv2d(
     Sampling is bilinear, zero outside the map, and always done in float32: a half-precision
     coordinate would be off by a quarter of a pixel at the far side of a 256-pixel map.
     """
-    if _torchvision_serves(x):
-        from torchvision.ops import deform_conv2d  # a second to import: only where it is used
+    if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
+        # torchvision has no kernel for MPS, and its operator breaks a compiled graph in two.
+        return deform_conv2d_plain(x, offset, modulation, weight, padding)
+    if x.device.type == "cpu" and not torch.is_grad_enabled():
+        return deform_conv2d_tiled(x, offset, modulation, weight, padding)
+    from torchvision.ops import deform_conv2d  # a second to import: only where it is used
 
-        moved: Tensor = deform_conv2d(
-            x.float(), offset.float(), weight.float(), padding=padding, mask=modulation.float()
-        )
-        return moved.to(x.dtype)
-    return deform_conv2d_plain(x, offset, modulation, weight, padding)
+    moved: Tensor = deform_conv2d(
+        x.float(), offset.float(), weight.float(), padding=padding, mask=modulation.float()
+    )
+    return moved.to(x.dtype)
 
 
-def _torchvision_serves(x: Tensor) -> bool:
-    # torchvision has no kernel for MPS, and its operator breaks a compiled graph in two.
-    return x.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
+def deform_conv2d_tiled(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, padding: int
+) -> Tensor:
+    """Compute :func:`modulated_deform_conv2d` on a CPU, without gradients, tile by tile.
+
+    A tile's samples are gathered by one weighted ``embedding_bag`` (four rows of channels each)
+    and meet the weights in one matrix product while they are still in the cache; the whole
+    column buffer, 822 MB for a 7×7 kernel on a 256×256 map, never exists.
+    """
+    n, channels, height, width = x.shape
+    taps = weight.shape[-1] ** 2
+    # A frame of zeros: samples outside the map need no test, they find zeros.
+    framed = F.pad(x.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
+    kernel = weight.float().permute(2, 3, 1, 0).reshape(taps * channels, -1)
+    stride = width + 2
+    corners = torch.tensor([0, 1, stride, stride + 1], device=x.device)
+    y, x_ = _sampling_points(offset.float(), weight.shape[-1], padding)
+    y, x_ = (y + 1).clamp_(0, height + 1), (x_ + 1).clamp_(0, width + 1)
+    y0, x0 = y.floor().clamp_(max=height), x_.floor().clamp_(max=width)
+    # What is no number stays none in the shares below; as an index it would be an error.
+    index = (y0 * stride + x0).nan_to_num_(0).long()
+    down, right = y - y0, x_ - x0
+    out = framed.new_empty(n, height * width, weight.shape[0])
+    for i in range(n):
+        rows = framed[i].reshape(-1, channels)
+        at = [t[i].reshape(taps, -1).T for t in (index, down, right, modulation.float())]
+        for start in range(0, height * width, TILE):
+            first, d, r, m = (t[start : start + TILE] for t in at)
+            shares = torch.stack([(1 - d) * (1 - r), (1 - d) * r, d * (1 - r), d * r], -1)
+            columns = F.embedding_bag(
+                (first[:, :, None] + corners).reshape(-1, 4),
+                rows,
+                per_sample_weights=(shares * m[:, :, None]).reshape(-1, 4),
+                mode="sum",
+            )
+            out[i, start : start + TILE] = columns.view(-1, taps * channels) @ kernel
+    return out.mT.reshape(n, -1, height, width).to(x.dtype)
 
 
 def deform_conv2d_plain(
