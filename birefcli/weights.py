@@ -335,6 +335,7 @@ def _noted_config(path: Path, text: str) -> Config:
         # timm would take some names for addresses and go to the network for them.
         plain = bool(_BACKBONE_NAME.fullmatch(config.backbone))
         numbers = [config.width, config.aspp_width, config.gradient_width, *config.kernels]
+        numbers += [*config.depths, *config.heads]
         plain = plain and all(isinstance(number, int) and number > 0 for number in numbers)
     except (ValueError, TypeError):
         plain = False
@@ -366,7 +367,7 @@ def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None
     }
     if any(faults.values()):
         told = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
-        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.backbone}: {told}")
+        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {told}")
 
 
 def _some(items: Sequence[str]) -> str:

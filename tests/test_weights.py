@@ -13,14 +13,15 @@ import torch
 from fake_hub import environment, script, serving
 from safetensors.torch import load_file, save_file
 
-import birefcli.birefnet.network
 from birefcli import weights, zoo
 from birefcli.birefnet import SWIN_L, SWIN_T, BiRefNet, Config
-from birefcli.birefnet.swin import Swin
 from birefcli.errors import ModelError, OutputError
 from birefcli.options import PatchOrder
 
-SMALL = Config("swin_tiny", width=8, aspp_width=8, kernels=(1,), gradient_width=4)
+SMALL = Config(
+    "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=2,
+    width=8, aspp_width=8, kernels=(1,), gradient_width=4,
+)  # fmt: skip
 PATCHES = "decoder.ipt_blk4.conv1.weight"
 
 
@@ -28,8 +29,6 @@ PATCHES = "decoder.ipt_blk4.conv1.weight"
 def small_published(monkeypatch, tmp_path):
     """A miniature in the place of the published Swin-T, so that files take kilobytes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    small = lambda: Swin(8, (1, 2, 1, 1), (1, 1, 2, 2), 2)  # noqa: E731
-    monkeypatch.setattr(birefcli.birefnet.network, "swin_tiny", small)
     monkeypatch.setattr(weights, "_PUBLISHED", {8: SMALL})
 
 
@@ -390,9 +389,9 @@ def test_numbers_that_cannot_be_stored_are_not_saved(network, tmp_path, value, d
     "notes",
     [
         {weights.CONFIG_KEY: "{"},
-        {weights.CONFIG_KEY: '{"backbone": "swin_tiny", "novelty": 3}'},
+        {weights.CONFIG_KEY: '{"backbone": "swin", "novelty": 3}'},
         {weights.CONFIG_KEY: '{"backbone": "hf-hub:someone/else"}'},
-        {weights.CONFIG_KEY: '{"backbone": "swin_tiny", "width": -8}'},
+        {weights.CONFIG_KEY: '{"backbone": "swin", "width": -8}'},
         {weights.CONFIG_KEY: '{"backbone": 7}'},
         {weights.CONFIG_KEY: '{"backbone": "no_such_network"}'},
         {weights.SIZE_KEY: "[1024]"},
@@ -461,14 +460,12 @@ def published(monkeypatch, small_published):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize(
-    ("width", "backbone", "missing"), [(192, "swin_large", 753), (96, "swin_tiny", 585)]
-)
-def test_architecture_is_read_from_the_shapes(published, tmp_path, width, backbone, missing):
+@pytest.mark.parametrize(("width", "missing"), [(192, 753), (96, 585)])
+def test_architecture_is_read_from_the_shapes(published, tmp_path, width, missing):
     only = {"bb.patch_embed.proj.weight": torch.zeros(width, 3, 4, 4)}
     save_file(only, tmp_path / "a.safetensors")
     text = refusal(tmp_path / "a.safetensors")
-    assert f"does not fit BiRefNet with {backbone}: {missing} missing: " in text
+    assert f"does not fit BiRefNet with swin of {width} channels: {missing} missing: " in text
 
 
 @pytest.mark.parametrize(

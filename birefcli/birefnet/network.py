@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from birefcli.birefnet.config import Config
 from birefcli.birefnet.decoder import BasicBlock, Decoder, Supervision, resize
-from birefcli.birefnet.swin import swin_large, swin_tiny
+from birefcli.birefnet.swin import Swin
 
 STRIDE = 32
 """Height and width of the input are multiples of this, in pixels."""
@@ -24,7 +24,7 @@ class BiRefNet(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.bb, channels = _backbone(config.backbone)
+        self.bb, channels = _backbone(config)
         both_scales = [2 * c for c in channels]
         context = sum(both_scales)
         self.squeeze_module = nn.Sequential(BasicBlock(context, both_scales[3], config))
@@ -53,14 +53,12 @@ class BiRefNet(nn.Module):
         return maps
 
 
-def _backbone(name: str) -> tuple[nn.Module, list[int]]:
-    match name:
-        case "swin_large":
-            swin = swin_large()
-        case "swin_tiny":
-            swin = swin_tiny()
-        case _:
-            return _timm_backbone(name)
+def _backbone(config: Config) -> tuple[nn.Module, list[int]]:
+    if config.backbone != "swin":
+        return _timm_backbone(config.backbone)
+    if not len(config.depths) == len(config.heads) == 4:
+        raise ValueError("a Swin backbone has four stages")
+    swin = Swin(config.channels, config.depths, config.heads, config.window)
     return swin, swin.channels
 
 

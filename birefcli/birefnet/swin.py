@@ -70,11 +70,11 @@ def edge_masks(size: int, shift: int) -> Tensor:
 
 
 def _relative_position_index(size: int) -> Tensor:
-    at = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")).flatten(
-        1
-    )
-    apart = at[:, :, None] - at[:, None, :] + size - 1
-    return apart[0] * (2 * size - 1) + apart[1]
+    # On the CPU whatever the default: on the meta device torch would import its compiler for this.
+    row = torch.arange(size, device="cpu").repeat_interleave(size)
+    column = torch.arange(size, device="cpu").repeat(size)
+    down, right = row[:, None] - row + size - 1, column[:, None] - column + size - 1
+    return down * (2 * size - 1) + right
 
 
 class WindowAttention(nn.Module):
@@ -271,13 +271,3 @@ def _init_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def swin_large() -> Swin:
-    """Swin-L with windows of 12."""
-    return Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12)
-
-
-def swin_tiny() -> Swin:
-    """Swin-T with windows of 7."""
-    return Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), 7)
