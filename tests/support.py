@@ -1,0 +1,111 @@
+"""What several test files need: networks with known weights, known images, files of odd kinds."""
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from birefcli.birefnet import BiRefNet
+
+DATA = Path(__file__).parent / "data"
+
+
+def published(name):
+    """Names, shapes and types of the tensors in a published file; ``name`` is large or lite."""
+    table = json.loads((DATA / f"{name}_state_dict.json").read_text())
+    return {key: (tuple(shape), dtype) for key, (shape, dtype) in table.items()}
+
+
+def known_weights(state):
+    """Weights that depend on their names alone, for a state dict of the same names and shapes.
+
+    The recorded outputs in ``data`` belong to these: noise of a size that keeps every layer in a
+    sensible range.
+    """
+    return {key: _known(key, value) for key, value in state.items()}
+
+
+def _known(key, value):
+    if not value.is_floating_point():
+        return torch.zeros(value.shape, dtype=value.dtype)
+    shape = tuple(value.shape)
+    noise = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
+    if key.endswith("running_var"):
+        noise = 1 + 0.1 * np.abs(noise)
+    elif key.endswith("running_mean"):
+        noise *= 0.1
+    elif key.endswith("relative_position_bias_table"):
+        noise *= 0.5
+    elif key.endswith(".bias"):
+        noise *= 0.1
+    elif len(shape) == 1:
+        noise = 1 + 0.1 * noise
+    else:
+        noise /= np.sqrt(np.prod(shape[1:]))
+    return torch.from_numpy(noise.astype(np.float32))
+
+
+def known_network(config):
+    """A network with known weights, in eval mode."""
+    with torch.device("meta"):
+        network = BiRefNet(config)
+    network.load_state_dict(known_weights(network.state_dict()), assign=True)
+    return network.eval()
+
+
+def known_image(height, width, seed):
+    """Input of the recorded outputs, as if normalised: 1×3×H×W."""
+    noise = np.random.RandomState(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    channels = []
+    for _ in range(3):
+        f, p = noise.uniform(1, 6, 4), noise.uniform(0, 6.28, 4)
+        waves = np.sin(f[0] * x / width * 6.28 + p[0]) * np.sin(f[1] * y / height * 6.28 + p[1])
+        waves += 0.5 * np.sin(f[2] * (x + y) / (width + height) * 12.56 + p[2])
+        channels.append(waves + 0.3 * noise.standard_normal((height, width)))
+    return torch.from_numpy(np.stack(channels)[None].astype(np.float32))
+
+
+def png(bits, colour, values, width, height, *, before=(), after=()):
+    """A PNG of the given type; ``before`` and ``after`` the pixels: (name, body) of more chunks."""
+    raw = np.asarray(values, np.uint8 if bits == 8 else ">u2").tobytes()
+    line = len(raw) // height
+    rows = b"".join(b"\0" + raw[i * line : (i + 1) * line] for i in range(height))
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *before, (b"IDAT", zlib.compress(rows)), *after, (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def tiff(bits, photometric, channels, values, width, height, *, order="<", planar=False, **tags):
+    """An uncompressed TIFF; ``values`` pixel by pixel, or plane by plane with ``planar``.
+
+    More tags as ``orientation``, ``extra`` (one number each).
+    """
+    raw = np.asarray(values, np.uint8 if bits == 8 else f"{order}u2").tobytes()
+    planes = channels if planar else 1
+    size = len(raw) // planes
+    known = {"orientation": 274, "extra": 338}
+    table = {
+        **{known[name]: (3, [value]) for name, value in tags.items()},
+        **{256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * channels), 259: (3, [1])},
+        **{262: (3, [photometric]), 273: (4, [8 + size * i for i in range(planes)])},
+        **{277: (3, [channels]), 278: (4, [height]), 279: (4, [size] * planes)},
+        284: (3, [2 if planar else 1]),
+    }
+    body, entries = raw + b"\0" * (len(raw) % 2), b""
+    for tag, (kind, numbers) in sorted(table.items()):
+        packed = struct.pack(f"{order}{len(numbers)}{'HI'[kind == 4]}", *numbers)
+        if len(packed) > 4:
+            place = struct.pack(order + "I", 8 + len(body))
+            body += packed + b"\0" * (len(packed) % 2)
+        else:
+            place = packed.ljust(4, b"\0")
+        entries += struct.pack(order + "HHI", tag, kind, len(numbers)) + place
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(body))
+    return start + body + struct.pack(order + "H", len(table)) + entries + bytes(4)
