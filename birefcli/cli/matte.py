@@ -60,7 +60,12 @@ def matte(
     output: Annotated[
         str,
         _option(
-            OUTPUT, "--output", "-o", help="Folder, file (for one photo), or -.", show_default=False
+            OUTPUT,
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Folder, file (for one photo), or -.",
+            show_default=False,
         ),
     ] = "",
     write: Annotated[
@@ -68,30 +73,42 @@ def matte(
         _option(
             OUTPUT,
             "--write",
+            metavar="LIST",
             help="cutout, mask, composite, foreground, trimap; several with commas.",
         ),
     ] = "cutout",
     background: Annotated[
         str,
         _option(
-            OUTPUT, "--background", help="CSS colour, image, folder of images, or blur[:RADIUS]."
+            OUTPUT,
+            "--background",
+            metavar="WHAT",
+            help="CSS colour, image, folder of images, or blur[:RADIUS].",
         ),
     ] = "white",
     format_: Annotated[
         Format | None,
         _option(OUTPUT, "--format", help="File format. [default: png]", show_default=False),
     ] = None,
-    bits: Annotated[int, _option(OUTPUT, "--bits", help="Bits a channel: 8 or 16.")] = 8,
+    bits: Annotated[
+        int, _option(OUTPUT, "--bits", metavar="8|16", help="Bits a channel: 8 or 16.")
+    ] = 8,
     compress: Annotated[
         Compress, _option(OUTPUT, "--compress", help="Speed against file size.")
     ] = Compress.FAST,
     name: Annotated[
         str,
-        _option(OUTPUT, "--name", help="Name of the result; {name} keeps the photo's extension."),
+        _option(
+            OUTPUT,
+            "--name",
+            metavar="TEMPLATE",
+            help="Name of the result; {name} keeps the photo's extension.",
+        ),
     ] = "{stem}",
     crop: Annotated[bool, _option(OUTPUT, "--crop", help="Cut to the subject.")] = False,
     margin: Annotated[
-        str, _option(OUTPUT, "--margin", help="Room around a crop: pixels, or like 5%.")
+        str,
+        _option(OUTPUT, "--margin", metavar="N|N%", help="Room around a crop: pixels, or like 5%."),
     ] = "0",
     refine: Annotated[
         bool,
@@ -103,25 +120,40 @@ def matte(
         bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders inside folders.")
     ] = True,
     include: Annotated[
-        list[str] | None, _option(SELECTION, "--include", help="Only names like this, in folders.")
+        list[str] | None,
+        _option(SELECTION, "--include", metavar="GLOB", help="Only names like this, in folders."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, _option(SELECTION, "--exclude", help="No names like this, in folders.")
+        list[str] | None,
+        _option(SELECTION, "--exclude", metavar="GLOB", help="No names like this, in folders."),
     ] = None,
     files_from: Annotated[
-        str | None, _option(SELECTION, "--files-from", help="Read photo names from a file, or -.")
+        str | None,
+        _option(
+            SELECTION, "--files-from", metavar="FILE", help="Read photo names from a file, or -."
+        ),
     ] = None,
     null: Annotated[
         bool, _option(SELECTION, "--null", "-0", help="Names of --files-from end in NUL.")
     ] = False,
     max_megapixels: Annotated[
-        float, _option(SELECTION, "--max-megapixels", help="Refuse larger photos.")
+        float, _option(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
     ] = MAX_MEGAPIXELS,
     model: Annotated[
-        str, _option(MODEL, "--model", "-m", help="Name (see birefcli models) or weights file.")
+        str,
+        _option(
+            MODEL,
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help="Name (see birefcli models) or weights file.",
+        ),
     ] = "portrait",
     size: Annotated[
-        str | None, _option(MODEL, "--size", help="Input size N or WxH instead of the model's own.")
+        str | None,
+        _option(
+            MODEL, "--size", metavar="N|WxH", help="Input size N or WxH instead of the model's own."
+        ),
     ] = None,
     patch_order: Annotated[
         PatchOrder, _option(MODEL, "--patch-order", help="How the weights read image patches.")
@@ -130,14 +162,19 @@ def matte(
         bool, _option(MODEL, "--offline", help="Use downloaded weights only.")
     ] = False,
     device: Annotated[
-        str, _option(SPEED, "--device", help="auto, cpu, cuda, cuda:N, mps.")
+        str, _option(SPEED, "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps.")
     ] = "auto",
     precision: Annotated[
         Precision, _option(SPEED, "--precision", help="auto is fp16 on CUDA, fp32 elsewhere.")
     ] = Precision.AUTO,
-    batch: Annotated[str, _option(SPEED, "--batch", help="Photos at once, or auto.")] = "auto",
+    batch: Annotated[
+        str, _option(SPEED, "--batch", metavar="N", help="Photos at once, or auto.")
+    ] = "auto",
     threads: Annotated[
-        str, _option(SPEED, "--threads", help="Photos decoded and encoded at once, or auto.")
+        str,
+        _option(
+            SPEED, "--threads", metavar="N", help="Photos decoded and encoded at once, or auto."
+        ),
     ] = "auto",
     existing: Annotated[
         Existing, _option(RUNNING, "--existing", help="What to do where results are there.")

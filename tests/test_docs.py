@@ -1,0 +1,86 @@
+"""README, man pages and ``--help`` say the same, and what they say is so."""
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from birefcli import zoo
+from birefcli.cli import app
+from birefcli.errors import ExitCode
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKE = runpy.run_path(str(ROOT / "man" / "make.py"))
+
+
+def commands_of_readme():
+    for block in re.findall(r"```\n(.*?)```", README, re.S):
+        for line in block.splitlines():
+            if "birefcli" in line:
+                yield line
+
+
+def options_of(*path: str) -> set[str]:
+    command = typer.main.get_command(app)
+    for word in path:
+        command = command.commands[word]
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+
+
+@pytest.mark.parametrize("line", commands_of_readme())
+def test_every_command_of_the_readme_has_only_options_that_exist(line):
+    line = line.rpartition("|")[2].partition("<")[0].partition(">")[0]
+    words = shlex.split(line)
+    words = words[words.index("birefcli") + 1 :]
+    assert words[0] in typer.main.get_command(app).commands
+    known = options_of(words[0])
+    assert [w for w in words if w.startswith("-") and w != "-" and w not in known] == []
+
+
+def test_exit_codes_stand_in_readme_man_pages_and_help():
+    rows = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.M))
+    assert rows == {str(code.value): code.meaning for code in ExitCode}
+    man = (ROOT / "man" / "birefcli-matte.1").read_text(encoding="utf-8")
+    epilog = app.registered_commands[0].epilog
+    assert epilog is not None
+    for code in ExitCode:
+        assert f".B {code.value}\n" in man
+        assert f"{code.value} {code.meaning}" in epilog
+
+
+def test_man_pages_are_what_their_generator_writes():
+    pages = MAKE["pages"]()
+    assert {p.name for p in (ROOT / "man").glob("*.1")} == set(pages)
+    for name, text in pages.items():
+        assert (ROOT / "man" / name).read_text(encoding="utf-8") == text, (
+            f"{name} is out of date: python man/make.py"
+        )
+
+
+def test_readme_lists_every_model_with_its_size():
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (?:any \()?(\d+×\d+)", README, re.M))
+    assert rows == {m.name: f"{m.size[0]}×{m.size[1]}" for m in zoo.ZOO.values()}
+
+
+def test_readme_names_the_download_size_of_every_model():
+    for model in zoo.ZOO.values():
+        if model.size_bytes is not None:
+            row = re.search(rf"^\| `{model.name}` .*$", README, re.M)
+            assert row is not None
+            assert f"{round(model.size_bytes / 1e6)} MB" in row[0]
+
+
+def test_files_that_readme_links_to_exist():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
+
+
+def test_help_text_does_not_exceed_eighty_columns(command):
+    for words in (("--help",), ("matte", "--help"), ("models", "--help")):
+        shown = command(*words).stdout.decode()
+        assert shown
+        assert max(map(len, shown.splitlines())) <= 80
