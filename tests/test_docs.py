@@ -31,7 +31,7 @@ def options_of(*path: str) -> set[str]:
     return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
 
 
-@pytest.mark.parametrize("line", commands_of_readme())
+@pytest.mark.parametrize("line", list(commands_of_readme()))
 def test_every_command_of_the_readme_has_only_options_that_exist(line):
     line = line.rpartition("|")[2].partition("<")[0].partition(">")[0]
     words = shlex.split(line)
