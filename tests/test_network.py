@@ -239,7 +239,7 @@ def test_half_precision_gives_nearly_the_same_alpha(small, dtype, close):
 
 
 @pytest.mark.parametrize(
-    "shape", [(3, 64, 64), (1, 1, 64, 64), (1, 4, 64, 64), (1, 3, 64, 65), (1, 3, 48, 64)]
+    "shape", [(3, 64, 64), (1, 1, 64, 64), (1, 4, 64, 64), (1, 3, 64, 65), (1, 3, 0, 64)]
 )
 def test_wrong_shape_is_refused(small, shape):
     with pytest.raises(ValueError, match="multiples of 32"):
@@ -405,6 +405,23 @@ def test_deformable_convolution_compiles_in_one_piece():
     compiled = torch.compile(convolution, backend="eager", fullgraph=True)
     with torch.no_grad():
         assert torch.allclose(compiled(x), convolution(x), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+def test_window_attention_compiles_in_one_piece(attention):
+    x = torch.randn(25, 8)
+    compiled = torch.compile(attention, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        assert torch.allclose(compiled(x, 1, 5, 5), attention(x, 1, 5, 5), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+def test_the_whole_network_compiles_in_one_piece(small):
+    image = known_image(64, 96, 1)
+    compiled = torch.compile(small, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        assert torch.allclose(compiled(image), small(image), atol=1e-4)
 
 
 def test_training_starts_from_an_ordinary_convolution():

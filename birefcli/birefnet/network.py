@@ -37,7 +37,8 @@ class BiRefNet(nn.Module):
         and W multiples of 32. Returns logits N×1×H×W, whose sigmoid is alpha; in training mode a
         :class:`Supervision`. Raises ValueError for another shape.
         """
-        if image.ndim != 4 or image.shape[1] != 3 or any(s % STRIDE for s in image.shape[2:]):
+        sides = image.shape[2:]
+        if image.ndim != 4 or image.shape[1] != 3 or any(s < 1 or s % STRIDE for s in sides):
             raise ValueError(f"expected N×3×H×W with H and W multiples of 32, got {image.shape}")
         maps = self.encode(image)
         maps[3] = self.squeeze_module(maps[3])

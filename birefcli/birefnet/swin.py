@@ -9,6 +9,7 @@ attention's, and shifted windows fall into four groups that need at most one sma
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import cast
 
 import torch
@@ -37,7 +38,7 @@ def windows(
 ) -> Windows:
     """Geometry of ``n`` maps in windows of ``size``×``size``, padded first and shifted after."""
     # Kept for later calls, which may train: no inference tensors.
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         token = torch.arange(n * height * width).view(n, height, width)
         down, right = -height % size, -width % size
         padded = F.pad(token, (0, right, 0, down), value=n * height * width)
@@ -51,8 +52,9 @@ def windows(
         gather = cut.reshape(rows * columns, -1)[order].flatten()
         scatter = torch.empty(n * height * width + 1, dtype=torch.long)
         scatter[gather] = torch.arange(len(gather))
-        counts = [n * int((kind == k).sum()) for k in range(4)]
-        bounds = [0, *torch.tensor(counts).cumsum(0).tolist()]
+        inner = (rows - 1) * (columns - 1)
+        counts = [inner, rows - 1, columns - 1, 1] if shift else [rows * columns, 0, 0, 0]
+        bounds = [0, *accumulate(n * count for count in counts)]
         groups = tuple((bounds[k], bounds[k + 1], k) for k in range(4) if counts[k])
         return Windows(gather.to(device), scatter[:-1].to(device), groups)
 
@@ -122,7 +124,7 @@ class WindowAttention(nn.Module):
 
     def bias(self) -> Tensor:
         """Position bias plus mask for each kind of window: (1 or 4)×heads×tokens×tokens."""
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._make_bias()
         # An average of weights is updated in eval mode: torch counts the changes made in place.
         table = self.relative_position_bias_table
