@@ -10,6 +10,7 @@ import math
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,24 +19,31 @@ from birefcli.images import Pixels
 WIDE, NARROW = 90, 6  # widths of the two blurs, in pixels of a photo of REFERENCE pixels
 REFERENCE = 1_000_000
 EPSILON = 1e-5
+AROUND = 8  # pixels around soft alpha that are estimated too: whoever scales a cutout mixes them in
 TILE = 512  # full-size work is done in squares of this many pixels, where alpha is soft
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """Mean over squares of 2·radius+1 pixels, cut off at the borders: C×H×W to the same.
 
-    Two running sums, so the cost does not depend on the radius. Sums of a thousand values of 0..1
-    keep 1e-6 of the mean in float32.
+    The cost does not depend on the radius.
     """
     return _running_mean(_running_mean(x, radius).mT, radius).mT
 
 
 def _running_mean(x: Tensor, radius: int) -> Tensor:
     length = x.shape[-1]
-    sums = F.pad(x.cumsum(-1), (1, 0))
+    radius = min(radius, length - 1)
+    # In blocks as long as the box, every box is the end of one and the start of the next. The
+    # difference of two sums over the whole row would drown what is faint in what is bright.
+    box = 2 * radius + 1
+    blocks = -(-length // box) + 1
+    cut = F.pad(x, (radius, blocks * box - radius - length)).unflatten(-1, (blocks, box))
+    starts = F.pad(cut[..., :-1].cumsum(-1), (1, 0)).flatten(-2)
+    ends = cut.flip(-1).cumsum(-1).flip(-1).flatten(-2)
+    sums = ends[..., :length] + starts[..., box : box + length]
     at = torch.arange(length, device=x.device)
-    first, last = (at - radius).clamp(min=0), (at + radius + 1).clamp(max=length)
-    return (sums[..., last] - sums[..., first]) / (last - first)
+    return sums / ((at + radius + 1).clamp(max=length) - (at - radius).clamp(min=0))
 
 
 def blur_fusion(
@@ -90,9 +98,9 @@ def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) 
 
     ``pixels``: H×W×3 of uint8 or uint16; ``alpha``: float32 H×W, 0..1, on the device that does the
     work. The first pass only looks for colours far away, so it runs on the photo shrunk to about a
-    megapixel; the second runs at full size, in tiles, where alpha is soft. Elsewhere the photo's
-    pixels are returned untouched, or with ``everywhere`` the smooth estimate where alpha is 0.
-    Returns H×W×3 of the same dtype.
+    megapixel; the second runs at full size, in tiles, where alpha is soft and just around it, or
+    with ``everywhere`` wherever alpha is below 1. Elsewhere the photo's pixels are returned
+    untouched. Returns H×W×3 of the same dtype.
     """
     height, width = alpha.shape
     scale = _scale(height, width)
@@ -101,7 +109,8 @@ def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) 
     wide_f, wide_b = _wide_pass(pixels, alpha, small, peak)
     halo = _radius(NARROW, scale)
     out: Pixels = pixels.copy()
-    for rows, columns in _soft_tiles(alpha, everywhere):
+    wanted = _wanted(alpha, everywhere)
+    for rows, columns in _tiles(wanted):
         outer_rows = slice(max(0, rows.start - halo), min(height, rows.stop + halo))
         outer_columns = slice(max(0, columns.start - halo), min(width, columns.stop + halo))
         image = _floats(pixels[outer_rows, outer_columns], alpha.device, peak)
@@ -117,7 +126,8 @@ def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) 
             columns.start - outer_columns.start : columns.stop - outer_columns.start,
         ]
         whole = (inner * peak).round().permute(1, 2, 0).cpu().numpy()
-        out[rows, columns] = whole.astype(pixels.dtype)
+        place = out[rows, columns]
+        np.copyto(place, whole.astype(pixels.dtype), where=wanted[rows, columns, None])
     return out
 
 
@@ -139,18 +149,28 @@ def _shrink(pixels: Pixels, size: tuple[int, int], device: torch.device, peak: f
 def _floats(pixels: Pixels, device: torch.device, peak: float) -> Tensor:
     # torch has no arithmetic on uint16: it travels as float32.
     values = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-    at_device = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+    # A decoded photo may be read-only, which torch does not know and warns of.
+    at_device = torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
     return at_device.permute(2, 0, 1).float().div_(peak).contiguous()
 
 
-def _soft_tiles(alpha: Tensor, everywhere: bool) -> list[tuple[slice, slice]]:
-    """Tiles that hold pixels to estimate, tightened to the pixels' bounding box."""
-    wanted = alpha < 1 if everywhere else (alpha > 0) & (alpha < 1)
-    soft = wanted.cpu().numpy()
+def _wanted(alpha: Tensor, everywhere: bool) -> NDArray[np.bool_]:
+    """Pixels to estimate, H×W."""
+    below = alpha < 1
+    soft: NDArray[np.bool_] = (below if everywhere else below & (alpha > 0)).cpu().numpy()
+    if everywhere:
+        return soft
+    box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
+    near: NDArray[np.bool_] = cv2.dilate(soft.view(np.uint8), box).view(np.bool_)
+    return near & below.cpu().numpy()
+
+
+def _tiles(wanted: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
+    """Tiles that hold wanted pixels, tightened to the pixels' bounding box."""
     tiles = []
-    for top in range(0, soft.shape[0], TILE):
-        for left in range(0, soft.shape[1], TILE):
-            part = soft[top : top + TILE, left : left + TILE]
+    for top in range(0, wanted.shape[0], TILE):
+        for left in range(0, wanted.shape[1], TILE):
+            part = wanted[top : top + TILE, left : left + TILE]
             rows = np.flatnonzero(part.any(1))
             if not rows.size:
                 continue
