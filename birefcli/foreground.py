@@ -38,10 +38,11 @@ def _running_mean(x: Tensor, radius: int) -> Tensor:
     # difference of two sums over the whole row would drown what is faint in what is bright.
     box = 2 * radius + 1
     blocks = -(-length // box) + 1
-    cut = F.pad(x, (radius, blocks * box - radius - length)).unflatten(-1, (blocks, box))
+    padded = F.pad(x, (radius, blocks * box - radius - length))
+    cut = padded.view(*x.shape[:-1], blocks, box)
     starts = F.pad(cut[..., :-1].cumsum(-1), (1, 0)).flatten(-2)
     ends = cut.flip(-1).cumsum(-1).flip(-1).flatten(-2)
-    sums = ends[..., :length] + starts[..., box : box + length]
+    sums: Tensor = ends[..., :length] + starts[..., box : box + length]
     at = torch.arange(length, device=x.device)
     return sums / ((at + radius + 1).clamp(max=length) - (at - radius).clamp(min=0))
 
@@ -157,12 +158,12 @@ def _floats(pixels: Pixels, device: torch.device, peak: float) -> Tensor:
 def _wanted(alpha: Tensor, everywhere: bool) -> NDArray[np.bool_]:
     """Pixels to estimate, H×W."""
     below = alpha < 1
-    soft: NDArray[np.bool_] = (below if everywhere else below & (alpha > 0)).cpu().numpy()
-    if everywhere:
-        return soft
-    box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
-    near: NDArray[np.bool_] = cv2.dilate(soft.view(np.uint8), box).view(np.bool_)
-    return near & below.cpu().numpy()
+    wanted: NDArray[np.bool_] = below.cpu().numpy()
+    if not everywhere:
+        soft = (below & (alpha > 0)).cpu().numpy().view(np.uint8)
+        box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
+        wanted &= cv2.dilate(soft, box).view(np.bool_)
+    return wanted
 
 
 def _tiles(wanted: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
