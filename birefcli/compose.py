@@ -1,5 +1,6 @@
 """Products: cutout, mask, subject over a background, foreground, trimap."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -112,6 +113,7 @@ class Background:
         self.picture: Pixels | None = None
         self.folder: Path | None = None
         self.blur: float | None = None
+        self._pictures: dict[tuple[str, str], Path] = {}
         self._read(text)
 
     def _read(self, text: str) -> None:
@@ -122,6 +124,7 @@ class Background:
             self.colour = colour
         elif path.is_dir():
             self.folder = path
+            self._pictures = _index(path)
         elif path.is_file():
             try:
                 self.picture = _picture(path, self.max_pixels)
@@ -133,28 +136,54 @@ class Background:
             )
 
     def pixels(self, photo: images.Photo, matte: Matte, relative: Path) -> Pixels:
-        """Background of one photo: H×W×3, or 1×1×3 for a colour. Raises PhotoError."""
-        if self.colour is not None:
-            return self.colour
+        """Background of one photo in its colour space: H×W×3, or 1×1×3 for a colour.
+
+        Raises PhotoError.
+        """
         if self.blur is not None:
             return blurred(photo.pixels, matte.alpha, self.blur)
-        if self.picture is not None:
-            return cover(self.picture, photo.size)
-        assert self.folder is not None
-        return cover(self._paired(relative), photo.size)
+        if self.colour is not None:
+            ground = self.colour
+        elif self.picture is not None:
+            ground = cover(self.picture, photo.size)
+        else:
+            ground = cover(self._load(self._pair(relative), relative), photo.size)
+        return ground if photo.icc is None else images.from_srgb(ground, photo.icc)
 
-    def _paired(self, relative: Path) -> Pixels:
-        assert self.folder is not None
-        for parent in dict.fromkeys((self.folder / relative.parent, self.folder)):
-            if not parent.is_dir():
-                continue
-            for path in sorted(parent.iterdir()):
-                if path.stem == relative.stem and path.suffix.lower() in PHOTO_SUFFIXES:
-                    try:
-                        return _picture(path, self.max_pixels)
-                    except (PhotoError, OSError) as error:
-                        raise PhotoError(f"background {path}: {error}") from None
-        raise PhotoError(f"no background called {relative.stem} in {self.folder}")
+    def identity(self, relative: Path) -> str:
+        """What a result depends on: the text, and the state of the picture it names."""
+        path = self._pair(relative) if self.folder is not None else Path(self.text)
+        if self.colour is not None or self.blur is not None or path is None:
+            return self.text
+        try:
+            status = path.stat()
+        except OSError:
+            return self.text
+        return f"{path} {status.st_size} {status.st_mtime_ns}"
+
+    def _pair(self, relative: Path) -> Path | None:
+        """The picture of this photo: in the same place of the folder, or at its top."""
+        here = self._pictures.get((relative.parent.as_posix(), relative.stem))
+        return here or self._pictures.get((".", relative.stem))
+
+    def _load(self, path: Path | None, relative: Path) -> Pixels:
+        if path is None:
+            raise PhotoError(f"no background called {relative.stem} in {self.folder}")
+        try:
+            return _picture(path, self.max_pixels)
+        except (PhotoError, OSError) as error:
+            raise PhotoError(f"background {path}: {error}") from None
+
+
+def _index(folder: Path) -> dict[tuple[str, str], Path]:
+    """Pictures below a folder, by their place in it and their name without extension."""
+    pictures: dict[tuple[str, str], Path] = {}
+    for here, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = Path(here, name)
+            if path.suffix.lower() in PHOTO_SUFFIXES:
+                pictures.setdefault((Path(here).relative_to(folder).as_posix(), path.stem), path)
+    return pictures
 
 
 def _blur_radius(text: str) -> float:

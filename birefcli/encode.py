@@ -7,13 +7,16 @@ writes neither colour profiles nor resolution. Both are the plain baseline of th
 import io
 import struct
 import zlib
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from birefcli.errors import PhotoError
-from birefcli.images import Pixels
+from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Pixels
 from birefcli.options import Compress, Format
 
 ZLIB_LEVEL = {Compress.FAST: 1, Compress.BALANCED: 4, Compress.SMALL: 9}
@@ -23,7 +26,29 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
     Compress.SMALL: (6, 100),
 }
 LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
+LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
+JPEG_SEGMENT = 65_000  # bytes an EXIF block may have there
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="{record}"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
 JPEG_QUALITY = {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85}
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a file says beside its pixels; each format keeps what it can hold."""
+
+    icc: bytes | None = None
+    """Colour profile; left out of grey pictures, whose values are no colours."""
+    dpi: tuple[float, float] | None = None
+    """Dots per inch, across and down; WebP holds none."""
+    exif: bytes | None = None
+    """EXIF block, beginning with its TIFF header."""
+    record: str | None = None
+    """How the file was made: ASCII, one line."""
 
 
 def encode(
@@ -31,15 +56,13 @@ def encode(
     format_: Format,
     compress: Compress = Compress.FAST,
     *,
-    icc: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
+    notes: Notes | None = None,
 ) -> bytes:
     """Encode one picture.
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
-    and TIFF. ``icc`` is dropped for grey pictures, whose values are no colours. All formats but
-    JPEG are lossless. Raises ValueError for what the format cannot hold, and PhotoError for a
-    picture that is too long for it.
+    and TIFF. All formats but JPEG are lossless. Raises ValueError for what the format cannot hold,
+    and PhotoError for a picture that is too long for it.
     """
     height, width = pixels.shape[:2]
     if max(height, width) > LONGEST.get(format_, height + width):
@@ -49,26 +72,48 @@ def encode(
         )
     if pixels.dtype == np.uint16 and 16 not in format_.bits:
         raise ValueError(f"{format_.value} holds 8 bits a channel")
+    notes = notes or Notes()
     if pixels.ndim == 2:
-        icc = None
+        notes = replace(notes, icc=None)
     match format_:
         case Format.PNG:
-            return _png(pixels, ZLIB_LEVEL[compress], icc, dpi)
+            return _png(pixels, ZLIB_LEVEL[compress], notes)
         case Format.TIFF:
-            return _tiff(pixels, ZLIB_LEVEL[compress], icc, dpi)
+            return _tiff(pixels, ZLIB_LEVEL[compress], notes)
         case Format.WEBP:
-            method, quality = WEBP[compress]
-            # WebP holds no resolution.
-            return _pillow(
-                pixels, "WEBP", icc, lossless=True, method=method, quality=quality, exact=True
-            )
+            return _webp(pixels, compress, notes)
         case Format.JPG:
-            if pixels.ndim == 3 and pixels.shape[2] == 4:
-                raise ValueError("jpg holds no transparency")
-            more: dict[str, object] = {} if dpi is None else {"dpi": dpi}
-            return _pillow(
-                pixels, "JPEG", icc, quality=JPEG_QUALITY[compress], subsampling=0, **more
-            )
+            return _jpeg(pixels, compress, notes)
+
+
+def _webp(pixels: Pixels, compress: Compress, notes: Notes) -> bytes:
+    method, quality = WEBP[compress]
+    options: dict[str, object] = {}
+    if notes.record is not None:
+        options["xmp"] = XMP.format(record=notes.record).encode()
+    if notes.exif is not None:
+        options["exif"] = b"Exif\0\0" + notes.exif
+    return _pillow(
+        pixels, "WEBP", notes.icc, lossless=True, method=method, quality=quality, exact=True,
+        **options,
+    )  # fmt: skip
+
+
+def _jpeg(pixels: Pixels, compress: Compress, notes: Notes) -> bytes:
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        raise ValueError("jpg holds no transparency")
+    options: dict[str, object] = {} if notes.dpi is None else {"dpi": notes.dpi}
+    if notes.exif is not None and len(notes.exif) < JPEG_SEGMENT:
+        options["exif"] = b"Exif\0\0" + notes.exif
+    data = _pillow(
+        pixels, "JPEG", notes.icc, quality=JPEG_QUALITY[compress], subsampling=0, **options
+    )
+    if notes.record is None:
+        return data
+    # Behind the JFIF segment, which must come first; Pillow would put it behind the profile.
+    text = notes.record.encode()
+    at = 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2
+    return data[:at] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + data[at:]
 
 
 def _pillow(pixels: Pixels, format_: str, icc: bytes | None, **options: object) -> bytes:
@@ -83,17 +128,21 @@ def _bytes_per_pixel(pixels: Pixels) -> int:
     return pixels.dtype.itemsize * (1 if pixels.ndim == 2 else pixels.shape[2])
 
 
-def _png(pixels: Pixels, level: int, icc: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    """PNG, third edition: IHDR, iCCP, pHYs, one IDAT, IEND."""
+def _png(pixels: Pixels, level: int, notes: Notes) -> bytes:
+    """PNG, third edition: IHDR, tEXt, iCCP, pHYs, eXIf, one IDAT, IEND."""
     height, width = pixels.shape[:2]
     colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour, 0, 0, 0)
     chunks = [_chunk(b"IHDR", header)]
-    if icc is not None:
-        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-    if dpi is not None:
-        across, down = (round(d / 0.0254) for d in dpi)  # dots per metre
+    if notes.record is not None:
+        chunks.append(_chunk(b"tEXt", b"Software\0" + notes.record.encode()))
+    if notes.icc is not None:
+        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(notes.icc)))
+    if notes.dpi is not None:
+        across, down = (round(d / 0.0254) for d in notes.dpi)  # dots per metre
         chunks.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+    if notes.exif is not None:
+        chunks.append(_chunk(b"eXIf", notes.exif))
     chunks.append(_chunk(b"IDAT", zlib.compress(_filtered(pixels).data, level)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + _chunk(b"IEND", b"")
 
@@ -119,7 +168,7 @@ def _filtered(pixels: Pixels) -> NDArray[np.uint8]:
     return out
 
 
-def _tiff(pixels: Pixels, level: int, icc: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+def _tiff(pixels: Pixels, level: int, notes: Notes) -> bytes:
     """TIFF 6.0, little endian: strips of Deflate with horizontal differencing."""
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -128,59 +177,51 @@ def _tiff(pixels: Pixels, level: int, icc: bytes | None, dpi: tuple[float, float
         zlib.compress(_differences(pixels[top : top + rows], channels), level)
         for top in range(0, height, rows)
     ]
-    out = bytearray(b"II*\0\0\0\0\0")
-    offsets = []
-    for strip in strips:
-        offsets.append(len(out))
-        out += strip
-    short, long, rational, undefined = 3, 4, 5, 7
-    bits = 8 * pixels.dtype.itemsize
-    tags: list[tuple[int, int, list[int] | bytes]] = [
-        (256, long, [width]),
-        (257, long, [height]),
-        (258, short, [bits] * channels),
-        (259, short, [8]),  # Deflate
-        (262, short, [2 if channels > 1 else 1]),  # RGB, or black is zero
-        (273, long, offsets),
-        (277, short, [channels]),
-        (278, long, [rows]),
-        (279, long, [len(strip) for strip in strips]),
-        (317, short, [2]),  # horizontal differencing
-    ]
-    if dpi is not None:
-        tags[9:9] = [
-            (282, rational, [round(dpi[0] * 1000), 1000]),
-            (283, rational, [round(dpi[1] * 1000), 1000]),
-            (296, short, [2]),  # per inch
-        ]
+    lengths = [len(strip) for strip in strips]
+    tags = _exif_tags(notes.exif)
+    tags |= {
+        256: width,
+        257: height,
+        258: (8 * pixels.dtype.itemsize,) * channels,
+        259: 8,  # Deflate
+        262: 2 if channels > 1 else 1,  # RGB, or black is zero
+        273: tuple(accumulate(lengths, initial=0))[:-1],  # from the directory's end
+        277: channels,
+        278: rows,
+        279: tuple(lengths),
+        317: 2,  # horizontal differencing
+    }
+    if notes.record is not None:
+        tags[305] = notes.record
+    if notes.dpi is not None:
+        tags |= {282: notes.dpi[0], 283: notes.dpi[1], 296: 2}  # per inch
     if channels == 4:
-        tags.append((338, short, [2]))  # straight ("unassociated") alpha
-    if icc is not None:
-        tags.append((34675, undefined, icc))
-    return bytes(_with_directory(out, tags))
+        tags[338] = 2  # straight ("unassociated") alpha
+    if notes.icc is not None:
+        tags[34675] = notes.icc
+    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    for tag, value in tags.items():
+        directory[tag] = value
+    # At both ends: found at once, and a file that was cut off is known by the lack of the second.
+    mark = b"" if notes.record is None else notes.record.encode() + b"\n"
+    mark += b"\0" * (len(mark) % 2)
+    start = 8 + len(mark)
+    header = b"II*\0" + struct.pack("<I", start)
+    # Pillow counts the strips from the end of the directory that it writes.
+    return b"".join([header, mark, directory.tobytes(start), *strips, mark])
 
 
-def _with_directory(out: bytearray, tags: list[tuple[int, int, list[int] | bytes]]) -> bytearray:
-    """Append the values that do not fit a directory entry, then the directory."""
-    letter = {3: "H", 4: "I", 5: "I"}
-    entries = b""
-    for tag, kind, values in tags:
-        body = (
-            values
-            if isinstance(values, bytes)
-            else struct.pack(f"<{len(values)}{letter[kind]}", *values)
-        )
-        count = len(values) // (2 if kind == 5 else 1)
-        if len(body) > 4:
-            out += b"\0" * (len(out) % 2)
-            place = struct.pack("<I", len(out))
-            out += body
-        else:
-            place = body.ljust(4, b"\0")
-        entries += struct.pack("<HHI", tag, kind, count) + place
-    out += b"\0" * (len(out) % 2)
-    out[4:8] = struct.pack("<I", len(out))
-    return out + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
+def _exif_tags(exif: bytes | None) -> dict[int, Any]:
+    """Tags of an EXIF block that a TIFF of its own holds: who, when, with what, and how."""
+    if exif is None:
+        return {}
+    block = Image.Exif()
+    block.load(exif)
+    tags: dict[int, Any] = {tag: block[tag] for tag in EXIF_TEXTS if tag in block}
+    for place in (EXIF_IFD, GPS_IFD):
+        if inner := block.get_ifd(place):
+            tags[place] = dict(inner)
+    return tags
 
 
 def _differences(pixels: Pixels, channels: int) -> bytes:

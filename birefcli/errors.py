@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     MODEL = 4
     OUTPUT = 5
     BUG = 70
+    BUSY = 75
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -30,6 +31,7 @@ _MEANINGS = {
     ExitCode.MODEL: "model or device not available",
     ExitCode.OUTPUT: "output cannot be written, or two inputs want one target",
     ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",
+    ExitCode.BUSY: "another run is writing to the output folder",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitCode.TERMINATED: "terminated (SIGTERM)",
 }
@@ -69,6 +71,12 @@ class OutputError(BirefcliError):
     """The output cannot be written, or two inputs want one target."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class BusyError(BirefcliError):
+    """Another run holds the output folder."""
+
+    exit_code = ExitCode.BUSY
 
 
 class PhotoError(BirefcliError):

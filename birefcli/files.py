@@ -4,14 +4,16 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 
+from birefcli import record
 from birefcli.errors import NoInputError, OutputError, UsageError
-from birefcli.options import SUFFIXES, Existing, Format, Product, Selection
+from birefcli.options import SUFFIXES, Format, Product, Selection
 
 PHOTO_SUFFIXES = frozenset(
     {
@@ -23,6 +25,8 @@ PHOTO_SUFFIXES = frozenset(
 
 PART = ".birefcli-"
 """How the name of a file that is being written begins."""
+PART_END = ".part"
+STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 PIPE = "-"
 
@@ -74,7 +78,7 @@ def find(selection: Selection) -> Search:
             _walk(path, selection, skip, search)
         else:
             search.found.append(Found(path, Path(path.name)))
-    search.found.extend(Found(path, _below(path)) for path in selection.listed)
+    search.found.extend(_listed(name) for name in selection.listed)
     search.found = list(_once(search.found))
     if not search.found:
         raise NoInputError(_nothing(selection, search))
@@ -97,10 +101,23 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _below(path: Path) -> Path:
-    """Where a listed photo goes below the output folder: its own path, without leaving it."""
-    parts = [part for part in path.parts if part not in (path.anchor, os.pardir, os.curdir)]
-    return Path(*parts)
+def _listed(name: str) -> Found:
+    """A photo of a list, under its own path below the output folder, without leaving it.
+
+    Like rsync, what stands before ``/./`` is not part of that path.
+    """
+    root, mark, below = name.partition("/./")
+    path = Path(name)
+    parts = Path(below if mark else root).parts
+    kept = [part for part in parts if part not in (path.anchor, os.pardir, os.curdir)]
+    return Found(path, Path(*kept))
+
+
+def listed_as(job: Job) -> str:
+    """Name a photo so that a list of such names gives it the same target again."""
+    source, relative = str(job.source), str(job.relative)
+    root = source.removesuffix(relative)
+    return f"{root}./{relative}" if root.endswith(("/", os.sep)) else f"./{source}"
 
 
 def _nothing(selection: Selection, search: Search) -> str:
@@ -119,6 +136,7 @@ def _once(found: Iterable[Found]) -> Iterator[Found]:
 
 
 def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
+    into_itself = selection.output != PIPE and _real(root) == _real(Path(selection.output))
     walked: set[tuple[int, int]] = set()
 
     def unreadable(error: OSError) -> None:
@@ -143,6 +161,8 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
             if not _wanted(path.relative_to(root), selection):
                 continue
             reason = _unfit(path)
+            if reason is None and into_itself and _is_product(path):
+                reason = "made by birefcli"
             if reason is None:
                 search.found.append(Found(path, path.relative_to(root)))
             else:
@@ -172,6 +192,14 @@ def _unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
+def _is_product(path: Path) -> bool:
+    """Whether a file was written by an earlier run, and is no photo of the next one."""
+    try:
+        return record.look(path).record is not None
+    except OSError:
+        return False
+
+
 def plan(
     found: list[Found],
     selection: Selection,
@@ -188,6 +216,12 @@ def plan(
     jobs = [_job(photo, selection, products, format_) for photo in found]
     _refuse_collisions(jobs)
     return jobs
+
+
+def output_folder(selection: Selection) -> Path:
+    """The folder that ``--output`` names, or that the file it names lies in."""
+    out = Path(selection.output)
+    return out.parent if names_a_file(selection) else out
 
 
 def names_a_file(selection: Selection) -> bool:
@@ -261,17 +295,17 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def check_output(jobs: list[Job], selection: Selection) -> None:
-    """Make the output folder and see that it can be written. Raises OutputError."""
+def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> None:
+    """See that the output can be written; ``make`` its folder. Raises OutputError."""
     if selection.output == PIPE:
         return
-    out = Path(selection.output)
-    folder = out.parent if names_a_file(selection) else out
+    folder = output_folder(selection)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / _part_name()
-        probe.touch()
-        probe.unlink()
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / _part_name()
+            probe.touch()
+            probe.unlink()
     except FileExistsError:
         raise OutputError(f"{folder}: is a file, not a folder; choose another --output") from None
     except OSError as error:
@@ -282,53 +316,18 @@ def check_output(jobs: list[Job], selection: Selection) -> None:
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
 
 
-def is_current(job: Job) -> bool:
-    """Whether every product of a photo is there and not older than the photo."""
-    if job.source is None or None in job.targets.values():
-        return False
-    try:
-        made = min(t.stat().st_mtime_ns for t in job.targets.values() if t is not None)
-        return made >= job.source.stat().st_mtime_ns
-    except OSError:
-        return False
-
-
-def pending(jobs: list[Job], existing: Existing) -> tuple[list[Job], list[tuple[Job, str]]]:
-    """Split into what is to be done and what is not, with the reason.
-
-    Raises OutputError for ``Existing.ERROR`` and a target that is there.
-    """
-    todo: list[Job] = []
-    done: list[tuple[Job, str]] = []
-    for job in jobs:
-        there = [t for t in job.targets.values() if t is not None and _exists(t)]
-        if existing is Existing.ERROR and there:
-            raise OutputError(f"{there[0]}: exists; move it, or use --existing update")
-        if existing is Existing.SKIP and there and len(there) == len(job.targets):
-            done.append((job, "exists"))
-        elif existing is Existing.UPDATE and is_current(job):
-            done.append((job, "up to date"))
-        else:
-            todo.append(job)
-    return todo, done
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:  # not there, or a name that cannot be: writing it will say so
-        return False
-    return True
-
-
 def _part_name() -> str:
     # Short, whatever the target's name is: that may already be as long as names can be.
-    return f"{PART}{os.getpid()}-{secrets.token_hex(4)}.part"
+    return f"{PART}{os.getpid()}-{secrets.token_hex(4)}{PART_END}"
+
+
+_writing: set[Path] = set()
 
 
 def write_atomically(target: Path, data: bytes) -> None:
     """Write a file so that readers see the old one or the whole new one. Raises OSError."""
     part = target.parent / _part_name()
+    _writing.add(part)
     try:
         # An ordinary open: mkstemp would leave the result readable by its owner alone.
         with part.open("xb") as file:
@@ -337,3 +336,45 @@ def write_atomically(target: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    finally:
+        _writing.discard(part)
+
+
+def drop_unfinished() -> None:
+    """Remove the part files of writes in flight, for a process about to end without waiting."""
+    for part in list(_writing):
+        part.unlink(missing_ok=True)
+
+
+def clear_stale(folders: Iterable[Path]) -> int:
+    """Remove part files that a killed run left in these folders; returns how many."""
+    cleared = 0
+    for folder in folders:
+        try:
+            parts = [Path(e.path) for e in os.scandir(folder) if _is_part(e.name)]
+        except OSError:
+            continue  # not there yet, or not ours to read
+        for part in parts:
+            if _is_stale(part):
+                part.unlink(missing_ok=True)
+                cleared += 1
+    return cleared
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith(PART) and name.endswith(PART_END)
+
+
+def _is_stale(part: Path) -> bool:
+    """Whether nobody is writing a part file any more: its process is gone, or a day has passed."""
+    number = part.name.removeprefix(PART).partition("-")[0]
+    try:
+        old = time.time() - part.stat().st_mtime > STALE
+        if number.isdigit() and not old:
+            os.kill(int(number), 0)  # asks whether it lives; another machine's may seem dead
+            return False
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return old

@@ -1,6 +1,7 @@
 """Photos in memory: how a file's bytes become upright pixels."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,6 +20,9 @@ Pixels: TypeAlias = NDArray[Any]
 
 ORIENTATION = 0x0112  # EXIF tag
 PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825  # tags of EXIF
+EXIF_TEXTS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 Image.MAX_IMAGE_PIXELS = None  # read() has a limit of its own, with a message of its own
 cv2.utils.logging.setLogLevel(0)  # a damaged photo is named by us, once
 
@@ -35,6 +39,8 @@ class Photo:
     """Colour profile of ``pixels``; None for sRGB or unknown."""
     dpi: tuple[float, float] | None = None
     """Dots per inch, across and down."""
+    exif: bytes | None = None
+    """EXIF block without orientation and thumbnail, beginning with its TIFF header."""
     notes: tuple[str, ...] = field(default=())
     """What was done to the photo that its owner may want to know."""
 
@@ -44,16 +50,18 @@ class Photo:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def read(data: bytes, max_pixels: int) -> Photo:
+def read(data: bytes, max_pixels: int, admit: Callable[[int], None] = lambda _: None) -> Photo:
     """Decode one photo: first frame, upright, 8 or 16 bits as stored.
 
-    Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels`` pixels.
+    ``admit`` is told how many pixels are about to be decoded, and may wait. Raises PhotoError with
+    the cause: no image, damaged, or more than ``max_pixels`` pixels.
     """
     if not data:
         raise PhotoError("the file is empty")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             _refuse_bomb(image, max_pixels)
+            admit(image.width * image.height)
             return _decode(image, data)
     except PhotoError:
         raise
@@ -64,6 +72,29 @@ def read(data: bytes, max_pixels: int) -> Photo:
     except Exception as error:
         # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
         raise PhotoError(f"damaged image: {_cause(error)}") from error
+
+
+def _open(data: bytes) -> "ImageFile":
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if not _is_heif(data) or not _register_heif():
+            raise
+        return Image.open(io.BytesIO(data))
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+
+
+def _register_heif() -> bool:
+    """Teach Pillow HEIC where the extra is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
@@ -81,8 +112,8 @@ def _cause(error: Exception) -> str:
 
 def _looks_like(data: bytes) -> str:
     """Say what a file is when its first bytes tell."""
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"hevc", b"msf1"):
-        return " (HEIC: convert it to JPEG or PNG first)"
+    if _is_heif(data):
+        return " (it is HEIC or AVIF: pip install 'birefcli[heif]')"
     if data[:5] == b"%PDF-":
         return " (it is a PDF)"
     if b"\0" not in data[:512]:
@@ -114,7 +145,37 @@ def _decode(image: "ImageFile", data: bytes) -> Photo:
         alpha = alpha if alpha is None else upright(alpha, orientation)
     if icc is not None and not _is_rgb_profile(icc):
         icc = None  # a grey or broken profile says nothing of RGB pixels
-    return Photo(pixels, alpha, icc, dpi, tuple(notes))
+    return Photo(pixels, alpha, icc, dpi, _exif(image), tuple(notes))
+
+
+def _exif(image: "ImageFile") -> bytes | None:
+    """What a product keeps of the photo's EXIF: who, when, where, with what, and how.
+
+    Not the orientation (products are upright), the thumbnail (it shows another picture), or what a
+    TIFF says there of its own layout.
+    """
+    try:
+        found = image.getexif()
+        kept = Image.Exif()
+        for tag in EXIF_TEXTS:
+            if tag in found:
+                kept[tag] = found[tag]
+        for place in (EXIF_IFD, GPS_IFD):
+            if inner := found.get_ifd(place):
+                kept[place] = dict(inner)
+        return kept.tobytes().removeprefix(b"Exif\0\0") if kept else None
+    except Exception:  # whatever a camera wrote there is no reason to lose the photo
+        return None
+
+
+def without_place(exif: bytes | None) -> bytes | None:
+    """Remove where the photo was taken from an EXIF block."""
+    if exif is None:
+        return None
+    block = Image.Exif()
+    block.load(exif)
+    block.pop(GPS_IFD, None)
+    return block.tobytes().removeprefix(b"Exif\0\0") if block else None
 
 
 def _dpi(image: "ImageFile", orientation: int) -> tuple[float, float] | None:
@@ -270,4 +331,19 @@ def _through_profile(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
         return pixels  # a broken profile is no reason to lose the photo
+    return np.asarray(converted)
+
+
+def from_srgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+    """8-bit sRGB pixels, H×W×3, in the colour space of a profile."""
+    if _is_srgb(icc):
+        return pixels
+    try:
+        converted = ImageCms.profileToProfile(
+            Image.fromarray(pixels),
+            ImageCms.createProfile("sRGB"),
+            ImageCms.getOpenProfile(io.BytesIO(icc)),
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return pixels
     return np.asarray(converted)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 
 class Product(str, Enum):
@@ -72,6 +71,14 @@ class Existing(str, Enum):
     ERROR = "error"
 
 
+class Lock(str, Enum):
+    """What to do when another run is writing to the output folder."""
+
+    LEAVE = "leave"
+    WAIT = "wait"
+    NONE = "none"
+
+
 class PatchOrder(str, Enum):
     """How image patches were stacked when the weights were trained."""
 
@@ -113,6 +120,8 @@ class Rendering:
     crop: bool = False
     margin: Margin = Margin()
     refine: bool = True
+    strip: bool = False
+    """Leave out where the photo was taken."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,10 @@ class Options:
     """Photos decoded or encoded at once."""
     max_pixels: int
     """A photo of more pixels fails, before it is decoded."""
-    fail_fast: bool
+    max_memory: int
+    """Bytes that photos in flight may take, by estimate."""
+    max_failures: int | None
+    """Stop after so many failed photos."""
     fail_if_empty: bool
 
 
@@ -147,5 +159,5 @@ class Selection:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     name: str = "{stem}"
-    listed: tuple[Path, ...] = ()
+    listed: tuple[str, ...] = ()
     """Photos of ``--files-from``."""

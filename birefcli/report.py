@@ -18,6 +18,7 @@ class Status(str, Enum):
     CURRENT = "current"
     SKIPPED = "skipped"
     FAILED = "failed"
+    PENDING = "pending"
 
 
 @dataclass
@@ -40,12 +41,18 @@ class Outcome:
     coverage: float | None = None
     error: str | None = None
     reason: str | None = None
-    """Why it was done or not, or what its owner may want to know."""
+    """Why it was done, or not."""
+    notes: tuple[str, ...] = ()
+    """What was found on the way that its owner may want to know."""
+    fatal: bool = False
+    """Whether the failure would meet every other photo too: the disk is full."""
 
     @classmethod
-    def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
+    def failed(
+        cls, job: Job, error: str, seconds: Seconds | None = None, *, fatal: bool = False
+    ) -> "Outcome":
         """Build the outcome of a photo that could not be done."""
-        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error)
+        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error, fatal=fatal)
 
     def as_json(self) -> str:
         """One line of JSON, ASCII, whatever the file names hold."""
@@ -61,6 +68,7 @@ class Outcome:
                 "coverage": None if self.coverage is None else round(self.coverage, 5),
                 "error": self.error,
                 "reason": self.reason,
+                "notes": list(self.notes),
             }
         )
 
@@ -74,11 +82,16 @@ class Report:
     device: str | None = None
     precision: str | None = None
     model: str | None = None
-    interrupted: ExitCode | None = None
+    stopped: ExitCode | None = None
+    """Why the run ended before its end, if it did."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
         self.counts[outcome.status] += 1
+
+    def leave(self, photos: int) -> None:
+        """Count the photos of a run that stopped and that nobody has tried."""
+        self.counts[Status.PENDING] += photos
 
     @property
     def rate(self) -> float:
@@ -88,8 +101,8 @@ class Report:
     @property
     def exit_code(self) -> ExitCode:
         """The one place where the exit code of a run that started is decided."""
-        if self.interrupted is not None:
-            return self.interrupted
+        if self.stopped is not None:
+            return self.stopped
         return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
 
     def summary(self) -> str:
@@ -109,6 +122,7 @@ class Report:
             "device": self.device,
             "precision": self.precision,
             "model": self.model,
-            "interrupted": self.interrupted is not None,
+            "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
+            "exit_code": int(self.exit_code),
         }
         return json.dumps({"summary": summary})

@@ -48,6 +48,7 @@ def command(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Com
                 "BIREFCLI_MODEL": str(tiny_weights),
                 "HF_HOME": str(home),
                 "HF_HUB_OFFLINE": "1",
+                "XDG_CACHE_HOME": str(home),
                 "COLUMNS": "80",
                 **environment,
             },

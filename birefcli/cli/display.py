@@ -74,12 +74,17 @@ class Display:
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
             self.say(f"{outcome.input}: {outcome.error}")
-        elif self.verbose or (outcome.reason and "no subject" in outcome.reason):
+        elif not self.quiet and self._worth_a_line(outcome):
             self.say(_line(outcome))
         if self.progress is not None:
             self.progress.update(self.task, advance=1)
         elif not self.quiet:
             self._now_and_then()
+
+    def _worth_a_line(self, outcome: Outcome) -> bool:
+        if outcome.status is Status.PENDING:
+            return False  # the results of a dry run go to stdout
+        return self.verbose or outcome.status is Status.SKIPPED or _empty(outcome)
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
@@ -95,12 +100,15 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line, above the bar where there is one, exactly as it is."""
-        # File names may hold line breaks, brackets and bytes that are no text.
-        shown = text.encode(errors="backslashreplace").decode().replace("\n", "\\n")
+        shown = _printable(text)
         if self.progress is not None:
             self.console.print(shown, markup=False)
         else:
             print(shown, file=sys.stderr, flush=True)
+
+    def result(self, outcome: Outcome) -> None:
+        """One line of what was asked for, on stdout."""
+        print(_printable(_line(outcome)))
 
     def summary(self, report: Report) -> None:
         """Print the last line."""
@@ -108,9 +116,19 @@ class Display:
             self.say(report.summary())
 
 
+def _printable(text: str) -> str:
+    # File names may hold line breaks, brackets and bytes that are no text.
+    return text.encode(errors="backslashreplace").decode().replace("\n", "\\n")
+
+
+def _empty(outcome: Outcome) -> bool:
+    return any("no subject" in note for note in outcome.notes)
+
+
 def _line(outcome: Outcome) -> str:
     targets = ", ".join("stdout" if t is None else str(t) for t in outcome.outputs.values())
-    why = f" ({outcome.reason})" if outcome.reason else ""
+    told = [text for text in (outcome.reason, *outcome.notes) if text]
+    why = f" ({'; '.join(told)})" if told else ""
     arrow = f" -> {targets}" if targets else ""
     return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
 

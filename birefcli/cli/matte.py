@@ -5,21 +5,24 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefcli import files
+from birefcli import current, digests, files, locks, zoo
 from birefcli.cli import parse
-from birefcli.errors import ExitCode, NoInputError, UsageError
+from birefcli.current import Decision
+from birefcli.errors import ExitCode, NoInputError, OutputError, UsageError
 from birefcli.files import Job
 from birefcli.options import (
     SUFFIXES,
     Compress,
     Existing,
     Format,
+    Lock,
     Options,
     PatchOrder,
     Precision,
@@ -32,6 +35,7 @@ from birefcli.report import Outcome, Report, Status
 if TYPE_CHECKING:
     from birefcli.cli.display import Display
     from birefcli.compose import Background
+    from birefcli.current import Recipes
     from birefcli.matting import Matter
 
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
@@ -116,6 +120,9 @@ def matte(
             OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
         ),
     ] = True,
+    strip: Annotated[
+        bool, _option(OUTPUT, "--strip", help="Leave out where the photo was taken.")
+    ] = False,
     recursive: Annotated[
         bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders inside folders.")
     ] = True,
@@ -161,6 +168,15 @@ def matte(
     offline: Annotated[
         bool, _option(MODEL, "--offline", help="Use downloaded weights only.")
     ] = False,
+    max_memory: Annotated[
+        str,
+        _option(
+            SPEED,
+            "--max-memory",
+            metavar="GB",
+            help="What photos in flight may take by estimate, or auto: a quarter of the memory.",
+        ),
+    ] = "auto",
     device: Annotated[
         str, _option(SPEED, "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps.")
     ] = "auto",
@@ -179,6 +195,25 @@ def matte(
     existing: Annotated[
         Existing, _option(RUNNING, "--existing", help="What to do where results are there.")
     ] = Existing.UPDATE,
+    dry_run: Annotated[
+        bool, _option(RUNNING, "--dry-run", help="Say what would be done and why, and do nothing.")
+    ] = False,
+    lock: Annotated[
+        Lock, _option(RUNNING, "--lock", help="What to do while another run writes there.")
+    ] = Lock.LEAVE,
+    failed_to: Annotated[
+        str | None,
+        _option(
+            RUNNING,
+            "--failed-to",
+            metavar="FILE",
+            help="Write the failed photos' names, for --files-from.",
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int | None,
+        _option(RUNNING, "--max-failures", metavar="N", help="Stop after N failed photos.", min=1),
+    ] = None,
     fail_fast: Annotated[
         bool, _option(RUNNING, "--fail-fast", help="Stop at the first photo that fails.")
     ] = False,
@@ -223,6 +258,7 @@ def matte(
         crop=crop,
         margin=parse.margin(margin),
         refine=refine,
+        strip=strip,
     )
     _check_rendering(rendering)
     options = Options(
@@ -236,18 +272,35 @@ def matte(
         batch=parse.automatic("--batch", batch),
         threads=parse.automatic("--threads", threads) or _cores(),
         max_pixels=int(max_megapixels * 1e6),
-        fail_fast=fail_fast,
+        max_memory=parse.memory("--max-memory", max_memory),
+        max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
     voice = _Voice(json_lines, quiet, verbose, progress)
-    raise typer.Exit(_run(selection, options, existing, voice))
+    task = _Task(selection, options, existing, lock, dry_run, failed_to)
+    raise typer.Exit(_run(task, voice))
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What is to be run, and how."""
+
+    selection: Selection
+    options: Options
+    existing: Existing
+    lock: Lock
+    dry_run: bool
+    failed_to: str | None
+
+
+@dataclass(frozen=True)
 class _Voice:
     """How a run tells of itself."""
 
-    def __init__(self, json_lines: bool, quiet: bool, verbose: bool, bar: bool) -> None:
-        self.json_lines, self.quiet, self.verbose, self.bar = json_lines, quiet, verbose, bar
+    json_lines: bool
+    quiet: bool
+    verbose: bool
+    bar: bool
 
     def display(self, total: int) -> "Display":
         """Build the progress display for ``total`` photos."""
@@ -256,71 +309,169 @@ class _Voice:
         return Display(total, quiet=self.quiet, verbose=self.verbose, bar=self.bar)
 
 
-def _run(selection: Selection, options: Options, existing: Existing, voice: _Voice) -> ExitCode:
+def _run(task: _Task, voice: _Voice) -> ExitCode:
     """Everything that can be known to fail is checked before the model loads."""
-    search = files.find(selection)
-    jobs = files.plan(search.found, selection, options.rendering.products, options.rendering.format)
-    files.check_output(jobs, selection)
-    todo, done = files.pending(jobs, existing)
-    started = time.monotonic()
-    report = Report()
-    with voice.display(len(jobs)) as display, _sigterm_as_exception():
+    search = files.find(task.selection)
+    rendering = task.options.rendering
+    jobs = files.plan(search.found, task.selection, rendering.products, rendering.format)
+    files.check_output(jobs, task.selection, make=not task.dry_run)
+    background = _background(task.options) if Product.COMPOSITE in rendering.products else None
+    behind = (lambda _: "") if background is None else background.identity
+    recipes = current.recipes(task.options, _identity(task.options.model), behind)
+    with _locked(task), voice.display(len(jobs)) as display:
+        if not task.dry_run:
+            files.clear_stale(_folders(jobs))
+        decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
+        teller = _Teller(display, voice, started=time.monotonic())
         for path, reason in search.skipped:
-            _tell(Outcome(str(path), Status.SKIPPED, reason=reason), report, display, voice)
-        for job, reason in done:
-            status = Status.CURRENT if existing is Existing.UPDATE else Status.SKIPPED
-            outcome = Outcome(job.label, status, dict(job.targets), reason=reason)
-            _tell(outcome, report, display, voice)
-        try:
-            if todo:
-                _matte(todo, options, report, display, voice)
-        except KeyboardInterrupt:
-            report.interrupted = ExitCode.INTERRUPTED
-        except _TerminatedError:
-            report.interrupted = ExitCode.TERMINATED
-    report.seconds = time.monotonic() - started
-    if voice.json_lines:
+            teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
+        todo = list(_tell_kept(decisions, jobs, task.existing, teller))
+        if task.dry_run:
+            _tell_planned(todo, teller)
+        elif todo:
+            with _signals():
+                _matte(todo, task, recipes, background, teller)
+        return _end(todo, task, teller)
+
+
+class _Teller:
+    """Tells of each photo as it ends, and counts."""
+
+    def __init__(self, display: "Display", voice: _Voice, started: float) -> None:
+        self.display, self.voice, self.started = display, voice, started
+        self.report = Report()
+        self.failed: list[str] = []
+        self.ended = 0
+
+    def tell(self, outcome: Outcome) -> None:
+        """One photo has ended."""
+        self.report.add(outcome)
+        self.display.add(outcome)
+        if self.voice.json_lines:
+            print(outcome.as_json(), flush=True)
+
+
+def _tell_kept(
+    decisions: list[Decision], jobs: list[Job], existing: Existing, teller: _Teller
+) -> Iterator[Decision]:
+    """Tell of photos that need nothing; yield the others."""
+    for decision, job in zip(decisions, jobs, strict=True):
+        if decision.job.targets:
+            yield decision
+            continue
+        skipped = decision.foreign or existing is Existing.SKIP
+        status = Status.SKIPPED if skipped else Status.CURRENT
+        teller.tell(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
+
+
+def _tell_planned(todo: list[Decision], teller: _Teller) -> None:
+    for decision in todo:
+        job = decision.job
+        outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
+        teller.tell(outcome)
+        if not teller.voice.json_lines:
+            teller.display.result(outcome)
+
+
+def _end(todo: list[Decision], task: _Task, teller: _Teller) -> ExitCode:
+    report = teller.report
+    if not task.dry_run:
+        report.leave(len(todo) - teller.ended)
+    report.seconds = time.monotonic() - teller.started
+    if task.failed_to is not None and not task.dry_run:
+        _write_failed(task.failed_to, teller.failed)
+    if teller.voice.json_lines:
         print(report.as_json(), flush=True)
-    display.summary(report)
+    teller.display.summary(report)
     return report.exit_code
 
 
-def _matte(
-    todo: list[Job], options: Options, report: Report, display: "Display", voice: _Voice
-) -> None:
-    from birefcli import pipeline
-    from birefcli.devices import default_batch
-
-    background = _background(options.rendering, options.max_pixels)
-    matter = _matter(options, report, show_bar=not voice.quiet and voice.bar)
-    batch = options.batch or default_batch(matter.compute.device)
-    outcomes = pipeline.run(todo, options, matter, batch, background)
+def _write_failed(file: str, names: list[str]) -> None:
+    """Write names a line each, or ending in NUL where one of them holds a line break."""
+    end = "\0" if any("\n" in name for name in names) else "\n"
+    data = b"".join(os.fsencode(name + end) for name in names)
     try:
-        _follow(outcomes, options.fail_fast, report, display, voice)
-    finally:
-        outcomes.close()  # waits for what is being written
+        files.write_atomically(Path(file), data)
+    except OSError as error:
+        raise OutputError(f"--failed-to {file}: {error.strerror}") from None
+
+
+def _matte(
+    todo: list[Decision],
+    task: _Task,
+    recipes: "Recipes",
+    background: "Background | None",
+    teller: _Teller,
+) -> None:
+    from birefcli.budget import Budget
+    from birefcli.devices import default_batch
+    from birefcli.pipeline import Run
+
+    options, voice = task.options, teller.voice
+    try:
+        matter = _matter(options, teller.report, show_bar=not voice.quiet and voice.bar)
+        batch = options.batch or default_batch(matter.compute.device)
+        budget = Budget(options.max_memory)
+        run = Run(options, matter, batch, background or _background(options), recipes, budget)
+        outcomes = run(todo)
+        try:
+            _follow(outcomes, todo, options.max_failures, teller)
+        finally:
+            outcomes.close()  # waits for what is being written
+    except KeyboardInterrupt:
+        teller.report.stopped = ExitCode.INTERRUPTED
+    except _TerminatedError:
+        teller.report.stopped = ExitCode.TERMINATED
 
 
 def _follow(
-    outcomes: Iterable[Outcome], fail_fast: bool, report: Report, display: "Display", voice: _Voice
+    outcomes: Iterable[Outcome], todo: list[Decision], limit: int | None, teller: _Teller
 ) -> None:
-    for outcome in outcomes:
-        _tell(outcome, report, display, voice)
-        if fail_fast and outcome.status is Status.FAILED:
+    for outcome, decision in zip(outcomes, todo, strict=True):
+        teller.ended += 1
+        teller.tell(outcome)
+        if outcome.status is not Status.FAILED:
+            continue
+        if decision.job.source is not None:
+            teller.failed.append(files.listed_as(decision.job))
+        if outcome.fatal:
+            teller.report.stopped = ExitCode.OUTPUT
+            return
+        if limit is not None and teller.report.counts[Status.FAILED] >= limit:
             return
 
 
-def _tell(outcome: Outcome, report: Report, display: "Display", voice: _Voice) -> None:
-    report.add(outcome)
-    display.add(outcome)
-    if voice.json_lines:
-        print(outcome.as_json(), flush=True)
-
-
-def _background(rendering: Rendering, max_pixels: int) -> "Background":
+def _background(options: Options) -> "Background":
     from birefcli.compose import Background
 
-    return Background(rendering.background, max_pixels)
+    return Background(options.rendering.background, options.max_pixels)
+
+
+def _identity(model: str) -> str:
+    """What tells these weights from others, without loading them."""
+    if zoo.is_file(model):
+        path = Path(model)
+    else:
+        known = zoo.lookup(model)
+        if known.sha256 is not None:
+            return known.sha256
+        path = zoo.MINI_FILE
+    try:
+        return digests.of(path)
+    except OSError:
+        return ""  # loading it, if it comes to that, says what is wrong
+
+
+def _folders(jobs: list[Job]) -> set[Path]:
+    return {t.parent for job in jobs for t in job.targets.values() if t is not None}
+
+
+def _locked(task: _Task) -> AbstractContextManager[None]:
+    """Hold the output folder; one file, which is replaced in one step, needs no lock."""
+    selection = task.selection
+    if task.dry_run or selection.output == files.PIPE or files.names_a_file(selection):
+        return nullcontext()
+    return locks.hold(files.output_folder(selection), task.lock)
 
 
 def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
@@ -372,15 +523,16 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     return named
 
 
-def _listed(source: str | None, null: bool) -> tuple[Path, ...]:
+def _listed(source: str | None, null: bool) -> tuple[str, ...]:
     if source is None:
         return ()
     try:
         data = sys.stdin.buffer.read() if source == files.PIPE else Path(source).read_bytes()
     except OSError as error:
         raise NoInputError(f"--files-from {source}: {error.strerror}") from None
-    names = data.split(b"\0" if null else b"\n")
-    return tuple(Path(os.fsdecode(name.removesuffix(b"\r"))) for name in names if name.strip())
+    # No file name holds NUL: a list that does is one whose names end in it.
+    names = data.split(b"\0" if null or b"\0" in data else b"\n")
+    return tuple(os.fsdecode(name.removesuffix(b"\r")) for name in names if name.strip())
 
 
 def _cores() -> int:
@@ -394,12 +546,27 @@ class _TerminatedError(BaseException):
 
 
 @contextmanager
-def _sigterm_as_exception() -> Iterator[None]:
-    def stop(number: int, frame: object) -> None:
+def _signals() -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C become exceptions; the second Ctrl-C ends it at once."""
+    pressed = 0
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            files.drop_unfinished()
+            os._exit(ExitCode.INTERRUPTED)
+        raise KeyboardInterrupt
+
+    def terminate(number: int, frame: object) -> None:
         raise _TerminatedError
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,5 +1,6 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
+import os
 from enum import Enum
 from typing import TypeVar
 
@@ -54,3 +55,20 @@ def automatic(option: str, text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"{option} {text}: give auto or a number from 1")
     return int(text)
+
+
+def memory(option: str, text: str) -> int:
+    """Read gigabytes, or ``auto``: a quarter of the machine's memory, at least one GB. In bytes."""
+    if text == "auto":
+        try:
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):
+            total = 8 << 30  # unknown: what a small machine has
+        return max(1 << 30, total // 4)
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0.0
+    if not 0 < amount < 1e6:
+        raise UsageError(f"{option} {text}: give auto or gigabytes, like 4")
+    return int(amount * 1e9)

@@ -1,0 +1,143 @@
+"""What is to be done, and why: which products are missing, damaged, out of date or another's.
+
+A product is current when its file is whole and its record names this model, these options, and the
+size and modification time the photo has now. Time and size, not the content: a second run over
+10,000 finished photos reads no photo at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from birefcli import record
+from birefcli.errors import OutputError
+from birefcli.files import Job
+from birefcli.options import Existing, Options, Product
+from birefcli.record import Record
+
+RECIPE = 1  # to be raised whenever the same options come to give other pixels
+
+
+@dataclass(frozen=True)
+class Decision:
+    """About one photo: ``job`` holds the products to be made, none where nothing is to be done."""
+
+    job: Job
+    reason: str
+    foreign: bool = False
+    """Whether a target is kept because it was not made here."""
+
+
+Recipes = Callable[[Job], Mapping[Product, str]]
+
+
+def recipes(options: Options, identity: str, background: Callable[[Path], str]) -> Recipes:
+    """Digests of everything that shows in each product of a photo.
+
+    ``identity``: of the weights; ``background``: of what is behind the photo of this relative path.
+    The device does not count: it changes nothing but rounding.
+    """
+    rendering = options.rendering
+    shared = [
+        RECIPE, identity, options.size, options.patch_order.value, options.precision.value,
+        rendering.format.value, rendering.bits, rendering.compress.value, rendering.crop,
+        dataclasses.astuple(rendering.margin) if rendering.crop else None, rendering.strip,
+    ]  # fmt: skip
+    plain = {
+        kind: _digest([*shared, kind.value, rendering.refine if kind.has_colour else None])
+        for kind in rendering.products
+    }
+
+    def of(job: Job) -> Mapping[Product, str]:
+        if Product.COMPOSITE not in plain:
+            return plain
+        behind = _digest([plain[Product.COMPOSITE], background(job.relative)])
+        return {**plain, Product.COMPOSITE: behind}
+
+    return of
+
+
+def _digest(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def decide(job: Job, existing: Existing, wanted: Mapping[Product, str]) -> Decision:
+    """Decide what to do about one photo. Raises OutputError for ``Existing.ERROR``."""
+    todo: dict[Product, Path | None] = {}
+    reasons: list[str] = []
+    foreign = False
+    for kind, target in job.targets.items():
+        verdict = _verdict(job, target, existing, wanted[kind])
+        foreign |= verdict == FOREIGN
+        if verdict not in KEPT:
+            todo[kind] = target
+        reasons.append(verdict)
+    left = dataclasses.replace(job, targets=todo)
+    telling = [r for r in dict.fromkeys(reasons) if not todo or r not in KEPT]
+    return Decision(left, ", ".join(telling), foreign and not todo)
+
+
+MISSING = "missing"
+EXISTS = "exists"
+CURRENT = "up to date"
+OVERWRITE = "to be overwritten"
+DAMAGED = "damaged"
+CHANGED = "the photo changed"
+OPTIONS = "made with another model or other options"
+FOREIGN = "not made by birefcli; --existing overwrite replaces it"
+KEPT = frozenset({EXISTS, CURRENT, FOREIGN})
+
+
+def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> str:
+    if target is None or job.source is None:
+        return MISSING if target is None or not target.exists() else _unsourced(target, existing)
+    try:
+        found = record.look(target)
+    except FileNotFoundError:
+        return MISSING
+    except OSError:
+        return DAMAGED  # or a name that cannot be: writing it will say so
+    match existing:
+        case Existing.ERROR:
+            raise OutputError(f"{target}: exists; move it, or use --existing update")
+        case Existing.SKIP:
+            return EXISTS
+        case Existing.OVERWRITE:
+            return OVERWRITE
+        case Existing.UPDATE:
+            return _against_record(job.source, found, recipe)
+
+
+def _unsourced(target: Path, existing: Existing) -> str:
+    """Decide about a photo from stdin: nothing is known of it, so it is always new."""
+    if existing is Existing.ERROR:
+        raise OutputError(f"{target}: exists; move it, or use --existing update")
+    return EXISTS if existing is Existing.SKIP else OVERWRITE
+
+
+def _against_record(source: Path, found: record.Found, recipe: str) -> str:
+    if not found.whole:
+        return DAMAGED
+    if found.record is None:
+        return FOREIGN
+    if found.record.recipe != recipe:
+        return OPTIONS
+    made_of = source_state(source)
+    return CURRENT if made_of == (found.record.size, found.record.mtime_ns) else CHANGED
+
+
+def source_state(source: Path) -> tuple[int, int] | None:
+    """Size in bytes and modification time in ns of a photo's file; None where it is not there."""
+    try:
+        status = source.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def record_of(state: tuple[int, int] | None, recipe: str) -> Record | None:
+    """The record of a product made of a photo in this state."""
+    return None if state is None else Record(recipe, *state)

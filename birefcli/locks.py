@@ -1,0 +1,55 @@
+"""One run at a time on an output folder.
+
+The lock is on the folder itself (``flock``): nothing is left behind, and the system lets go of it
+when a run is killed. A second run, of a crontab that overtook itself, would do the same photos
+again; no file would be torn, only time lost.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from birefcli.errors import BusyError
+from birefcli.options import Lock
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks on folders there
+    fcntl = None  # type: ignore[assignment]
+
+POLL = 0.5  # seconds between two tries of a run that waits
+
+
+@contextlib.contextmanager
+def hold(folder: Path, lock: Lock) -> Iterator[None]:
+    """Hold the folder for a run. Raises BusyError when another run has it and ``lock`` is leave."""
+    if lock is Lock.NONE or fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _acquire(descriptor, folder, lock)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:
+    while not _try(descriptor):
+        if lock is Lock.LEAVE:
+            raise BusyError(
+                f"{folder}: another run is writing here; use --lock wait to wait for it"
+            )
+        time.sleep(POLL)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: files are written whole all the same
+    return True

@@ -1,0 +1,69 @@
+"""What a product says of its own making: enough to know later whether it is still current.
+
+The record lies inside the file (PNG text, TIFF tag, WebP XMP, JPEG comment), so it is written in
+the same instant as the pixels, survives copying single files and killed runs, and two runs at once
+cannot tear it. A list in the output folder could do none of that.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_PATTERN = re.compile(rb"birefcli:1 ([0-9a-f]{16}) (\d{1,20}) (-?\d{1,20})")
+_WINDOW = 4096  # bytes at either end of a file in which its record lies
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of one product: by what it was made, and of which version of the photo."""
+
+    recipe: str
+    """Digest of the model and of every option that shows in this product."""
+    size: int
+    """Bytes of the photo's file."""
+    mtime_ns: int
+    """When the photo's file was last modified, in nanoseconds."""
+
+    def text(self) -> str:
+        """ASCII, as it is written into the file."""
+        return f"birefcli:1 {self.recipe} {self.size} {self.mtime_ns}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at a target. ``whole``: its end is there and says so."""
+
+    whole: bool
+    record: Record | None
+
+
+def look(path: Path) -> Found:
+    """Look at a product without decoding it: two short reads. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(_WINDOW)
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - _WINDOW))
+        tail = file.read()
+    match = _PATTERN.search(head) or _PATTERN.search(tail)
+    record = None
+    if match is not None:
+        record = Record(match[1].decode(), int(match[2]), int(match[3]))
+    return Found(_is_whole(head, tail, length), record)
+
+
+def _is_whole(head: bytes, tail: bytes, length: int) -> bool:
+    """Whether a picture's file ends where its format says."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return tail.endswith(b"IEND\xaeB`\x82")
+    if head.startswith(b"\xff\xd8"):
+        return tail.endswith(b"\xff\xd9")
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return int.from_bytes(head[4:8], "little") + 8 == length
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        ours = _PATTERN.search(head)
+        if ours is not None:
+            return ours[0] in tail[-len(ours[0]) - 2 :]
+        offset = int.from_bytes(head[4:8], "little" if head.startswith(b"II") else "big")
+        return 8 <= offset < length
+    return False
