@@ -1,6 +1,7 @@
 """Products: cutout, mask, subject over a background, foreground, trimap."""
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -122,10 +123,10 @@ class Background:
             self.blur = _blur_radius(text)
         elif (colour := _colour(text)) is not None:
             self.colour = colour
-        elif path.is_dir():
+        elif stat.S_ISDIR(mode := _mode(path)):
             self.folder = path
             self._pictures = _index(path)
-        elif path.is_file():
+        elif stat.S_ISREG(mode):
             try:
                 self.picture = _picture(path, self.max_pixels)
             except (PhotoError, OSError) as error:
@@ -141,7 +142,7 @@ class Background:
         Raises PhotoError.
         """
         if self.blur is not None:
-            return blurred(photo.pixels, matte.alpha, self.blur)
+            return blurred(photo.pixels, matte, self.blur)
         if self.colour is not None:
             ground = self.colour
         elif self.picture is not None:
@@ -173,6 +174,14 @@ class Background:
             return _picture(path, self.max_pixels)
         except (PhotoError, OSError) as error:
             raise PhotoError(f"background {path}: {error}") from None
+
+
+def _mode(path: Path) -> int:
+    """Type and permissions of a file; 0 where there is none, or the name cannot be one."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _index(folder: Path) -> dict[tuple[str, str], Path]:
@@ -228,15 +237,17 @@ def cover(picture: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(scaled)
 
 
-def blurred(pixels: Pixels, alpha: NDArray[np.uint16], radius: float) -> Pixels:
+def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
     """Blur the background alone: the subject's colour does not bleed into it. H×W×3."""
-    height, width = alpha.shape
+    height, width = matte.alpha.shape
     radius = radius or BLUR * max(1.0, float(np.sqrt(height * width / 1e6)))
     # A blur holds no detail finer than its radius: done small, it is the same and far cheaper.
     shrink = max(1.0, radius / 8)
     small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    weight = 1 - alpha.astype(np.float32) / 65535
-    weighted = _unit(pixels) * weight[:, :, None]
+    alpha = matte.alpha.astype(np.float32) / 65535
+    weight = 1 - alpha
+    # A soft pixel is a mixture: what is left without the subject's share is the background's.
+    weighted = (_unit(pixels) - _unit(matte.foreground) * alpha[:, :, None]).clip(0)
     sigma = radius / shrink / 2
     low = [
         cv2.GaussianBlur(cv2.resize(x, small, interpolation=cv2.INTER_AREA), (0, 0), sigma)
