@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from PIL import Image, ImageCms
 
 from birefcli import compose
 from birefcli.compose import (
@@ -29,6 +29,7 @@ from birefcli.images import Photo
 from birefcli.options import Margin, Product
 
 LIMIT = 10_000_000
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)
 
 
@@ -344,6 +345,15 @@ def test_broken_background_in_the_folder_is_named(grounds):
     (grounds / "d.png").write_bytes(b"no picture")
     with pytest.raises(PhotoError, match=r"d\.png: not an image"):
         ground(grounds, relative="d.jpg")
+
+
+def test_background_is_converted_to_the_photos_colour_space():
+    swapped = SRGB.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    anonymous = swapped.replace(b"s\0R\0G\0B", b"n\0o\0n\0e").replace(b"sRGB", b"none")
+    red, green, blue = ground("red", icc=anonymous)[0, 0].tolist()
+    assert green > 200 > 60 > red, "in this profile red and green have changed places"
+    assert blue < 60
+    assert ground("red", icc=SRGB)[0, 0].tolist() == list(RED)
 
 
 def test_background_over_the_limit_is_refused(grounds):
