@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 import birefcli.training.__main__ as command
 from birefcli import weights
-from birefcli.birefnet import Config, Supervision
+from birefcli.birefnet import BiRefNet, Config, Supervision
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.errors import ExitCode, ModelError
-from birefcli.training import augment, data, losses, score
+from birefcli.training import augment, data, export, losses, score
 from birefcli.training.data import Example
 from birefcli.training.loop import Recipe, Stage, Trainer, run
 from birefcli.training.sampling import use_fast_sampling
@@ -300,6 +300,30 @@ def test_a_run_reports_and_leaves_a_checkpoint_at_its_end(tmp_path, people):
     again = Trainer(TINY, trainer.recipe)
     again.resume(path)
     assert again.step == 21
+
+
+# The file
+
+
+def test_variances_beyond_half_precision_are_scaled_and_the_result_stays(tmp_path):
+    torch.manual_seed(0)
+    network = BiRefNet(TINY).eval()
+    block = network.decoder.decoder_block4
+    with torch.no_grad():
+        block.conv_in.weight.mul_(1000)
+        block.bn_in.running_var.fill_(1e6)
+        block.bn_in.running_mean.fill_(300)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(image)
+    with pytest.raises(ModelError, match="not finite"):  # what the scaling is for
+        weights.save(network, tmp_path / "w.safetensors", config=TINY, size=(64, 64))
+    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    assert float(block.bn_in.running_var[0]) == 1e6  # a training could go on
+    loaded = weights.load(weights.resolve(str(tmp_path / "w.safetensors")))
+    assert float(loaded.decoder.decoder_block4.bn_in.running_var.max()) <= export.LARGEST
+    with torch.no_grad():
+        assert float((loaded(image) - expected).abs().max()) < 0.01 * float(expected.std())
 
 
 # The commands

@@ -7,10 +7,9 @@ from pathlib import Path
 import cv2
 import torch
 
-from birefcli import weights
 from birefcli.birefnet import MINI, STRIDE
 from birefcli.errors import BirefcliError
-from birefcli.training import data
+from birefcli.training import data, export
 from birefcli.training.loop import Recipe, Stage, Trainer, run
 
 
@@ -59,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             trainer.resume(checkpoint)
         print(f"{len(examples)} photos, {len(held_out)} held out, from step {trainer.step}")
         run(trainer, examples, checkpoint=checkpoint, every=options.every, told=_tell)
-        weights.save(trainer.averaged, options.output, config=MINI, size=(size, size))
+        export.save(trainer.averaged, options.output, (size, size))
     except BirefcliError as error:
         print(error, file=sys.stderr)
         return error.exit_code

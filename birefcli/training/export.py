@@ -1,0 +1,50 @@
+"""From trained weights to a file: statistics that half precision can hold."""
+
+import copy
+import math
+from pathlib import Path
+
+import torch
+
+from birefcli import weights
+from birefcli.birefnet import BiRefNet
+from birefcli.birefnet.decoder import BasicBlock
+
+LARGEST = 4096.0
+"""Variance that a stored batch norm may have: fp16 ends at 65,504, and the features whose variance
+it is must fit as well."""
+
+
+def save(network: BiRefNet, path: Path, size: tuple[int, int]) -> None:
+    """Write fp16 safetensors for an input of ``size`` (width, height); ``network`` is unchanged.
+
+    Raises what :func:`birefcli.weights.save` raises.
+    """
+    stored = copy.deepcopy(network)
+    calm(stored)
+    weights.save(stored, path, config=network.config, size=size)
+
+
+def calm(network: BiRefNet) -> None:
+    """Scale down, in place, the decoder's loud convolutions; in eval mode the output is the same.
+
+    The image-patch branches have no norm of their own, so the blocks that read them grow features
+    with variances of 1e5. The batch norm behind a convolution cancels its scale: with weights,
+    bias and mean times s, and the variance times s², nothing but the share of ε changes (by less
+    than fp16 rounds). s is a power of two, which is exact.
+    """
+    for block in network.modules():
+        if not isinstance(block, BasicBlock):
+            continue
+        norm, conv = block.bn_in, block.conv_in
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        assert conv.bias is not None
+        excess = float(norm.running_var.max()) / LARGEST
+        if excess <= 1:
+            continue
+        scale = 2.0 ** -math.ceil(math.log2(excess) / 2)
+        with torch.no_grad():
+            for tensor in (conv.weight, conv.bias, norm.running_mean):
+                tensor.mul_(scale)
+            norm.running_var.mul_(scale**2)
