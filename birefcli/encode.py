@@ -18,6 +18,7 @@ from PIL import Image, TiffImagePlugin
 from birefcli.errors import PhotoError
 from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Pixels
 from birefcli.options import Compress, Format
+from birefcli.record import END
 
 ZLIB_LEVEL = {Compress.FAST: 1, Compress.BALANCED: 4, Compress.SMALL: 9}
 WEBP = {  # effort (method) and quality, which is effort again for a lossless file
@@ -203,12 +204,13 @@ def _tiff(pixels: Pixels, level: int, notes: Notes) -> bytes:
     for tag, value in tags.items():
         directory[tag] = value
     # At both ends: found at once, and a file that was cut off is known by the lack of the second.
-    mark = b"" if notes.record is None else notes.record.encode() + b"\n"
+    mark = b"" if notes.record is None else notes.record.encode()
+    end = b"" if notes.record is None else END + mark
     mark += b"\0" * (len(mark) % 2)
     start = 8 + len(mark)
     header = b"II*\0" + struct.pack("<I", start)
     # Pillow counts the strips from the end of the directory that it writes.
-    return b"".join([header, mark, directory.tobytes(start), *strips, mark])
+    return b"".join([header, mark, directory.tobytes(start), *strips, end])
 
 
 def _exif_tags(exif: bytes | None) -> dict[int, Any]:

@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_PATTERN = re.compile(rb"birefcli:1 ([0-9a-f]{16}) (\d{1,20}) (-?\d{1,20})")
+# The semicolon ends it: whatever byte a format puts next may look like one digit more.
+_PATTERN = re.compile(rb"birefcli:1 ([0-9a-f]{16}) (\d{1,20}) (-?\d{1,20});")
+END = b"end of "  # what a TIFF of ours closes with, before its record once more
 _WINDOW = 4096  # bytes at either end of a file in which its record lies
 
 
@@ -27,7 +29,7 @@ class Record:
 
     def text(self) -> str:
         """ASCII, as it is written into the file."""
-        return f"birefcli:1 {self.recipe} {self.size} {self.mtime_ns}"
+        return f"birefcli:1 {self.recipe} {self.size} {self.mtime_ns};"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _is_whole(head: bytes, tail: bytes, length: int) -> bool:
     if head[:4] in (b"II*\0", b"MM\0*"):
         ours = _PATTERN.search(head)
         if ours is not None:
-            return ours[0] in tail[-len(ours[0]) - 2 :]
+            return tail.endswith(END + ours[0])
         offset = int.from_bytes(head[4:8], "little" if head.startswith(b"II") else "big")
         return 8 <= offset < length
     return False

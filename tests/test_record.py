@@ -1,0 +1,54 @@
+"""What a file says of its own making, in every format."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from birefcli import record
+from birefcli.encode import Notes, encode
+from birefcli.options import Format
+from birefcli.record import Record
+
+RECORDS = st.builds(
+    Record,
+    st.text("0123456789abcdef", min_size=16, max_size=16),
+    st.integers(0, 2**60),
+    st.integers(-(2**62), 2**62),
+)
+
+
+@given(made=RECORDS)
+@pytest.mark.parametrize("format_", list(Format))
+def test_record_is_read_back_whatever_bytes_follow_it(tmp_path_factory, format_, made):
+    path = tmp_path_factory.mktemp("r") / "a"
+    path.write_bytes(
+        encode(np.zeros((3, 4, 3), np.uint8), format_, notes=Notes(record=made.text()))
+    )
+    assert record.look(path) == record.Found(whole=True, record=made)
+
+
+@pytest.mark.parametrize("format_", list(Format))
+def test_record_is_found_beside_a_large_profile_and_exif(tmp_path, format_):
+    made = Record("0" * 16, 123, 456)
+    profile = bytes(36) + b"acsp" + np.random.RandomState(0).bytes(60_000)
+    pixels = np.random.RandomState(1).randint(0, 256, (90, 80, 3)).astype(np.uint8)
+    notes = Notes(icc=profile, dpi=(300, 300), record=made.text())
+    (tmp_path / "a").write_bytes(encode(pixels, format_, notes=notes))
+    assert record.look(tmp_path / "a") == record.Found(whole=True, record=made)
+
+
+@pytest.mark.parametrize("format_", list(Format))
+def test_file_that_was_cut_off_anywhere_is_not_whole(tmp_path, format_):
+    pixels = np.random.RandomState(1).randint(0, 256, (20, 20, 3)).astype(np.uint8)
+    notes = Notes(record=Record("f" * 16, 1, 2).text())
+    data = encode(pixels, format_, notes=notes)
+    for end in range(0, len(data), 7):
+        (tmp_path / "a").write_bytes(data[:end])
+        assert not record.look(tmp_path / "a").whole, end
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG", b"RIFF", b"II*\0", b"\xff\xd8"])
+def test_what_is_no_picture_is_not_whole(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    assert record.look(tmp_path / "a") == record.Found(whole=False, record=None)
