@@ -98,6 +98,8 @@ def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> 
         found = record.look(target)
     except FileNotFoundError:
         return MISSING
+    except PermissionError:
+        return FOREIGN
     except OSError:
         return DAMAGED  # or a name that cannot be: writing it will say so
     match existing:

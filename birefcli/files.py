@@ -1,5 +1,6 @@
 """Which photos, which targets, and how a file comes to be: found, planned, written atomically."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -117,7 +118,9 @@ def listed_as(job: Job) -> str:
     """Name a photo so that a list of such names gives it the same target again."""
     source, relative = str(job.source), str(job.relative)
     root = source.removesuffix(relative)
-    return f"{root}./{relative}" if root.endswith(("/", os.sep)) else f"./{source}"
+    if root.endswith(("/", os.sep)):
+        return f"{root}./{relative}"
+    return source if os.path.isabs(source) else f"./{source}"  # noqa: PTH117 - text, not a path
 
 
 def _nothing(selection: Selection, search: Search) -> str:
@@ -356,8 +359,9 @@ def clear_stale(folders: Iterable[Path]) -> int:
             continue  # not there yet, or not ours to read
         for part in parts:
             if _is_stale(part):
-                part.unlink(missing_ok=True)
-                cleared += 1
+                with contextlib.suppress(OSError):  # somebody else's
+                    part.unlink()
+                    cleared += 1
     return cleared
 
 
@@ -370,11 +374,12 @@ def _is_stale(part: Path) -> bool:
     number = part.name.removeprefix(PART).partition("-")[0]
     try:
         old = time.time() - part.stat().st_mtime > STALE
-        if number.isdigit() and not old:
+        # Signal 0 asks only on POSIX; on Windows it would be Ctrl-C.
+        if os.name == "posix" and number.isdecimal() and not old:
             os.kill(int(number), 0)  # asks whether it lives; another machine's may seem dead
             return False
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return old
