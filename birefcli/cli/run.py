@@ -1,0 +1,265 @@
+"""One run of ``birefcli matte``: what is checked, told and done, in which order."""
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birefcli import current, digests, files, locks, zoo
+from birefcli.current import Decision
+from birefcli.errors import ExitCode, OutputError
+from birefcli.files import Job
+from birefcli.options import (
+    Existing,
+    Lock,
+    Options,
+    Product,
+    Selection,
+)
+from birefcli.report import Outcome, Report, Status
+
+if TYPE_CHECKING:
+    from birefcli.cli.display import Display
+    from birefcli.compose import Background
+    from birefcli.current import Recipes
+    from birefcli.matting import Matter
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be run, and how."""
+
+    selection: Selection
+    options: Options
+    existing: Existing
+    lock: Lock
+    dry_run: bool
+    failed_to: str | None
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How a run tells of itself."""
+
+    json_lines: bool
+    quiet: bool
+    verbose: bool
+    bar: bool
+
+    def display(self, total: int) -> "Display":
+        """Build the progress display for ``total`` photos."""
+        from birefcli.cli.display import Display
+
+        return Display(total, quiet=self.quiet, verbose=self.verbose, bar=self.bar)
+
+
+def run(task: Task, voice: Voice) -> ExitCode:
+    """Everything that can be known to fail is checked before the model loads."""
+    search = files.find(task.selection)
+    rendering = task.options.rendering
+    jobs = files.plan(search.found, task.selection, rendering.products, rendering.format)
+    files.check_output(jobs, task.selection, make=not task.dry_run)
+    background = _background(task.options) if Product.COMPOSITE in rendering.products else None
+    behind = (lambda _: "") if background is None else background.identity
+    recipes = current.recipes(task.options, _identity(task.options.model), behind)
+    with _locked(task), voice.display(len(jobs)) as display:
+        if not task.dry_run:
+            files.clear_stale(_folders(jobs))
+        decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
+        teller = _Teller(display, voice, started=time.monotonic())
+        for path, reason in search.skipped:
+            teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
+        todo = list(_tell_kept(decisions, jobs, task.existing, teller))
+        if task.dry_run:
+            _tell_planned(todo, teller)
+        elif todo:
+            with _signals():
+                _matte(todo, task, recipes, background, teller)
+        return _end(todo, task, teller)
+
+
+class _Teller:
+    """Tells of each photo as it ends, and counts."""
+
+    def __init__(self, display: "Display", voice: Voice, started: float) -> None:
+        self.display, self.voice, self.started = display, voice, started
+        self.report = Report()
+        self.failed: list[str] = []
+        self.ended = 0
+
+    def tell(self, outcome: Outcome) -> None:
+        """One photo has ended."""
+        self.report.add(outcome)
+        self.display.add(outcome)
+        if self.voice.json_lines:
+            print(outcome.as_json(), flush=True)
+
+
+def _tell_kept(
+    decisions: list[Decision], jobs: list[Job], existing: Existing, teller: _Teller
+) -> Iterator[Decision]:
+    """Tell of photos that need nothing; yield the others."""
+    for decision, job in zip(decisions, jobs, strict=True):
+        if decision.job.targets:
+            yield decision
+            continue
+        skipped = decision.foreign or existing is Existing.SKIP
+        status = Status.SKIPPED if skipped else Status.CURRENT
+        teller.tell(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
+
+
+def _tell_planned(todo: list[Decision], teller: _Teller) -> None:
+    for decision in todo:
+        job = decision.job
+        outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
+        teller.tell(outcome)
+        if not teller.voice.json_lines:
+            teller.display.result(outcome)
+
+
+def _end(todo: list[Decision], task: Task, teller: _Teller) -> ExitCode:
+    report = teller.report
+    if not task.dry_run:
+        report.leave(len(todo) - teller.ended)
+    report.seconds = time.monotonic() - teller.started
+    if task.failed_to is not None and not task.dry_run:
+        _write_failed(task.failed_to, teller.failed)
+    if teller.voice.json_lines:
+        print(report.as_json(), flush=True)
+    teller.display.summary(report)
+    return report.exit_code
+
+
+def _write_failed(file: str, names: list[str]) -> None:
+    """Write names a line each, or ending in NUL where one of them holds a line break."""
+    end = "\0" if any("\n" in name for name in names) else "\n"
+    data = b"".join(os.fsencode(name + end) for name in names)
+    try:
+        files.write_atomically(Path(file), data)
+    except OSError as error:
+        raise OutputError(f"--failed-to {file}: {error.strerror}") from None
+
+
+def _matte(
+    todo: list[Decision],
+    task: Task,
+    recipes: "Recipes",
+    background: "Background | None",
+    teller: _Teller,
+) -> None:
+    from birefcli.budget import Budget
+    from birefcli.devices import default_batch
+    from birefcli.pipeline import Run
+
+    options, voice = task.options, teller.voice
+    try:
+        matter = _matter(options, teller.report, show_bar=not voice.quiet and voice.bar)
+        batch = options.batch or default_batch(matter.compute.device)
+        budget = Budget(options.max_memory)
+        run = Run(options, matter, batch, background or _background(options), recipes, budget)
+        outcomes = run(todo)
+        try:
+            _follow(outcomes, todo, options.max_failures, teller)
+        finally:
+            outcomes.close()  # waits for what is being written
+    except KeyboardInterrupt:
+        teller.report.stopped = ExitCode.INTERRUPTED
+    except _TerminatedError:
+        teller.report.stopped = ExitCode.TERMINATED
+
+
+def _follow(
+    outcomes: Iterable[Outcome], todo: list[Decision], limit: int | None, teller: _Teller
+) -> None:
+    for outcome, decision in zip(outcomes, todo, strict=True):
+        teller.ended += 1
+        teller.tell(outcome)
+        if outcome.status is not Status.FAILED:
+            continue
+        if decision.job.source is not None:
+            teller.failed.append(files.listed_as(decision.job))
+        if outcome.fatal:
+            teller.report.stopped = ExitCode.OUTPUT
+            return
+        if limit is not None and teller.report.counts[Status.FAILED] >= limit:
+            return
+
+
+def _background(options: Options) -> "Background":
+    from birefcli.compose import Background
+
+    return Background(options.rendering.background, options.max_pixels)
+
+
+def _identity(model: str) -> str:
+    """What tells these weights from others, without loading them."""
+    if zoo.is_file(model):
+        path = Path(model)
+    else:
+        known = zoo.lookup(model)
+        if known.sha256 is not None:
+            return known.sha256
+        path = zoo.MINI_FILE
+    try:
+        return digests.of(path)
+    except OSError:
+        return ""  # loading it, if it comes to that, says what is wrong
+
+
+def _folders(jobs: list[Job]) -> set[Path]:
+    return {t.parent for job in jobs for t in job.targets.values() if t is not None}
+
+
+def _locked(task: Task) -> AbstractContextManager[None]:
+    """Hold the output folder; one file, which is replaced in one step, needs no lock."""
+    selection = task.selection
+    if task.dry_run or selection.output == files.PIPE or files.names_a_file(selection):
+        return nullcontext()
+    return locks.hold(files.output_folder(selection), task.lock)
+
+
+def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
+    from birefcli import devices, weights
+    from birefcli.matting import Matter
+
+    compute = devices.choose(options.device, options.precision)
+    checkpoint = weights.resolve(options.model, offline=options.offline, progress=show_bar)
+    network = weights.load(checkpoint, patch_order=options.patch_order)
+    report.device, report.precision = str(compute.device), compute.precision.value
+    report.model = checkpoint.name
+    return Matter(network, options.size or checkpoint.size, compute)
+
+
+class _TerminatedError(BaseException):
+    pass
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and the first Ctrl-C become exceptions; the second Ctrl-C ends it at once."""
+    pressed = 0
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed > 1:
+            files.drop_unfinished()
+            os._exit(ExitCode.INTERRUPTED)
+        raise KeyboardInterrupt
+
+    def terminate(number: int, frame: object) -> None:
+        raise _TerminatedError
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
