@@ -1,5 +1,8 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1."""
 
+from collections.abc import Iterable, Iterator
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,40 +36,55 @@ def modulated_deform_conv2d(
 def deform_conv2d_tiled(
     x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, padding: int
 ) -> Tensor:
-    """Compute :func:`modulated_deform_conv2d` on a CPU, without gradients, tile by tile.
+    """Compute :func:`modulated_deform_conv2d` on a CPU, without gradients, tile by tile."""
+    n, _, height, width = x.shape
+    kernel = as_matrix(weight)
+    out = kernel.new_empty(n, height * width, weight.shape[0])
+    for i, pixels, samples in sampled_tiles(x, offset, modulation, weight.shape[-1], padding):
+        out[i, pixels] = samples @ kernel
+    return out.mT.reshape(n, -1, height, width).to(x.dtype)
 
-    A tile's samples are gathered by one weighted ``embedding_bag`` (four rows of channels each)
-    and meet the weights in one matrix product while they are still in the cache; the whole
-    column buffer, 822 MB for a 7×7 kernel on a 256×256 map, never exists.
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """O×C×k×k weights as float32 k²·C×O: what samples of a tile are multiplied with."""
+    return weight.float().permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
+
+
+def sampled_tiles(
+    x: Tensor, offset: Tensor, modulation: Tensor, kernel: int, padding: int
+) -> Iterator[tuple[int, slice, Tensor]]:
+    """Modulated samples of an N×C×H×W map: (photo, pixels, float32 pixels×k²·C) for each tile.
+
+    A tile's samples are gathered by one weighted ``embedding_bag`` (four rows of channels each),
+    to meet their weights in a matrix product while they are still in the cache; the whole buffer,
+    822 MB for a 7×7 kernel on a 256×256 map, never exists.
     """
     n, channels, height, width = x.shape
-    taps = weight.shape[-1] ** 2
+    taps = kernel * kernel
     # A frame of zeros: samples outside the map need no test, they find zeros.
     framed = F.pad(x.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
-    kernel = weight.float().permute(2, 3, 1, 0).reshape(taps * channels, -1)
     stride = width + 2
     corners = torch.tensor([0, 1, stride, stride + 1], device=x.device)
-    y, x_ = _sampling_points(offset.float(), weight.shape[-1], padding)
+    y, x_ = _sampling_points(offset.float(), kernel, padding)
     y, x_ = (y + 1).clamp_(0, height + 1), (x_ + 1).clamp_(0, width + 1)
     y0, x0 = y.floor().clamp_(max=height), x_.floor().clamp_(max=width)
     # What is no number stays none in the shares below; as an index it would be an error.
     index = (y0 * stride + x0).nan_to_num_(0).long()
     down, right = y - y0, x_ - x0
-    out = framed.new_empty(n, height * width, weight.shape[0])
     for i in range(n):
         rows = framed[i].reshape(-1, channels)
         at = [t[i].reshape(taps, -1).T for t in (index, down, right, modulation.float())]
         for start in range(0, height * width, TILE):
-            first, d, r, m = (t[start : start + TILE] for t in at)
+            pixels = slice(start, start + TILE)
+            first, d, r, m = (t[pixels] for t in at)
             shares = torch.stack([(1 - d) * (1 - r), (1 - d) * r, d * (1 - r), d * r], -1)
-            columns = F.embedding_bag(
+            samples = F.embedding_bag(
                 (first[:, :, None] + corners).reshape(-1, 4),
                 rows,
                 per_sample_weights=(shares * m[:, :, None]).reshape(-1, 4),
                 mode="sum",
             )
-            out[i, start : start + TILE] = columns.view(-1, taps * channels) @ kernel
-    return out.mT.reshape(n, -1, height, width).to(x.dtype)
+            yield i, pixels, samples.view(-1, taps * channels)
 
 
 def deform_conv2d_plain(
@@ -127,10 +145,14 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to N×O×H×W."""
-        modulation = 2 * torch.sigmoid(self.modulator_conv(x))
+        offset, modulation = self.predict(x)
         return modulated_deform_conv2d(
-            x, self.offset_conv(x), modulation, self.regular_conv.weight, self.padding
+            x, offset, modulation, self.regular_conv.weight, self.padding
         )
+
+    def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Offsets N×2k²×H×W in pixels, and modulation N×k²×H×W of 0..2."""
+        return self.offset_conv(x), 2 * torch.sigmoid(self.modulator_conv(x))
 
 
 class _Branch(nn.Module):
@@ -169,7 +191,47 @@ class DeformableASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to the same shape."""
+        if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
+            return self._fused(x)
         pooled = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
         branches = [self.aspp1(x), *(branch(x) for branch in self.aspp_deforms), pooled]
         out: Tensor = self.dropout(F.relu(self.bn1(self.conv1(torch.cat(branches, 1)))))
         return out
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Compute the same in one sweep of tiles, its norms folded into the products.
+
+        The last convolution is 1×1, so each branch adds its share of it tile by tile: the branches
+        are never all there at once (335 MB on a 256×256 map), and the pooled one is a constant.
+        """
+        n, _, height, width = x.shape
+        scale, shift = _folded(self.bn1)
+        project = self.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
+        branches = [self.aspp1, *cast("Iterable[_Branch]", self.aspp_deforms)]
+        *parts, last = project.chunk(len(branches) + 1, 1)
+        pooled = self.global_avg_pool(x).float().flatten(1) @ last.T + shift
+        out = pooled[:, None].repeat(1, height * width, 1)
+        for branch, part in zip(branches, parts, strict=True):
+            self._add_branch(branch, part.T.contiguous(), x, out)
+        return F.relu_(out).mT.reshape(n, -1, height, width).to(x.dtype)
+
+    @staticmethod
+    def _add_branch(branch: "_Branch", project: Tensor, x: Tensor, out: Tensor) -> None:
+        """Add what one branch gives the last convolution to ``out``, N×H·W×C."""
+        conv = branch.atrous_conv
+        scale, shift = _folded(branch.bn)
+        weight = conv.regular_conv.weight
+        kernel = as_matrix(weight * scale.to(weight.dtype)[:, None, None, None])
+        offset, modulation = conv.predict(x)
+        for i, pixels, samples in sampled_tiles(
+            x, offset, modulation, weight.shape[-1], conv.padding
+        ):
+            out[i, pixels] += torch.addmm(shift, samples, kernel).relu_() @ project
+
+
+def _folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale and shift, float32, that an evaluated batch norm comes to."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)
+    return scale, norm.bias.float() - norm.running_mean.float() * scale

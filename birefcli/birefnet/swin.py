@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CHUNK = 4096  # tokens of an MLP at once, on a CPU
 # What the published networks add to the logits of two tokens that are no neighbours in the photo.
 OUTSIDE = -100.0
 
@@ -167,8 +168,11 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens×C to the same shape."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+            return out
+        # The hidden features of a few thousand tokens stay in the cache, those of all do not.
+        return torch.cat([self.fc2(F.gelu(self.fc1(part))) for part in torch.split(x, CHUNK)])
 
 
 class SwinBlock(nn.Module):
