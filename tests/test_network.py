@@ -139,7 +139,9 @@ def test_every_stage_of_swin_t_computes_what_the_authors_code_computes(lite):
         for name in recorded
     ]
     try:
-        with torch.inference_mode():
+        # With gradients, so that every part computes by itself: without them a CPU computes the
+        # deformable pyramid in one sweep, which the logits above are held against.
+        with torch.enable_grad():
             lite(image)
             # The forward pass merges this block with the convolution after it.
             lite.decoder.ipt_blk1(image)
@@ -151,6 +153,7 @@ def test_every_stage_of_swin_t_computes_what_the_authors_code_computes(lite):
         for ours, stage in zip(seen[name], expected, strict=True):
             assert list(ours.shape) == stage["shape"], name
             close = {"abs": 1e-4, "rel": 1e-4}
+            ours = ours.detach()
             assert float(ours.mean()) == pytest.approx(stage["mean"], **close), name
             assert float(ours.std()) == pytest.approx(stage["std"], **close), name
             first = ours.flatten()[:8].tolist()
@@ -624,3 +627,22 @@ def test_command_line_loads_nothing_heavy_before_it_is_needed():
     code = f"import sys, birefcli.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pyramid_in_one_sweep_equals_its_parts(lite):
+    pyramid = lite.decoder.decoder_block1.dec_att
+    x = torch.randn(2, 64, 13, 37, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        swept = pyramid(x)
+    with torch.enable_grad():
+        parts = pyramid(x).detach()
+    assert torch.allclose(swept, parts, atol=2e-6)
+
+
+def test_chunked_mlp_equals_the_whole(lite, monkeypatch):
+    mlp = lite.bb.layers[0].blocks[0].mlp
+    x = torch.randn(50, 96, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("birefcli.birefnet.swin.CHUNK", 7)
+    with torch.inference_mode():
+        chunked = mlp(x)
+    assert torch.allclose(chunked, mlp(x).detach(), atol=1e-6)
