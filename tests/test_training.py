@@ -1,5 +1,7 @@
 """Training: data, views, losses, the loop, and how a result is scored."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -286,7 +288,7 @@ def test_a_resumed_run_repeats_the_unbroken_one_exactly(tmp_path, people):
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
     Trainer(TINY, SHORT).save(tmp_path / "c.ckpt")
-    other = Trainer(Config(TINY.backbone, 16, 8, (3,), 4), SHORT)
+    other = Trainer(replace(TINY, width=16), SHORT)
     with pytest.raises(ModelError, match="not a checkpoint of this architecture"):
         other.resume(tmp_path / "c.ckpt")
 

@@ -20,8 +20,8 @@ class SampledDeformableConv(DeformableConv):
         n, channels, height, width = x.shape
         weight = self.regular_conv.weight
         taps = weight.shape[-1] ** 2
-        modulation = 2 * torch.sigmoid(self.modulator_conv(x))
-        grid = self._grid(self.offset_conv(x))
+        offset, modulation = self.predict(x)
+        grid = self._grid(offset)
         # Outside the map grid_sample reads zeros, as the operator does.
         seen = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         columns = seen.view(n, channels, taps, height, width) * modulation[:, None]
