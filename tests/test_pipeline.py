@@ -485,6 +485,13 @@ def test_transparency_of_the_photo_is_multiplied_in(dtype):
     assert half[2] == pytest.approx(6554, abs=1)
 
 
+def test_alpha_is_rounded_and_not_cut_off():
+    own = np.array([[255, 128]], np.uint8)
+    photo = Photo(np.zeros((1, 2, 3), np.uint8), own)
+    whole = Matter(Bright(), SIZE, FP32).matte(photo, alpha_of(2.9 / 65535), None)
+    assert whole.alpha.tolist() == [[3, 2]]  # 3, and 1.506
+
+
 def test_colour_is_estimated_only_where_it_is_asked_for():
     pixels = np.full((20, 30, 3), 200, np.uint8)
     pixels[:, :15] = (0, 0, 90)
