@@ -17,7 +17,6 @@ from birefcli.files import PHOTO_SUFFIXES
 from birefcli.images import Pixels
 from birefcli.options import Margin, Product
 
-STRIP = 256  # rows composited at once: bounds the float copies of a large photo
 BLEED = 8  # pixels around the subject that keep a colour, so that scaling shows no dark edge
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 UNSURE = 0.01  # radius of a trimap's unknown band, as a share of the longer side
@@ -42,11 +41,12 @@ def to_depth(pixels: Pixels, bits: int) -> Pixels:
     """Convert uint8 or uint16 to the other depth with rounding; full scale stays full scale."""
     if pixels.dtype == np.uint8:
         return pixels if bits == 8 else pixels.astype(np.uint16) * 257
-    return (
-        pixels
-        if bits == 16
-        else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    )
+    if bits == 16:
+        return pixels
+    out = np.empty(pixels.shape, np.uint8)
+    for rows in images.strips(len(out)):
+        out[rows] = (pixels[rows].astype(np.uint32) * 255 + 32767) // 65535
+    return out
 
 
 def cutout(matte: Matte, bits: int) -> Pixels:
@@ -55,19 +55,22 @@ def cutout(matte: Matte, bits: int) -> Pixels:
     Colour far from the subject is set to zero, which halves the file; near it the colour stays, for
     whoever scales the picture mixes it in.
     """
-    alpha = to_depth(matte.alpha, bits)
-    colour = to_depth(matte.foreground, bits)
+    out = np.empty((*matte.alpha.shape, 4), np.uint8 if bits == 8 else np.uint16)
+    for rows in images.strips(len(out)):
+        out[rows, :, 3] = to_depth(matte.alpha[rows], bits)
+        out[rows, :, :3] = to_depth(matte.foreground[rows], bits)
     box = np.ones((2 * BLEED + 1, 2 * BLEED + 1), np.uint8)
-    near: Pixels = cv2.dilate((alpha > 0).astype(np.uint8), box)
-    return np.dstack([colour * near[:, :, None].astype(colour.dtype), alpha])
+    near = cv2.dilate((out[:, :, 3] > 0).view(np.uint8), box)
+    for rows in images.strips(len(out)):
+        out[rows, :, :3] *= near[rows, :, None]
+    return out
 
 
 def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
     """Composite the subject over ``background`` (H×W×3 or one pixel 1×1×3): H×W×3."""
     out: Pixels = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
     peak = 255 if bits == 8 else 65535
-    for top in range(0, len(out), STRIP):
-        rows = slice(top, top + STRIP)
+    for rows in images.strips(len(out)):
         a = matte.alpha[rows, :, None].astype(np.float32) / 65535
         front = _unit(matte.foreground[rows])
         back = _unit(background if background.shape[0] == 1 else background[rows])
@@ -244,21 +247,31 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
     # A blur holds no detail finer than its radius: done small, it is the same and far cheaper.
     shrink = max(1.0, radius / 8)
     small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    alpha = matte.alpha.astype(np.float32) / 65535
-    weight = 1 - alpha
-    # A soft pixel is a mixture: what is left without the subject's share is the background's.
-    weighted = (_unit(pixels) - _unit(matte.foreground) * alpha[:, :, None]).clip(0)
+    alpha = _unit(matte.alpha)
     sigma = radius / shrink / 2
-    low = [
-        cv2.GaussianBlur(cv2.resize(x, small, interpolation=cv2.INTER_AREA), (0, 0), sigma)
-        for x in (weighted, weight)
-    ]
-    # Behind the middle of a large subject no background is near: fall back on its mean.
-    mean = weighted.reshape(-1, 3).sum(0) / max(float(weight.sum()), 1e-6)
-    colour = (low[0].reshape(*low[1].shape, 3) + 1e-4 * mean) / (low[1][:, :, None] + 1e-4)
+
+    def low(full: NDArray[np.float32]) -> NDArray[np.float32]:
+        shrunk = cv2.resize(full, small, interpolation=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(shrunk, (0, 0), sigma)
+        return np.asarray(soft, np.float32).reshape(small[1], small[0])
+
+    weight = 1 - alpha
+    total, low_weight = max(float(weight.sum()), 1e-6), low(weight)
+    del weight
     peak = np.iinfo(pixels.dtype).max
-    full = cv2.resize(colour, (width, height), interpolation=cv2.INTER_LINEAR)
-    out: Pixels = np.rint(full.clip(0, 1) * peak).astype(pixels.dtype)
+    out: Pixels = np.empty(pixels.shape, pixels.dtype)
+    for channel in range(3):  # one by one: all three in float32 would be most of the memory
+        # A soft pixel is a mixture: what is left without the subject's share is the background's.
+        left = _unit(pixels[:, :, channel])
+        left -= _unit(matte.foreground[:, :, channel]) * alpha
+        left.clip(0, out=left)
+        # Behind the middle of a large subject no background is near: fall back on its mean.
+        colour = (low(left) + 1e-4 * float(left.sum()) / total) / (low_weight + 1e-4)
+        del left
+        cv2.resize(colour, (width, height), full := np.empty(alpha.shape, np.float32))
+        full.clip(0, 1, out=full)
+        full *= peak
+        out[:, :, channel] = np.rint(full, out=full)
     return out
 
 

@@ -7,8 +7,9 @@ writes neither colour profiles nor resolution. Both are the plain baseline of th
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from birefcli.errors import PhotoError
-from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Pixels
+from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Pixels, strips
 from birefcli.options import Compress, Format
 from birefcli.record import END
 
@@ -26,7 +27,6 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
     Compress.BALANCED: (3, 50),
     Compress.SMALL: (6, 100),
 }
-LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
 LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
 JPEG_SEGMENT = 65_000  # bytes an EXIF block may have there
 XMP = (
@@ -144,29 +144,34 @@ def _png(pixels: Pixels, level: int, notes: Notes) -> bytes:
         chunks.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
     if notes.exif is not None:
         chunks.append(_chunk(b"eXIf", notes.exif))
-    chunks.append(_chunk(b"IDAT", zlib.compress(_filtered(pixels).data, level)))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + _chunk(b"IEND", b"")
+    packer = zlib.compressobj(level)
+    packed = [packer.compress(rows) for rows in _filtered(pixels)]
+    chunks.append(_chunk(b"IDAT", *packed, packer.flush()))
+    return b"".join([b"\x89PNG\r\n\x1a\n", *chain(*chunks), *_chunk(b"IEND", b"")])
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(body))
-        + kind
-        + body
-        + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
-    )
+def _chunk(kind: bytes, *parts: bytes) -> list[bytes]:
+    """Pieces of one chunk, left apart: joining the pixels twice would hold them twice."""
+    crc = zlib.crc32(kind)
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    length = sum(map(len, parts))
+    return [struct.pack(">I", length), kind, *parts, struct.pack(">I", crc)]
 
 
-def _filtered(pixels: Pixels) -> NDArray[np.uint8]:
+def _filtered(pixels: Pixels) -> Iterator[memoryview]:
     """Rows behind their filter byte; filter 2 (Up) throughout: one subtraction, near the best."""
-    height = pixels.shape[0]
-    rows = pixels.astype(">u2") if pixels.dtype == np.uint16 else pixels
-    raw = np.ascontiguousarray(rows).view(np.uint8).reshape(height, -1)
-    out = np.empty((height, raw.shape[1] + 1), np.uint8)
-    out[:, 0] = 2
-    out[0, 1:] = raw[0]
-    np.subtract(raw[1:], raw[:-1], out=out[1:, 1:])
-    return out
+    above: NDArray[np.uint8] | np.uint8 = np.uint8(0)
+    for rows in strips(len(pixels)):
+        part = pixels[rows]
+        ordered = part.astype(">u2") if part.dtype == np.uint16 else part
+        raw = np.ascontiguousarray(ordered).view(np.uint8).reshape(len(part), -1)
+        out = np.empty((len(raw), raw.shape[1] + 1), np.uint8)
+        out[:, 0] = 2
+        np.subtract(raw[0], above, out=out[0, 1:])
+        np.subtract(raw[1:], raw[:-1], out=out[1:, 1:])
+        above = raw[-1].copy()
+        yield out.data
 
 
 def _tiff(pixels: Pixels, level: int, notes: Notes) -> bytes:

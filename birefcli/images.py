@@ -1,7 +1,7 @@
 """Photos in memory: how a file's bytes become upright pixels."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,6 +23,7 @@ PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825  # tags of EXIF
 EXIF_TEXTS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+STRIP = 256  # rows that whole-picture arithmetic does at once: bounds its copies of a large photo
 Image.MAX_IMAGE_PIXELS = None  # read() has a limit of its own, with a message of its own
 cv2.utils.logging.setLogLevel(0)  # a damaged photo is named by us, once
 
@@ -301,37 +302,46 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def strips(rows: int) -> Iterator[slice]:
+    """Slices of so few rows that intermediate results of a large photo stay small."""
+    return (slice(top, top + STRIP) for top in range(0, rows, STRIP))
+
+
 def srgb8(photo: Photo) -> NDArray[np.uint8]:
     """The photo as the network was trained to see photos: H×W×3 of 8-bit sRGB, no transparency.
 
     Pixels under the photo's own transparency are mixed with mid-grey: what is stored there was
     never meant to be seen.
     """
-    pixels = (
-        photo.pixels if photo.pixels.dtype == np.uint8 else (photo.pixels >> 8).astype(np.uint8)
-    )
-    if photo.icc is not None and not _is_srgb(photo.icc):
-        pixels = _through_profile(pixels, photo.icc)
-    if photo.alpha is not None:
-        share = photo.alpha.astype(np.float32)[:, :, None] / np.iinfo(photo.alpha.dtype).max
-        pixels = np.rint(pixels * share + 128 * (1 - share)).astype(np.uint8)
-    return pixels
+    change = None if photo.icc is None or _is_srgb(photo.icc) else _to_srgb_from(photo.icc)
+    if photo.pixels.dtype == np.uint8 and change is None and photo.alpha is None:
+        return photo.pixels
+    out = np.empty(photo.pixels.shape, np.uint8)
+    for rows in strips(len(out)):
+        part = photo.pixels[rows]
+        if part.dtype == np.uint16:
+            part = (part >> 8).astype(np.uint8)
+        if change is not None:
+            part = np.asarray(change.apply(Image.fromarray(part)))
+        if photo.alpha is not None:
+            share = photo.alpha[rows, :, None].astype(np.float32)
+            share /= np.iinfo(photo.alpha.dtype).max
+            part = np.rint(part * share + 128 * (1 - share))
+        out[rows] = part
+    return out
 
 
 def _is_srgb(icc: bytes) -> bool:
     return b"sRGB" in icc or b"s\0R\0G\0B" in icc
 
 
-def _through_profile(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+def _to_srgb_from(icc: bytes) -> ImageCms.ImageCmsTransform | None:
     try:
-        converted = ImageCms.profileToProfile(
-            Image.fromarray(pixels),
-            ImageCms.getOpenProfile(io.BytesIO(icc)),
-            ImageCms.createProfile("sRGB"),
+        return ImageCms.buildTransform(
+            ImageCms.getOpenProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
         )
     except (ImageCms.PyCMSError, OSError, ValueError):
-        return pixels  # a broken profile is no reason to lose the photo
-    return np.asarray(converted)
+        return None  # a broken profile is no reason to lose the photo
 
 
 def from_srgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:

@@ -97,8 +97,7 @@ class Matter:
                 # Under the photo's own transparency its pixels are no mixture: only the network's
                 # alpha says how much background they hold.
                 pixels = foreground.estimate_pixels(pixels, full, everywhere=colour.everywhere)
-            whole = (full * 65535).round().to(torch.int32).cpu().numpy().astype(np.uint16)
-        return Matte(_times(whole, photo.alpha), pixels)
+            return Matte(_times(_whole(full), photo.alpha), pixels)
 
 
 def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:
@@ -112,11 +111,23 @@ def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:
     return full[0, 0].clamp_(0, 1)
 
 
+def _whole(alpha: Tensor) -> NDArray[np.uint16]:
+    """Alpha H×W of 0..1 as 0..65535."""
+    out = np.empty(tuple(alpha.shape), np.uint16)
+    for rows in images.strips(len(out)):
+        out[rows] = (alpha[rows] * 65535).round_().to(torch.int32).cpu().numpy()
+    return out
+
+
 def _times(
     alpha: NDArray[np.uint16], own: NDArray[np.uint8] | NDArray[np.uint16] | None
 ) -> NDArray[np.uint16]:
+    """Multiply the photo's own transparency into ``alpha``, which is changed."""
     if own is None:
         return alpha
-    peak = np.iinfo(own.dtype).max
-    product = alpha.astype(np.uint64) * own
-    return ((product + peak // 2) // peak).astype(np.uint16)
+    peak = int(np.iinfo(own.dtype).max)
+    for rows in images.strips(len(alpha)):
+        # Even the largest product, 65535², and half a step fit 32 bits.
+        product = alpha[rows].astype(np.uint32) * own[rows] + np.uint32(peak // 2)
+        alpha[rows] = product // np.uint32(peak)
+    return alpha

@@ -5,12 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
-from birefcli import compose
+from birefcli import images, matting
 from birefcli.compose import (
     BLEED,
     Background,
@@ -24,9 +25,10 @@ from birefcli.compose import (
     to_depth,
     trimap,
 )
+from birefcli.encode import encode
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images import Photo
-from birefcli.options import Margin, Product
+from birefcli.options import Format, Margin, Product
 
 LIMIT = 10_000_000
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -137,8 +139,24 @@ def test_large_composite_is_put_together_without_seams(monkeypatch):
     alpha, front = disc(50, 30, 9), np.random.RandomState(0).randint(0, 256, (50, 30, 3))
     back = np.random.RandomState(1).randint(0, 256, (50, 30, 3)).astype(np.uint8)
     whole = over(Matte(alpha, front.astype(np.uint8)), back, 8)
-    monkeypatch.setattr(compose, "STRIP", 7)
+    monkeypatch.setattr(images, "STRIP", 7)
     assert np.array_equal(over(Matte(alpha, front.astype(np.uint8)), back, 8), whole)
+
+
+def test_large_cutout_and_its_file_are_put_together_without_seams(monkeypatch):
+    noise = np.random.RandomState(0)
+    own = noise.randint(0, 65536, (50, 30)).astype(np.uint16)
+    photo = Photo(noise.randint(0, 65536, (50, 30, 3)).astype(np.uint16), own, SRGB)
+
+    def made():
+        alpha = matting._times(matting._whole(torch.linspace(0, 1, 1500).view(50, 30)), own)
+        pixels = [cutout(Matte(alpha, photo.pixels), bits) for bits in (8, 16)]
+        return [images.srgb8(photo), *pixels, *(encode(p, Format.PNG) for p in pixels)]
+
+    whole = made()
+    monkeypatch.setattr(images, "STRIP", 7)
+    for one, other in zip(whole, made(), strict=True):
+        assert np.array_equal(np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8))
 
 
 def test_composite_of_a_photo_of_one_row_takes_the_whole_background():
