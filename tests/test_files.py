@@ -136,7 +136,7 @@ def test_folder_called_like_a_photo_is_searched(photos):
     assert found(photos) == ["x.jpg/a.jpg"]
 
 
-def test_unreadable_folder_is_skipped_and_said(photos, monkeypatch):
+def test_unreadable_folder_is_a_failure_and_the_rest_is_found(photos, monkeypatch):
     touch(photos, "a.jpg", "locked/b.jpg")
     scandir = os.scandir
 
@@ -147,7 +147,7 @@ def test_unreadable_folder_is_skipped_and_said(photos, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert found(photos) == ["a.jpg"]
-    assert skipped(photos) == {"locked": "Permission denied"}
+    assert find(selected(photos)).failed == [(photos / "locked", "Permission denied")]
 
 
 @pytest.mark.parametrize("output", ["in/out", "link/out", "in/sub/../out"])
@@ -599,13 +599,13 @@ def test_file_of_somebody_else_at_the_target_is_kept(job):
     assert FOREIGN in decision.reason
 
 
-@pytest.mark.parametrize("existing", Existing)
-def test_file_that_may_not_be_read_is_kept(job, existing, monkeypatch):
+def test_file_that_may_not_be_read_is_kept_like_any_that_is_not_ours(job, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(record, "look", refuse)
-    assert decide(job, existing, WANTED).job.targets == {}
+    for existing in (Existing.UPDATE, Existing.SKIP):
+        assert decide(job, existing, WANTED).job.targets == {}
 
 
 def test_stdout_is_always_written(job):

@@ -242,14 +242,46 @@ def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):
     assert not outcomes[1].fatal
 
 
-def test_a_bug_ends_the_run_and_leaves_no_thread_behind(todo, monkeypatch):
-    def bug(self, photo):
-        raise ZeroDivisionError
+@pytest.mark.parametrize(
+    ("where", "what"), [(Matter, "prepare"), (Matter, "matte"), (pipeline, "encode")]
+)
+def test_a_bug_that_one_photo_meets_costs_that_photo_and_is_told(todo, monkeypatch, where, what):
+    right, calls = getattr(where, what), []
 
-    monkeypatch.setattr(Matter, "prepare", bug)
-    with pytest.raises(ZeroDivisionError):
-        list(a_run(batch=2)(todo))
+    def wrong(*arguments, **named):
+        calls.append(what)
+        if len(calls) == 3:
+            raise ZeroDivisionError("a moment of weakness")
+        return right(*arguments, **named)
+
+    monkeypatch.setattr(where, what, wrong)
+    outcomes = finished(a_run(threads=1), todo)
+    assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == sorted([3, *BAD])
+    assert "a bug: ZeroDivisionError: a moment of weakness" in outcomes[3].error
+    assert isinstance(outcomes[3].bug, ZeroDivisionError)
     assert workers() == []
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_photo_too_large_for_the_machine_fails_alone_and_is_no_bug(todo, monkeypatch, lack):
+    right = Matter.matte
+
+    def wrong(self, photo, alpha, colour):
+        if photo.pixels.max() == 255:
+            raise lack
+        return right(self, photo, alpha, colour)
+
+    monkeypatch.setattr(Matter, "matte", wrong)
+    outcomes = finished(a_run(batch=2), todo)
+    assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == sorted([8, *BAD])
+    assert outcomes[8].error == "out of memory"
+    assert outcomes[8].bug is None
 
 
 # Memory of the device
