@@ -102,7 +102,12 @@ def test_swin_t_computes_what_the_authors_code_computes(lite, size, order):
 
 
 @pytest.mark.parametrize(
-    ("size", "order"), [((256, 256), "new"), ((256, 256), "legacy"), ((384, 544), "new")]
+    ("size", "order"),
+    [
+        ((256, 256), "new"),
+        ((256, 256), "legacy"),
+        pytest.param((384, 544), "new", marks=pytest.mark.slow),
+    ],
 )
 def test_swin_l_computes_what_the_authors_code_computes(large, size, order):
     assert_as_recorded(large, size, order, "large")
