@@ -5,7 +5,7 @@ import sys
 import traceback
 import warnings
 
-from birefcli.errors import BirefcliError, ExitCode
+from birefcli.errors import BirefcliError, ExitCode, printable
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
     if error is not None and _debugging():
         traceback.print_exception(error)
-    print(f"birefcli: {message}", file=sys.stderr)
+    print(f"birefcli: {printable(message)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -4,8 +4,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from birefcli.options import Rendering
+
 BYTES_PER_PIXEL = 32
 """Of a photo from decoding to writing: its pixels, their colours, alpha, and the encoder's rows."""
+BYTES_PER_PIXEL_AT_MOST = 64
+"""The same where 16 bits are written, or several products, which are encoded before any is."""
+
+
+def bytes_per_pixel(rendering: Rendering) -> int:
+    """Memory of a photo in flight, measured at its peak and rounded up; its file comes on top."""
+    plain = rendering.bits == 8 and len(rendering.products) == 1
+    return BYTES_PER_PIXEL if plain else BYTES_PER_PIXEL_AT_MOST
 
 
 class ClosedError(Exception):
@@ -19,9 +29,13 @@ class Turn:
         self._budget, self._number = budget, number
         self.taken = 0
 
-    def take(self, pixels: int) -> None:
-        """Wait until the photos before this one have taken theirs and there is room."""
-        self.taken = self._budget.take(self._number, pixels * BYTES_PER_PIXEL)
+    def wait(self) -> None:
+        """Wait until the photos before this one have taken theirs."""
+        self._budget.wait(self._number)
+
+    def take(self, size: int) -> None:
+        """Wait for the turn, and until there is room for so many bytes."""
+        self.taken = self._budget.take(self._number, size)
 
 
 class Budget:
@@ -57,6 +71,13 @@ class Budget:
         finally:
             if not turn.taken and not self._closed:
                 self.take(number, 0)
+
+    def wait(self, number: int) -> None:
+        """Wait for a turn."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next == number or self._closed)
+            if self._closed:
+                raise ClosedError
 
     def take(self, number: int, size: int) -> int:
         """Take ``size`` bytes in turn; returns them."""

@@ -99,7 +99,7 @@ def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> 
     except FileNotFoundError:
         return MISSING
     except PermissionError:
-        return FOREIGN
+        found = record.Found(whole=True, record=None)  # somebody's
     except OSError:
         return DAMAGED  # or a name that cannot be: writing it will say so
     match existing:

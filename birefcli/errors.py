@@ -37,6 +37,13 @@ _MEANINGS = {
 }
 
 
+def printable(text: str) -> str:
+    """Text on one line: file names may hold line breaks, bytes that are no text, and commands."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 class BirefcliError(Exception):
     """A failure the user can act on: its text is one line that says file, cause and next step."""
 

@@ -56,10 +56,13 @@ class Job:
 
 @dataclass
 class Search:
-    """What a search came upon; ``skipped`` is (path, reason)."""
+    """What a search came upon; ``skipped`` and ``failed`` are (path, reason)."""
 
     found: list[Found] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """What is no photo."""
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    """What may be photos and could not be looked at."""
 
 
 def find(selection: Selection) -> Search:
@@ -125,8 +128,11 @@ def listed_as(job: Job) -> str:
 
 def _nothing(selection: Selection, search: Search) -> str:
     where = ", ".join(selection.inputs) or "the list"
-    reason = f" ({len(search.skipped)} skipped)" if search.skipped else ""
-    return f"no photo found in {where}{reason}; see --include for other file names"
+    unfit = search.failed + search.skipped
+    if not unfit:
+        return f"no photo found in {where}; see --include for other file names"
+    more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+    return f"no photo found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
 
 
 def _once(found: Iterable[Found]) -> Iterator[Found]:
@@ -143,11 +149,16 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
     walked: set[tuple[int, int]] = set()
 
     def unreadable(error: OSError) -> None:
-        search.skipped.append((Path(error.filename), error.strerror or str(error)))
+        search.failed.append((Path(error.filename), error.strerror or str(error)))
 
     for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
         here = Path(folder)
-        status = here.stat()
+        try:
+            status = here.stat()
+        except OSError as error:  # it has just gone
+            unreadable(error)
+            folders.clear()
+            continue
         if (status.st_dev, status.st_ino) in walked:  # a symlink led back
             folders.clear()
             continue
@@ -163,7 +174,11 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
             path = here / name
             if not _wanted(path.relative_to(root), selection):
                 continue
-            reason = _unfit(path)
+            try:
+                reason = _unfit(path)
+            except OSError as error:
+                unreadable(error)
+                continue
             if reason is None and into_itself and _is_product(path):
                 reason = "made by birefcli"
             if reason is None:
@@ -185,13 +200,16 @@ def _wanted(relative: Path, selection: Selection) -> bool:
 
 
 def _unfit(path: Path) -> str | None:
-    """Why a file of a folder is skipped, before anything opens it (opening a pipe would wait)."""
+    """Why a file of a folder is no photo, before anything opens it (opening a pipe would wait).
+
+    Raises OSError where that cannot be said.
+    """
     try:
         mode = path.stat().st_mode
     except OSError as error:
         if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
             return "a symbolic link to nothing"
-        return error.strerror or str(error)
+        raise
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
@@ -306,9 +324,7 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / _part_name()
-            probe.touch()
-            probe.unlink()
+            probe(folder)
     except FileExistsError:
         raise OutputError(f"{folder}: is a file, not a folder; choose another --output") from None
     except OSError as error:
@@ -317,6 +333,13 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
         for target in job.targets.values():
             if target is not None and _is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
+
+
+def probe(folder: Path) -> None:
+    """See that files can be made in a folder. Raises OSError."""
+    part = folder / _part_name()
+    part.touch()
+    part.unlink()
 
 
 def _part_name() -> str:

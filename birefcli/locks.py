@@ -28,7 +28,11 @@ def hold(folder: Path, lock: Lock) -> Iterator[None]:
     if lock is Lock.NONE or fcntl is None:
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to and not read cannot be locked
+        yield
+        return
     try:
         _acquire(descriptor, folder, lock)
         yield

@@ -2,37 +2,45 @@
 
 import errno
 import os
+import stat
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from birefcli import compose, images
-from birefcli.budget import Budget
+from birefcli.budget import Budget, ClosedError, Turn, bytes_per_pixel
 from birefcli.compose import Background, Matte
-from birefcli.current import Decision, record_of
+from birefcli.current import Decision
 from birefcli.encode import Notes, encode
 from birefcli.errors import PhotoError
 from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
 from birefcli.matting import Colour, Matter
 from birefcli.options import Format, Options, Product
+from birefcli.record import Record
 from birefcli.report import Outcome, Seconds, Status
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 EMPTY = 0.0005  # a matte that covers less of the photo than this shows no subject
-# What would meet every photo after this one as well.
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# What would meet every photo after this one as well: a disk that is full, locked or gone.
+DISK_TROUBLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV),
+    errno.ESTALE,
+)
+LARGE = 1 << 26  # bytes; files above this are read one at a time, each in its turn for memory
+FILE_PER_PIXEL = 16  # bytes; no file of one picture needs more
 GATHER = 0.02  # seconds between looks at whether a batch must go without its next photo
 
 
@@ -43,7 +51,7 @@ class Loaded:
     job: Job
     reason: str
     photo: Photo
-    state: tuple[int, int] | None
+    state: tuple[int, int]
     """Size and time of the file that was read, see :func:`birefcli.current.source_state`."""
     input: NDArray[np.uint8]
     seconds: Seconds
@@ -72,6 +80,8 @@ class Run:
     background: Background
     recipes: Recipes
     budget: Budget
+    late: list[Outcome] = field(default_factory=list)
+    """After a run was closed: what ended while it was, with the last outcome it gave."""
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order.
@@ -84,14 +94,16 @@ class Run:
         savers = ThreadPoolExecutor(threads, "save")
         # Enough to keep the network fed, and no more: each photo is held in full size.
         ahead = threads + self.batch
+        saving: deque[Future[Outcome]] = deque()
         try:
             photos = ahead_of(loaders, self._load, enumerate(todo), ahead)
-            for future in ahead_of(savers, self._save, self._matte(photos), ahead):
+            for future in ahead_of(savers, self._save, self._matte(photos), ahead, saving):
                 yield future.result()
         finally:
             self.budget.close()
             for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
+            self.late.extend(future.result() for future in saving if not future.cancelled())
 
     def _load(self, numbered: tuple[int, Decision]) -> Loaded | Outcome:
         """Read and decode a photo, and make the network's input of it."""
@@ -99,12 +111,19 @@ class Run:
         started = time.perf_counter()
         try:
             with self.budget.turn(number) as turn:
-                data, state = _read(decision.job)
-                photo = images.read(data, self.options.max_pixels, turn.take)
+                data, state = _read(decision.job, self.options.max_pixels, turn)
+                each = bytes_per_pixel(self.options.rendering)
+                photo = images.read(
+                    data,
+                    self.options.max_pixels,
+                    lambda pixels: turn.take(pixels * each + len(data)),
+                )
                 prepared = self.matter.prepare(photo)
-        except (PhotoError, OSError, MemoryError) as error:
+        except ClosedError:
+            raise
+        except Exception as error:
             seconds = Seconds(load=time.perf_counter() - started)
-            return Outcome.failed(decision.job, told(error), seconds)
+            return failure(decision.job, error, seconds)
         seconds = Seconds(load=time.perf_counter() - started)
         return Loaded(decision.job, decision.reason, photo, state, prepared, seconds, turn.taken)
 
@@ -138,11 +157,11 @@ class Run:
         started = time.perf_counter()
         try:
             if isinstance(alpha, PhotoError):
-                raise alpha
+                raise alpha  # noqa: TRY301 - told like every other failure
             matte = self.matter.matte(item.photo, alpha, self._colour(item.job))
-        except (PhotoError, MemoryError, torch.OutOfMemoryError) as error:
+        except Exception as error:
             self.budget.release(item.taken)
-            return Outcome.failed(item.job, told(error), item.seconds)
+            return failure(item.job, error, item.seconds)
         finally:
             item.seconds.matte = shared + time.perf_counter() - started
         return Matted(item, matte)
@@ -165,9 +184,10 @@ class Run:
             encoded = {kind: self._render(kind, item) for kind in loaded.job.targets}
             for kind, data in encoded.items():
                 _write(loaded.job, kind, data)
-        except (PhotoError, OSError, MemoryError) as error:
-            fatal = isinstance(error, OSError) and error.errno in DISK_TROUBLE
-            return Outcome.failed(loaded.job, told(error), loaded.seconds, fatal=fatal)
+        except Exception as error:
+            fatal = isinstance(error, OSError) and _meets_all(error, loaded.job)
+            failed = failure(loaded.job, error, loaded.seconds)
+            return replace(failed, fatal=fatal, coverage=coverage)
         finally:
             self.budget.release(loaded.taken)
             loaded.seconds.save = time.perf_counter() - started
@@ -187,12 +207,12 @@ class Run:
         pixels = compose.product(kind, photo, item.matte, bits, self.background, job.relative)
         if rendering.crop:
             pixels = pixels[compose.crop_box(item.matte.alpha, rendering.margin)]
-        made = record_of(item.loaded.state, self.recipes(job)[kind])
+        made = Record(self.recipes(job)[kind], *item.loaded.state)
         notes = Notes(
             icc=photo.icc,
             dpi=photo.dpi,
             exif=images.without_place(photo.exif) if rendering.strip else photo.exif,
-            record=None if made is None else made.text(),
+            record=made.text(),
         )
         return encode(
             np.ascontiguousarray(pixels), rendering.format, rendering.compress, notes=notes
@@ -203,15 +223,25 @@ NO_SUBJECT = "no subject found (empty matte)"
 
 
 def ahead_of(
-    pool: ThreadPoolExecutor, call: Callable[[In], Out], items: Iterable[In], ahead: int
+    pool: ThreadPoolExecutor,
+    call: Callable[[In], Out],
+    items: Iterable[In],
+    ahead: int,
+    running: "deque[Future[Out]] | None" = None,
 ) -> Generator[Future[Out], None, None]:
-    """Call on a pool, results in order, with at most ``ahead`` calls in flight."""
-    running: deque[Future[Out]] = deque()
+    """Call on a pool, results in order, with at most ``ahead`` calls in flight.
+
+    ``running`` is filled with the calls that are; the first is the last that was given.
+    """
+    running = deque() if running is None else running
     for item in items:
         running.append(pool.submit(call, item))
         if len(running) >= ahead:
-            yield running.popleft()
-    yield from running
+            yield running[0]
+            running.popleft()
+    while running:
+        yield running[0]
+        running.popleft()
 
 
 def batches(
@@ -237,12 +267,24 @@ def batches(
         yield group
 
 
-def _read(job: Job) -> tuple[bytes, tuple[int, int] | None]:
-    """Bytes of a photo, and the state its file was in. Raises PhotoError, OSError."""
+def _read(job: Job, max_pixels: int, turn: Turn) -> tuple[bytes, tuple[int, int]]:
+    """Bytes of a photo, and the state its file was in. Raises PhotoError, OSError.
+
+    A pipe has no time: its photo is a new one whenever it is read.
+    """
     if job.source is None:
-        return sys.stdin.buffer.read(), None
+        data = sys.stdin.buffer.read()
+        return data, (len(data), 0)
     with job.source.open("rb") as file:
         before = os.fstat(file.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            data = file.read()
+            return data, (len(data), 0)
+        if before.st_size > LARGE + FILE_PER_PIXEL * max_pixels:
+            size = f"{before.st_size / 1e9:.1f} GB"
+            raise PhotoError(f"{size} are no photo of --max-megapixels {max_pixels / 1e6:g}")
+        if before.st_size > LARGE:
+            turn.wait()
         data = file.read()
         after = os.fstat(file.fileno())
     state = (before.st_size, before.st_mtime_ns)
@@ -257,15 +299,40 @@ def _write(job: Job, kind: Product, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, data)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, data)
+    except OSError as error:
+        # Of a part file the user knows nothing, and a full disk is told without any name.
+        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
 
 
-def told(error: BaseException) -> str:
-    """Say in a few words why a photo failed."""
+def _meets_all(error: OSError, job: Job) -> bool:
+    """Whether what kept this photo from being written will keep the others too."""
+    if error.errno in DISK_TROUBLE:
+        return True
+    tops = {t.parents[len(job.relative.parts) - 1] for t in job.targets.values() if t is not None}
+    return isinstance(error, PermissionError) and not all(os.access(top, os.W_OK) for top in tops)
+
+
+def failure(job: Job, error: Exception, seconds: Seconds) -> Outcome:
+    """One photo's failure; what nobody expected is a bug, and still costs one photo."""
     if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
-        return error.strerror + where
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return "out of memory"
-    return str(error) or type(error).__name__
+        other = error.filename is not None and str(error.filename) != job.label
+        text = error.strerror + (f" ({error.filename})" if other else "")
+    elif _is_lack_of_memory(error):
+        text = "out of memory"
+    elif isinstance(error, (PhotoError, OSError)):
+        text = str(error) or type(error).__name__
+    else:
+        text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
+        return Outcome(job.label, Status.FAILED, seconds=seconds, error=text, bug=error)
+    return Outcome.failed(job, text, seconds)
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    if isinstance(error, cv2.error):
+        return bool(error.code == cv2.Error.StsNoMem)
+    # On a CPU, torch has no exception of its own for it.
+    lacking = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return lacking or isinstance(error, (MemoryError, torch.OutOfMemoryError))

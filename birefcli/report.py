@@ -46,13 +46,13 @@ class Outcome:
     """What was found on the way that its owner may want to know."""
     fatal: bool = False
     """Whether the failure would meet every other photo too: the disk is full."""
+    bug: Exception | None = None
+    """What failed where nothing should."""
 
     @classmethod
-    def failed(
-        cls, job: Job, error: str, seconds: Seconds | None = None, *, fatal: bool = False
-    ) -> "Outcome":
+    def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
         """Build the outcome of a photo that could not be done."""
-        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error, fatal=fatal)
+        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error)
 
     def as_json(self) -> str:
         """One line of JSON, ASCII, whatever the file names hold."""
@@ -84,10 +84,13 @@ class Report:
     model: str | None = None
     stopped: ExitCode | None = None
     """Why the run ended before its end, if it did."""
+    bugs: int = 0
+    """Photos that failed because of a bug."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
         self.counts[outcome.status] += 1
+        self.bugs += outcome.bug is not None
 
     def leave(self, photos: int) -> None:
         """Count the photos of a run that stopped and that nobody has tried."""
@@ -103,6 +106,8 @@ class Report:
         """The one place where the exit code of a run that started is decided."""
         if self.stopped is not None:
             return self.stopped
+        if self.bugs:
+            return ExitCode.BUG
         return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
 
     def summary(self) -> str:

@@ -402,10 +402,14 @@ def test_run_that_is_closed_early_starts_nothing_more_and_leaves_whole_files(
     many, tmp_path, monkeypatch
 ):
     flight = Flight(monkeypatch)
-    outcomes = a_run(batch=2)(many)
+    run = a_run(batch=2)
+    outcomes = run(many)
     first = next(outcomes)
     outcomes.close()
     assert first.status is Status.WRITTEN
+    told = {first.input, *(o.input for o in run.late)}
+    assert len(told) == len(written(tmp_path / "out"))
+    assert run.late[0] is first
     assert workers() == []
     assert flight.read < 20
     for name in written(tmp_path / "out"):

@@ -138,7 +138,8 @@ MaxMemory: TypeAlias = Annotated[
         SPEED,
         "--max-memory",
         metavar="GB",
-        help="What photos in flight may take by estimate, or auto: a quarter of the memory.",
+        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits or several products)."
+        " auto: a quarter of the machine's.",
     ),
 ]
 Device: TypeAlias = Annotated[

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from birefcli.errors import printable
 from birefcli.report import Outcome, Report, Status
 
 INTERVAL = 30.0  # seconds between progress lines where there is no terminal
@@ -100,7 +101,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line, above the bar where there is one, exactly as it is."""
-        shown = _printable(text)
+        shown = printable(text)
         if self.progress is not None:
             self.console.print(shown, markup=False)
         else:
@@ -108,17 +109,14 @@ class Display:
 
     def result(self, outcome: Outcome) -> None:
         """One line of what was asked for, on stdout."""
-        print(_printable(_line(outcome)))
+        # Not every terminal can show every name.
+        encoding = sys.stdout.encoding
+        print(printable(_line(outcome)).encode(encoding, "backslashreplace").decode(encoding))
 
     def summary(self, report: Report) -> None:
         """Print the last line."""
         if not self.quiet:
             self.say(report.summary())
-
-
-def _printable(text: str) -> str:
-    # File names may hold line breaks, brackets and bytes that are no text.
-    return text.encode(errors="backslashreplace").decode().replace("\n", "\\n")
 
 
 def _empty(outcome: Outcome) -> bool:

@@ -70,7 +70,6 @@ def matte(
 
     [bold]birefcli matte photos/ -o cutouts/[/bold]
     """
-    del debug  # __main__ looks for it itself
     selection = Selection(
         inputs=tuple(inputs or ()),
         output=output,
@@ -110,7 +109,7 @@ def matte(
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
-    voice = Voice(json_lines, quiet, verbose, progress)
+    voice = Voice(json_lines, quiet, verbose, progress, debug)
     task = Task(selection, options, existing, lock, dry_run, failed_to)
     raise typer.Exit(run(task, voice))
 
@@ -160,8 +159,11 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
     except OSError as error:
         raise NoInputError(f"--files-from {source}: {error.strerror}") from None
     # No file name holds NUL: a list that does is one whose names end in it.
-    names = data.split(b"\0" if null or b"\0" in data else b"\n")
-    return tuple(os.fsdecode(name.removesuffix(b"\r")) for name in names if name.strip())
+    if null or b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return tuple(os.fsdecode(name) for name in names if name.strip())
 
 
 def _cores() -> int:

@@ -1,15 +1,16 @@
 """One run of ``birefcli matte``: what is checked, told and done, in which order."""
 
 import os
-import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli import current, digests, files, locks, zoo
+from birefcli.cli.signals import Signals, StoppedError
 from birefcli.current import Decision
 from birefcli.errors import ExitCode, OutputError
 from birefcli.files import Job
@@ -49,6 +50,7 @@ class Voice:
     quiet: bool
     verbose: bool
     bar: bool
+    debug: bool
 
     def display(self, total: int) -> "Display":
         """Build the progress display for ``total`` photos."""
@@ -63,6 +65,8 @@ def run(task: Task, voice: Voice) -> ExitCode:
     rendering = task.options.rendering
     jobs = files.plan(search.found, task.selection, rendering.products, rendering.format)
     files.check_output(jobs, task.selection, make=not task.dry_run)
+    if task.failed_to is not None and not task.dry_run:
+        _check_list(Path(task.failed_to), jobs)
     background = _background(task.options) if Product.COMPOSITE in rendering.products else None
     behind = (lambda _: "") if background is None else background.identity
     recipes = current.recipes(task.options, _identity(task.options.model), behind)
@@ -70,33 +74,61 @@ def run(task: Task, voice: Voice) -> ExitCode:
         if not task.dry_run:
             files.clear_stale(_folders(jobs))
         decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
-        teller = _Teller(display, voice, started=time.monotonic())
+        teller = _Teller(display, voice, task.options.max_failures)
         for path, reason in search.skipped:
             teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
-        todo = list(_tell_kept(decisions, jobs, task.existing, teller))
+        for path, reason in search.failed:
+            teller.tell(Outcome(str(path), Status.FAILED, error=reason))
+        teller.todo = list(_tell_kept(decisions, jobs, task.existing, teller))
         if task.dry_run:
-            _tell_planned(todo, teller)
-        elif todo:
-            with _signals():
-                _matte(todo, task, recipes, background, teller)
-        return _end(todo, task, teller)
+            _tell_planned(teller)
+        elif teller.todo:
+            with Signals(lambda: _end(task, teller)) as signals:
+                _matte(task, recipes, background, teller, signals)
+        return _end(task, teller)
 
 
 class _Teller:
     """Tells of each photo as it ends, and counts."""
 
-    def __init__(self, display: "Display", voice: Voice, started: float) -> None:
-        self.display, self.voice, self.started = display, voice, started
+    def __init__(self, display: "Display", voice: Voice, max_failures: int | None) -> None:
+        self.display, self.voice, self.max_failures = display, voice, max_failures
+        self.started = time.monotonic()
         self.report = Report()
+        self.todo: list[Decision] = []
         self.failed: list[str] = []
         self.ended = 0
+        self._last: Outcome | None = None
 
     def tell(self, outcome: Outcome) -> None:
         """One photo has ended."""
         self.report.add(outcome)
         self.display.add(outcome)
+        if outcome.bug is not None and self.voice.debug:
+            traceback.print_exception(outcome.bug)
         if self.voice.json_lines:
             print(outcome.as_json(), flush=True)
+
+    def end(self, outcome: Outcome) -> None:
+        """The next photo of ``todo`` has ended; the same outcome given twice is told once."""
+        if outcome is self._last:
+            return
+        self._last = outcome
+        decision = self.todo[self.ended]
+        self.ended += 1
+        self.tell(outcome)
+        if outcome.fatal:
+            self.report.stopped = self.report.stopped or ExitCode.OUTPUT
+        if outcome.status is Status.FAILED and decision.job.source is not None:
+            self.failed.append(files.listed_as(decision.job))
+
+    @property
+    def enough(self) -> bool:
+        """Whether the run is to stop here."""
+        if self.report.stopped is not None:
+            return True
+        limit = self.max_failures
+        return limit is not None and self.report.counts[Status.FAILED] >= limit
 
 
 def _tell_kept(
@@ -112,8 +144,8 @@ def _tell_kept(
         teller.tell(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
 
-def _tell_planned(todo: list[Decision], teller: _Teller) -> None:
-    for decision in todo:
+def _tell_planned(teller: _Teller) -> None:
+    for decision in teller.todo:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
         teller.tell(outcome)
@@ -121,22 +153,41 @@ def _tell_planned(todo: list[Decision], teller: _Teller) -> None:
             teller.display.result(outcome)
 
 
-def _end(todo: list[Decision], task: Task, teller: _Teller) -> ExitCode:
+def _end(task: Task, teller: _Teller) -> ExitCode:
     report = teller.report
     if not task.dry_run:
-        report.leave(len(todo) - teller.ended)
+        report.leave(len(teller.todo) - teller.ended)
     report.seconds = time.monotonic() - teller.started
-    if task.failed_to is not None and not task.dry_run:
-        _write_failed(task.failed_to, teller.failed)
     if teller.voice.json_lines:
         print(report.as_json(), flush=True)
+    if report.stopped is ExitCode.OUTPUT:
+        teller.display.say(
+            f"{task.selection.output}: nothing more can be written here; when it can, the same"
+            " command goes on where it stopped"
+        )
     teller.display.summary(report)
+    if task.failed_to is not None and not task.dry_run:
+        _write_failed(task.failed_to, teller.failed)
     return report.exit_code
+
+
+def _check_list(file: Path, jobs: list[Job]) -> None:
+    """See that --failed-to can be written and is none of the photos."""
+    used = {files.place(j.source) for j in jobs if j.source is not None}
+    used |= {files.place(t) for j in jobs for t in j.targets.values() if t is not None}
+    if files.place(file) in used:
+        raise OutputError(f"--failed-to {file}: is one of the photos or results; name another file")
+    if file.is_dir():
+        raise OutputError(f"--failed-to {file}: is a folder; name a file")
+    try:
+        files.probe(file.parent)
+    except OSError as error:
+        raise OutputError(f"--failed-to {file}: cannot be written: {error.strerror}") from None
 
 
 def _write_failed(file: str, names: list[str]) -> None:
     """Write names a line each, or ending in NUL where one of them holds a line break."""
-    end = "\0" if any("\n" in name for name in names) else "\n"
+    end = "\0" if any("\n" in name or "\r" in name for name in names) else "\n"
     data = b"".join(os.fsencode(name + end) for name in names)
     try:
         files.write_atomically(Path(file), data)
@@ -145,11 +196,11 @@ def _write_failed(file: str, names: list[str]) -> None:
 
 
 def _matte(
-    todo: list[Decision],
     task: Task,
     recipes: "Recipes",
     background: "Background | None",
     teller: _Teller,
+    signals: "Signals",
 ) -> None:
     from birefcli.budget import Budget
     from birefcli.devices import default_batch
@@ -161,32 +212,20 @@ def _matte(
         batch = options.batch or default_batch(matter.compute.device)
         budget = Budget(options.max_memory)
         run = Run(options, matter, batch, background or _background(options), recipes, budget)
-        outcomes = run(todo)
+        outcomes = run(teller.todo)
         try:
-            _follow(outcomes, todo, options.max_failures, teller)
+            for outcome in outcomes:
+                with signals.held():  # no photo is told by half, or twice
+                    teller.end(outcome)
+                if teller.enough:
+                    break
         finally:
             outcomes.close()  # waits for what is being written
-    except KeyboardInterrupt:
-        teller.report.stopped = ExitCode.INTERRUPTED
-    except _TerminatedError:
-        teller.report.stopped = ExitCode.TERMINATED
-
-
-def _follow(
-    outcomes: Iterable[Outcome], todo: list[Decision], limit: int | None, teller: _Teller
-) -> None:
-    for outcome, decision in zip(outcomes, todo, strict=True):
-        teller.ended += 1
-        teller.tell(outcome)
-        if outcome.status is not Status.FAILED:
-            continue
-        if decision.job.source is not None:
-            teller.failed.append(files.listed_as(decision.job))
-        if outcome.fatal:
-            teller.report.stopped = ExitCode.OUTPUT
-            return
-        if limit is not None and teller.report.counts[Status.FAILED] >= limit:
-            return
+            with signals.held():
+                for outcome in run.late:
+                    teller.end(outcome)
+    except StoppedError:
+        teller.report.stopped = signals.code
 
 
 def _background(options: Options) -> "Background":
@@ -232,34 +271,3 @@ def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
     report.device, report.precision = str(compute.device), compute.precision.value
     report.model = checkpoint.name
     return Matter(network, options.size or checkpoint.size, compute)
-
-
-class _TerminatedError(BaseException):
-    pass
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C become exceptions; the second Ctrl-C ends it at once."""
-    pressed = 0
-
-    def interrupt(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed += 1
-        if pressed > 1:
-            files.drop_unfinished()
-            os._exit(ExitCode.INTERRUPTED)
-        raise KeyboardInterrupt
-
-    def terminate(number: int, frame: object) -> None:
-        raise _TerminatedError
-
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

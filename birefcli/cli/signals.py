@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM: the run ends in order, and soon."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from birefcli import files
+from birefcli.errors import ExitCode
+
+GRACE = 8.0  # seconds for what is being encoded and written; a large WebP may take a minute
+CODES: dict[int, ExitCode] = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
+
+
+class StoppedError(BaseException):
+    """A signal has asked the run to end."""
+
+
+class Signals:
+    """The first SIGINT or SIGTERM becomes an exception in the main thread.
+
+    What is in flight then has GRACE seconds to be written; after that, or at a second Ctrl-C, the
+    process ends at once, and what was in flight is dropped without a trace.
+    """
+
+    def __init__(self, last_words: Callable[[], object]) -> None:
+        """``last_words`` prints the summary of a run that is given up."""
+        self.code: ExitCode | None = None
+        self._last_words = last_words
+        self._held = self._raised = False
+
+    def __enter__(self) -> "Signals":
+        self._before = {number: signal.signal(number, self._stop) for number in CODES}
+        if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no signal interrupt a few steps that belong together; it is raised after them."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self.code is not None:
+            self._raise()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.code is not None:
+            if number == signal.SIGINT:
+                self._leave(self.code)
+            return
+        self.code = CODES[number]
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        if not self._raised:
+            self._raised = True
+            raise StoppedError
+
+    def _give_up(self, number: int, frame: FrameType | None) -> None:
+        assert self.code is not None
+        try:
+            if not self._held:
+                self._last_words()
+        finally:
+            self._leave(self.code)
+
+    def _leave(self, code: ExitCode) -> None:
+        files.drop_unfinished()
+        os._exit(code)
