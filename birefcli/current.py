@@ -110,7 +110,7 @@ def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> 
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_record(job.source, found, recipe)
+            return _against_record(job.source, target, found, recipe)
 
 
 def _unsourced(target: Path, existing: Existing) -> str:
@@ -120,15 +120,27 @@ def _unsourced(target: Path, existing: Existing) -> str:
     return EXISTS if existing is Existing.SKIP else OVERWRITE
 
 
-def _against_record(source: Path, found: record.Found, recipe: str) -> str:
+def _against_record(source: Path, target: Path, found: record.Found, recipe: str) -> str:
+    if found.record is None:
+        return FOREIGN if found.whole or _decodes(target) else DAMAGED
     if not found.whole:
         return DAMAGED
-    if found.record is None:
-        return FOREIGN
     if found.record.recipe != recipe:
         return OPTIONS
     made_of = source_state(source)
     return CURRENT if made_of == (found.record.size, found.record.mtime_ns) else CHANGED
+
+
+def _decodes(target: Path) -> bool:
+    """Whether a file of unknown making is a picture all the same: some end in more than pixels."""
+    from birefcli import images  # rarely needed, and not quick to import
+    from birefcli.errors import PhotoError
+
+    try:
+        images.read(target.read_bytes(), max_pixels=1 << 40)
+    except (PhotoError, OSError):
+        return False
+    return True
 
 
 def source_state(source: Path) -> tuple[int, int] | None:

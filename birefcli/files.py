@@ -69,7 +69,8 @@ def find(selection: Selection) -> Search:
     """Find every photo the user named, in order, each once.
 
     Folders are walked in name order, hidden files and the output folder left out; files named by
-    the user are always taken. Raises NoInputError when a name is not there or nothing was found.
+    the user are always taken, and one that is not there fails alone. Raises NoInputError when
+    nothing was found.
     """
     search = Search()
     skip = _output_folder(selection)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
@@ -331,8 +332,14 @@ def srgb8(photo: Photo) -> NDArray[np.uint8]:
     return out
 
 
+@lru_cache(maxsize=64)
 def _is_srgb(icc: bytes) -> bool:
-    return b"sRGB" in icc or b"s\0R\0G\0B" in icc
+    """Whether a profile calls itself sRGB: what nearly every camera writes needs no conversion."""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.getOpenProfile(io.BytesIO(icc)))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return name.strip().startswith("sRGB")
 
 
 def _to_srgb_from(icc: bytes) -> ImageCms.ImageCmsTransform | None:
