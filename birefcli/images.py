@@ -108,8 +108,8 @@ def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
 
 
 def _cause(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return text.replace("image file is truncated", "the file ends too early") or "cannot be decoded"
+    text = str(error).strip().rstrip(".") or "cannot be decoded"
+    return "the file ends too early" if "truncated" in text.lower() else text
 
 
 def _looks_like(data: bytes) -> str:

@@ -1,9 +1,10 @@
 """Fixtures shared by the tests: a tiny network in a file, photos, and the real command."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,34 +32,102 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def command(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """Run ``birefcli`` as a user would; ``BIREFCLI_MODEL`` names the tiny weights."""
-    home = tmp_path_factory.mktemp("hub")
+def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a command; ``BIREFCLI_MODEL`` names the tiny weights."""
+    home = str(tmp_path_factory.mktemp("hub"))
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BIREFCLI", "HF_"))}
+    return {
+        **clean,
+        "BIREFCLI_MODEL": str(tiny_weights),
+        "HF_HOME": home,
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": home,
+        "COLUMNS": "80",
+    }
 
-    def run(*words: object, stdin: bytes = b"", **environment: str):
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("BIREFCLI", "HF_"))}
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str]) -> Command:
+    """Run ``birefcli`` as a user would, ``within`` another command if need be."""
+
+    def run(
+        *words: object,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        within: Sequence[str] = (),
+        **more: str,
+    ):
         return subprocess.run(
-            [sys.executable, "-m", "birefcli", *map(os.fspath, map(_word, words))],
+            [*within, *_words(words)],
             input=stdin,
             capture_output=True,
             timeout=300,
             check=False,
-            env={
-                **clean,
-                "BIREFCLI_MODEL": str(tiny_weights),
-                "HF_HOME": str(home),
-                "HF_HUB_OFFLINE": "1",
-                "XDG_CACHE_HOME": str(home),
-                "COLUMNS": "80",
-                **environment,
-            },
+            cwd=cwd,
+            env={**environment, **more},
         )
 
     return run
 
 
-def _word(word: object) -> "str | os.PathLike[str]":
-    return word if isinstance(word, (str, os.PathLike)) else str(word)
+@pytest.fixture
+def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Popen[bytes]]]":
+    """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: object, **more: str):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(_words(words), env={**environment, **more}, **pipes)
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _words(words: Iterable[object]) -> "list[str | os.PathLike[str]]":
+    plain = [w if isinstance(w, (str, os.PathLike)) else str(w) for w in words]
+    return [sys.executable, "-m", "birefcli", *plain]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte of its own, where the system lets tests mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    tried = None
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("mount"):
+        words = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk]
+        tried = subprocess.run(words, capture_output=True, check=False)
+    if tried is None or tried.returncode:
+        pytest.skip("mounting a small disk takes root, and permission")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.fixture
+def remount() -> "Callable[[Path, str], object]":
+    """Mount a small disk once more, with other options."""
+
+    def again(disk: Path, options: str):
+        return subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
+
+    return again
+
+
+@pytest.fixture(scope="session")
+def as_user() -> list[str]:
+    """A command within which the permissions of files hold, for root too."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("no POSIX permissions here")
+    if os.geteuid() != 0:
+        return []
+    words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
+        pytest.skip("permissions do not bind root, and setpriv cannot change that")
+    return words
 
 
 def picture(width: int = 60, height: int = 40, seed: int = 0) -> Image.Image:

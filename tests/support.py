@@ -1,5 +1,6 @@
 """What several test files need: networks with known weights, known images, files of odd kinds."""
 
+import contextlib
 import json
 import struct
 import zlib
@@ -11,6 +12,13 @@ import torch
 from birefcli.birefnet import BiRefNet
 
 DATA = Path(__file__).parent / "data"
+
+
+def fill(path):
+    """Write a file until its disk is full."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(1024)) == 1024:
+            pass
 
 
 def published(name):
