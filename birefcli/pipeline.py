@@ -236,7 +236,8 @@ def ahead_of(
     running = deque() if running is None else running
     for item in items:
         running.append(pool.submit(call, item))
-        if len(running) >= ahead:
+        # What has ended is given at once: a photo is told of when it is written.
+        while running and (len(running) >= ahead or running[0].done()):
             yield running[0]
             running.popleft()
     while running:
