@@ -75,9 +75,10 @@ def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Pop
     """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(*words: object, **more: str):
+    def begin(*words: object, within: Sequence[str] = (), **more: str):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(_words(words), env={**environment, **more}, **pipes)
+        command = [*within, *_words(words)]
+        process = subprocess.Popen(command, env={**environment, **more}, **pipes)
         started.append(process)
         return process
 

@@ -1,0 +1,148 @@
+"""What is left when a batch is killed, or its disk is full or locked while it runs."""
+
+import json
+import random
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import picture
+from PIL import Image
+
+
+def many(folder: Path, count: int, size: tuple[int, int] = (120, 90)) -> Path:
+    """A folder of photos under many names, all the same file."""
+    folder.mkdir()
+    picture(*size).save(folder / "000.jpg")
+    for i in range(1, count):
+        (folder / f"{i:03d}.jpg").hardlink_to(folder / "000.jpg")
+    return folder
+
+
+def whole(out: Path) -> set[str]:
+    """Names of the results in a folder, every one of which decodes to its last pixel."""
+    names = {path.name for path in out.glob("*.png")}
+    for name in names:
+        with Image.open(out / name) as image:
+            image.load()
+    return names
+
+
+def others(out: Path) -> list[str]:
+    """Names of what lies in a folder and is no result."""
+    return [path.name for path in out.iterdir() if path.suffix != ".png"]
+
+
+def summary(output: bytes) -> dict[str, Any]:
+    counts: dict[str, Any] = json.loads(output.splitlines()[-1])["summary"]
+    return counts
+
+
+def kill_somewhere(process: "subprocess.Popen[bytes]", moment: float) -> None:
+    """Kill a run so many seconds after its first photo."""
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(moment)
+    process.kill()
+    process.communicate()
+
+
+def finish(command, words: tuple[object, ...], out: Path, count: int) -> None:
+    """Run once more: it does exactly what is missing, and nothing else is left."""
+    there = whole(out)
+    result = command(*words)
+    assert result.returncode == 0, result.stderr.decode()
+    counts = summary(result.stdout)
+    assert (counts["written"], counts["current"]) == (count - len(there), len(there))
+    assert len(whole(out)) == count
+    assert others(out) == []
+
+
+def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
+    """Kill a run at random moments, with a tenth of its results taken away before each."""
+    chance = random.Random(times)
+    out = tmp_path / "out"
+    words = ("matte", many(tmp_path / "in", count), "-o", out, "--json", "--threads", 3)
+    sizes = []
+    for _ in range(times):
+        for name in sorted(whole(out))[:: 10 if len(sizes) % 2 else 3]:
+            (out / name).unlink()
+        before = whole(out)
+        kill_somewhere(start(*words), chance.uniform(0, 0.4))
+        assert whole(out) >= before
+        sizes.append(len(whole(out)))
+    assert min(sizes) < count, "some run was killed before its end"
+    finish(command, words, out, count)
+
+
+def test_killed_run_leaves_whole_files_and_the_next_does_the_rest(command, start, tmp_path):
+    kill_often(command, start, tmp_path, 3, 150)
+
+
+@pytest.mark.slow
+def test_run_killed_fifty_times_leaves_whole_files_every_time(command, start, tmp_path):
+    kill_often(command, start, tmp_path, 50, 400)
+
+
+def test_disk_that_fills_up_stops_the_run_and_the_next_does_the_rest(
+    command, small_disk, remount, tmp_path
+):
+    out = small_disk / "out"
+    words = ("matte", many(tmp_path / "in", 30, (200, 150)), "-o", out, "--json")
+    result = command(*words)
+    assert result.returncode == 5, result.stderr.decode()
+    made, counts = whole(out), summary(result.stdout)
+    assert 0 < len(made) == counts["written"] < 30
+    assert counts["failed"] >= 1
+    assert counts["written"] + counts["failed"] + counts["pending"] == 30
+    assert others(out) == []
+    said = result.stderr.decode()
+    assert f"{tmp_path / 'in'}/" in said
+    assert f"No space left on device ({out}/" in said
+    remount(small_disk, "size=64m")
+    finish(command, words, out, 30)
+
+
+def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
+    command, start, small_disk, remount, tmp_path
+):
+    remount(small_disk, "size=64m")
+    out = small_disk / "out"
+    words = ("matte", many(tmp_path / "in", 200), "-o", out, "--json")
+    process = start(*words)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    for _ in range(10_000):  # refused while a file is open for writing
+        try:
+            remount(small_disk, "ro")
+            break
+        except subprocess.CalledProcessError:
+            time.sleep(0.001)
+    rest, said = process.communicate(timeout=120)
+    assert process.returncode == 5, said
+    made, counts = whole(out), summary(first + rest)
+    assert 0 < len(made) == counts["written"] < 200
+    assert f"Read-only file system ({out}/" in said.decode()
+    remount(small_disk, "rw")
+    finish(command, words, out, 200)
+
+
+def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
+    command, start, as_user, tmp_path
+):
+    out = tmp_path / "out"
+    words = ("matte", many(tmp_path / "in", 200), "-o", out, "--json")
+    process = start(*words, within=as_user)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    out.chmod(0o500)
+    rest, said = process.communicate(timeout=120)
+    out.chmod(0o755)
+    assert process.returncode == 5, said
+    made, counts = whole(out), summary(first + rest)
+    assert 0 < len(made) == counts["written"] < 200
+    assert counts["failed"] < 20, "it stopped"
+    assert f"Permission denied ({out}/" in said.decode()
+    finish(command, words, out, 200)
