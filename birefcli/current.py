@@ -92,8 +92,8 @@ KEPT = frozenset({EXISTS, CURRENT, FOREIGN})
 
 
 def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> str:
-    if target is None or job.source is None:
-        return MISSING if target is None or not target.exists() else _unsourced(target, existing)
+    if target is None:
+        return MISSING
     try:
         found = record.look(target)
     except FileNotFoundError:
@@ -110,24 +110,19 @@ def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> 
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_record(job.source, target, found, recipe)
+            return _against_record(job, target, found, recipe)
 
 
-def _unsourced(target: Path, existing: Existing) -> str:
-    """Decide about a photo from stdin: nothing is known of it, so it is always new."""
-    if existing is Existing.ERROR:
-        raise OutputError(f"{target}: exists; move it, or use --existing update")
-    return EXISTS if existing is Existing.SKIP else OVERWRITE
-
-
-def _against_record(source: Path, target: Path, found: record.Found, recipe: str) -> str:
+def _against_record(job: Job, target: Path, found: record.Found, recipe: str) -> str:
     if found.record is None:
         return FOREIGN if found.whole or _decodes(target) else DAMAGED
     if not found.whole:
         return DAMAGED
     if found.record.recipe != recipe:
         return OPTIONS
-    made_of = source_state(source)
+    if job.source is None:
+        return OVERWRITE  # nothing is known of what comes through a pipe
+    made_of = source_state(job.source)
     return CURRENT if made_of == (found.record.size, found.record.mtime_ns) else CHANGED
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from birefcli.errors import DeviceError
+from birefcli.errors import DeviceError, UsageError
 from birefcli.options import Precision
 
 DTYPES = {
@@ -53,7 +53,7 @@ def _best() -> torch.device:
 def _asked(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-        raise DeviceError(f"--device {name}: unknown; choose auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         return torch.device("cuda", _cuda_index(name, number))
     if kind == "mps" and not torch.backends.mps.is_available():

@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS = {
-    ExitCode.OK: "all photos written or up to date",
+    ExitCode.OK: "nothing failed: photos written, up to date or left alone",
     ExitCode.SOME_FAILED: "finished, but some photos failed",
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.NO_INPUT: "nothing to do: no photo found",

@@ -146,7 +146,6 @@ def _once(found: Iterable[Found]) -> Iterator[Found]:
 
 
 def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
-    into_itself = selection.output != PIPE and _real(root) == _real(Path(selection.output))
     walked: set[tuple[int, int]] = set()
 
     def unreadable(error: OSError) -> None:
@@ -180,7 +179,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
             except OSError as error:
                 unreadable(error)
                 continue
-            if reason is None and into_itself and _is_product(path):
+            if reason is None and _is_product(path):
                 reason = "made by birefcli"
             if reason is None:
                 search.found.append(Found(path, path.relative_to(root)))
@@ -214,8 +213,18 @@ def _unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
+def _is_stdin(target: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(0), target.stat())
+    except OSError:
+        return False
+
+
 def _is_product(path: Path) -> bool:
-    """Whether a file was written by an earlier run, and is no photo of the next one."""
+    """Whether a file was written by an earlier run, and is no photo of the next one.
+
+    Wherever this run writes: folders of cutouts and composites may lie among the photos.
+    """
     try:
         return record.look(path).record is not None
     except OSError:
@@ -238,6 +247,35 @@ def plan(
     jobs = [_job(photo, selection, products, format_) for photo in found]
     _refuse_collisions(jobs)
     return jobs
+
+
+def without_missing(jobs: list[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
+    """Part the photos that are there from those that are not, with the reason.
+
+    Raises NoInputError when none is there.
+    """
+    there: list[Job] = []
+    missing: list[tuple[Job, str]] = []
+    for job in jobs:
+        reason = None if job.source is None else _absence(job.source)
+        if reason is None:
+            there.append(job)
+        else:
+            missing.append((job, reason))
+    if missing and not there:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise NoInputError(f"{missing[0][0].label}: {missing[0][1]}{more}")
+    return there, missing
+
+
+def _absence(path: Path) -> str | None:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def output_folder(selection: Selection) -> Path:
@@ -271,7 +309,8 @@ def _single(found: list[Found], selection: Selection, products: tuple[Product, .
 
 def _job(photo: Found, selection: Selection, products: tuple[Product, ...], format_: Format) -> Job:
     out = Path(selection.output)
-    stem = selection.name.format(stem=photo.relative.stem, name=photo.relative.name)
+    stem = selection.name.replace("{stem}", photo.relative.stem)
+    stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
     place = photo.relative.parent / (stem + format_.suffix)
     targets = {p: (out / p.value if len(products) > 1 else out) / place for p in products}
     return Job(photo.source, targets, photo.relative)
@@ -285,9 +324,10 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 continue
             other = taken.setdefault(place(target), job)
             if other is not job:
+                alike = other.relative.name == job.relative.name
+                way = "run them separately" if alike else "use --name '{name}'"
                 raise OutputError(
-                    f"{other.label} and {job.label} would both be written to {target};"
-                    " use --name '{name}', or separate runs"
+                    f"{other.label} and {job.label} would both be written to {target}; {way}"
                 )
     for job in jobs:
         if job.source is None:
@@ -332,6 +372,8 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:
         for target in job.targets.values():
+            if target is not None and job.source is None and _is_stdin(target):
+                raise OutputError(f"{target}: is the photo on stdin; choose another --output")
             if target is not None and _is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
 

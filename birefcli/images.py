@@ -22,6 +22,7 @@ Pixels: TypeAlias = NDArray[Any]
 ORIENTATION = 0x0112  # EXIF tag
 PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825  # tags of EXIF
+MAKER_NOTE = 0x927C  # tag of EXIF_IFD
 EXIF_TEXTS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 STRIP = 256  # rows that whole-picture arithmetic does at once: bounds its copies of a large photo
@@ -115,7 +116,7 @@ def _cause(error: Exception) -> str:
 def _looks_like(data: bytes) -> str:
     """Say what a file is when its first bytes tell."""
     if _is_heif(data):
-        return " (it is HEIC or AVIF: pip install 'birefcli[heif]')"
+        return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
     if data[:5] == b"%PDF-":
         return " (it is a PDF)"
     if b"\0" not in data[:512]:
@@ -177,6 +178,9 @@ def without_place(exif: bytes | None) -> bytes | None:
     block = Image.Exif()
     block.load(exif)
     block.pop(GPS_IFD, None)
+    if inner := dict(block.get_ifd(EXIF_IFD)):
+        inner.pop(MAKER_NOTE, None)  # some cameras write the place there as well
+        block[EXIF_IFD] = inner
     return block.tobytes().removeprefix(b"Exif\0\0") if block else None
 
 

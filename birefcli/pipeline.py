@@ -274,6 +274,8 @@ def _read(job: Job, max_pixels: int, turn: Turn) -> tuple[bytes, tuple[int, int]
     A pipe has no time: its photo is a new one whenever it is read.
     """
     if job.source is None:
+        if sys.stdin is None:
+            raise PhotoError("stdin is closed")
         data = sys.stdin.buffer.read()
         return data, (len(data), 0)
     with job.source.open("rb") as file:

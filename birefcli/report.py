@@ -113,6 +113,8 @@ class Report:
     def summary(self) -> str:
         """One line for a person."""
         counted = ", ".join(f"{n} {s.value}" for s, n in self.counts.items() if n) or "nothing done"
+        if self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            counted = f"{self.stopped.name.lower()}: {counted}"
         if not self.counts[Status.WRITTEN]:
             return counted
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""

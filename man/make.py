@@ -121,7 +121,11 @@ def _told(parameter: Any) -> str:  # noqa: ANN401
 def _tail() -> list[str]:
     lines = [".SH EXIT STATUS"]
     for code in ExitCode:
-        lines += [".TP", f".B {code.value}", escape(code.meaning.capitalize() + ".")]
+        lines += [
+            ".TP",
+            f".B {code.value}",
+            escape(code.meaning[0].upper() + code.meaning[1:] + "."),
+        ]
     lines.append(".SH ENVIRONMENT")
     for name, text in ENVIRONMENT:
         lines += [".TP", f".B {escape(name)}", escape(text)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from birefcli import weights
@@ -19,6 +20,9 @@ TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
     width=8, aspp_width=8, kernels=(1, 3), gradient_width=4,
 )  # fmt: skip
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 

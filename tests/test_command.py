@@ -244,12 +244,15 @@ def test_missing_photo_is_named(command, photos, tmp_path):
         ("--name", "../{stem}"),
         ("--write", "composite", "--background", "no-such-thing"),
         ("--device", "gpu"),
+        ("--size", "64x"),
+        ("--max-megapixels", "nan"),
+        ("--name", "{stem.__class__}"),
         ("--no-such-option",),
     ],
 )
 def test_bad_option_is_refused_before_any_work(command, photos, tmp_path, words):
     result = command("matte", photos, "-o", tmp_path / "out", *words)
-    assert result.returncode == (4 if "gpu" in words else 2), stderr(result)
+    assert result.returncode == 2, stderr(result)
     assert "Traceback" not in stderr(result)
     assert not (tmp_path / "out").exists() or not names(tmp_path / "out")
 

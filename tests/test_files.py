@@ -163,14 +163,15 @@ def test_output_folder_named_as_an_input_is_read(photos):
     assert found(photos / "out", output=photos / "out") == ["b.jpg"]
 
 
-def test_products_of_an_earlier_run_in_the_same_folder_are_no_photos(photos, monkeypatch):
+def test_products_of_an_earlier_run_are_no_photos_unless_named(photos):
     touch(photos, "a.jpg", "c.png")
     made = record_of((1, 2), "0" * 16).text()
     pixels = np.zeros((1, 1, 4), np.uint8)
     (photos / "a.png").write_bytes(encode(pixels, Format.PNG, notes=Notes(record=made)))
     assert found(photos, output=photos) == ["a.jpg", "c.png"]
     assert skipped(photos, output=photos) == {"a.png": "made by birefcli"}
-    assert found(photos) == ["a.jpg", "a.png", "c.png"], "elsewhere they are pictures like any"
+    assert found(photos) == ["a.jpg", "c.png"], "wherever this run writes"
+    assert found(photos / "a.png") == ["a.png"]
 
 
 def test_nothing_found_is_an_error_that_says_where(photos):

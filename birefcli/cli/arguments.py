@@ -117,7 +117,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Name (see birefcli models) or weights file.",
+        help="Name (see birefcli models list) or weights file.",
     ),
 ]
 Size: TypeAlias = Annotated[
@@ -156,13 +156,23 @@ Threads: TypeAlias = Annotated[
     _option(SPEED, "--threads", metavar="N", help="Photos decoded and encoded at once, or auto."),
 ]
 WhenThere: TypeAlias = Annotated[
-    Existing, _option(RUNNING, "--existing", help="What to do where results are there.")
+    Existing,
+    _option(
+        RUNNING,
+        "--existing",
+        help="Results that are there: redo what is out of date, skip, overwrite, or fail.",
+    ),
 ]
 DryRun: TypeAlias = Annotated[
     bool, _option(RUNNING, "--dry-run", help="Say what would be done and why, and do nothing.")
 ]
 WhenBusy: TypeAlias = Annotated[
-    Lock, _option(RUNNING, "--lock", help="What to do while another run writes there.")
+    Lock,
+    _option(
+        RUNNING,
+        "--lock",
+        help="While another run writes there: leave with code 75, wait, or go on.",
+    ),
 ]
 FailedTo: TypeAlias = Annotated[
     str | None,

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from birefcli.current import EXISTS
 from birefcli.errors import printable
 from birefcli.report import Outcome, Report, Status
 
@@ -33,14 +34,12 @@ class _Rate(ProgressColumn):
 class Display:
     """Progress: a bar on a terminal, now and then a line elsewhere; failures always."""
 
-    def __init__(self, total: int, *, quiet: bool, verbose: bool, bar: bool) -> None:
-        self.total, self.quiet, self.verbose = total, quiet, verbose
+    def __init__(self, *, quiet: bool, verbose: bool, bar: bool) -> None:
+        self.total, self.quiet, self.verbose = 0, quiet, verbose
         self.console = Console(stderr=True, soft_wrap=True, highlight=False)
         self.done = self.failed = 0
         self.started = self.told = time.monotonic()
         self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
-        if self.progress is not None:
-            self.task = self.progress.add_task("matting", total=total)
 
     def _bar(self) -> Progress:
         return Progress(
@@ -56,9 +55,15 @@ class Display:
         )
 
     def __enter__(self) -> "Display":
-        if self.progress is not None:
-            self.progress.start()
         return self
+
+    def begin(self, total: int) -> None:
+        """From now on ``total`` photos are matted; what was told before is not counted."""
+        self.total, self.done, self.failed = total, 0, 0
+        self.started = self.told = time.monotonic()
+        if self.progress is not None:
+            self.task = self.progress.add_task("matting", total=total)
+            self.progress.start()
 
     def __exit__(
         self,
@@ -77,15 +82,16 @@ class Display:
             self.say(f"{outcome.input}: {outcome.error}")
         elif not self.quiet and self._worth_a_line(outcome):
             self.say(_line(outcome))
-        if self.progress is not None:
+        if self.progress is not None and self.total:
             self.progress.update(self.task, advance=1)
-        elif not self.quiet:
+        elif not self.quiet and self.total:
             self._now_and_then()
 
     def _worth_a_line(self, outcome: Outcome) -> bool:
         if outcome.status is Status.PENDING:
             return False  # the results of a dry run go to stdout
-        return self.verbose or outcome.status is Status.SKIPPED or _empty(outcome)
+        left = outcome.status is Status.SKIPPED and outcome.reason != EXISTS
+        return self.verbose or left or _notable(outcome)
 
     def _now_and_then(self) -> None:
         now = time.monotonic()
@@ -119,8 +125,9 @@ class Display:
             self.say(report.summary())
 
 
-def _empty(outcome: Outcome) -> bool:
-    return any("no subject" in note for note in outcome.notes)
+def _notable(outcome: Outcome) -> bool:
+    """Whether its owner should hear of a photo that did not fail."""
+    return any("no subject" in note or "first of" in note for note in outcome.notes)
 
 
 def _line(outcome: Outcome) -> str:

@@ -104,7 +104,7 @@ def matte(
         precision=precision,
         batch=parse.automatic("--batch", batch),
         threads=parse.automatic("--threads", threads) or _cores(),
-        max_pixels=int(max_megapixels * 1e6),
+        max_pixels=parse.pixels("--max-megapixels", max_megapixels),
         max_memory=parse.memory("--max-memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
@@ -117,17 +117,23 @@ def matte(
 def _check_selection(selection: Selection, json_lines: bool) -> None:
     if not selection.inputs and not selection.listed:
         raise NoInputError("no photo named; see birefcli matte --help")
+    if "" in selection.inputs:
+        raise UsageError("a photo's name is empty: is a variable not set?")
     if not selection.output:
         raise UsageError("say where the results go: --output FOLDER, FILE or -")
     if selection.output == files.PIPE and json_lines:
         raise UsageError("--json and --output - both want stdout")
     if selection.inputs.count(files.PIPE) > 1:
         raise UsageError("stdin (-) can be read once")
-    try:
-        made = selection.name.format(stem="a", name="a.jpg")
-    except (KeyError, IndexError, ValueError):
-        made = ""
-    if not made or made in (".", "..") or "/" in made or os.sep in made:
+    made = selection.name.replace("{stem}", "a").replace("{name}", "a")
+    if (
+        "{" in made
+        or "}" in made
+        or not made
+        or made in (".", "..")
+        or "/" in made
+        or os.sep in made
+    ):
         raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
 
 
@@ -137,12 +143,13 @@ def _check_rendering(rendering: Rendering) -> None:
         raise UsageError(f"--bits {rendering.bits}: {rendering.format.value} holds {held} bits")
     transparent = [kind.value for kind in rendering.products if kind.has_alpha]
     if rendering.format is Format.JPG and transparent:
-        raise UsageError(
-            f"--format jpg cannot hold a {transparent[0]}: use --write composite, or png"
-        )
+        raise UsageError(f"jpg cannot hold a {transparent[0]}: use --write composite, or png")
 
 
 def _format(asked: Format | None, selection: Selection) -> Format:
+    suffix = Path(selection.output).suffix.lower()
+    if suffix in files.PHOTO_SUFFIXES - SUFFIXES.keys() and not Path(selection.output).is_dir():
+        raise UsageError(f"--output {selection.output}: {suffix} is no format that can be written")
     if not files.names_a_file(selection):
         return asked or Format.PNG
     named = SUFFIXES[Path(selection.output).suffix.lower()]

@@ -15,8 +15,8 @@ def size(text: str | None) -> tuple[int, int] | None:
     """Read ``1024`` or ``1024x768``: (width, height) in pixels."""
     if text is None:
         return None
-    width, _, height = text.lower().replace("×", "x").partition("x")
-    if not width.isdigit() or not (height.isdigit() or not height):
+    width, by, height = text.lower().replace("×", "x").partition("x")
+    if not width.isdigit() or not (height.isdigit() if by else True):
         raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
     both = (int(width), int(height or width))
     if any(n < STRIDE or n % STRIDE or n > 8192 for n in both):
@@ -55,6 +55,13 @@ def automatic(option: str, text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"{option} {text}: give auto or a number from 1")
     return int(text)
+
+
+def pixels(option: str, megapixels: float) -> int:
+    """Pixels of a limit in megapixels, which must be above 0."""
+    if not 0 < megapixels < 1e6:
+        raise UsageError(f"{option} {megapixels:g}: give a number above 0")
+    return int(megapixels * 1e6)
 
 
 def memory(option: str, text: str) -> int:

@@ -52,11 +52,11 @@ class Voice:
     bar: bool
     debug: bool
 
-    def display(self, total: int) -> "Display":
-        """Build the progress display for ``total`` photos."""
+    def display(self) -> "Display":
+        """Build the display."""
         from birefcli.cli.display import Display
 
-        return Display(total, quiet=self.quiet, verbose=self.verbose, bar=self.bar)
+        return Display(quiet=self.quiet, verbose=self.verbose, bar=self.bar)
 
 
 def run(task: Task, voice: Voice) -> ExitCode:
@@ -64,13 +64,14 @@ def run(task: Task, voice: Voice) -> ExitCode:
     search = files.find(task.selection)
     rendering = task.options.rendering
     jobs = files.plan(search.found, task.selection, rendering.products, rendering.format)
+    jobs, missing = files.without_missing(jobs)
     files.check_output(jobs, task.selection, make=not task.dry_run)
     if task.failed_to is not None and not task.dry_run:
         _check_list(Path(task.failed_to), jobs)
     background = _background(task.options) if Product.COMPOSITE in rendering.products else None
     behind = (lambda _: "") if background is None else background.identity
     recipes = current.recipes(task.options, _identity(task.options.model), behind)
-    with _locked(task), voice.display(len(jobs)) as display:
+    with _locked(task), voice.display() as display:
         if not task.dry_run:
             files.clear_stale(_folders(jobs))
         decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
@@ -79,10 +80,14 @@ def run(task: Task, voice: Voice) -> ExitCode:
             teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
         for path, reason in search.failed:
             teller.tell(Outcome(str(path), Status.FAILED, error=reason))
+        for job, reason in missing:
+            teller.tell(Outcome.failed(job, reason))
+            teller.failed.append(files.listed_as(job))
         teller.todo = list(_tell_kept(decisions, jobs, task.existing, teller))
         if task.dry_run:
             _tell_planned(teller)
         elif teller.todo:
+            display.begin(len(teller.todo))
             with Signals(lambda: _end(task, teller)) as signals:
                 _matte(task, recipes, background, teller, signals)
         return _end(task, teller)
