@@ -25,11 +25,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.SOME_FAILED)
     except Exception as error:
-        _fail(
-            f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)",
-            ExitCode.BUG,
-            error,
-        )
+        # A file that cannot be read or written has its own message; what has no name is stdout.
+        if isinstance(error, OSError) and error.strerror and error.filename is None:
+            text = f"standard output cannot be written: {error.strerror}"
+            _fail(text, ExitCode.OUTPUT, error)
+        text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
+        _fail(text, ExitCode.BUG, error)
 
 
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:

@@ -30,6 +30,7 @@ PART_END = ".part"
 STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 PIPE = "-"
+OWN = "made by birefcli"  # why a product of an earlier run is no photo of this one
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
                 unreadable(error)
                 continue
             if reason is None and _is_product(path):
-                reason = "made by birefcli"
+                reason = OWN
             if reason is None:
                 search.found.append(Found(path, path.relative_to(root)))
             else:
@@ -249,22 +250,22 @@ def plan(
     return jobs
 
 
-def without_missing(jobs: list[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
+def without_missing(found: list[Found]) -> tuple[list[Found], list[tuple[Found, str]]]:
     """Part the photos that are there from those that are not, with the reason.
 
     Raises NoInputError when none is there.
     """
-    there: list[Job] = []
-    missing: list[tuple[Job, str]] = []
-    for job in jobs:
-        reason = None if job.source is None else _absence(job.source)
+    there: list[Found] = []
+    missing: list[tuple[Found, str]] = []
+    for photo in found:
+        reason = None if photo.source is None else _absence(photo.source)
         if reason is None:
-            there.append(job)
+            there.append(photo)
         else:
-            missing.append((job, reason))
+            missing.append((photo, reason))
     if missing and not there:
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise NoInputError(f"{missing[0][0].label}: {missing[0][1]}{more}")
+        raise NoInputError(f"{missing[0][0].source}: {missing[0][1]}{more}")
     return there, missing
 
 

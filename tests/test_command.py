@@ -230,6 +230,71 @@ def test_missing_photo_is_named(command, photos, tmp_path):
     assert names(tmp_path / "out") == {"a.png"}
 
 
+def test_empty_name_is_refused_and_does_not_mean_the_whole_folder(command, tmp_path):
+    result = command("matte", "", "-o", tmp_path / "out")
+    assert result.returncode == 2
+    assert "empty" in stderr(result)
+
+
+def test_name_that_cannot_be_costs_one_photo(command, photos, tmp_path):
+    result = command("matte", "x" * 300, photos / "a.jpg", "-o", tmp_path / "out")
+    assert result.returncode == 1
+    assert "File name too long" in stderr(result)
+    assert names(tmp_path / "out") == {"a.png"}
+
+
+def test_nothing_is_there_of_what_was_named_is_exit_3(command, tmp_path):
+    result = command("matte", tmp_path / "nodir", "-o", tmp_path / "out")
+    assert result.returncode == 3
+    assert "nodir: No such file" in stderr(result)
+
+
+def test_photo_on_stdin_is_not_overwritten_by_its_result(photos):
+    before = (photos / "b.png").read_bytes()
+    with (photos / "b.png").open("rb") as photo:
+        result = subprocess.run(
+            [sys.executable, "-m", "birefcli", "matte", "-", "-o", photos / "b.png"],
+            stdin=photo,
+            capture_output=True,
+            check=False,
+        )
+    assert result.returncode == 5
+    assert "the photo on stdin" in stderr(result)
+    assert (photos / "b.png").read_bytes() == before
+
+
+def test_picture_of_another_program_is_kept_from_a_pipe_too(command, photos, tmp_path):
+    picture().save(tmp_path / "mine.png")
+    before = (tmp_path / "mine.png").read_bytes()
+    data = (photos / "a.jpg").read_bytes()
+    result = command("matte", "-", "-o", tmp_path / "mine.png", stdin=data)
+    assert "not made by birefcli" in stderr(result)
+    assert (tmp_path / "mine.png").read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_behind_stdout_is_exit_5(photos, tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "birefcli",
+                "matte",
+                photos,
+                "-o",
+                tmp_path,
+                "--dry-run",
+                "--json",
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert result.returncode == 5
+    assert "standard output cannot be written" in stderr(result)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from birefcli.current import EXISTS
 from birefcli.errors import printable
+from birefcli.files import OWN
 from birefcli.report import Outcome, Report, Status
 
 INTERVAL = 30.0  # seconds between progress lines where there is no terminal
@@ -90,7 +91,7 @@ class Display:
     def _worth_a_line(self, outcome: Outcome) -> bool:
         if outcome.status is Status.PENDING:
             return False  # the results of a dry run go to stdout
-        left = outcome.status is Status.SKIPPED and outcome.reason != EXISTS
+        left = outcome.status is Status.SKIPPED and outcome.reason not in (EXISTS, OWN)
         return self.verbose or left or _notable(outcome)
 
     def _now_and_then(self) -> None:

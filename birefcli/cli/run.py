@@ -63,8 +63,8 @@ def run(task: Task, voice: Voice) -> ExitCode:
     """Everything that can be known to fail is checked before the model loads."""
     search = files.find(task.selection)
     rendering = task.options.rendering
-    jobs = files.plan(search.found, task.selection, rendering.products, rendering.format)
-    jobs, missing = files.without_missing(jobs)
+    found, missing = files.without_missing(search.found)
+    jobs = files.plan(found, task.selection, rendering.products, rendering.format)
     files.check_output(jobs, task.selection, make=not task.dry_run)
     if task.failed_to is not None and not task.dry_run:
         _check_list(Path(task.failed_to), jobs)
@@ -76,13 +76,7 @@ def run(task: Task, voice: Voice) -> ExitCode:
             files.clear_stale(_folders(jobs))
         decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
         teller = _Teller(display, voice, task.options.max_failures)
-        for path, reason in search.skipped:
-            teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
-        for path, reason in search.failed:
-            teller.tell(Outcome(str(path), Status.FAILED, error=reason))
-        for job, reason in missing:
-            teller.tell(Outcome.failed(job, reason))
-            teller.failed.append(files.listed_as(job))
+        _tell_unfit(search, missing, teller)
         teller.todo = list(_tell_kept(decisions, jobs, task.existing, teller))
         if task.dry_run:
             _tell_planned(teller)
@@ -134,6 +128,23 @@ class _Teller:
             return True
         limit = self.max_failures
         return limit is not None and self.report.counts[Status.FAILED] >= limit
+
+
+def _tell_unfit(
+    search: files.Search, missing: list[tuple[files.Found, str]], teller: _Teller
+) -> None:
+    """Tell of what is no photo, and of photos that cannot be looked at or are not there."""
+    for path, reason in search.skipped:
+        teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
+    own = sum(reason == files.OWN for _, reason in search.skipped)
+    if own and not teller.voice.verbose and not teller.voice.quiet:
+        teller.display.say(f"{own} files made by birefcli are not taken for photos")
+    for path, reason in search.failed:
+        teller.tell(Outcome(str(path), Status.FAILED, error=reason))
+    for photo, reason in missing:
+        job = Job(photo.source, {}, photo.relative)
+        teller.tell(Outcome.failed(job, reason))
+        teller.failed.append(files.listed_as(job))
 
 
 def _tell_kept(
