@@ -4,17 +4,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from birefcli.options import Rendering
+from birefcli.options import Format, Rendering
 
 BYTES_PER_PIXEL = 32
 """Of a photo from decoding to writing: its pixels, their colours, alpha, and the encoder's rows."""
 BYTES_PER_PIXEL_AT_MOST = 64
-"""The same where 16 bits are written, or several products, which are encoded before any is."""
+"""The same for 16 bits, for WebP, whose encoder takes much, and for several products, which are
+all encoded before the first is written."""
 
 
 def bytes_per_pixel(rendering: Rendering) -> int:
     """Memory of a photo in flight, measured at its peak and rounded up; its file comes on top."""
     plain = rendering.bits == 8 and len(rendering.products) == 1
+    plain &= rendering.format is not Format.WEBP
     return BYTES_PER_PIXEL if plain else BYTES_PER_PIXEL_AT_MOST
 
 

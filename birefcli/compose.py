@@ -79,7 +79,8 @@ def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
 
 
 def _unit(pixels: Pixels) -> NDArray[np.float32]:
-    unit: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    unit = pixels.astype(np.float32)
+    unit /= np.float32(np.iinfo(pixels.dtype).max)
     return unit
 
 
@@ -263,15 +264,18 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
     for channel in range(3):  # one by one: all three in float32 would be most of the memory
         # A soft pixel is a mixture: what is left without the subject's share is the background's.
         left = _unit(pixels[:, :, channel])
-        left -= _unit(matte.foreground[:, :, channel]) * alpha
+        share = _unit(matte.foreground[:, :, channel])
+        share *= alpha
+        left -= share
+        del share
         left.clip(0, out=left)
         # Behind the middle of a large subject no background is near: fall back on its mean.
         colour = (low(left) + 1e-4 * float(left.sum()) / total) / (low_weight + 1e-4)
-        del left
-        cv2.resize(colour, (width, height), full := np.empty(alpha.shape, np.float32))
+        full = cv2.resize(colour, (width, height), left)  # in the place of what is done with
         full.clip(0, 1, out=full)
         full *= peak
         out[:, :, channel] = np.rint(full, out=full)
+        del left, full
     return out
 
 

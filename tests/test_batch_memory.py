@@ -14,7 +14,7 @@ from PIL import Image
 from support import png
 
 from birefcli import budget
-from birefcli.options import Product, Rendering
+from birefcli.options import Format, Product, Rendering
 
 pytestmark = [
     pytest.mark.slow,
@@ -95,7 +95,7 @@ ALL = tuple(Product)
         ("rgb8", Rendering(), ()),
         ("rgba8", Rendering(), ()),
         ("rgb16", Rendering(), ()),
-        ("rgb8", Rendering(), ("--format", "webp")),
+        ("rgb8", Rendering(format=Format.WEBP), ("--format", "webp")),
         ("rgb8", Rendering((Product.COMPOSITE,)), ("--background", "blur")),
         ("rgb16", Rendering(bits=16), ()),
         ("rgb16", Rendering(ALL, bits=16), ("--background", "blur")),

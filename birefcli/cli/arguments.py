@@ -138,8 +138,8 @@ MaxMemory: TypeAlias = Annotated[
         SPEED,
         "--max-memory",
         metavar="GB",
-        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits or several products)."
-        " auto: a quarter of the machine's.",
+        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
+        " products). auto: a quarter of the machine's.",
     ),
 ]
 Device: TypeAlias = Annotated[
