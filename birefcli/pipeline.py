@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import TypeVar
 
 import cv2
@@ -80,8 +81,7 @@ class Run:
     background: Background
     recipes: Recipes
     budget: Budget
-    late: list[Outcome] = field(default_factory=list)
-    """After a run was closed: what ended while it was, with the last outcome it gave."""
+    saving: deque[Future[Outcome]] = field(default_factory=deque)
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order.
@@ -94,16 +94,20 @@ class Run:
         savers = ThreadPoolExecutor(threads, "save")
         # Enough to keep the network fed, and no more: each photo is held in full size.
         ahead = threads + self.batch
-        saving: deque[Future[Outcome]] = deque()
         try:
             photos = ahead_of(loaders, self._load, enumerate(todo), ahead)
-            for future in ahead_of(savers, self._save, self._matte(photos), ahead, saving):
+            for future in ahead_of(savers, self._save, self._matte(photos), ahead, self.saving):
                 yield future.result()
         finally:
             self.budget.close()
             for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
-            self.late.extend(future.result() for future in saving if not future.cancelled())
+
+    @property
+    def late(self) -> list[Outcome]:
+        """What has ended since the last outcome that was given, and that one, of a closed run."""
+        ended = takewhile(lambda future: future.done() and not future.cancelled(), self.saving)
+        return [future.result() for future in ended]
 
     def _load(self, numbered: tuple[int, Decision]) -> Loaded | Outcome:
         """Read and decode a photo, and make the network's input of it."""

@@ -78,7 +78,7 @@ def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
 
 
 def test_killed_run_leaves_whole_files_and_the_next_does_the_rest(command, start, tmp_path):
-    kill_often(command, start, tmp_path, 3, 150)
+    kill_often(command, start, tmp_path, 3, 60)
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
 ):
     remount(small_disk, "size=64m")
     out = small_disk / "out"
-    words = ("matte", many(tmp_path / "in", 200), "-o", out, "--json")
+    words = ("matte", many(tmp_path / "in", 80), "-o", out, "--json")
     process = start(*words)
     assert process.stdout is not None
     first = process.stdout.readline()
@@ -123,17 +123,17 @@ def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
     rest, said = process.communicate(timeout=120)
     assert process.returncode == 5, said
     made, counts = whole(out), summary(first + rest)
-    assert 0 < len(made) == counts["written"] < 200
+    assert 0 < len(made) == counts["written"] < 80
     assert f"Read-only file system ({out}/" in said.decode()
     remount(small_disk, "rw")
-    finish(command, words, out, 200)
+    finish(command, words, out, 80)
 
 
 def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
     command, start, as_user, tmp_path
 ):
     out = tmp_path / "out"
-    words = ("matte", many(tmp_path / "in", 200), "-o", out, "--json")
+    words = ("matte", many(tmp_path / "in", 80), "-o", out, "--json")
     process = start(*words, within=as_user)
     assert process.stdout is not None
     first = process.stdout.readline()
@@ -142,7 +142,7 @@ def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
     out.chmod(0o755)
     assert process.returncode == 5, said
     made, counts = whole(out), summary(first + rest)
-    assert 0 < len(made) == counts["written"] < 200
+    assert 0 < len(made) == counts["written"] < 80
     assert counts["failed"] < 20, "it stopped"
     assert f"Permission denied ({out}/" in said.decode()
-    finish(command, words, out, 200)
+    finish(command, words, out, 80)

@@ -479,7 +479,7 @@ def test_photos_deleted_or_rewritten_while_they_wait(start, command, tmp_path):
     rewritten = ALL["a photo rewritten while it waits"]
     (tmp_path / "in").mkdir()
     for i in range(20):
-        picture(400, 300, seed=i % 5).save(tmp_path / "in" / f"{i:02d}.jpg")
+        picture(200, 150, seed=i % 5).save(tmp_path / "in" / f"{i:02d}.jpg")
     words = ("matte", tmp_path / "in", "-o", tmp_path / "out", "--threads", 1, "--json")
     process = start(*words)
     assert process.stdout is not None

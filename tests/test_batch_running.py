@@ -319,7 +319,7 @@ def test_one_run_at_a_time_unless_told_otherwise(command, start, tmp_path):
     assert [line["status"] for line in bold.values()] == ["current", "written", "written"]
     (out / "b.png").unlink()
     waiting = start("matte", folder / "b.jpg", "-o", out, "--lock", "wait", "--json")
-    time.sleep(2)
+    time.sleep(1)
     assert waiting.poll() is None
     assert not (out / "b.png").exists()
     with pipe.open("wb") as file:

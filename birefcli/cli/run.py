@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from birefcli.compose import Background
     from birefcli.current import Recipes
     from birefcli.matting import Matter
+    from birefcli.pipeline import Run
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def run(task: Task, voice: Voice) -> ExitCode:
             _tell_planned(teller)
         elif teller.todo:
             display.begin(len(teller.todo))
-            with Signals(lambda: _end(task, teller)) as signals:
+            with Signals() as signals:
                 _matte(task, recipes, background, teller, signals)
         return _end(task, teller)
 
@@ -187,6 +188,14 @@ def _end(task: Task, teller: _Teller) -> ExitCode:
     return report.exit_code
 
 
+def _give_up(run: "Run", task: Task, teller: _Teller, signals: Signals) -> None:
+    """End a run that does not end by itself: what is in flight is not waited for any longer."""
+    for outcome in run.late:
+        teller.end(outcome)
+    teller.report.stopped = signals.code
+    _end(task, teller)
+
+
 def _check_list(file: Path, jobs: list[Job]) -> None:
     """See that --failed-to can be written and is none of the photos."""
     used = {files.place(j.source) for j in jobs if j.source is not None}
@@ -229,6 +238,7 @@ def _matte(
         budget = Budget(options.max_memory)
         run = Run(options, matter, batch, background or _background(options), recipes, budget)
         outcomes = run(teller.todo)
+        signals.last_words = lambda: _give_up(run, task, teller, signals)
         try:
             for outcome in outcomes:
                 with signals.held():  # no photo is told by half, or twice

@@ -27,10 +27,10 @@ class Signals:
     process ends at once, and what was in flight is dropped without a trace.
     """
 
-    def __init__(self, last_words: Callable[[], object]) -> None:
-        """``last_words`` prints the summary of a run that is given up."""
+    def __init__(self) -> None:
         self.code: ExitCode | None = None
-        self._last_words = last_words
+        self.last_words: Callable[[], object] = lambda: None
+        """Prints the summary of a run that is given up."""
         self._held = self._raised = False
 
     def __enter__(self) -> "Signals":
@@ -81,7 +81,7 @@ class Signals:
         assert self.code is not None
         try:
             if not self._held:
-                self._last_words()
+                self.last_words()
         finally:
             self._leave(self.code)
 
