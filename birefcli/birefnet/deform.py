@@ -1,13 +1,13 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TILE = 1024  # pixels convolved at once on a CPU: their samples stay in the cache
+from birefcli.birefnet.gather import TILE, Sampler, framed
 
 
 def modulated_deform_conv2d(
@@ -23,68 +23,12 @@ def modulated_deform_conv2d(
     if torch.compiler.is_compiling() or x.device.type not in ("cpu", "cuda"):
         # torchvision has no kernel for MPS, and its operator breaks a compiled graph in two.
         return deform_conv2d_plain(x, offset, modulation, weight, padding)
-    if x.device.type == "cpu" and not torch.is_grad_enabled():
-        return deform_conv2d_tiled(x, offset, modulation, weight, padding)
     from torchvision.ops import deform_conv2d  # a second to import: only where it is used
 
     moved: Tensor = deform_conv2d(
         x.float(), offset.float(), weight.float(), padding=padding, mask=modulation.float()
     )
     return moved.to(x.dtype)
-
-
-def deform_conv2d_tiled(
-    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, padding: int
-) -> Tensor:
-    """Compute :func:`modulated_deform_conv2d` on a CPU, without gradients, tile by tile."""
-    n, _, height, width = x.shape
-    kernel = as_matrix(weight)
-    out = kernel.new_empty(n, height * width, weight.shape[0])
-    for i, pixels, samples in sampled_tiles(x, offset, modulation, weight.shape[-1], padding):
-        out[i, pixels] = samples @ kernel
-    return out.mT.reshape(n, -1, height, width).to(x.dtype)
-
-
-def as_matrix(weight: Tensor) -> Tensor:
-    """O×C×k×k weights as float32 k²·C×O: what samples of a tile are multiplied with."""
-    return weight.float().permute(2, 3, 1, 0).reshape(-1, weight.shape[0])
-
-
-def sampled_tiles(
-    x: Tensor, offset: Tensor, modulation: Tensor, kernel: int, padding: int
-) -> Iterator[tuple[int, slice, Tensor]]:
-    """Modulated samples of an N×C×H×W map: (photo, pixels, float32 pixels×k²·C) for each tile.
-
-    A tile's samples are gathered by one weighted ``embedding_bag`` (four rows of channels each),
-    to meet their weights in a matrix product while they are still in the cache; the whole buffer,
-    822 MB for a 7×7 kernel on a 256×256 map, never exists.
-    """
-    n, channels, height, width = x.shape
-    taps = kernel * kernel
-    # A frame of zeros: samples outside the map need no test, they find zeros.
-    framed = F.pad(x.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
-    stride = width + 2
-    corners = torch.tensor([0, 1, stride, stride + 1], device=x.device)
-    y, x_ = _sampling_points(offset.float(), kernel, padding)
-    y, x_ = (y + 1).clamp_(0, height + 1), (x_ + 1).clamp_(0, width + 1)
-    y0, x0 = y.floor().clamp_(max=height), x_.floor().clamp_(max=width)
-    # What is no number stays none in the shares below; as an index it would be an error.
-    index = (y0 * stride + x0).nan_to_num_(0).long()
-    down, right = y - y0, x_ - x0
-    for i in range(n):
-        rows = framed[i].reshape(-1, channels)
-        at = [t[i].reshape(taps, -1).T for t in (index, down, right, modulation.float())]
-        for start in range(0, height * width, TILE):
-            pixels = slice(start, start + TILE)
-            first, d, r, m = (t[pixels] for t in at)
-            shares = torch.stack([(1 - d) * (1 - r), (1 - d) * r, d * (1 - r), d * r], -1)
-            samples = F.embedding_bag(
-                (first[:, :, None] + corners).reshape(-1, 4),
-                rows,
-                per_sample_weights=(shares * m[:, :, None]).reshape(-1, 4),
-                mode="sum",
-            )
-            yield i, pixels, samples.view(-1, taps * channels)
 
 
 def deform_conv2d_plain(
@@ -154,6 +98,21 @@ class DeformableConv(nn.Module):
         """Offsets N×2k²×H×W in pixels, and modulation N×k²×H×W of 0..2."""
         return self.offset_conv(x), 2 * torch.sigmoid(self.modulator_conv(x))
 
+    def sampler(self, rows: Tensor, height: int, width: int) -> Sampler:
+        """Reader of one map, given as :func:`gather.framed` makes it."""
+        return Sampler(rows, height, width, self.regular_conv.kernel_size[0], self.padding)
+
+    def taps(self, x: Tensor) -> Tensor:
+        """Both of :meth:`predict` by one convolution, pixel by pixel: N×H·W×3k², float32."""
+        both = (self.offset_conv, self.modulator_conv)
+        weight = torch.cat([conv.weight for conv in both])
+        bias = torch.cat([cast("Tensor", conv.bias) for conv in both])
+        out = F.conv2d(x, weight, bias, padding=self.padding).permute(0, 2, 3, 1).flatten(1, 2)
+        out = out.float().contiguous()
+        modulation = out[..., 2 * weight.shape[-1] ** 2 :]
+        modulation.sigmoid_().mul_(2)
+        return out
+
 
 class _Branch(nn.Module):
     """One scale of the pyramid: deformable convolution, batch norm, ReLU."""
@@ -166,6 +125,23 @@ class _Branch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to N×O×H×W."""
         return F.relu(self.bn(self.atrous_conv(x)))
+
+    def add(self, sampler: Sampler, taps: Tensor, project: Tensor, out: Tensor) -> None:
+        """Add the branch, multiplied with ``project``, to ``out``: H·W×C, tile by tile.
+
+        ``taps``: of :meth:`DeformableConv.taps`, H·W×3k². Without gradients only.
+        """
+        scale, shift = _folded(self.bn)
+        weight = self.atrous_conv.regular_conv.weight.float() * scale[:, None, None, None]
+        kernel = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
+        samples = out.new_empty(min(TILE, len(out)), len(kernel))
+        hidden = out.new_empty(len(samples), len(weight))
+        for first in range(0, len(out), TILE):
+            tile = slice(first, first + TILE)
+            n = len(out[tile])
+            sampler.read(first, taps[tile], samples[:n])
+            torch.addmm(shift, samples[:n], kernel, out=hidden[:n])
+            out[tile].addmm_(hidden[:n].relu_(), project)
 
 
 class DeformableASPP(nn.Module):
@@ -202,31 +178,24 @@ class DeformableASPP(nn.Module):
         """Compute the same in one sweep of tiles, its norms folded into the products.
 
         The last convolution is 1×1, so each branch adds its share of it tile by tile: the branches
-        are never all there at once (335 MB on a 256×256 map), and the pooled one is a constant.
+        are never all there at once (335 MB on a 256×256 map), nor are the samples of one (822 MB
+        for its 7×7 kernel), and the pooled branch is a constant.
         """
         n, _, height, width = x.shape
+        x = x.contiguous(memory_format=torch.channels_last)
         scale, shift = _folded(self.bn1)
         project = self.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
         branches = [self.aspp1, *cast("Iterable[_Branch]", self.aspp_deforms)]
         *parts, last = project.chunk(len(branches) + 1, 1)
         pooled = self.global_avg_pool(x).float().flatten(1) @ last.T + shift
         out = pooled[:, None].repeat(1, height * width, 1)
+        rows = framed(x)
         for branch, part in zip(branches, parts, strict=True):
-            self._add_branch(branch, part.T.contiguous(), x, out)
+            taps = branch.atrous_conv.taps(x)
+            for i in range(n):
+                sampler = branch.atrous_conv.sampler(rows[i], height, width)
+                branch.add(sampler, taps[i], part.T.contiguous(), out[i])
         return F.relu_(out).mT.reshape(n, -1, height, width).to(x.dtype)
-
-    @staticmethod
-    def _add_branch(branch: "_Branch", project: Tensor, x: Tensor, out: Tensor) -> None:
-        """Add what one branch gives the last convolution to ``out``, N×H·W×C."""
-        conv = branch.atrous_conv
-        scale, shift = _folded(branch.bn)
-        weight = conv.regular_conv.weight
-        kernel = as_matrix(weight * scale.to(weight.dtype)[:, None, None, None])
-        offset, modulation = conv.predict(x)
-        for i, pixels, samples in sampled_tiles(
-            x, offset, modulation, weight.shape[-1], conv.padding
-        ):
-            out[i, pixels] += torch.addmm(shift, samples, kernel).relu_() @ project
 
 
 def _folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
