@@ -5,13 +5,16 @@ one is a gradient map that each level predicts and uses as attention on its own 
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet.config import Config
-from birefcli.birefnet.deform import DeformableASPP
+from birefcli.birefnet.deform import DeformableASPP, folded
+
+MARGIN = 4  # pixels of a strip along the border that decide its outermost row
 
 
 def resize(x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
@@ -20,6 +23,26 @@ def resize(x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     if tuple(x.shape[2:]) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def resize_through(x: Tensor, middle: torch.Size, size: torch.Size) -> Tensor:
+    """Two resizes, to ``middle`` and on to ``size``, without the map of the middle size.
+
+    A resize is linear along each side, and so are two in a row: one matrix a side.
+    """
+    if x.device.type != "cpu" or tuple(middle) == tuple(size):
+        return resize(resize(x, middle), size)
+    down, right = (
+        _line(middle[i], size[i], x) @ _line(x.shape[2 + i], middle[i], x) for i in (0, 1)
+    )
+    return down @ x @ right.T
+
+
+def _line(length: int, size: int, like: Tensor) -> Tensor:
+    """Matrix size×length that resizes one side."""
+    unit = torch.eye(length, dtype=like.dtype, device=like.device)
+    line = F.interpolate(unit[None], size=size, mode="linear", align_corners=True)
+    return line[0].T
 
 
 def image_patches(image: Tensor, size: torch.Size) -> Tensor:
@@ -46,9 +69,26 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×in×H×W to N×out×H×W."""
-        x = F.relu(self.bn_in(self.conv_in(x)))
-        out: Tensor = self.bn_out(self.conv_out(self.dec_att(x)))
+        out: Tensor = self.bn_out(self.conv_out(self.squeezed(x)))
         return out
+
+    def squeezed(self, x: Tensor) -> Tensor:
+        """All but the last convolution and its norm: N×in×H×W to N×width×H×W."""
+        out: Tensor = self.dec_att(F.relu(self.bn_in(self.conv_in(x))))
+        return out
+
+    def times(self, weight: Tensor, x: Tensor) -> Tensor:
+        """What a 1×1 convolution to one channel makes of :meth:`forward`, from :meth:`squeezed`.
+
+        ``weight``: 1×out×1×1. Convolution, norm and convolution are one convolution.
+        """
+        scale, shift = folded(self.bn_out)
+        outer = weight.float().flatten()
+        inner = self.conv_out.weight.float()
+        assert self.conv_out.bias is not None
+        bias = outer @ (scale * self.conv_out.bias.float() + shift)
+        composed = torch.einsum("c,cikl->ikl", outer * scale, inner)[None]
+        return F.conv2d(x, composed.to(x.dtype), bias[None].to(x.dtype), padding=1)
 
 
 class ImageBlock(nn.Module):
@@ -64,6 +104,30 @@ class ImageBlock(nn.Module):
         out: Tensor = self.conv_out(self.conv1(x))
         return out
 
+    def times(self, weight: Tensor, x: Tensor) -> Tensor:
+        """What a 1×1 convolution to one channel (``weight``: 1×out×1×1) makes of :meth:`forward`.
+
+        Both convolutions and the 1×1 are one of 5×5, but for the outermost pixels: the second one
+        sees zeros beyond the border, where the one of 5×5 sees what the first makes of zeros.
+        """
+        first, last = self.conv1.weight.float(), self.conv_out.weight.float()
+        assert self.conv1.bias is not None
+        assert self.conv_out.bias is not None
+        outer = weight.float().flatten()
+        last = torch.einsum("c,cikl->ikl", outer, last)[None]
+        bias = (outer @ self.conv_out.bias.float())[None]
+        if min(x.shape[2:]) < 2 * MARGIN:
+            return F.conv2d(self.conv1(x), last.to(x), bias.to(x), padding=1)
+        both = F.conv2d(first.transpose(0, 1), last.flip(2, 3), padding=2).transpose(0, 1)
+        shift = torch.einsum("oikl,i->o", last, self.conv1.bias.float())
+        out = F.conv2d(x, both.to(x), (bias + shift).to(x), padding=2)
+        for side in (2, 3):
+            for start, edge in ((0, 0), (x.shape[side] - MARGIN, MARGIN - 1)):
+                strip = self.conv1(x.narrow(side, start, MARGIN))
+                strip = F.conv2d(strip, last.to(x), bias.to(x), padding=1)
+                out.narrow(side, start + edge, 1).copy_(strip.narrow(side, edge, 1))
+        return out
+
 
 class LateralBlock(nn.Module):
     """1×1 convolution of an encoder map."""
@@ -76,6 +140,15 @@ class LateralBlock(nn.Module):
         """N×C×H×W to the same shape."""
         out: Tensor = self.conv(x)
         return out
+
+    def halves(self, full: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+        """What each half of the channels adds to :meth:`forward`, each at its own size.
+
+        ``full``: N×C/2×H×W; ``half``: N×C/2×h×w, to be resized to H×W when it is multiplied: the
+        1×1 convolution and the resize commute, and the smaller map is the cheaper one.
+        """
+        first, second = self.conv.weight.chunk(2, 1)
+        return F.conv2d(full, first, self.conv.bias), F.conv2d(half, second)
 
 
 @dataclass(frozen=True)
@@ -117,43 +190,74 @@ class Decoder(nn.Module):
             self.add_module(f"gdt_convs_pred_{level}", nn.Sequential(nn.Conv2d(g, 1, 1)))
             self.add_module(f"gdt_convs_attn_{level}", nn.Sequential(nn.Conv2d(g, 1, 1)))
 
-    def forward(self, image: Tensor, maps: list[Tensor]) -> Tensor | Supervision:
-        """Logits N×1×H×W; in training mode with everything supervision needs."""
+    def forward(
+        self, image: Tensor, x: Tensor, full: list[Tensor], half: list[Tensor]
+    ) -> Tensor | Supervision:
+        """Logits N×1×H×W; in training mode with everything supervision needs.
+
+        ``x``: the context at stride 32; ``full`` and ``half``: the finer three maps of both scales,
+        finest first, those of the half-size image at half the size.
+        """
         sides: list[Tensor] = []
         gradients: list[Tensor] = []
-        x = maps[3]
-        for level, lateral in ((4, maps[2]), (3, maps[1]), (2, maps[0])):
+        for level, f, h in zip((4, 3, 2), full[::-1], half[::-1], strict=True):
             x = self._block(level, x, image)
             edges = self.get_submodule(f"gdt_convs_{level}")(x)
             if self.training:
                 sides.append(self.get_submodule(f"conv_ms_spvn_{level}")(x))
                 gradients.append(self.get_submodule(f"gdt_convs_pred_{level}")(edges))
             x = x * torch.sigmoid(self.get_submodule(f"gdt_convs_attn_{level}")(edges))
-            x = resize(x, lateral.shape[2:])
-            x = x + self.get_submodule(f"lateral_block{level}")(lateral)
-        logits = self._head(self._block(1, x, image), image)
-        return Supervision(logits, sides, gradients) if self.training else logits
+            x = self._join(level, x, f, h)
+        reference = self._reference(1, x, image)
+        x = torch.cat([x, reference], 1)
+        if self.training:
+            last = self.decoder_block1(x), self.ipt_blk1(image)
+            logits = self._head(*last, image.shape[2:])
+            return Supervision(logits, sides, gradients)
+        return self._composed_head(self.decoder_block1.squeezed(x), image)
+
+    def _join(self, level: int, x: Tensor, full: Tensor, half: Tensor) -> Tensor:
+        """The lateral connection: ``x`` and both scales of an encoder map, at the map's size."""
+        lateral = self.get_submodule(f"lateral_block{level}")
+        assert isinstance(lateral, LateralBlock)
+        fine, coarse = lateral.halves(full, half)
+        if coarse.shape == x.shape:
+            return resize(x + coarse, fine.shape[2:]) + fine
+        return resize(x, fine.shape[2:]) + resize(coarse, fine.shape[2:]) + fine
 
     def _block(self, level: int, x: Tensor, image: Tensor) -> Tensor:
-        patches = resize(image_patches(image, x.shape[2:]), x.shape[2:])
-        reference = self.get_submodule(f"ipt_blk{level + 1}")(patches)
+        reference = self._reference(level, x, image)
         out: Tensor = self.get_submodule(f"decoder_block{level}")(torch.cat([x, reference], 1))
         return out
 
-    def _head(self, x: Tensor, image: Tensor) -> Tensor:
+    def _reference(self, level: int, x: Tensor, image: Tensor) -> Tensor:
+        """What the image's patches tell the block of a level, at the size of ``x``."""
+        patches = resize(image_patches(image, x.shape[2:]), x.shape[2:])
+        out: Tensor = self.get_submodule(f"ipt_blk{level + 1}")(patches)
+        return out
+
+    def _head(self, x: Tensor, reference: Tensor, size: torch.Size) -> Tensor:
         """Last 1×1 convolution over the decoder's features and the image's.
 
         The convolution is linear, and so is a resize whose weights sum to one: applied to each
         part before they meet, it spares hundreds of channels at the size of the photo.
         """
+        inner, outer = self._last.weight.split([x.shape[1], reference.shape[1]], 1)
+        detail = F.conv2d(reference, outer, self._last.bias)
+        return resize(F.conv2d(x, inner), size) + detail
+
+    def _composed_head(self, x: Tensor, image: Tensor) -> Tensor:
+        """Compute :meth:`_head` from the features before the last convolution of each part."""
+        block, reference = self.decoder_block1, self.ipt_blk1
+        inner, outer = self._last.weight.split(
+            [block.conv_out.out_channels, reference.conv_out.out_channels], 1
+        )
+        logits = resize(block.times(inner, x), image.shape[2:])
+        logits = logits + reference.times(outer, image)
+        return logits + cast("Tensor", self._last.bias)
+
+    @property
+    def _last(self) -> nn.Conv2d:
         last = self.conv_out1[0]
         assert isinstance(last, nn.Conv2d)
-        inner, outer = last.weight[:, : x.shape[1]], last.weight[:, x.shape[1] :]
-        block = self.get_submodule("ipt_blk1")
-        assert isinstance(block, ImageBlock)
-        weight = torch.einsum("oc,cikl->oikl", outer[:, :, 0, 0], block.conv_out.weight)
-        assert block.conv_out.bias is not None
-        assert last.bias is not None
-        bias = outer[:, :, 0, 0] @ block.conv_out.bias + last.bias
-        detail = F.conv2d(block.conv1(image), weight, bias, padding=1)
-        return resize(F.conv2d(x, inner), image.shape[2:]) + detail
+        return last

@@ -131,7 +131,7 @@ class _Branch(nn.Module):
 
         ``taps``: of :meth:`DeformableConv.taps`, H·W×3k². Without gradients only.
         """
-        scale, shift = _folded(self.bn)
+        scale, shift = folded(self.bn)
         weight = self.atrous_conv.regular_conv.weight.float() * scale[:, None, None, None]
         kernel = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
         samples = out.new_empty(min(TILE, len(out)), len(kernel))
@@ -183,7 +183,7 @@ class DeformableASPP(nn.Module):
         """
         n, _, height, width = x.shape
         x = x.contiguous(memory_format=torch.channels_last)
-        scale, shift = _folded(self.bn1)
+        scale, shift = folded(self.bn1)
         project = self.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
         branches = [self.aspp1, *cast("Iterable[_Branch]", self.aspp_deforms)]
         *parts, last = project.chunk(len(branches) + 1, 1)
@@ -198,7 +198,7 @@ class DeformableASPP(nn.Module):
         return F.relu_(out).mT.reshape(n, -1, height, width).to(x.dtype)
 
 
-def _folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift, float32, that an evaluated batch norm comes to."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from birefcli.birefnet.config import Config
-from birefcli.birefnet.decoder import BasicBlock, Decoder, Supervision, resize
+from birefcli.birefnet.decoder import (
+    BasicBlock,
+    Decoder,
+    Supervision,
+    resize,
+    resize_through,
+)
 from birefcli.birefnet.swin import Swin
 
 STRIDE = 32
@@ -40,18 +46,24 @@ class BiRefNet(nn.Module):
         sides = image.shape[2:]
         if image.ndim != 4 or image.shape[1] != 3 or any(s < 1 or s % STRIDE for s in sides):
             raise ValueError(f"expected N×3×H×W with H and W multiples of 32, got {image.shape}")
-        maps = self.encode(image)
-        maps[3] = self.squeeze_module(maps[3])
-        return cast("Tensor | Supervision", self.decoder(image, maps))
-
-    def encode(self, image: Tensor) -> list[Tensor]:
-        """Four maps, finest first, each of both scales; the last one sees all the others."""
         full = self.bb(image)
         half = self.bb(resize(image, (image.shape[2] // 2, image.shape[3] // 2)))
-        maps = [torch.cat([f, resize(h, f.shape[2:])], 1) for f, h in zip(full, half, strict=True)]
-        size = maps[3].shape[2:]
-        maps[3] = torch.cat([*(resize(m, size) for m in maps[:3]), maps[3]], 1)
-        return maps
+        context = self.squeeze_module(see_all(full, half))
+        return cast("Tensor | Supervision", self.decoder(image, context, full[:3], half[:3]))
+
+
+def see_all(full: list[Tensor], half: list[Tensor]) -> Tensor:
+    """All maps of both scales at the size of the coarsest, stacked: the context of section 3.2.
+
+    ``full`` and ``half``: four maps each, finest first, of the image and of the image at half its
+    size. The half-size ones count as resized to their twins first, and are read through that.
+    """
+    size = full[3].shape[2:]
+    finer = (
+        torch.cat([resize(f, size), resize_through(h, f.shape[2:], size)], 1)
+        for f, h in zip(full[:3], half[:3], strict=True)
+    )
+    return torch.cat([*finer, full[3], resize(half[3], size)], 1)
 
 
 def _backbone(config: Config) -> tuple[nn.Module, list[int]]:
