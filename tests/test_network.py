@@ -25,7 +25,7 @@ from torchvision.ops import deform_conv2d
 
 import birefcli
 from birefcli.birefnet import MINI, SWIN_L, SWIN_T, BiRefNet, Config, Supervision
-from birefcli.birefnet.decoder import image_patches
+from birefcli.birefnet.decoder import image_patches, resize, resize_through
 from birefcli.birefnet.deform import (
     DeformableConv,
     deform_conv2d_plain,
@@ -147,8 +147,14 @@ def test_every_stage_of_swin_t_computes_what_the_authors_code_computes(lite):
         # With gradients, so that every part computes by itself: without them a CPU computes the
         # deformable pyramid in one sweep, which the logits above are held against.
         with torch.enable_grad():
+            entered = []
+            last = lite.decoder.decoder_block1
+            hooks.append(
+                last.conv_in.register_forward_pre_hook(lambda _, inputs: entered.extend(inputs))
+            )
             lite(image)
-            # The forward pass merges this block with the convolution after it.
+            # The forward pass merges these blocks with the convolution after them.
+            last(entered[0])
             lite.decoder.ipt_blk1(image)
     finally:
         for hook in hooks:
@@ -645,10 +651,51 @@ def test_pyramid_in_one_sweep_equals_its_parts(lite):
     assert torch.allclose(swept, parts, atol=2e-5)
 
 
-def test_chunked_mlp_equals_the_whole(lite, monkeypatch):
-    mlp = lite.bb.layers[0].blocks[0].mlp
+def test_a_block_in_place_and_in_chunks_equals_the_whole(lite, monkeypatch):
+    block = lite.bb.layers[0].blocks[1]
     x = torch.randn(50, 96, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr("birefcli.birefnet.swin.CHUNK", 7)
     with torch.inference_mode():
-        chunked = mlp(x)
-    assert torch.allclose(chunked, mlp(x).detach(), atol=1e-6)
+        chunked = block(x.clone(), 2, 5, 5)
+    with torch.enable_grad():
+        assert torch.allclose(chunked, block(x, 2, 5, 5).detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 9), (1, 5), (40, 23)])
+def test_image_block_times_a_convolution_equals_both_in_a_row_up_to_the_border(lite, size):
+    block = lite.decoder.ipt_blk1
+    image = torch.randn(2, 3, *size)
+    weight = torch.randn(1, block.conv_out.out_channels, 1, 1)
+    with torch.inference_mode():
+        both = F.conv2d(block(image), weight)
+        assert torch.allclose(block.times(weight, image), both, atol=1e-4)
+
+
+def test_decoder_block_times_a_convolution_equals_both_in_a_row(lite):
+    block = lite.decoder.decoder_block1
+    x = torch.randn(2, block.conv_in.in_channels, 9, 11)
+    weight = torch.randn(1, block.conv_out.out_channels, 1, 1)
+    with torch.inference_mode():
+        both = F.conv2d(block(x), weight)
+        assert torch.allclose(block.times(weight, block.squeezed(x)), both, atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [((8, 8), (16, 16), (2, 2)), ((3, 5), (6, 9), (2, 1))])
+def test_two_resizes_at_once_equal_two_in_a_row(sizes):
+    small, middle, last = sizes
+    x = torch.randn(2, 3, *small)
+    assert torch.allclose(
+        resize_through(x, middle, last), resize(resize(x, middle), last), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("half", [(4, 6), (5, 7)])
+def test_a_lateral_connection_joins_maps_of_any_size(lite, half):
+    decoder = lite.decoder
+    channels = decoder.lateral_block2.conv.in_channels
+    x, small = torch.randn(1, channels, 4, 6), torch.randn(1, channels // 2, *half)
+    full = torch.randn(1, channels // 2, 8, 12)
+    with torch.inference_mode():
+        stacked = torch.cat([full, resize(small, full.shape[2:])], 1)
+        expected = resize(x, full.shape[2:]) + decoder.lateral_block2(stacked)
+        assert torch.allclose(decoder._join(2, x, full, small), expected, atol=1e-3)

@@ -173,9 +173,10 @@ class Decoder(nn.Module):
         c1, c2, c3, c4 = channels
         image = {5: c4 // 8, 4: c4 // 8, 3: c3 // 8, 2: c2 // 8, 1: c1 // 8}
         # A patch grid of 32, 16, 8, 4 on a side at strides 32, 16, 8, 4, and the image itself.
-        for level, grid in ((5, 32), (4, 16), (3, 8), (2, 4), (1, 1)):
+        for level, grid in ((5, 32), (4, 16), (3, 8), (2, 4)):
             block = ImageBlock(3 * grid * grid, image[level], config.width)
             self.add_module(f"ipt_blk{level}", block)
+        self.ipt_blk1 = ImageBlock(3, image[1], config.width)
         self.decoder_block4 = BasicBlock(c4 + image[5], c3, config)
         self.decoder_block3 = BasicBlock(c3 + image[4], c2, config)
         self.decoder_block2 = BasicBlock(c2 + image[3], c1, config)
@@ -242,19 +243,21 @@ class Decoder(nn.Module):
         The convolution is linear, and so is a resize whose weights sum to one: applied to each
         part before they meet, it spares hundreds of channels at the size of the photo.
         """
-        inner, outer = self._last.weight.split([x.shape[1], reference.shape[1]], 1)
+        inner, outer = self._weights(x.shape[1])
         detail = F.conv2d(reference, outer, self._last.bias)
         return resize(F.conv2d(x, inner), size) + detail
 
     def _composed_head(self, x: Tensor, image: Tensor) -> Tensor:
         """Compute :meth:`_head` from the features before the last convolution of each part."""
         block, reference = self.decoder_block1, self.ipt_blk1
-        inner, outer = self._last.weight.split(
-            [block.conv_out.out_channels, reference.conv_out.out_channels], 1
-        )
-        logits = resize(block.times(inner, x), image.shape[2:])
-        logits = logits + reference.times(outer, image)
-        return logits + cast("Tensor", self._last.bias)
+        inner, outer = self._weights(block.conv_out.out_channels)
+        logits = resize(block.times(inner, x), image.shape[2:]) + reference.times(outer, image)
+        return logits + cast("Tensor", self._last.bias).to(logits)
+
+    def _weights(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Weights of the last convolution for the decoder's features and for the image's."""
+        weight = self._last.weight
+        return weight[:, :channels], weight[:, channels:]
 
     @property
     def _last(self) -> nn.Conv2d:

@@ -11,11 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+Floats = NDArray[np.float32]
 
 TILE = 2048  # pixels
 WORTH = 1 << 21
@@ -64,7 +67,7 @@ def _read_plain(sampler: Sampler, first: int, taps: Tensor, out: Tensor) -> None
     count, stride = kernel * kernel, width + 2
     tap = torch.arange(kernel, device=taps.device) - sampler.padding + 1
     pixel = torch.arange(first, first + len(taps), device=taps.device)[:, None]
-    offset = taps[:, : 2 * count].unflatten(1, (count, 2))
+    offset = taps[:, : 2 * count].reshape(-1, count, 2)
     y = (offset[:, :, 0] + (pixel // width + tap.repeat_interleave(kernel))).clamp_(0, height + 1)
     x = (offset[:, :, 1] + (pixel % width + tap.repeat(kernel))).clamp_(0, width + 1)
     y0, x0 = y.floor().clamp_(max=height), x.floor().clamp_(max=width)
@@ -73,7 +76,8 @@ def _read_plain(sampler: Sampler, first: int, taps: Tensor, out: Tensor) -> None
     down, right = y.sub_(y0), x.sub_(x0)
     upper = taps[:, 2 * count :] * (1 - down)
     lower = down.mul_(taps[:, 2 * count :])
-    shares = torch.stack([upper * (1 - right), upper * right, lower * (1 - right), lower * right], -1)
+    left = 1 - right
+    shares = torch.stack([upper * left, upper * right, lower * left, lower * right], -1)
     corners = torch.tensor([0, 1, stride, stride + 1], device=taps.device)
     samples = F.embedding_bag(
         (index[:, :, None] + corners).view(-1, 4),
@@ -111,12 +115,18 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def _loop(channels: int) -> Callable[..., None]:
     """The loop for one number of channels: known when it is compiled, the inner loop is SIMD."""
     import numba
-    import numpy as np
 
     one, zero = np.float32(1), np.float32(0)
 
     def loop(
-        rows: Any, first: int, taps: Any, height: int, width: int, kernel: int, padding: int, out: Any
+        rows: Floats,
+        first: int,
+        taps: Floats,
+        height: int,
+        width: int,
+        kernel: int,
+        padding: int,
+        out: Floats,
     ) -> None:
         count = kernel * kernel
         for p in range(taps.shape[0]):

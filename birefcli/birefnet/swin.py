@@ -125,7 +125,7 @@ class WindowAttention(nn.Module):
 
     def bias(self) -> Tensor:
         """Position bias plus mask for each kind of window: (1 or 4)×heads×tokens×tokens."""
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self.training or _recorded():
             return self._make_bias()
         # An average of weights is updated in eval mode: torch counts the changes made in place.
         table = self.relative_position_bias_table
@@ -137,10 +137,12 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
         """Tokens N·H·W×C, normalised, to the same shape."""
         plan = windows(n, height, width, self.size, self.shift, x.device)
-        # A padded token is zero before this product, so its row is the product's bias.
-        rows = torch.cat([self.qkv(x), self.qkv.bias[None].to(x.dtype)])
         tokens = self.size**2
-        qkv = rows[plan.gather].view(-1, tokens, 3, self.heads, x.shape[1] // self.heads)
+        qkv = (
+            self._rows(x)
+            .index_select(0, plan.gather)
+            .view(-1, tokens, 3, self.heads, x.shape[1] // self.heads)
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = self.bias().to(x.dtype)
         attended = [
@@ -150,8 +152,24 @@ class WindowAttention(nn.Module):
             for a, b, kind in plan.groups
         ]
         out = torch.cat(attended).reshape(-1, x.shape[1])
-        projected: Tensor = self.proj(out[plan.scatter])
+        projected: Tensor = self.proj(out.index_select(0, plan.scatter))
         return projected
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Query, key and value of each token, (N·H·W+1)×3C; the last row is a padded token's."""
+        # A padded token is zero before this product, so its row is the product's bias.
+        bias = self.qkv.bias
+        if _recorded():
+            return torch.cat([self.qkv(x), bias[None].to(x.dtype)])
+        rows = x.new_empty(len(x) + 1, len(bias))
+        torch.addmm(bias, x, self.qkv.weight.T, out=rows[:-1])
+        rows[-1] = bias
+        return rows
+
+
+def _recorded() -> bool:
+    """Whether somebody follows the operations: then nothing may be written in place."""
+    return torch.is_grad_enabled() or torch.compiler.is_compiling()
 
 
 def _forget(attention: WindowAttention, _: object) -> None:
@@ -168,11 +186,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens×C to the same shape."""
-        if torch.is_grad_enabled() or x.device.type != "cpu":
-            out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-            return out
-        # The hidden features of a few thousand tokens stay in the cache, those of all do not.
-        return torch.cat([self.fc2(F.gelu(self.fc1(part))) for part in torch.split(x, CHUNK)])
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
 
 
 class SwinBlock(nn.Module):
@@ -186,10 +201,19 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(channels, 4 * channels)
 
     def forward(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
-        """Tokens N·H·W×C to the same shape."""
-        x = x + self.attn(self.norm1(x), n, height, width)
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+        """Tokens N·H·W×C to the same shape; without gradients in place."""
+        attended: Tensor = self.attn(self.norm1(x), n, height, width)
+        if _recorded():
+            x = x + attended
+            out: Tensor = x + self.mlp(self.norm2(x))
+            return out
+        # In place: the tokens belong to the stage, which gives them to nobody else.
+        x.add_(attended)
+        # On a CPU the hidden features of a few thousand tokens stay in the cache, those of all
+        # do not.
+        for part in torch.split(x, CHUNK) if x.device.type == "cpu" else (x,):
+            part.add_(self.mlp(self.norm2(part)))
+        return x
 
 
 class PatchMerging(nn.Module):
