@@ -155,5 +155,9 @@ def _loop(channels: int) -> Callable[..., None]:
                         + d * rows[below + np.uint64(1), i]
                     )
 
-    made: Callable[..., None] = numba.njit(nogil=True, cache=True, fastmath={"contract"})(loop)
+    made: Callable[..., None]
+    try:
+        made = numba.njit(nogil=True, cache=True, fastmath={"contract"})(loop)
+    except RuntimeError:  # no folder to keep it in may be written: compiled anew each time
+        made = numba.njit(nogil=True, fastmath={"contract"})(loop)
     return made
