@@ -7,12 +7,13 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
-from birefcli import images
+from birefcli import cores, deflate, images
+from birefcli import encode as encoding
 from birefcli.encode import Notes, encode
 from birefcli.errors import PhotoError
 from birefcli.options import Compress, Format
@@ -52,6 +53,18 @@ def random_pixels(height, width, channels=3, depth=np.uint8):
     shape = (height, width) if channels == 1 else (height, width, channels)
     peak = np.iinfo(depth).max
     return np.random.RandomState(0).randint(0, peak + 1, shape).astype(depth)
+
+
+@pytest.fixture(params=["zlib", "isal.isal_zlib"])
+def library(request, monkeypatch):
+    """Each library that may do the fast level."""
+    found = pytest.importorskip(request.param, reason="the extra 'fast' is not installed")
+    monkeypatch.setattr(deflate, "FASTEST", found)
+    return found
+
+
+# One fixture for all examples is right: nothing of it changes.
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # Pixels
@@ -162,6 +175,58 @@ def test_colour_under_full_transparency_is_kept():
     pixels[:, :, 3] = 0
     for format_ in LOSSLESS:
         assert np.array_equal(np.asarray(by_pillow(encode(pixels, format_))), pixels)
+
+
+# In strips, by either library
+
+
+@pytest.mark.parametrize("format_", [Format.PNG, Format.TIFF])
+@settings(shared, max_examples=150)
+@given(pixels=pictures(), compress=st.sampled_from(Compress), strip=st.integers(1, 4000))
+def test_any_strips_by_either_library_are_read_by_pillow_and_opencv(
+    library, monkeypatch, format_, pixels, compress, strip
+):
+    monkeypatch.setattr(encoding, "STRIP", strip)
+    data = encode(pixels, format_, compress)
+    if pixels.dtype == np.uint8:
+        assert np.array_equal(np.asarray(by_pillow(data)), pixels)
+    if format_ is Format.TIFF and pixels.dtype == np.uint8 and pixels.shape[2:] == (4,):
+        return  # OpenCV multiplies such colours by alpha
+    assert np.array_equal(by_opencv(data), pixels)
+
+
+@settings(shared, max_examples=150)
+@given(parts=st.lists(st.binary(max_size=300)), level=st.integers(1, 9))
+def test_packed_parts_are_one_stream(library, parts, level):
+    packed = [deflate.part(part, level) for part in parts]
+    stream = deflate.HEAD + b"".join(part.packed for part in packed) + deflate.tail(packed)
+    assert zlib.decompress(stream) == b"".join(parts)
+    assert zlib.decompress(deflate.whole(b"".join(parts), level)) == b"".join(parts)
+
+
+def test_adler_of_large_parts_is_zlibs(library):
+    large = bytes([255]) * 10_000_000
+    packed = [deflate.part(large, 1), deflate.part(b"", 1), deflate.part(large[:-3], 1)]
+    assert deflate.tail(packed)[-4:] == zlib.adler32(large + large[:-3]).to_bytes(4, "big")
+
+
+def test_a_large_picture_is_packed_in_strips_that_change_nothing(library):
+    pixels = random_pixels(700, 900, 4) // 16
+    data = encode(pixels, Format.PNG)
+    assert data.count(b"IDAT") > 3
+    assert np.array_equal(np.asarray(by_pillow(data)), pixels)
+
+
+def test_isal_is_used_where_it_is_installed():
+    isal = pytest.importorskip("isal.isal_zlib", reason="the extra 'fast' is not installed")
+    assert deflate.FASTEST is isal
+
+
+def test_work_is_spread_in_order_and_its_errors_come_back():
+    assert cores.spread(lambda x: x * x, range(50)) == [x * x for x in range(50)]
+    assert cores.spread(lambda x: x, []) == []
+    with pytest.raises(ZeroDivisionError):
+        cores.spread(lambda x: 1 // x, [1, 0])
 
 
 # What a format cannot hold

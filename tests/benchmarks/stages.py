@@ -1,0 +1,203 @@
+"""Time of each stage from one photo to its cutout: ``python tests/benchmarks/stages.py``.
+
+The photo is a sample enlarged to ``--width`` and grained as a camera's, matted by ``--model``. With
+``--against`` another checkout of birefcli is measured in turns with this one; both keep their
+processes, so neither start nor compilation counts. CPU seconds are those of all threads.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+Times = dict[str, tuple[float, float]]
+"""Seconds of CPU and of wall clock by stage."""
+STAGES = ["decode", "prepare", "network", "enlarge", "foreground", "levels"]
+STAGES += ["compose", "encode", "write"]
+
+
+def photo(width: int, seed: int = 0) -> bytes:
+    """JPEG of quality 90, 4:3, with the grain of a camera."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(sorted((ROOT / "samples").glob("*.jpg"))[0]) as sample:
+        large = sample.convert("RGB").resize((width, width * 3 // 4), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(seed).normal(0, 2, (width * 3 // 4, width, 1))
+    grained = (np.asarray(large) + grain).round().clip(0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(grained).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+class Clock:
+    """Adds up times by stage; an inner stage's are taken from the stage around it."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._inner = [0.0, 0.0]
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is done within."""
+        outer, self._inner = self._inner, [0.0, 0.0]
+        start = time.process_time(), time.perf_counter()
+        yield
+        spent = time.process_time() - start[0], time.perf_counter() - start[1]
+        for i in range(2):
+            self.times[name][i] += spent[i] - self._inner[i]
+            outer[i] += spent[i]
+        self._inner = outer
+
+    def wrap(self, owner: Any, function: str, name: str) -> None:
+        """Time every call of a function of a module, if it has that function."""
+        plain: Callable[..., Any] | None = getattr(owner, function, None)
+        if plain is None:
+            return
+
+        def timed(*values: Any, **options: Any) -> Any:
+            with self.stage(name):
+                return plain(*values, **options)
+
+        setattr(owner, function, timed)
+
+
+def matter_of(model: str) -> Any:
+    """A model that is here already, on the device that birefcli would choose."""
+    from birefcli import devices, matting, weights
+    from birefcli.options import PatchOrder, Precision
+
+    checkpoint = weights.resolve(model, offline=True, progress=False)
+    network = weights.load(checkpoint, patch_order=PatchOrder.AUTO)
+    compute = devices.choose("auto", Precision.AUTO)
+    return matting.Matter(network, checkpoint.size, compute)
+
+
+def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
+    """Products of a photo, 8 bits."""
+    from birefcli import compose, images, matting
+
+    matter = matter_of(model)
+    decoded = images.read(data, 10**9)
+    alpha = matter.alphas([matter.prepare(decoded)])[0]
+    matte = matter.matte(decoded, alpha, matting.Colour())
+    white = compose.Background("white", 10**9)
+    return [compose.product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
+
+
+def work(model: str, product: str, compress: str) -> None:
+    """Answer each line of stdin, the name of a JPEG, with its times."""
+    import torch
+
+    from birefcli import compose, files, foreground, images, matting
+    from birefcli.encode import encode
+    from birefcli.options import Compress, Format, Product
+
+    matter = matter_of(model)
+    background = compose.Background("white", 10**9)
+    kind = Product(product)
+    colour = matting.Colour() if kind.has_colour else None
+    clock = Clock()
+    clock.wrap(matting, "enlarge", "enlarge")
+    clock.wrap(foreground, "estimate_pixels", "foreground")
+    for line in sys.stdin:
+        file = Path(line.strip())
+        data = file.read_bytes()
+        clock.times.clear()
+        with clock.stage("decode"):
+            decoded = images.read(data, 10**9)
+        with clock.stage("prepare"):
+            prepared = matter.prepare(decoded)
+        with clock.stage("network"):
+            alpha = matter.alphas([prepared])[0]
+            if alpha.device.type == "cuda":
+                torch.cuda.synchronize()
+        with clock.stage("levels"):
+            matte = matter.matte(decoded, alpha, colour)
+        with clock.stage("compose"):
+            made = compose.product(kind, decoded, matte, 8, background, file)
+        with clock.stage("encode"):
+            encoded = encode(made, Format.PNG, Compress(compress))
+        with clock.stage("write"):
+            files.write_atomically(file.with_suffix(f".{os.getpid()}.png"), encoded)
+        print(json.dumps({"times": clock.times, "bytes": len(encoded)}), flush=True)
+
+
+def start(checkout: Path, arguments: argparse.Namespace) -> "subprocess.Popen[str]":
+    """A process that measures one checkout."""
+    words = [sys.executable, __file__, "--work", "--model", arguments.model]
+    words += ["--product", arguments.product, "--compress", arguments.compress]
+    path = {**os.environ, "PYTHONPATH": str(checkout)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(words, env=path, text=True, cwd=checkout, **pipes)
+
+
+def ask(process: "subprocess.Popen[str]", file: Path) -> dict[str, Any]:
+    """Times of one photo."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(file, file=process.stdin, flush=True)
+    answer: dict[str, Any] = json.loads(process.stdout.readline())
+    return answer
+
+
+def table(runs: list[list[dict[str, Any]]], names: list[str]) -> Iterator[str]:
+    """Median CPU and wall seconds by stage, a column for each checkout."""
+    yield "| stage | " + " | ".join(f"{name}: CPU s (wall)" for name in names) + " |"
+    yield "|---" * (len(names) + 1) + "|"
+
+    def median(answers: list[dict[str, Any]], stages: list[str], i: int) -> float:
+        return statistics.median(
+            sum(answer["times"].get(stage, (0, 0))[i] for stage in stages) for answer in answers
+        )
+
+    rows = [(stage, [stage]) for stage in STAGES]
+    rows.append(("**all but the network**", [stage for stage in STAGES if stage != "network"]))
+    for label, stages in rows:
+        cells = (f"{median(r, stages, 0):.3f} ({median(r, stages, 1):.3f})" for r in runs)
+        yield f"| {label} | " + " | ".join(cells) + " |"
+    yield "| file, MB | " + " | ".join(f"{r[-1]['bytes'] / 1e6:.1f}" for r in runs) + " |"
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", type=Path, help="another checkout of birefcli")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--width", type=int, default=4000, help="of the photo, in pixels")
+    parser.add_argument("--product", default="cutout")
+    parser.add_argument("--compress", default="fast")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work(arguments.model, arguments.product, arguments.compress)
+        return
+    checkouts = [path for path in (arguments.against, ROOT) if path is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "photo.jpg")
+        file.write_bytes(photo(arguments.width))
+        processes = [start(checkout.resolve(), arguments) for checkout in checkouts]
+        runs: list[list[dict[str, Any]]] = [[] for _ in processes]
+        for round_ in range(arguments.rounds + 1):  # the first warms up
+            for process, answers in zip(processes, runs, strict=True):
+                answer = ask(process, file)
+                answers += [answer] if round_ else []
+        for process in processes:
+            process.communicate()
+    print("\n".join(table(runs, [path.resolve().name for path in checkouts])))
+
+
+if __name__ == "__main__":
+    main()
