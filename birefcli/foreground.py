@@ -20,6 +20,7 @@ WIDE, NARROW = 90, 6  # widths of the two blurs, in pixels of a photo of REFEREN
 REFERENCE = 1_000_000
 EPSILON = 1e-5
 AROUND = 8  # pixels around soft alpha that are estimated too: whoever scales a cutout mixes them in
+FAINT = 0.5 / 255  # alpha nearer to 0 or 1 than this is neither soft nor seen in 8 bits
 TILE = 512  # full-size work is done in squares of this many pixels, where alpha is soft
 
 
@@ -104,20 +105,18 @@ def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) 
     untouched. Returns H×W×3 of the same dtype.
     """
     height, width = alpha.shape
-    scale = _scale(height, width)
-    small = (max(1, round(height / scale)), max(1, round(width / scale)))
+    times, wide, halo = shrinking(height, width)
     peak = float(np.iinfo(pixels.dtype).max)
-    wide_f, wide_b = _wide_pass(pixels, alpha, small, peak)
-    halo = _radius(NARROW, scale)
+    wide_f, wide_b = _wide_pass(pixels, alpha, times, wide, peak)
     out: Pixels = pixels.copy()
     wanted = _wanted(alpha, everywhere)
-    for rows, columns in _tiles(wanted):
+    for rows, columns in tiles(wanted, TILE):
         outer_rows = slice(max(0, rows.start - halo), min(height, rows.stop + halo))
         outer_columns = slice(max(0, columns.start - halo), min(width, columns.stop + halo))
         image = _floats(pixels[outer_rows, outer_columns], alpha.device, peak)
         a = alpha[outer_rows, outer_columns][None]
-        f = _part(wide_f, outer_rows, outer_columns, (height, width))
-        b = _part(wide_b, outer_rows, outer_columns, (height, width))
+        f = _part(wide_f, outer_rows, outer_columns, times)
+        b = _part(wide_b, outer_rows, outer_columns, times)
         f = correct(image, a, f, b)
         f, b = blur_fusion(a, f, b, halo)
         f = torch.where(a >= 1, image, correct(image, a, f, b))
@@ -132,19 +131,34 @@ def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) 
     return out
 
 
+def shrinking(height: int, width: int) -> tuple[int, int, int]:
+    """How a photo of that size is estimated: times it is shrunk for the first pass, and both radii.
+
+    A whole number of times: shrinking and enlarging are quicker, and tiles meet on whole pixels.
+    """
+    scale = _scale(height, width)
+    times = round(scale)
+    return times, _radius(WIDE, scale / times), _radius(NARROW, scale)
+
+
+def shrunk(pixels: Pixels, times: int) -> Pixels:
+    """Means of squares of ``times``² pixels of H×W or H×W×3; an incomplete last one is left out."""
+    if times == 1:
+        return pixels
+    height, width = (max(1, length // times) for length in pixels.shape[:2])
+    part = pixels[: height * times, : width * times]
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
+
+
 def _wide_pass(
-    pixels: Pixels, alpha: Tensor, size: tuple[int, int], peak: float
+    pixels: Pixels, alpha: Tensor, times: int, radius: int, peak: float
 ) -> tuple[Tensor, Tensor]:
-    """F̄ and B̄ of the wide blur, 3×h×w of about a megapixel."""
-    image = _shrink(pixels, size, alpha.device, peak)
-    a = F.interpolate(alpha[None, None], size=size, mode="area")[0]
-    return blur_fusion(a, image, image, _radius(WIDE, 1.0))
-
-
-def _shrink(pixels: Pixels, size: tuple[int, int], device: torch.device, peak: float) -> Tensor:
-    if pixels.shape[:2] != size:
-        pixels = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return _floats(pixels, device, peak)
+    """F̄ and B̄ of the wide blur, 3×h×w, of the photo shrunk ``times``."""
+    image = _floats(shrunk(pixels, times), alpha.device, peak)
+    height, width = image.shape[1:]
+    part = alpha[None, None, : height * times, : width * times]
+    a = F.interpolate(part, size=(height, width), mode="area")[0]
+    return blur_fusion(a, image, image, radius)
 
 
 def _floats(pixels: Pixels, device: torch.device, peak: float) -> Tensor:
@@ -160,43 +174,43 @@ def _wanted(alpha: Tensor, everywhere: bool) -> NDArray[np.bool_]:
     below = alpha < 1
     wanted: NDArray[np.bool_] = below.cpu().numpy()
     if not everywhere:
-        soft = (below & (alpha > 0)).cpu().numpy().view(np.uint8)
+        soft = ((alpha > FAINT) & (alpha < 1 - FAINT)).cpu().numpy().view(np.uint8)
         box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
         wanted &= cv2.dilate(soft, box).view(np.bool_)
     return wanted
 
 
-def _tiles(wanted: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
-    """Tiles that hold wanted pixels, tightened to the pixels' bounding box."""
-    tiles = []
-    for top in range(0, wanted.shape[0], TILE):
-        for left in range(0, wanted.shape[1], TILE):
-            part = wanted[top : top + TILE, left : left + TILE]
+def tiles(wanted: NDArray[np.bool_], side: int) -> list[tuple[slice, slice]]:
+    """Tiles of ``side``² that hold wanted pixels, tightened to the pixels' bounding box."""
+    found = []
+    for top in range(0, wanted.shape[0], side):
+        for left in range(0, wanted.shape[1], side):
+            part = wanted[top : top + side, left : left + side]
             rows = np.flatnonzero(part.any(1))
             if not rows.size:
                 continue
             columns = np.flatnonzero(part.any(0))
-            tiles.append(
+            found.append(
                 (
                     slice(top + int(rows[0]), top + int(rows[-1]) + 1),
                     slice(left + int(columns[0]), left + int(columns[-1]) + 1),
                 )
             )
-    return tiles
+    return found
 
 
-def _part(low: Tensor, rows: slice, columns: slice, size: tuple[int, int]) -> Tensor:
-    """Bilinear enlargement of ``low`` (C×h×w) to ``size``, of which only one tile is made."""
-    if tuple(low.shape[1:]) == size:
+def _part(low: Tensor, rows: slice, columns: slice, times: int) -> Tensor:
+    """Bilinear enlargement of ``low`` (C×h×w), of which only one tile is made."""
+    if times == 1:
         return low[:, rows, columns]
-    y = _positions(rows, size[0], low.shape[1], low.device)
-    x = _positions(columns, size[1], low.shape[2], low.device)
+    y = _positions(rows, low.shape[1] * times, low.device)
+    x = _positions(columns, low.shape[2] * times, low.device)
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
     return F.grid_sample(
         low[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False
     )[0]
 
 
-def _positions(part: slice, length: int, low: int, device: torch.device) -> Tensor:
+def _positions(part: slice, length: int, device: torch.device) -> Tensor:
     at = torch.arange(part.start, part.stop, device=device, dtype=torch.float32)
     return (2 * at + 1) / length - 1

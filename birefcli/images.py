@@ -13,6 +13,11 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from birefcli.errors import PhotoError
 
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
@@ -140,7 +145,7 @@ def _decode(image: "ImageFile", data: bytes) -> Photo:
     else:
         if image.mode == "CMYK":
             notes.append("CMYK converted to sRGB")
-        pixels, alpha = _pixels(image)
+        pixels, alpha = _quick_jpeg(image, data) or _pixels(image)
         if image.mode in ("CMYK", "LAB"):
             icc = None  # what _pixels returns is sRGB
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
@@ -258,6 +263,21 @@ def _unmultiplied(colour: Pixels, alpha: Pixels) -> Pixels:
     whole = np.maximum(alpha, 1).astype(np.uint64)[:, :, None]
     straight = (colour.astype(np.uint64) * 65535 + whole // 2) // whole
     return straight.clip(max=65535).astype(np.uint16)
+
+
+def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
+    """Pixels of a JPEG where the extra ``fast`` is installed: Pillow's, without its copies.
+
+    None for what is not plain, or is damaged in any way: that is left to Pillow, and to its words.
+    """
+    if simplejpeg is None or image.format != "JPEG" or image.mode != "RGB":
+        return None
+    try:
+        pixels = simplejpeg.decode_jpeg(data)
+    except ValueError:
+        return None
+    # A file of several pictures may hold another size than the one that was asked about.
+    return (pixels, None) if pixels.shape[1::-1] == image.size else None
 
 
 def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:

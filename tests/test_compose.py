@@ -135,6 +135,19 @@ def test_composite_is_the_mixture_rounded_once(alpha, front, back, bits):
     assert np.abs(out - exact).max() <= 0.5 + (1e-4 if bits == 8 else 0.02)
 
 
+@pytest.mark.parametrize("shape", [(1, 70_000), (70_000, 1), (1, 1)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_cutout_of_extreme_size_is_put_together(shape, bits):
+    alpha = np.full(shape, 65535, np.uint16)
+    alpha.reshape(-1)[40:] = 0
+    pixels = np.random.RandomState(0).randint(1, 256, (*shape, 3)).astype(np.uint8)
+    rgba = cutout(Matte(alpha, pixels), bits)
+    assert np.array_equal(rgba[..., 3], to_depth(alpha, bits))
+    seen = rgba.reshape(-1, 4)[:, :3]
+    assert np.array_equal(seen[:48], to_depth(pixels, bits).reshape(-1, 3)[:48])
+    assert not seen[48:].any()
+
+
 def test_large_composite_is_put_together_without_seams(monkeypatch):
     alpha, front = disc(50, 30, 9), np.random.RandomState(0).randint(0, 256, (50, 30, 3))
     back = np.random.RandomState(1).randint(0, 256, (50, 30, 3)).astype(np.uint8)

@@ -1,11 +1,14 @@
 """Reading: every kind of file a photo comes in, and what is said of those that are none."""
 
+import dataclasses
 import io
 import random
 import struct
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from support import png, tiff
 
@@ -616,3 +619,90 @@ def test_where_a_photo_was_taken_can_be_left_out(exif):
 def test_no_exif_is_none():
     assert read(saved(picture(), "PNG")).exif is None
     assert read(encode(picture(), Format.TIFF, notes=Notes(dpi=(300, 300)))).exif is None
+
+
+# JPEG by the library of the extra
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """Reads bytes by the extra's decoder and by Pillow alone; an error is its text."""
+    pytest.importorskip("simplejpeg", reason="the extra 'fast' is not installed")
+
+    def read(data):
+        answers = []
+        for library in (images.simplejpeg, None):
+            with monkeypatch.context() as patch:
+                patch.setattr(images, "simplejpeg", library)
+                try:
+                    answers.append(images.read(data, 10**7))
+                except PhotoError as error:
+                    answers.append(str(error))
+        return answers
+
+    return read
+
+
+def textured(size):
+    noise = np.random.RandomState(1)
+    small = Image.fromarray(noise.randint(0, 256, (40, 50, 3)).astype(np.uint8))
+    return small.resize(size, Image.Resampling.BICUBIC)
+
+
+def jpeg(size=(211, 133), mode="RGB", **options):
+    out = io.BytesIO()
+    textured(size).convert(mode).save(out, "JPEG", **options)
+    return out.getvalue()
+
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+EXIF = Image.Exif()
+EXIF[271] = "Maker"
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (301, 1), (8, 9), (211, 133)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 40},
+        {"quality": 100, "optimize": True},
+        {"progressive": True},
+        {"restart_marker_blocks": 1},
+        {"dpi": (300, 300), "icc_profile": PROFILE, "exif": EXIF},
+    ],
+)
+def test_both_decoders_give_the_same_photo(both, subsampling, size, options):
+    quick, plain = both(jpeg(size, subsampling=subsampling, **options))
+    assert np.array_equal(quick.pixels, plain.pixels)
+    assert dataclasses.replace(quick, pixels=plain.pixels) == plain
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_both_decoders_turn_a_photo_alike(both, orientation):
+    block = Image.Exif()
+    block[images.ORIENTATION] = orientation
+    quick, plain = both(jpeg(exif=block.tobytes()))
+    assert np.array_equal(quick.pixels, plain.pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_jpeg_that_is_no_colour_photo_is_left_to_pillow(both, mode, monkeypatch):
+    monkeypatch.setattr("simplejpeg.decode_jpeg", None)  # must not be called
+    quick, plain = both(jpeg(mode=mode))
+    assert np.array_equal(quick.pixels, plain.pixels)
+    assert quick.notes == plain.notes
+
+
+@given(st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_jpeg_is_the_same_to_both_decoders(both, data):
+    whole = bytearray(jpeg((60, 40)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        whole[data.draw(st.integers(2, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)) | st.just(len(whole)))
+    quick, plain = both(bytes(whole[:cut]))
+    if isinstance(plain, str) or isinstance(quick, str):
+        assert quick == plain
+    else:
+        assert np.array_equal(quick.pixels, plain.pixels)

@@ -20,7 +20,7 @@ from birefcli.devices import Compute
 from birefcli.errors import PhotoError
 from birefcli.files import Job
 from birefcli.images import Photo
-from birefcli.matting import MEAN, STD, Colour, Matter, enlarge
+from birefcli.matting import MEAN, STD, Colour, Matter, enlarge, enlarged_levels
 from birefcli.options import Format, Options, PatchOrder, Precision, Product, Rendering
 from birefcli.pipeline import Run, ahead_of, batches
 from birefcli.report import Status
@@ -502,6 +502,32 @@ def test_enlarged_alpha_stays_within_its_range():
 def test_reduced_alpha_is_an_average():
     noise = (torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     assert enlarge(noise, (4, 4)).sub(0.5).abs().max() < 0.15
+
+
+@pytest.mark.parametrize("size", [(32, 64), (100, 200), (33, 700), (1000, 65), (40, 70_000)])
+def test_levels_of_16_bits_are_the_enlarged_alphas(size):
+    noise = torch.rand(1, 32, 64, generator=torch.Generator().manual_seed(0))
+    noise = ((noise - 0.5) * 3 + 0.5).clamp(0, 1)  # with flat parts at both ends
+    levels = enlarged_levels(noise, size).astype(int)
+    assert levels.shape == size
+    assert np.abs(levels - enlarge(noise, size).numpy() * 65535).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(4, 4), (1, 1), (1, 3000), (20, 200)])
+def test_levels_of_a_small_photo_are_averages(size):
+    noise = torch.rand(1, 32, 64, generator=torch.Generator().manual_seed(0))
+    expected = (enlarge(noise, size) * 65535).round().numpy()
+    assert np.array_equal(enlarged_levels(noise, size), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 900), (700, 1), (64, 64), (480, 640), (31, 33)])
+def test_prepared_photo_is_pillows_to_a_level(shape):
+    pixels = np.random.RandomState(0).randint(0, 256, (*shape, 3)).astype(np.uint8)
+    pixels.setflags(write=False)
+    ours = Matter(Bright(), SIZE, FP32).prepare(Photo(pixels))
+    pillows = np.asarray(Image.fromarray(pixels).resize(SIZE, Image.Resampling.BILINEAR))
+    assert ours.shape == pillows.shape
+    assert np.abs(ours.astype(int) - pillows).max() <= 1
 
 
 def alpha_of(value):

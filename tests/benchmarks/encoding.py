@@ -1,7 +1,7 @@
 """Size and time of each ``--compress`` level: ``python tests/benchmarks/encoding.py``.
 
-Prints the table of man/compression.md, or writes it there (``--write``): the cutout and the mask of a
-12-megapixel photo, made by ``mini``. CPU seconds are those of all threads; the median of
+Prints the table of man/compression.md, or writes it there (``--write``): the cutout and the mask of
+a 12-megapixel photo, made by ``mini``. CPU seconds are those of all threads; the median of
 ``--rounds``, formats in turns.
 """
 

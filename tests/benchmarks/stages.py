@@ -32,9 +32,11 @@ def photo(width: int, seed: int = 0) -> bytes:
     import numpy as np
     from PIL import Image
 
-    with Image.open(sorted((ROOT / "samples").glob("*.jpg"))[0]) as sample:
-        large = sample.convert("RGB").resize((width, width * 3 // 4), Image.Resampling.BICUBIC)
-    grain = np.random.default_rng(seed).normal(0, 2, (width * 3 // 4, width, 1))
+    with Image.open(ROOT / "samples" / "astronaut.png") as sample:
+        box = (0, 0, sample.width, sample.width * 3 // 4)
+        size = (width, width * 3 // 4)
+        large = sample.convert("RGB").resize(size, Image.Resampling.BICUBIC, box)
+    grain = np.random.default_rng(seed).normal(0, 2, (size[1], size[0], 1))
     grained = (np.asarray(large) + grain).round().clip(0, 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(grained).save(out, "JPEG", quality=90)
@@ -110,7 +112,9 @@ def work(model: str, product: str, compress: str) -> None:
     colour = matting.Colour() if kind.has_colour else None
     clock = Clock()
     clock.wrap(matting, "enlarge", "enlarge")
-    clock.wrap(foreground, "estimate_pixels", "foreground")
+    clock.wrap(matting, "enlarged_levels", "enlarge")
+    for module in (foreground, getattr(matting, "foreground_cpu", None)):
+        clock.wrap(module, "estimate_pixels", "foreground")
     for line in sys.stdin:
         file = Path(line.strip())
         data = file.read_bytes()
