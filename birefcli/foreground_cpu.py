@@ -4,8 +4,6 @@ The same method and the same geometry, with OpenCV's running sums and NumPy in p
 planes of a tile stay in the cache, and nothing of the photo's size is held in floating point.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +13,10 @@ from birefcli.images import Pixels
 
 TILE = 256  # rows and columns of a tile
 Plane = NDArray[np.float32]
-"""Values of pixels, 0..1: h×w, or 3×h×w."""
+"""One channel of pixels, h×w, 0..1."""
 Area = tuple[slice, slice]
 """Rows and columns."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Subject's and background's part of each pixel, h×w."""
-
-    subject: Plane
-    background: Plane
-
-    @classmethod
-    def of(cls, alpha: NDArray[np.uint16]) -> "Share":
-        """Split an alpha of 0..65535."""
-        subject = alpha.astype(np.float32)
-        subject *= np.float32(1 / 65535)
-        return cls(subject, 1 - subject)
-
-    def __getitem__(self, area: Area) -> "Share":
-        return Share(self.subject[area], self.background[area])
+ALL: Area = (slice(None), slice(None))
 
 
 def estimate_pixels(
@@ -47,32 +28,79 @@ def estimate_pixels(
     :func:`birefcli.foreground.estimate_pixels` does, to within rounding.
     """
     times, wide, narrow = shrinking(*alpha.shape)
-    small = _planes(shrunk(pixels, times))
-    share = Share.of(shrunk(alpha, times))
-    far = _blur_fusion(small, small, small * share.background, share, wide)
+    far = _first_pass(shrunk(pixels, times), shrunk(alpha, times), wide)
     out: Pixels = pixels.copy()
     wanted = _wanted(alpha, everywhere)
     for area in tiles(wanted.view(np.bool_), TILE):
         outer, inner = _with_halo(area, narrow, alpha.shape)
-        smooth, ground = (_enlarged(low, times, outer) for low in far)
-        found = _second_pass(pixels[outer], Share.of(alpha[outer]), smooth, ground, narrow, inner)
-        cv2.copyTo(found, wanted[area], out[area])
+        blur = _BlurFusion(alpha[outer], narrow, inner)
+        found = [
+            _second_pass(plane, blur, *(_enlarged(low, times, outer) for low in means))
+            for plane, means in zip(cv2.split(pixels[outer]), far, strict=True)
+        ]
+        cv2.copyTo(cv2.merge(found), wanted[area], out[area])
     return out
 
 
-def _second_pass(
-    pixels: Pixels, share: Share, smooth: Plane, ground: Plane, radius: int, inner: Area
-) -> Pixels:
-    """Colours of a tile's inner part, from the first pass's F̄ and B̄ of all of it."""
-    image = _planes(pixels)
-    behind = ground * share.background
-    near = _correct(image, share.subject, smooth, behind)
-    smooth, ground = _blur_fusion(near, ground, behind, share, radius, inner)
-    share = share[inner]
-    found = _correct(image[:, inner[0], inner[1]], share.subject, smooth, ground * share.background)
-    found *= np.float32(np.iinfo(pixels.dtype).max)
-    np.rint(found, out=found)
-    return _interleaved(found.astype(pixels.dtype))
+def _first_pass(
+    pixels: Pixels, alpha: NDArray[np.uint16], radius: int
+) -> list[tuple[Plane, Plane]]:
+    """F̄ and B̄ of each channel of the shrunk photo."""
+    blur = _BlurFusion(alpha, radius)
+    planes = [_unit(plane) for plane in cv2.split(pixels)]
+    return [blur(plane, plane, plane * blur.background) for plane in planes]
+
+
+def _second_pass(stored: Pixels, blur: "_BlurFusion", smooth: Plane, ground: Plane) -> Pixels:
+    """One channel of a tile's inner part, from the first pass's F̄ and B̄ of all of it."""
+    image = _unit(stored)
+    behind = ground * blur.background
+    near = _correct(image, blur.subject, smooth, behind)
+    smooth, ground = blur(near, ground, behind)
+    ground *= blur.background[blur.inner]
+    found = _correct(image[blur.inner], blur.subject[blur.inner], smooth, ground)
+    found *= np.float32(np.iinfo(stored.dtype).max)
+    return np.rint(found, out=found).astype(stored.dtype)
+
+
+class _BlurFusion:
+    """One pass over a tile, all of whose channels share an alpha.
+
+    As :func:`birefcli.foreground.blur_fusion` has it, of the ``inner`` part.
+    """
+
+    def __init__(self, alpha: NDArray[np.uint16], radius: int, inner: Area = ALL) -> None:
+        self.radius, self.inner = radius, inner
+        self.subject = _unit(alpha)
+        self.background = 1 - self.subject
+        inside = _inside(alpha.shape, radius)[inner]
+        weight = self._box(self.subject)
+        self._few: Plane = EPSILON * inside
+        self._front: Plane = np.reciprocal(weight + self._few)
+        self._back: Plane = np.reciprocal(inside - weight + self._few)
+
+    def __call__(self, near: Plane, ground: Plane, behind: Plane) -> tuple[Plane, Plane]:
+        """F̄ and B̄ of a channel, of the pass before's F and B; ``behind``: (1−α)·B."""
+        front = self._mean(near * self.subject, near, self._front)
+        return front, self._mean(behind, ground, self._back)
+
+    def _mean(self, weighted: Plane, fallback: Plane, inverse: Plane) -> Plane:
+        mean: Plane = fallback[self.inner] * self._few
+        mean += self._box(weighted)
+        mean *= inverse
+        return mean
+
+    def _box(self, plane: Plane) -> Plane:
+        """Sums over boxes, by the pixels of a whole box: outside of the plane there is nothing."""
+        sides = (2 * self.radius + 1,) * 2
+        sums = cv2.boxFilter(plane, -1, sides, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(sums, np.float32)[self.inner]
+
+
+def _unit(stored: Pixels) -> Plane:
+    plane = stored.astype(np.float32)
+    plane *= np.float32(1 / np.iinfo(stored.dtype).max)
+    return plane
 
 
 def _wanted(alpha: NDArray[np.uint16], everywhere: bool) -> NDArray[np.uint8]:
@@ -99,16 +127,6 @@ def _with_halo(area: Area, halo: int, size: tuple[int, ...]) -> tuple[Area, Area
     return (outer[0], outer[1]), (inner[0], inner[1])
 
 
-def _planes(pixels: Pixels) -> Plane:
-    planes = np.stack(cv2.split(pixels)).astype(np.float32)
-    planes *= np.float32(1 / np.iinfo(pixels.dtype).max)
-    return planes
-
-
-def _interleaved(planes: Pixels) -> Pixels:
-    return np.asarray(cv2.merge(list(planes)))
-
-
 def _correct(image: Plane, subject: Plane, smooth: Plane, behind: Plane) -> Plane:
     """F̄ + α·(I − α·F̄ − (1−α)·B̄) in 0..1; ``behind``: (1−α)·B̄."""
     out = smooth * subject
@@ -119,60 +137,31 @@ def _correct(image: Plane, subject: Plane, smooth: Plane, behind: Plane) -> Plan
     return np.clip(out, 0, 1, out=out)
 
 
-def _blur_fusion(
-    near: Plane, ground: Plane, behind: Plane, share: Share, radius: int, inner: Area = np.s_[:, :]
-) -> tuple[Plane, Plane]:
-    """F̄ and B̄ of the inner part, as :func:`birefcli.foreground.blur_fusion` has them.
-
-    ``behind``: (1−α)·B.
-    """
-    inside = _inside(share.subject.shape, radius)[inner]
-    weight = _box(share.subject, radius)[inner]
-    few = EPSILON * inside
-
-    def mean(weighted: Plane, fallback: Plane, weight: Plane) -> Plane:
-        out = np.stack([_box(plane, radius)[inner] for plane in weighted])
-        out += few * fallback[:, inner[0], inner[1]]
-        out /= weight + few
-        return out
-
-    return mean(near * share.subject, near, weight), mean(behind, ground, inside - weight)
-
-
-def _box(plane: Plane, radius: int) -> Plane:
-    """Sums over boxes, by the pixels of a whole box: outside of the plane there is nothing."""
-    side = 2 * radius + 1
-    return np.asarray(cv2.boxFilter(plane, -1, (side, side), borderType=cv2.BORDER_CONSTANT))
-
-
 def _inside(size: tuple[int, ...], radius: int) -> Plane:
     """How much of its box lies inside of the plane, for each pixel."""
-    at = [np.arange(length) for length in size]
-    down, across = (
-        np.minimum(n + radius + 1, length) - np.maximum(n - radius, 0)
-        for n, length in zip(at, size, strict=True)
-    )
-    share: Plane = (np.outer(down, across) / (2 * radius + 1) ** 2).astype(np.float32)
-    return share
+    shares = []
+    for length in size:
+        at = np.arange(length)
+        box = np.minimum(at + radius + 1, length) - np.maximum(at - radius, 0)
+        shares.append(box.astype(np.float32) / np.float32(2 * radius + 1))
+    return np.outer(*shares)
 
 
 def _enlarged(low: Plane, times: int, area: Area) -> Plane:
-    """An area of ``low`` (3×h×w) enlarged bilinearly; beyond its border, the border."""
+    """An area of ``low`` enlarged bilinearly; beyond its border, the border."""
     if times == 1:
-        return low[:, area[0], area[1]]
-    parts = [
+        return low[area]
+    rows, columns = (
         slice(min(max(0, part.start // times - 1), length - 1), (part.stop - 1) // times + 2)
-        for part, length in zip(area, low.shape[1:], strict=True)
-    ]
-    planes = []
-    for plane in low[:, parts[0], parts[1]]:
-        size = (plane.shape[1] * times, plane.shape[0] * times)
-        large = cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
-        planes.append(_cut(np.asarray(large), times, parts, area))
-    return np.stack(planes)
+        for part, length in zip(area, low.shape, strict=True)
+    )
+    part = low[rows, columns]
+    size = (part.shape[1] * times, part.shape[0] * times)
+    large = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+    return _cut(np.asarray(large), times, (rows, columns), area)
 
 
-def _cut(large: Plane, times: int, parts: list[slice], area: Area) -> Plane:
+def _cut(large: Plane, times: int, parts: Area, area: Area) -> Plane:
     """The area within an enlargement that begins earlier, and may end a few pixels early."""
     rows, columns = (
         slice(part.start - low.start * times, part.stop - low.start * times)
