@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from birefcli import files
+from birefcli import cores, files
 from birefcli.cli import arguments, parse
 from birefcli.cli.run import Task, Voice, run
 from birefcli.errors import NoInputError, UsageError
@@ -93,7 +93,7 @@ def matte(
         refine=refine,
         strip=strip,
     )
-    _check_rendering(rendering)
+    check_rendering(rendering)
     options = Options(
         rendering=rendering,
         model=model,
@@ -103,7 +103,7 @@ def matte(
         device=device,
         precision=precision,
         batch=parse.automatic("--batch", batch),
-        threads=parse.automatic("--threads", threads) or _cores(),
+        threads=parse.automatic("--threads", threads) or cores.count(),
         max_pixels=parse.pixels("--max-megapixels", max_megapixels),
         max_memory=parse.memory("--max-memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
@@ -137,7 +137,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
 
 
-def _check_rendering(rendering: Rendering) -> None:
+def check_rendering(rendering: Rendering) -> None:
+    """Raise UsageError where a format cannot hold what is asked for."""
     if rendering.bits not in rendering.format.bits:
         held = " or ".join(map(str, rendering.format.bits))
         raise UsageError(f"--bits {rendering.bits}: {rendering.format.value} holds {held} bits")
@@ -171,9 +172,3 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
     else:
         names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
     return tuple(os.fsdecode(name) for name in names if name.strip())
-
-
-def _cores() -> int:
-    return max(
-        1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
