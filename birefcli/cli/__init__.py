@@ -7,6 +7,7 @@ import typer
 from birefcli import __version__
 from birefcli.cli import models
 from birefcli.cli.bench import bench
+from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
 from birefcli.errors import ExitCode
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command(epilog=EXIT_CODES)(matte)
 app.command(epilog=EXIT_CODES)(bench)
+app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models.app, name="models")
 
 
