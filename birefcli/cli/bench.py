@@ -1,6 +1,7 @@
 """``birefcli bench``: what this machine does, stage by stage."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,7 +166,7 @@ class _Measured:
 def _check(plan: _Plan, options: Options) -> None:
     if files.PIPE in plan.photos:
         raise UsageError("bench reads its photos again and again, and stdin (-) can be read once")
-    if not plan.photos and not 0.001 <= plan.megapixels * 1e6 / 1e6 <= options.max_pixels / 1e6:
+    if not plan.photos and not 0.001 <= plan.megapixels <= options.max_pixels / 1e6:
         raise UsageError(
             f"--megapixels {plan.megapixels:g}: give 0.001 to {options.max_pixels / 1e6:g}"
         )
@@ -180,9 +181,10 @@ def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
             measured = _set_up(plan, options, found, Path(folder), begin)
             _measure(measured, begin)
         except KeyboardInterrupt:
-            if measured is None or not measured.rounds:
-                raise
             code = ExitCode.INTERRUPTED
+    if measured is None or not measured.rounds:
+        print("birefcli: interrupted before the first round ended", file=sys.stderr)
+        return code
     if as_json:
         print(json.dumps(_record(measured)))
     else:
