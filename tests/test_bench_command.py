@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from conftest import picture
 from PIL import Image
 
 from birefcli.bench import scene
 from birefcli.bench.stages import NAMES, Rounds, bottleneck
-from conftest import picture
 
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
 
