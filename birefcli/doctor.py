@@ -21,6 +21,7 @@ from birefcli.errors import BirefcliError
 from birefcli.options import Precision
 
 OPTIONAL = {
+    "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
     "onnxruntime": ("bench", "birefcli bench --against FILE.onnx", False),
 }
@@ -236,7 +237,10 @@ def _precision_why(kind: str) -> str:
 
 def _deformable_path(kind: str) -> str:
     if kind == "cpu":
-        return "torch, gathered tile by tile"
+        from birefcli.birefnet import gather
+
+        how = "a loop that numba compiles" if gather.compiled() else "torch's operators"
+        return f"tile by tile, gathered by {how}"
     return "torchvision's operator" if kind == "cuda" else "plain torch operators"
 
 

@@ -119,8 +119,13 @@ def test_threads_held_back_by_the_environment_are_told(command):
         assert any("OMP_NUM_THREADS is 1" in step for step in report(result)["faster"])
 
 
-def test_every_extra_is_known_to_the_doctor():
+def test_every_optional_package_is_known_to_the_doctor():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    extras = set(re.findall(r"^(\w+) =", table, re.M)) - {"test"}
-    assert {extra for extra, _, _ in doctor.OPTIONAL.values()} == extras
+    declared = {
+        (re.split("[><=]", need)[0].replace("-", "_"), extra)
+        for extra, needs in re.findall(r"^(\w+) = \[(.*)\]", table, re.M)
+        if extra != "test"
+        for need in re.findall(r'"([^"]+)"', needs)
+    }
+    assert {(module, extra) for module, (extra, _, _) in doctor.OPTIONAL.items()} == declared
