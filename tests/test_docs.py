@@ -85,7 +85,7 @@ def block_after(command: str) -> list[str]:
 
 def test_bench_of_the_readme_looks_as_the_command_prints_it(command):
     words = ("--model", "mini", "--megapixels", "1")
-    shown = command("bench", *words, "--repeat", "1", "--count", "1").stdout.decode()
+    shown = command("bench", *words, "--repeat", "2", "--count", "2").stdout.decode()
 
     def shape(lines):
         text = [re.sub(r"\d+(\.\d+)?%?", "#", line.partition("bottleneck")[0]) for line in lines]

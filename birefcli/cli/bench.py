@@ -397,11 +397,11 @@ def _told(measured: _Measured) -> Iterator[str]:
         f"{record['model']} {width}x{height} on {where} in {record['precision']}, batch"
         f" {record['batch']}, {record['threads']} threads, {record['cores']} cores"
     )
-    photos = f"{record['photos']} photos"
+    photos = _many(record["photos"], "photo")
     if record["generated"]:
-        photos += f" of {record['megapixels']:g} megapixels, generated"
+        photos += f" of {record['megapixels']:g} MP, generated"
     done, wanted = record["rounds"], measured.plan.repeat
-    rounds = f"{done} rounds" if done == wanted else f"{done} of {wanted} rounds (interrupted)"
+    rounds = _many(done, "round") if done == wanted else f"{done} of {wanted} rounds (interrupted)"
     yield f"{photos}; {', '.join(record['write'])} as {record['format']}; median of {rounds}"
     yield ""
     yield f"{'stage':<13}{'s/photo':>9}{'least-most':>17}{'photos/s':>10}{'CPU s':>9}{'share':>7}"
@@ -415,6 +415,10 @@ def _told(measured: _Measured) -> Iterator[str]:
     yield f"peak memory: {_gigabytes(record)}; model loaded in {record['load_seconds']:.2f} s"
     if record["against"] is not None:
         yield from _told_against(record["against"])
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _row(name: str, figure: dict[str, float] | None) -> str:
