@@ -79,8 +79,36 @@ def test_files_that_readme_links_to_exist():
         assert (ROOT / target).is_file(), target
 
 
+def block_after(command: str) -> list[str]:
+    return README.partition(f"$ {command}\n")[2].partition("\n```")[0].splitlines()
+
+
+def test_bench_of_the_readme_looks_as_the_command_prints_it(command):
+    words = ("--model", "mini", "--megapixels", "1")
+    shown = command("bench", *words, "--repeat", "2", "--count", "2").stdout.decode()
+
+    def shape(lines):
+        text = [re.sub(r"\d+(\.\d+)?%?", "#", line.partition("bottleneck")[0]) for line in lines]
+        return [" ".join(line.split()) for line in text if " on " not in line]
+
+    block = block_after(f"OMP_NUM_THREADS=1 birefcli bench {' '.join(words)}")
+    assert len(block) > 10
+    assert shape(block) == shape(shown.splitlines())
+
+
+def test_doctor_of_the_readme_names_what_the_command_names(command):
+    shown = command("doctor", "--no-measure", OMP_NUM_THREADS="1").stdout.decode()
+    part = shown.partition("\n\ncodecs")[0].partition("\n\n")[2].partition("\n\n")[2]
+    names = [line[:26].strip() for line in part.splitlines()]
+    if "gpu" in names:
+        pytest.skip("a machine with a GPU says more")
+    block = [line[:26].strip() for line in block_after("OMP_NUM_THREADS=1 birefcli doctor")]
+    assert len(block) > 5
+    assert block == names
+
+
 def test_help_text_does_not_exceed_eighty_columns(command):
-    for words in (("--help",), ("matte", "--help"), ("models", "--help")):
-        shown = command(*words).stdout.decode()
+    for words in ([], ["matte"], ["models"], ["bench"], ["doctor"]):
+        shown = command(*words, "--help").stdout.decode()
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

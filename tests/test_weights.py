@@ -337,7 +337,7 @@ def test_wrapped_network_is_saved_under_plain_names(network, tmp_path):
 
 
 def test_timm_backbone_named_in_the_file_is_built(tmp_path):
-    config = Config("mobilenetv4_conv_small", width=8, aspp_width=8, kernels=(1,))
+    config = Config("mobilenetv3_small_050", width=8, aspp_width=8, kernels=(1,))
     network = BiRefNet(config).eval()
     path = tmp_path / "mine.safetensors"
     weights.save(network, path, config=config, size=(64, 64), dtype=torch.float32)

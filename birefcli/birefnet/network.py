@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from birefcli.birefnet import mobilenet
 from birefcli.birefnet.config import Config
 from birefcli.birefnet.decoder import (
     BasicBlock,
@@ -67,6 +68,8 @@ def see_all(full: list[Tensor], half: list[Tensor]) -> Tensor:
 
 
 def _backbone(config: Config) -> tuple[nn.Module, list[int]]:
+    if config.backbone == mobilenet.NAME:
+        return mobilenet.MobileNet(), mobilenet.CHANNELS
     if config.backbone != "swin":
         return _timm_backbone(config.backbone)
     if not len(config.depths) == len(config.heads) == 4:
@@ -76,7 +79,7 @@ def _backbone(config: Config) -> tuple[nn.Module, list[int]]:
 
 
 def _timm_backbone(name: str) -> tuple[nn.Module, list[int]]:
-    import timm  # a second to import, and the published networks need none of it
+    import timm  # seconds to import, and no network that can be named needs it
 
     backbone: Any = timm.create_model(name, features_only=True, pretrained=False)
     strides: list[int] = backbone.feature_info.reduction()

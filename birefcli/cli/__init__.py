@@ -6,6 +6,8 @@ import typer
 
 from birefcli import __version__
 from birefcli.cli import models
+from birefcli.cli.bench import bench
+from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
 from birefcli.errors import ExitCode
 
@@ -19,6 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=EXIT_CODES)(matte)
+app.command(epilog=EXIT_CODES)(bench)
+app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models.app, name="models")
 
 

@@ -93,7 +93,7 @@ def matte(
         refine=refine,
         strip=strip,
     )
-    _check_rendering(rendering)
+    check_rendering(rendering)
     options = Options(
         rendering=rendering,
         model=model,
@@ -137,7 +137,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
 
 
-def _check_rendering(rendering: Rendering) -> None:
+def check_rendering(rendering: Rendering) -> None:
+    """Raise UsageError where a format cannot hold what is asked for."""
     if rendering.bits not in rendering.format.bits:
         held = " or ".join(map(str, rendering.format.bits))
         raise UsageError(f"--bits {rendering.bits}: {rendering.format.value} holds {held} bits")

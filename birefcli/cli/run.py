@@ -1,5 +1,6 @@
 """One run of ``birefcli matte``: what is checked, told and done, in which order."""
 
+import contextlib
 import os
 import time
 import traceback
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli import current, digests, files, locks, zoo
+from birefcli import current, digests, files, hub, locks, zoo
 from birefcli.cli.signals import Signals, StoppedError
 from birefcli.current import Decision
 from birefcli.errors import ExitCode, OutputError
@@ -275,6 +276,21 @@ def _identity(model: str) -> str:
         return ""  # loading it, if it comes to that, says what is wrong
 
 
+def _read_ahead(model: str) -> None:
+    """Let the disk bring the weights into memory while torch is imported and the photo decoded."""
+    if not hasattr(os, "posix_fadvise"):  # Linux has it
+        return
+    if zoo.is_file(model):
+        path: Path | None = Path(model)
+    else:
+        known = zoo.lookup(model)
+        path = zoo.MINI_FILE if known.bundled else hub.cached(known)
+    if path is None:
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
 def _folders(jobs: list[Job]) -> set[Path]:
     return {t.parent for job in jobs for t in job.targets.values() if t is not None}
 
@@ -288,6 +304,7 @@ def _locked(task: Task) -> AbstractContextManager[None]:
 
 
 def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
+    _read_ahead(options.model)
     from birefcli import devices, weights
     from birefcli.matting import Matter
 

@@ -1,0 +1,457 @@
+"""``birefcli bench``: what this machine does, stage by stage."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from birefcli import cores, files
+from birefcli.cli import arguments, parse
+from birefcli.errors import ExitCode, NoInputError, UsageError
+from birefcli.options import (
+    Compress,
+    Format,
+    Options,
+    PatchOrder,
+    Precision,
+    Product,
+    Rendering,
+    Selection,
+)
+
+if TYPE_CHECKING:
+    from birefcli.bench.rivals import Duel
+    from birefcli.bench.stages import Bench, Figure
+    from birefcli.devices import Compute
+
+MEASURE = "Measuring"
+PHOTOS = 4  # generated ones: more than a batch on a CPU, and still minutes with the largest model
+
+Photos = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PHOTOS", help="Photos or folders; none: generated ones.", show_default=False
+    ),
+]
+Megapixels = Annotated[
+    float,
+    typer.Option("--megapixels", metavar="N", help="Of generated photos.", rich_help_panel=MEASURE),
+]
+Count = Annotated[
+    int,
+    typer.Option(
+        "--count", metavar="N", help="How many photos to generate.", min=1, rich_help_panel=MEASURE
+    ),
+]
+Repeat = Annotated[
+    int,
+    typer.Option(
+        "--repeat",
+        metavar="N",
+        help="Rounds; what is told is their median.",
+        min=1,
+        rich_help_panel=MEASURE,
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="FILE.onnx|MODEL",
+        help="Compare the network, in turns, with an exported one in ONNX Runtime or with another"
+        " model.",
+        rich_help_panel=MEASURE,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=MEASURE)
+]
+Step = Callable[[], None]
+
+
+def bench(
+    photos: Photos = None,
+    megapixels: Megapixels = 12.0,
+    count: Count = PHOTOS,
+    repeat: Repeat = 3,
+    against: Against = None,
+    as_json: AsJson = False,
+    write: arguments.Write = "cutout",
+    background: arguments.Background = "white",
+    format_: arguments.FormatName = None,
+    bits: arguments.Bits = 8,
+    compress: arguments.Effort = Compress.FAST,
+    refine: arguments.Refine = True,
+    model: arguments.Model = "portrait",
+    size: arguments.Size = None,
+    patch_order: arguments.Order = PatchOrder.AUTO,
+    offline: arguments.Offline = False,
+    max_megapixels: arguments.MaxMegapixels = 300.0,
+    max_memory: arguments.MaxMemory = "auto",
+    device: arguments.Device = "auto",
+    precision: arguments.Numbers = Precision.AUTO,
+    batch: arguments.Batch = "auto",
+    threads: arguments.Threads = "auto",
+    progress: arguments.Progress = True,
+    debug: arguments.Debug = False,
+) -> None:
+    """Measure what this machine does, stage by stage.
+
+    Every stage is measured by itself, then all of them overlapped as `matte` runs them. Results go
+    to a temporary folder (TMPDIR chooses the disk) and are deleted.
+    """
+    from birefcli.cli.matte import check_rendering
+
+    rendering = Rendering(
+        products=parse.choices("--write", write, Product),
+        format=format_ or Format.PNG,
+        bits=bits,
+        compress=compress,
+        background=background,
+        refine=refine,
+    )
+    check_rendering(rendering)
+    options = Options(
+        rendering=rendering,
+        model=model,
+        size=parse.size(size),
+        patch_order=patch_order,
+        offline=offline,
+        device=device,
+        precision=precision,
+        batch=parse.automatic("--batch", batch),
+        threads=parse.automatic("--threads", threads) or cores.count(),
+        max_pixels=parse.pixels("--max-megapixels", max_megapixels),
+        max_memory=parse.memory("--max-memory", max_memory),
+        max_failures=1,
+        fail_if_empty=False,
+    )
+    plan = _Plan(tuple(photos or ()), megapixels, count, repeat, against, progress)
+    _check(plan, options)
+    raise typer.Exit(_run(plan, options, as_json))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is measured, and how often."""
+
+    photos: tuple[str, ...]
+    megapixels: float
+    count: int
+    repeat: int
+    against: str | None
+    bar: bool
+
+
+@dataclass
+class _Measured:
+    """All that there is to tell."""
+
+    plan: _Plan
+    options: Options
+    bench: "Bench"
+    duel: "Duel | None"
+    model: str
+    load_seconds: float
+    rounds: int = 0
+    """That ended."""
+
+
+def _check(plan: _Plan, options: Options) -> None:
+    if files.PIPE in plan.photos:
+        raise UsageError("bench reads its photos again and again, and stdin (-) can be read once")
+    if not plan.photos and not 0.001 <= plan.megapixels <= options.max_pixels / 1e6:
+        raise UsageError(
+            f"--megapixels {plan.megapixels:g}: give 0.001 to {options.max_pixels / 1e6:g}"
+        )
+
+
+def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
+    found = _found(plan.photos)
+    measured: _Measured | None = None
+    code = ExitCode.OK
+    with tempfile.TemporaryDirectory(prefix="birefcli-bench-") as folder, _bar(plan.bar) as begin:
+        try:
+            measured = _set_up(plan, options, found, Path(folder), begin)
+            _measure(measured, begin)
+        except KeyboardInterrupt:
+            code = ExitCode.INTERRUPTED
+    if measured is None or not measured.rounds:
+        print("birefcli: interrupted before the first round ended", file=sys.stderr)
+        return code
+    if as_json:
+        print(json.dumps(_record(measured)))
+    else:
+        print("\n".join(_told(measured)))
+    return code
+
+
+def _found(names: tuple[str, ...]) -> list[Path]:
+    if not names:
+        return []
+    found, missing = files.without_missing(files.find(Selection(names, "")).found)
+    if missing:
+        photo, reason = missing[0]
+        raise NoInputError(f"{photo.source}: {reason}")
+    return [photo.source for photo in found if photo.source is not None]
+
+
+@contextmanager
+def _bar(wanted: bool) -> "Iterator[Callable[[str, int], Step]]":
+    """Progress on stderr, where that is a terminal: begin(what, steps) gives the step to take."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    console = Console(stderr=True)
+    shown = wanted and console.is_terminal
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, transient=True, disable=not shown
+    ) as progress:
+
+        def begin(what: str, steps: int) -> Step:
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            new = progress.add_task(what, total=steps)
+            return lambda: progress.advance(new)
+
+        yield begin
+
+
+def _set_up(
+    plan: _Plan,
+    options: Options,
+    photos: list[Path],
+    folder: Path,
+    begin: "Callable[[str, int], Step]",
+) -> _Measured:
+    """Load the model, make photos where none were given, and warm up."""
+    import time
+
+    from birefcli import devices, weights
+    from birefcli.bench.stages import Bench
+    from birefcli.devices import default_batch
+    from birefcli.matting import Matter
+
+    compute = devices.choose(options.device, options.precision)
+    started = time.perf_counter()
+    checkpoint = weights.resolve(options.model, offline=options.offline, progress=plan.bar)
+    network = weights.load(checkpoint, patch_order=options.patch_order)
+    matter = Matter(network, options.size or checkpoint.size, compute)
+    seconds = time.perf_counter() - started
+    batch = options.batch or default_batch(compute.device)
+    if not photos:
+        photos = _generated(plan, folder, begin)
+    results = folder / "results"
+    results.mkdir()
+    run = Bench(options, matter, batch, photos, results)
+    begin("warming up", 1)
+    run.warm_up()
+    duel = None if plan.against is None else _duel(plan.against, run, options, plan.bar)
+    return _Measured(plan, options, run, duel, checkpoint.name, seconds)
+
+
+def _generated(plan: _Plan, folder: Path, begin: "Callable[[str, int], Step]") -> list[Path]:
+    from birefcli.bench import scene
+
+    photos = [folder / f"generated-{number}.jpg" for number in range(plan.count)]
+    step = begin("making photos", plan.count)
+    for number, photo in enumerate(photos):
+        photo.write_bytes(scene.photo(plan.megapixels, number))
+        step()
+    return photos
+
+
+def _duel(against: str, run: "Bench", options: Options, bar: bool) -> "Duel":
+    from birefcli import images, weights
+    from birefcli.bench.rivals import Duel, Onnx
+    from birefcli.matting import Matter
+
+    ours = run.matter
+    theirs: Matter | Onnx
+    batch = run.batch
+    if against.lower().endswith(".onnx"):
+        theirs = Onnx(Path(against), ours.size, ours.compute)
+        if theirs.batch not in (None, batch):
+            raise UsageError(
+                f"{against} takes {theirs.batch} photos at once; add --batch {theirs.batch}"
+            )
+        rival = ours
+    else:
+        checkpoint = weights.resolve(against, offline=options.offline, progress=bar)
+        theirs = rival = Matter(weights.load(checkpoint), checkpoint.size, ours.compute)
+    # Whole batches: an exported network may take no other number.
+    names = (run.photos * batch)[: -(-len(run.photos) // batch) * batch]
+    photos = [images.read(photo.read_bytes(), options.max_pixels) for photo in names]
+    inputs = tuple([network.prepare(photo) for photo in photos] for network in (ours, rival))
+    duel = Duel(ours, theirs, (inputs[0], inputs[1]), batch)
+    duel.compare()
+    return duel
+
+
+def _measure(measured: _Measured, begin: "Callable[[str, int], Step]") -> None:
+    run, duel, repeat = measured.bench, measured.duel, measured.plan.repeat
+    for number in range(repeat):
+        which = f"round {number + 1} of {repeat}"
+        run.by_stage(begin(f"{which}: stage by stage", -(-len(run.photos) // run.batch)))
+        run.overlapped(begin(f"{which}: overlapped", len(run.photos)))
+        if duel is not None:
+            steps = 2 * len(duel.inputs[0]) // duel.batch
+            duel.round(run.rounds, number, begin(f"{which}: against", steps))
+        measured.rounds += 1
+
+
+# What is told
+
+
+def _record(measured: _Measured) -> dict[str, Any]:
+    from birefcli.bench import stages
+    from birefcli.bench.rivals import OURS, THEIRS
+
+    run = measured.bench
+    rounds, compute, whole = run.rounds, run.matter.compute, run.rounds.sequential()
+    assert whole is not None
+    table = {name: _figure(rounds.figure(name), whole.seconds) for name in stages.NAMES}
+    record: dict[str, Any] = {
+        "model": measured.model,
+        "size": list(run.matter.size),
+        "device": str(compute.device),
+        "device_name": _device_name(compute),
+        "precision": compute.precision.value,
+        "batch": run.batch,
+        "threads": measured.options.threads,
+        "torch_threads": _torch_threads(),
+        "cores": cores.count(),
+        "photos": len(run.photos),
+        "generated": not measured.plan.photos,
+        "megapixels": measured.plan.megapixels if not measured.plan.photos else None,
+        "write": [kind.value for kind in measured.options.rendering.products],
+        "format": measured.options.rendering.format.value,
+        "compress": measured.options.rendering.compress.value,
+        "rounds": measured.rounds,
+        "interrupted": measured.rounds < measured.plan.repeat,
+        "load_seconds": round(measured.load_seconds, 4),
+        "stages": table,
+        "sequential": _figure(whole, whole.seconds),
+        "pipeline": _figure(rounds.figure(stages.PIPELINE), whole.seconds),
+        "bottleneck": stages.bottleneck(rounds, measured.options.threads, cores.count()),
+        "soft": round(run.soft, 5),
+        "peak_memory": stages.peak_memory(),
+        "peak_device_memory": stages.peak_device_memory(compute.device),
+        "against": None,
+    }
+    ours, theirs = rounds.figure(OURS), rounds.figure(THEIRS)
+    if measured.duel is not None and ours is not None and theirs is not None:
+        record["against"] = {
+            "name": measured.plan.against,
+            "provider": getattr(measured.duel.theirs, "provider", None),
+            "size": list(measured.duel.theirs.size),
+            "ours": _figure(ours, ours.seconds),
+            "theirs": _figure(theirs, theirs.seconds),
+            "ratio": round(theirs.seconds / ours.seconds, 4),
+            "cpu_ratio": round(theirs.cpu / ours.cpu, 4) if ours.cpu else None,
+            "difference": measured.duel.difference,
+        }
+    return record
+
+
+def _figure(figure: "Figure | None", whole: float) -> dict[str, float] | None:
+    if figure is None:
+        return None
+    return {
+        "seconds": round(figure.seconds, 6),
+        "least": round(figure.least, 6),
+        "most": round(figure.most, 6),
+        "cpu_seconds": round(figure.cpu, 6),
+        "photos_per_second": round(figure.rate, 4),
+        "share": round(figure.seconds / whole, 4) if whole else 0.0,
+    }
+
+
+def _device_name(compute: "Compute") -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else None
+
+
+def _torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+SOFT_LEAST = 0.002  # share of soft pixels below which colour estimation has next to nothing to do
+
+
+def _told(measured: _Measured) -> Iterator[str]:
+    record = _record(measured)
+    width, height = record["size"]
+    where = record["device"] + (f" ({record['device_name']})" if record["device_name"] else "")
+    yield (
+        f"{record['model']} {width}x{height} on {where} in {record['precision']}, batch"
+        f" {record['batch']}, {record['threads']} threads, {record['cores']} cores"
+    )
+    photos = _many(record["photos"], "photo")
+    if record["generated"]:
+        photos += f" of {record['megapixels']:g} MP, generated"
+    done, wanted = record["rounds"], measured.plan.repeat
+    rounds = _many(done, "round") if done == wanted else f"{done} of {wanted} rounds (interrupted)"
+    yield f"{photos}; {', '.join(record['write'])} as {record['format']}; median of {rounds}"
+    yield ""
+    yield f"{'stage':<13}{'s/photo':>9}{'least-most':>17}{'photos/s':>10}{'CPU s':>9}{'share':>7}"
+    for name, figure in record["stages"].items():
+        yield _row(name, figure)
+    yield _row("one by one", record["sequential"])
+    yield _row("overlapped", record["pipeline"])
+    yield ""
+    yield f"bottleneck: {record['bottleneck']}"
+    yield f"soft alpha: {record['soft']:.1%} of the pixels{_too_little(measured, record)}"
+    yield f"peak memory: {_gigabytes(record)}; model loaded in {record['load_seconds']:.2f} s"
+    if record["against"] is not None:
+        yield from _told_against(record["against"])
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _row(name: str, figure: dict[str, float] | None) -> str:
+    if figure is None or not figure["seconds"]:
+        return f"{name:<13}{'-':>9}"
+    spread = f"{figure['least']:.3f}-{figure['most']:.3f}"
+    return (
+        f"{name:<13}{figure['seconds']:>9.3f}{spread:>17}{figure['photos_per_second']:>10.2f}"
+        f"{figure['cpu_seconds']:>9.3f}{figure['share']:>7.0%}"
+    )
+
+
+def _too_little(measured: _Measured, record: dict[str, Any]) -> str:
+    coloured = any(kind.has_colour for kind in measured.options.rendering.products)
+    if record["soft"] >= SOFT_LEAST or not coloured:
+        return ""
+    return " (hardly any: on photos with hair, foreground takes longer)"
+
+
+def _gigabytes(record: dict[str, Any]) -> str:
+    host, device = record["peak_memory"], record["peak_device_memory"]
+    told = "unknown" if host is None else f"{host / 1e9:.2f} GB"
+    return told if device is None else f"{told}, {device / 1e9:.2f} GB on the device"
+
+
+def _told_against(against: dict[str, Any]) -> Iterator[str]:
+    runner = f" in ONNX Runtime ({against['provider']})" if against["provider"] else ""
+    width, height = against["size"]
+    yield ""
+    yield f"network alone, in turns with {against['name']}{runner} at {width}x{height}:"
+    yield _row("ours", against["ours"])
+    yield _row("theirs", {**against["theirs"], "share": against["ratio"]})
+    cpu = f", {against['cpu_ratio']:.2f} times the CPU time" if against["cpu_ratio"] else ""
+    yield f"theirs takes {against['ratio']:.2f} times as long{cpu}"
+    if against["difference"] is not None:
+        yield f"largest difference of alpha: {against['difference']:.2g}"

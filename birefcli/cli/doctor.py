@@ -1,0 +1,78 @@
+"""``birefcli doctor``: what will be used here, why, what is broken, what would be faster."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from birefcli.cli import arguments
+from birefcli.errors import ExitCode
+from birefcli.options import Precision
+
+if TYPE_CHECKING:
+    from birefcli.doctor import Diagnosis
+
+Measure = Annotated[
+    bool,
+    typer.Option("--measure/--no-measure", help="Run mini for a few seconds, and estimate."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+LABEL = 24  # columns of the names
+
+
+def doctor(
+    measure: Measure = True,
+    as_json: AsJson = False,
+    device: arguments.Device = "auto",
+    precision: arguments.Numbers = Precision.AUTO,
+    debug: arguments.Debug = False,
+) -> None:
+    """Say what will be used on this machine and why, and what is broken.
+
+    Exit status 0 when everything works, 4 when something is broken.
+    """
+    from birefcli.doctor import examine
+
+    diagnosis = examine(device, precision, measure=measure)
+    if as_json:
+        print(json.dumps(diagnosis.record()))
+    else:
+        print("\n".join(_told(diagnosis)))
+    raise typer.Exit(ExitCode.OK if diagnosis.usable else ExitCode.MODEL)
+
+
+def _told(diagnosis: "Diagnosis") -> Iterator[str]:
+    for topic, facts in diagnosis.facts.items():
+        yield topic
+        for name, value in facts.items():
+            if not name.endswith("_why"):
+                yield from _line(name, value, facts.get(f"{name}_why"))
+        yield ""
+    for fault in diagnosis.faults:
+        yield f"{'BROKEN' if fault.fatal else 'warning'}: {fault.what}"
+        yield f"  {fault.remedy}"
+    if diagnosis.advice:
+        yield "what would make it faster"
+        yield from (f"  {step}" for step in diagnosis.advice)
+    yield "everything works" if diagnosis.usable else "something is broken: see above"
+
+
+def _line(name: str, value: Any, why: str | None) -> Iterator[str]:  # noqa: ANN401
+    label = name.replace("_", " ")
+    if name == "here":
+        for model, facts in value.items():
+            size = "" if facts["megabytes"] is None else f", {facts['megabytes']} MB"
+            yield f"  {model:<{LABEL}}{facts['state']}{size}"
+        return
+    if isinstance(value, dict):  # an optional package
+        there = value["installed"]
+        text = there if there is not None else f"not installed: {value['install']}"
+        yield f"  {name:<{LABEL}}{text} ({value['brings']})"
+        return
+    shown = {None: "none", True: "yes", False: "no"}.get(value, value) if _plain(value) else value
+    yield f"  {label:<{LABEL}}{shown}" + (f" ({why})" if why else "")
+
+
+def _plain(value: Any) -> bool:  # noqa: ANN401
+    return value is None or isinstance(value, bool)
