@@ -53,5 +53,4 @@ def _edge(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # A frame of background: a subject cut off by the picture has a boundary there.
     framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     eroded = cv2.erode(framed, np.ones((3, 3), np.uint8), iterations=steps)
-    edge: NDArray[np.uint8] = mask - eroded[1:-1, 1:-1]
-    return edge
+    return np.asarray(mask - eroded[1:-1, 1:-1], np.uint8)

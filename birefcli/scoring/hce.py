@@ -1,8 +1,8 @@
 """Human correction effort: how many clicks a person needs to mend a mask.
 
-Qin et al., "Highly Accurate Dichotomous Image Segmentation", ECCV 2022, section 4. The definition is
-that of BiRefNet's table: prediction and truth both cut at 128 of 255. (PySODMetrics stretches the
-prediction first and cuts it at one half.)
+Qin et al., "Highly Accurate Dichotomous Image Segmentation", ECCV 2022, section 4. The definition
+is that of BiRefNet's table: prediction and truth both cut at 128 of 255. (PySODMetrics stretches
+the prediction first and cuts it at one half.)
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def _relaxed(fault: Mask, core: Mask, allowed: Mask) -> Mask:
     grown = (fault & core).astype(np.uint8)
     limit = allowed.astype(np.uint8)
     for _ in range(RELAX):
-        grown = cv2.dilate(grown, CROSS) & limit
+        grown = np.bitwise_and(cv2.dilate(grown, CROSS), limit)
     return fault & (grown > 0)
 
 

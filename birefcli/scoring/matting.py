@@ -1,8 +1,8 @@
 """Metrics of matting, on the soft alpha: SAD, MSE, MAD, gradient and connectivity error.
 
-Rhemann et al., "A perceptually motivated online benchmark for image matting", CVPR 2009, in the units of
-Xu et al., "Deep Image Matting", CVPR 2017: sums divided by 1000. Alphas are H×W float64, 0 background to
-1 subject.
+Rhemann et al., "A perceptually motivated online benchmark for image matting", CVPR 2009, in the
+units of Xu et al., "Deep Image Matting", CVPR 2017: sums divided by 1000. Alphas are H×W float64,
+0 background to 1 subject.
 """
 
 from dataclasses import dataclass
@@ -78,8 +78,7 @@ SMOOTH, SLOPE = _kernels()
 def _gradient(alpha: Alpha) -> Alpha:
     across = cv2.sepFilter2D(alpha, cv2.CV_64F, SLOPE, SMOOTH, borderType=cv2.BORDER_REPLICATE)
     down = cv2.sepFilter2D(alpha, cv2.CV_64F, SMOOTH, SLOPE, borderType=cv2.BORDER_REPLICATE)
-    magnitude: Alpha = cv2.magnitude(across, down)
-    return magnitude
+    return np.asarray(cv2.magnitude(across, down), np.float64)
 
 
 def connectivity_error(prediction: Alpha, truth: Alpha, where: Mask | None = None) -> float:
@@ -130,9 +129,7 @@ def derived_trimap(truth: Alpha, radius: int) -> Trimap:
         if sure.all():
             trimap[:] = value
             continue
-        inner = cv2.distanceTransform(
-            sure.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-        )
+        inner = cv2.distanceTransform(sure.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         trimap[inner > radius] = value
     return trimap
 

@@ -1,9 +1,9 @@
 """Metrics of salient object detection: S-measure, F-measure, E-measure, MAE and MSE.
 
-All of them look at an 8-bit prediction stretched to 0..1 and a truth cut at 128, as the evaluation code
-of BiRefNet and the library PySODMetrics do. A stretched prediction has at most 256 values, so that
-counts of (value, truth) hold all that most of these metrics need: one look at the pixels, not one a
-metric.
+All of them look at an 8-bit prediction stretched to 0..1 and a truth cut at 128, as the evaluation
+code of BiRefNet and the library PySODMetrics do. A stretched prediction has at most 256 values, so
+that counts of (value, truth) hold all that most of these metrics need: one look at the pixels, not
+one a metric.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,8 @@ class Maps:
     @cached_property
     def counts(self) -> Counts:
         """How many pixels have which truth (0, 1) and level: 2×256."""
-        return np.sum([part.counts for part in self.quadrants], axis=0)
+        counts: Counts = np.sum([part.counts for part in self.quadrants], axis=0)
+        return counts
 
     @cached_property
     def positives(self) -> tuple[Counts, Counts]:

@@ -1,4 +1,4 @@
-"""Thinning of shapes to lines one pixel wide, pass by pass, looking only at what has just changed."""
+"""Thinning of shapes to lines one pixel wide, looking only at what has just changed."""
 
 import cv2
 import numpy as np
@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 # Neighbours of a pixel as bits 0..7, clockwise from the upper left.
 NW, N, NE, E, SE, S, SW, W = (1 << bit for bit in range(8))
 
-# T. Y. Zhang and C. Y. Suen, "A fast parallel algorithm for thinning digital patterns", CACM 27(3),
-# 1984, with the patterns in which scikit-image's skeletonize decides otherwise: HCE is defined by that.
+# T. Y. Zhang and C. Y. Suen, "A fast parallel algorithm for thinning digital patterns", CACM
+# 27(3), 1984, with the patterns in which scikit-image's skeletonize decides otherwise: HCE is
+# defined by that.
 # 1: removed in the first pass, 2: in the second, 3: in both.
 DIFFERENT = {
     0: (SE | S, NW | W),
-    1: (NW | N, N | NE, NW | N | E, NE | E, N | NE | E, NW | N | W, N | NE | W, NW | S | W, N | SW | W,
-        N | NE | SW | W),
+    1: (NW | N, N | NE, NW | N | E, NE | E, N | NE | E, NW | N | W, N | NE | W, NW | S | W,
+        N | SW | W, N | NE | SW | W),
     2: (E | SE, N | E | SE, E | SE | S, S | SW, E | S | SW, NE | E | S | SW, SE | S | W, SW | W,
         S | SW | W),
     3: (N | E, E | S, N | W, S | W),
@@ -45,16 +46,16 @@ TABLE = _table()
 def skeletonize(shape: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Thin a shape, H×W bool, to its skeleton: equal to scikit-image's, pixel by pixel.
 
-    A pixel is looked at again only when a neighbour has gone since the same pass last saw it, so that
-    the work is in proportion to the shape's area and not to the picture's times its thickness.
+    A pixel is looked at again only when a neighbour has gone since the same pass last saw it, so
+    that the work grows with the shape's area, and not with the picture's times its thickness.
     """
     picture = np.pad(shape.astype(np.uint8), 1)
     width = picture.shape[1]
     around = np.array([-width - 1, -width, 1 - width, 1, width + 1, width, width - 1, -1])
-    inner = cv2.erode(picture, np.ones((3, 3), np.uint8))
+    inner = cv2.erode(picture, np.ones((3, 3), np.uint8)) > 0
     flat = picture.ravel()
     order = np.zeros(flat.size, np.int32)
-    edge = np.flatnonzero((picture & ~inner & 1).ravel())
+    edge = np.flatnonzero((picture > 0) & ~inner)
     touched = [edge, edge]  # by the last pass and the one before
     step = 0
     while touched[0].size or touched[1].size:
@@ -75,4 +76,5 @@ def _once(places: NDArray[np.intp], order: NDArray[np.int32]) -> NDArray[np.intp
     """Each place once; ``order`` is scratch room of the picture's size."""
     numbers = np.arange(places.size, dtype=np.int32)
     order[places] = numbers
-    return places[order[places] == numbers]
+    once: NDArray[np.intp] = places[order[places] == numbers]
+    return once

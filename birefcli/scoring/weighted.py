@@ -1,9 +1,10 @@
 """Weighted F-measure (Margolin, Zelnik-Manor and Tal, CVPR 2014), from OpenCV's parts.
 
-The authors' definition looks up, for each background pixel, the error at the nearest subject pixel, and
-blurs these. A blurred error is used inside the subject only, with a 7×7 kernel: the nearest subject
-pixel matters only to background pixels at most three rows and columns away from the subject. That is
-why no feature transform of the whole picture is needed, only a short list of offsets.
+The authors' definition looks up, for each background pixel, the error at the nearest subject
+pixel, and blurs these. A blurred error is used inside the subject only, with a 7×7 kernel: the
+nearest subject pixel matters only to background pixels at most three rows and columns away from
+the subject. That is why no feature transform of the whole picture is needed, only a short list of
+offsets.
 """
 
 import cv2
@@ -88,9 +89,9 @@ def _spread(error: Floats, truth: NDArray[np.bool_]) -> None:
 def _outside(error: Floats, truth: NDArray[np.bool_]) -> float:
     """Sum of the errors outside the subject, dearer the farther they are from it."""
     wrong = (error > 0) & ~truth
-    distance = cv2.distanceTransform(
-        (~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )[wrong].astype(np.float64)
+    distance = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[
+        wrong
+    ].astype(np.float64)
     # A whole number, whose root in float32 was all OpenCV had room for.
     squares = np.rint(np.minimum(distance, FAR) ** 2).astype(np.int64)
     return float((error[wrong] * WEIGHTS[squares]).sum())
