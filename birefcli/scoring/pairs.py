@@ -14,7 +14,7 @@ PHOTO_FOLDERS = ("blurred_image", "original_image", "im")
 laid out as BiRefNet's (gt, im)."""
 TRIMAP_FOLDER = "trimap"
 PREDICTION_FOLDERS = ("mask", "cutout")
-"""What ``birefcli matte --write mask,cutout`` writes; of both, mask, unless colours are compared."""
+"""What ``birefcli matte --write mask,cutout`` writes; mask, unless colours are compared."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _inside(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(_is_picture(name) for name in os.listdir(folder))
+    return folder.is_dir() and any(_is_picture(path.name) for path in folder.iterdir())
 
 
 def _is_picture(name: str) -> bool:
