@@ -1,4 +1,4 @@
-"""Scores equal what BiRefNet's evaluation code and PySODMetrics say, and are defined at the odds."""
+"""Scores equal what BiRefNet's evaluation code and PySODMetrics say; odd inputs are defined."""
 
 import json
 import math

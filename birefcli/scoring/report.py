@@ -86,9 +86,9 @@ def _values(tally: Tally, column: Column) -> list[float]:
 
 def _summary(tally: Tally) -> str:
     means = tally.means()
-    rows = []
+    cards = []
     for group, columns in _grouped(tally).items():
-        rows.append(f"<tr class=group><th colspan=5>{escape(group.value)}</th></tr>")
+        rows = []
         for column in columns:
             known = _values(tally, column)
             ends = (known[0], median(known), known[-1]) if known else (None, None, None)
@@ -97,10 +97,14 @@ def _summary(tally: Tally) -> str:
                 f"<tr><th scope=row>{_arrow(column)}</th>"
                 f"<td class=mean>{column.text(means[column.name])}</td>{cells}</tr>"
             )
+        cards.append(
+            f"<div class=scroll><table><thead><tr><th>{escape(group.value)}</th><th>mean</th>"
+            "<th>worst</th><th>median</th><th>best</th></tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>"
+        )
     return (
         "<section><h2>Figures</h2><p class=sub>↑ more is better, ↓ less is better.</p>"
-        "<div class=scroll><table><thead><tr><th></th><th>mean</th><th>worst</th><th>median</th>"
-        f"<th>best</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+        f"<div class=figures>{''.join(cards)}</div></section>"
     )
 
 

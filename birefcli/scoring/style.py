@@ -17,11 +17,13 @@ footer { margin-top: 40px; font-size: 13px; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; padding: 4px 14px 10px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-section:first-of-type table { width: 100%; max-width: 640px; }
+.figures { columns: 2 420px; column-gap: 12px; }
+.figures .scroll { break-inside: avoid; margin-bottom: 12px; } .figures table { width: 100%; }
+.figures thead th:first-child { color: var(--ink); font-weight: 600; }
 th, td { padding: 3px 12px 3px 0; text-align: right; white-space: nowrap; font-weight: 400; }
 th:first-child { text-align: left; } thead th { color: var(--soft); font-size: 13px; }
 tbody tr + tr td, tbody tr + tr th { border-top: 1px solid var(--rule); }
-tr.group th { padding-top: 16px; font-weight: 600; } td.mean { font-weight: 650; }
+td.mean { font-weight: 650; }
 .way { color: var(--soft); }
 .histograms { display: grid; gap: 12px;
   grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); }

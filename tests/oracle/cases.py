@@ -11,7 +11,7 @@ def blobs(height, width, seed, cut=0.5, soft=0.08):
     y, x = np.mgrid[0:height, 0:width] / max(height, width, 2)
     land = np.zeros((height, width))
     for _ in range(6):
-        fy, fx, phase = rs.uniform(1, 9, 2).tolist() + [rs.uniform(0, 6.28)]
+        fy, fx, phase = *rs.uniform(1, 9, 2), rs.uniform(0, 6.28)
         land += np.sin(fy * y * 6.28 + phase) * np.cos(fx * x * 6.28 - phase)
     land = (land - land.min()) / max(land.max() - land.min(), 1e-9)
     return (np.clip((land - cut) / soft + 0.5, 0, 1) * 255).round().astype(np.uint8)
@@ -31,7 +31,9 @@ def noisy(truth, seed, strength=60):
 def cases():
     """Name, prediction, truth."""
     known = {}
-    for seed, (height, width) in enumerate([(97, 131), (160, 120), (64, 200), (33, 47), (201, 199)]):
+    for seed, (height, width) in enumerate(
+        [(97, 131), (160, 120), (64, 200), (33, 47), (201, 199)]
+    ):
         truth = blobs(height, width, seed, cut=0.35 + 0.08 * seed)
         known[f"noisy {seed}"] = noisy(truth, seed), truth
         known[f"shifted {seed}"] = np.roll(truth, (3, -2), (0, 1)), truth

@@ -1,8 +1,8 @@
 """Our scores beside PySODMetrics': ``python tests/oracle/compare.py PREDICTIONS TRUTHS PYTHON``.
 
-PYTHON is the interpreter of a venv with pysodmetrics. Both take turns at a tenth of the photos, each
-in one process, so that a busy machine is as busy for both. Prints seconds, the ratio, and how far the
-figures are apart; then all of ours on all photos, by threads and by processes.
+PYTHON is the interpreter of a venv with pysodmetrics. Both take turns at a tenth of the photos,
+each in one process, so that a busy machine is as busy for both. Prints seconds, the ratio, and how
+far the figures are apart; then all of ours on all photos, by threads and by processes.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 
-from birefcli.scoring import boundary, hce, photo, read, run, saliency, weighted
+from birefcli.scoring import hce, photo, read, run, saliency, weighted
 from birefcli.scoring.pairs import Pair
 
 TURNS = 10
@@ -96,7 +96,9 @@ def main():
         print(f"{name:28}{wall:8.1f} s{cpu:8.1f} cpu-s{each:8.3f} cpu-s/photo  ×{base / cpu:.1f}")
     print(f"largest difference of any figure: {apart:.2g}")
     threads, processes = in_parallel(pairs, run.cores())
-    print(f"all columns on {run.cores()} cores: threads {threads:.1f} s, processes {processes:.1f} s")
+    print(
+        f"all columns on {run.cores()} cores: threads {threads:.1f} s, processes {processes:.1f} s"
+    )
 
 
 if __name__ == "__main__":

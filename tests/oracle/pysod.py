@@ -1,7 +1,7 @@
 """Scores by PySODMetrics: ``python pysod.py PREDICTIONS TRUTHS FIRST STEP``, in a venv that has it.
 
-It pins numpy < 2.3.5 and brings a second OpenCV, so it cannot live beside birefcli; this file imports
-nothing of birefcli. Prints one JSON object: the photos' figures, and the seconds that took.
+It pins numpy < 2.3.5 and brings a second OpenCV, so it cannot live beside birefcli; this file
+imports nothing of birefcli. Prints one JSON object: the photos' figures, and the seconds that took.
 """
 
 import json
@@ -16,9 +16,8 @@ import py_sod_metrics as sod
 from cases import CUT
 
 
-
 def figures(prediction, truth):
-    """The ten columns; HCE by BiRefNet's definition, that is without stretching, and by their own."""
+    """The ten columns, HCE by their own definition: the prediction is stretched before it is cut."""
     e, f, s = sod.Emeasure(), sod.Fmeasure(), sod.Smeasure()
     w, m, h = sod.WeightedFmeasure(), sod.MAE(), sod.HumanCorrectionEffortMeasure()
     for measure in (e, f, s, w, m, h):
@@ -46,7 +45,11 @@ def unstretched_hce(prediction, truth):
 
 
 def main():
-    predictions, truths, first, step = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:5])
+    predictions, truths, first, step = (
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        *map(int, sys.argv[3:5]),
+    )
     warnings.simplefilter("ignore")
     cv2.setNumThreads(1)
     names = sorted(path.name for path in truths.iterdir())[first::step]
