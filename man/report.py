@@ -1,7 +1,7 @@
 """Make the README's picture of a report: ``python man/report.py CHROMIUM``, from the samples alone.
 
-Twelve parts of the samples are matted by ``mini``; what it says at its own size stands in for the
-truth, and what it says at half of that is scored. The page's upper part is shot light, its lower dark.
+Parts of the samples are matted by ``mini``; what it says at its own size stands in for the
+truth, and what it says at half of that is scored. The page is shot light above, dark below.
 """
 
 import subprocess

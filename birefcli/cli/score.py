@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from birefcli.scoring.tally import Tally
 
 COMPARED, OUTPUT = "What is compared", "Output"
-FEW = 4  # photos for each process, at least
 NAMED = 5  # faults that a message lists before it only counts them
 
 
@@ -279,9 +278,7 @@ class _Run:
 
         tally = Tally(permille=self.settings.permille, unmatched=matched.faults)
         page = Page() if self.settings.pictures else None
-        # A process takes a second to begin: for a few photos none is worth it.
-        useful = len(matched.pairs) if self.limits[0] else len(matched.pairs) // FEW
-        workers = max(1, min(self.limits[0] or cores(), useful))
+        workers = min(self.limits[0] or cores(), len(matched.pairs))
         bugs = 0
         results = scores(self._items(matched.pairs), self.settings, workers, self.limits[1])
         with Ticker(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:

@@ -1,7 +1,8 @@
-"""Scores by PySODMetrics: ``python pysod.py PREDICTIONS TRUTHS FIRST STEP``, in a venv that has it.
+"""Scores by PySODMetrics: ``python -m oracle.pysod PREDICTIONS TRUTHS FIRST STEP``, from tests/.
 
-It pins numpy < 2.3.5 and brings a second OpenCV, so it cannot live beside birefcli; this file
-imports nothing of birefcli. Prints one JSON object: the photos' figures, and the seconds that took.
+The library pins numpy < 2.3.5 and brings a second OpenCV, so it cannot live beside birefcli: run
+this in a venv of its own; it imports nothing of birefcli. Prints one JSON object: the photos'
+figures, and the seconds that took.
 """
 
 import json
@@ -13,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import py_sod_metrics as sod
-from cases import CUT
+from oracle.cases import CUT
 
 
 def figures(prediction, truth):
-    """The ten columns, HCE by their own definition: the prediction is stretched before it is cut."""
+    """The ten columns; HCE by their definition, which cuts a stretched prediction."""
     e, f, s = sod.Emeasure(), sod.Fmeasure(), sod.Smeasure()
     w, m, h = sod.WeightedFmeasure(), sod.MAE(), sod.HumanCorrectionEffortMeasure()
     for measure in (e, f, s, w, m, h):

@@ -1,5 +1,5 @@
-"""Record figures of the generated cases: ``python record.py TARGET.json``, in a venv that has
-pysodmetrics (which brings scikit-image)."""
+"""Record figures of the generated cases: ``python -m oracle.record TARGET.json``, from tests/, in
+a venv that has pysodmetrics (which brings scikit-image)."""
 
 import json
 import sys
@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from cases import CUT, cases
-from pysod import figures, unstretched_hce
+from oracle.cases import CUT, cases
+from oracle.pysod import figures, unstretched_hce
 from skimage.morphology import skeletonize
 
 
