@@ -86,7 +86,7 @@ def test_csv_is_read_back_with_every_digit(command, masks):
         assert values == known[row["photo"]]
 
 
-def test_one_process_and_several_say_the_same(command, masks):
+def test_one_thread_and_several_say_the_same(command, masks):
     words = ("score", masks / "pred", masks / "gt", "--json", "--each")
     assert command(*words, "--threads", "1").stdout == command(*words, "--threads", "3").stdout
 
@@ -160,6 +160,25 @@ def test_what_cannot_be_is_said_in_one_line(command, masks, words, code, text):
     assert text in told(result)
     assert result.returncode == code
     assert "Traceback" not in told(result)
+
+
+def test_many_notes_are_counted_after_the_first(command, tmp_path):
+    for kind, size in (("gt", (40, 30)), ("pred", (20, 15))):
+        (tmp_path / kind).mkdir()
+        for number in range(8):
+            Image.fromarray(blobs(*size, 1)).save(tmp_path / kind / f"{number}.png")
+    result = command("score", tmp_path / "pred", tmp_path / "gt", "--json")
+    assert told(result).count("resized") == 5
+    assert "and 3 more photos with notes like these" in told(result)
+    assert len(json.loads(result.stdout)["notes"]) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_pipe_among_the_pictures_is_not_waited_for(command, masks):
+    for kind in ("gt", "pred"):
+        os.mkfifo(masks / kind / "pipe.png")
+    result = command("score", masks / "pred", masks / "gt", "--json")
+    assert json.loads(result.stdout)["photos"] == 3
 
 
 def test_two_files_of_one_stem_are_refused(command, masks):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from birefcli.scoring.tally import Tally
 
 COMPARED, OUTPUT = "What is compared", "Output"
-NAMED = 5  # faults that a message lists before it only counts them
+NAMED = 5  # faults or notes that are told before they are only counted
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,17 @@ def score(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="Masks or cutouts: a folder, or a file. With --model: photos.", show_default=False
+            metavar="PREDICTIONS",
+            help="Masks or cutouts: a folder, or a file. With --model: photos.",
+            show_default=False,
         ),
     ],
     truths: Annotated[
         Path,
         typer.Argument(
-            help="True mattes of the same names: a folder, or a file.", show_default=False
+            metavar="TRUTHS",
+            help="True mattes of the same names: a folder, or a file.",
+            show_default=False,
         ),
     ],
     trimaps: Annotated[
@@ -291,12 +295,14 @@ class _Run:
                         ticker.say(result.error)
                         continue
                     tally.add(result)
-                    for note in result.notes:
-                        ticker.say(f"{result.name}: {note}")
+                    if result.notes and len(tally.notes) <= NAMED:
+                        ticker.say(f"{result.name}: {'; '.join(result.notes)}")
                     if page is not None:
                         page.add(result)
             finally:
                 results.close()
+        if len(tally.notes) > NAMED:
+            say(f"and {len(tally.notes) - NAMED} more photos with notes like these: see --json")
         return tally, page, bugs
 
     def _items(self, pairs: "list[Pair]") -> "Iterable[Item | Failure]":
@@ -313,6 +319,10 @@ class _Run:
         return mattes(pairs, matter, batch, self.settings.max_pixels)
 
     def _tell(self, tally: "Tally", page: "Page | None") -> None:
+        # The page first: whoever reads our output may have gone.
+        if page is not None and self.output.report is not None and tally.photos:
+            _write(self.output.report, page.render(tally, self._title()))
+            say(f"{self.output.report}: written")
         if self.output.as_json:
             print(tally.as_json(each=self.output.each))
         elif self.output.as_csv:
@@ -321,9 +331,6 @@ class _Run:
             from birefcli.cli.score_table import show
 
             show(tally, each=self.output.each)
-        if page is not None and self.output.report is not None and tally.photos:
-            _write(self.output.report, page.render(tally, self._title()))
-            say(f"{self.output.report}: written")
 
     def _title(self) -> str:
         made = self.given.predictions or self.given.photos

@@ -180,7 +180,8 @@ def _walk(place: Path) -> list[Path]:
     for folder, folders, names in os.walk(place, onerror=_raise, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [Path(folder) / name for name in sorted(names) if _is_picture(name)]
-    return paths
+    # Opening a pipe would wait for ever; a link to nothing is told of when it is read.
+    return [path for path in paths if path.is_file() or not path.exists()]
 
 
 def _raise(error: OSError) -> None:
