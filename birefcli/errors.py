@@ -86,6 +86,12 @@ class BusyError(BirefcliError):
     exit_code = ExitCode.BUSY
 
 
+class PairError(BirefcliError):
+    """Something that was to be scored has no partner."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
 class PhotoError(BirefcliError):
     """One photo cannot be read or matted; the others go on."""
 

@@ -28,6 +28,7 @@ EXAMPLES = [
     ("White background, as shops want it:",
      "birefcli matte photos/ -o shop/ --write composite --format jpg"),
     ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
+    ("How good are these mattes?", "birefcli score predictions/ truths/ --report report.html"),
     ("Without a download:", "birefcli matte photos/ -o cutouts/ --model mini"),
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from birefcli.cli import models
 from birefcli.cli.bench import bench
 from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
+from birefcli.cli.score import score
 from birefcli.errors import ExitCode
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{c.value} {c.meaning}" for c in ExitCode) + "."
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command(epilog=EXIT_CODES)(matte)
 app.command(epilog=EXIT_CODES)(bench)
 app.command(epilog=EXIT_CODES)(doctor)
+app.command(epilog=EXIT_CODES)(score)
 app.add_typer(models.app, name="models")
 
 

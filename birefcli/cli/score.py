@@ -1,0 +1,362 @@
+"""``birefcli score``: from the words of the command line to tables, JSON, CSV and a page."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from birefcli import files
+from birefcli.cli import arguments, parse
+from birefcli.errors import ExitCode, OutputError, PairError, UsageError
+from birefcli.options import PatchOrder, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from birefcli.matting import Matter
+    from birefcli.scoring.pairs import Matched, Pair, Sources
+    from birefcli.scoring.photo import Settings
+    from birefcli.scoring.report import Page
+    from birefcli.scoring.run import Failure, Item
+    from birefcli.scoring.tally import Tally
+
+COMPARED, OUTPUT = "What is compared", "Output"
+NAMED = 5  # faults or notes that are told before they are only counted
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is printed and written."""
+
+    as_json: bool
+    as_csv: bool
+    each: bool
+    report: Path | None
+    bar: bool
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes mattes, where predictions are not there yet."""
+
+    model: str | None
+    size: tuple[int, int] | None
+    patch_order: PatchOrder
+    offline: bool
+    device: str
+    precision: Precision
+    batch: int | None
+
+
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS",
+            help="Masks or cutouts: a folder, or a file. With --model: photos.",
+            show_default=False,
+        ),
+    ],
+    truths: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRUTHS",
+            help="True mattes of the same names: a folder, or a file.",
+            show_default=False,
+        ),
+    ],
+    trimaps: Annotated[
+        Path | None,
+        typer.Option(
+            "--trimaps",
+            metavar="DIR",
+            rich_help_panel=COMPARED,
+            help="Trimaps, whose unknown region is scored as well.",
+        ),
+    ] = None,
+    trimap_radius: Annotated[
+        int | None,
+        typer.Option(
+            "--trimap-radius",
+            metavar="N",
+            min=0,
+            rich_help_panel=COMPARED,
+            help="Derive trimaps: unknown is N pixels around what is soft in the truth.",
+        ),
+    ] = None,
+    foregrounds: Annotated[
+        Path | None,
+        typer.Option(
+            "--foregrounds",
+            metavar="DIR",
+            rich_help_panel=COMPARED,
+            help="True foregrounds, to compare the colours of cutouts with.",
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            "--photos",
+            metavar="DIR",
+            rich_help_panel=COMPARED,
+            help="The photos, for the pictures of a report.",
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            rich_help_panel=COMPARED,
+            help="Score what has a partner and can be read; name the rest.",
+        ),
+    ] = False,
+    max_megapixels: arguments.MaxMegapixels = 300.0,
+    json_: Annotated[
+        bool,
+        typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON object, full precision."),
+    ] = False,
+    csv_: Annotated[
+        bool, typer.Option("--csv", rich_help_panel=OUTPUT, help="CSV with a header line.")
+    ] = False,
+    each: Annotated[
+        bool, typer.Option("--each", rich_help_panel=OUTPUT, help="Every photo's figures.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Write a page with tables, histograms, best and worst photos.",
+        ),
+    ] = None,
+    permille: Annotated[
+        bool,
+        typer.Option(
+            "--permille", rich_help_panel=OUTPUT, help="MSE, MAD and colour errors times 1000."
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            rich_help_panel=arguments.MODEL,
+            help="Matte the photos with this model, and score that.",
+            show_default=False,
+        ),
+    ] = None,
+    size: arguments.Size = None,
+    patch_order: arguments.Order = PatchOrder.AUTO,
+    offline: arguments.Offline = False,
+    device: arguments.Device = "auto",
+    precision: arguments.Numbers = Precision.AUTO,
+    batch: arguments.Batch = "auto",
+    threads: Annotated[
+        str,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            rich_help_panel=arguments.SPEED,
+            help="Photos scored at once, or auto: one a core.",
+        ),
+    ] = "auto",
+    max_memory: Annotated[
+        str,
+        typer.Option(
+            "--max-memory",
+            metavar="GB",
+            rich_help_panel=arguments.SPEED,
+            help="Memory of photos in flight. auto: a quarter of the machine's.",
+        ),
+    ] = "auto",
+    progress: arguments.Progress = True,
+    debug: arguments.Debug = False,
+) -> None:
+    """Measure how good mattes are, against true ones.
+
+    [bold]birefcli score predictions/ truths/[/bold]
+
+    Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
+    """
+    if json_ and csv_:
+        raise UsageError("--json and --csv both want stdout: choose one")
+    if trimaps is not None and trimap_radius is not None:
+        raise UsageError("--trimaps and --trimap-radius both make trimaps: choose one")
+    machine = Machine(
+        model=model,
+        size=parse.size(size),
+        patch_order=patch_order,
+        offline=offline,
+        device=device,
+        precision=precision,
+        batch=parse.automatic("--batch", batch),
+    )
+    workers = parse.automatic("--threads", threads)
+    memory = parse.memory("--max-memory", max_memory)
+    pixels = parse.pixels("--max-megapixels", max_megapixels)
+    output = Output(json_, csv_, each, report, progress)
+    if report is not None:
+        _check_report(report)
+
+    from birefcli.scoring.pairs import Sources
+    from birefcli.scoring.photo import Settings
+
+    given = Sources(None if model else predictions, truths, predictions if model else photos,
+                    trimaps, foregrounds)  # fmt: skip
+    settings = Settings(trimap_radius, pixels, permille, pictures=report is not None)
+    run = _Run(given, settings, machine, output, allow_missing, (workers, memory))
+    raise typer.Exit(run())
+
+
+def _check_report(report: Path) -> None:
+    """See that the page can be written, before hours of work."""
+    if report.is_dir():
+        raise OutputError(f"--report {report}: is a folder; name a file")
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report {report}: a page is called .html")
+    try:
+        files.probe(report.parent)
+    except OSError as error:
+        raise OutputError(f"--report {report}: cannot be written: {error.strerror}") from None
+
+
+class _Run:
+    """One run: match, measure, tell."""
+
+    def __init__(
+        self,
+        given: "Sources",
+        settings: "Settings",
+        machine: Machine,
+        output: Output,
+        allow_missing: bool,
+        limits: tuple[int | None, int],
+    ) -> None:
+        self.given, self.settings, self.machine, self.output = given, settings, machine, output
+        self.allow_missing, self.limits = allow_missing, limits
+
+    def __call__(self) -> ExitCode:
+        """Everything that can be known to fail is checked before the first photo is read."""
+        from birefcli.cli.signals import Signals, StoppedError
+        from birefcli.scoring import pairs
+
+        sources = pairs.resolve(self.given)
+        matched = pairs.match(sources)
+        self._check(matched)
+        with Signals() as signals:
+            try:
+                tally, page, bugs = self._measure(sources, matched)
+            except StoppedError:
+                assert signals.code is not None
+                print("birefcli: stopped before the end: no scores", file=sys.stderr)
+                return signals.code
+        self._tell(tally, page)
+        if bugs:
+            return ExitCode.BUG
+        bad = not tally.photos or (tally.failed and not self.allow_missing)
+        return ExitCode.SOME_FAILED if bad else ExitCode.OK
+
+    def _check(self, matched: "Matched") -> None:
+        """Refuse what has no partner, or name it."""
+        faults = matched.faults
+        if faults and not self.allow_missing:
+            more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+            shown = "; ".join(faults[:NAMED])
+            raise PairError(f"{shown}{more} (--allow-missing scores the rest)")
+        for fault in faults:
+            say(fault)
+        if not matched.pairs:
+            raise PairError("no prediction has a truth of its name")
+
+    def _measure(
+        self, sources: "Sources", matched: "Matched"
+    ) -> tuple["Tally", "Page | None", int]:
+        from birefcli.cli.ticker import Ticker
+        from birefcli.scoring.report import Page
+        from birefcli.scoring.run import Failure, cores, scores
+        from birefcli.scoring.tally import Tally
+
+        tally = Tally(permille=self.settings.permille, unmatched=matched.faults)
+        page = Page() if self.settings.pictures else None
+        workers = min(self.limits[0] or cores(), len(matched.pairs))
+        bugs = 0
+        results = scores(self._items(matched.pairs), self.settings, workers, self.limits[1])
+        with Ticker(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:
+            try:
+                for result in results:
+                    ticker.advance()
+                    if isinstance(result, Failure):
+                        bugs += result.bug
+                        tally.failed[result.name] = result.error
+                        ticker.say(result.error)
+                        continue
+                    tally.add(result)
+                    if result.notes and len(tally.notes) <= NAMED:
+                        ticker.say(f"{result.name}: {'; '.join(result.notes)}")
+                    if page is not None:
+                        page.add(result)
+            finally:
+                results.close()
+        if len(tally.notes) > NAMED:
+            say(f"and {len(tally.notes) - NAMED} more photos with notes like these: see --json")
+        return tally, page, bugs
+
+    def _items(self, pairs: "list[Pair]") -> "Iterable[Item | Failure]":
+        from birefcli.scoring.run import Item
+
+        if self.machine.model is None:
+            return (Item(pair) for pair in pairs)
+
+        from birefcli.devices import default_batch
+        from birefcli.scoring.model import mattes
+
+        matter = _matter(self.machine, self.machine.model, self.output.bar)
+        batch = self.machine.batch or default_batch(matter.compute.device)
+        return mattes(pairs, matter, batch, self.settings.max_pixels)
+
+    def _tell(self, tally: "Tally", page: "Page | None") -> None:
+        # The page first: whoever reads our output may have gone.
+        if page is not None and self.output.report is not None and tally.photos:
+            _write(self.output.report, page.render(tally, self._title()))
+            say(f"{self.output.report}: written")
+        if self.output.as_json:
+            print(tally.as_json(each=self.output.each))
+        elif self.output.as_csv:
+            print(tally.as_csv(each=self.output.each), end="")
+        elif tally.photos:
+            from birefcli.cli.score_table import show
+
+            show(tally, each=self.output.each)
+
+    def _title(self) -> str:
+        made = self.given.predictions or self.given.photos
+        by = f"{self.machine.model} on " if self.machine.model else ""
+        return f"{by}{made} against {self.given.truths}"
+
+
+def _matter(machine: Machine, model: str, bar: bool) -> "Matter":
+    from birefcli import devices, weights
+    from birefcli.matting import Matter
+
+    compute = devices.choose(machine.device, machine.precision)
+    checkpoint = weights.resolve(model, offline=machine.offline, progress=bar)
+    network = weights.load(checkpoint, patch_order=machine.patch_order)
+    return Matter(network, machine.size or checkpoint.size, compute)
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        files.write_atomically(target, text.encode("utf-8"))
+    except OSError as error:
+        raise OutputError(f"--report {target}: {error.strerror}") from None
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    from birefcli.errors import printable
+
+    print(printable(text), file=sys.stderr, flush=True)

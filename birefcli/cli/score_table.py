@@ -1,0 +1,59 @@
+"""Scores as tables for a person, on stdout."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from birefcli.errors import printable
+from birefcli.scoring.columns import Column, Group
+from birefcli.scoring.tally import Tally
+
+WIDTH = 100  # of tables that go to a file
+
+
+def show(tally: Tally, *, each: bool) -> None:
+    """Print one table a group of metrics: the means, below every photo's figures if wanted."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(WIDTH, console.width))
+    means = tally.means()
+    groups: dict[Group, list[Column]] = {}
+    for column in tally.columns:
+        groups.setdefault(column.group, []).append(column)
+    for group, columns in groups.items():
+        console.print(_table(group, columns, tally, means, each))
+    console.print(_caption(tally), markup=False)
+
+
+def _table(
+    group: Group, columns: list[Column], tally: Tally, means: dict[str, float | None], each: bool
+) -> Table:
+    scaled = ", ×1000: MSE, MAD" if tally.permille and group is not Group.SEED else ""
+    table = Table(
+        title=f"{group.value}{scaled}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    if each:
+        table.add_column("photo", overflow="fold")
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    if each:
+        for name, values in tally.photos.items():
+            shown = (c.text(values.get(c.name)) for c in columns)
+            table.add_row(Text(printable(name)), *shown)
+        table.add_section()
+    row = [column.text(means[column.name]) for column in columns]
+    table.add_row(*(["mean", *row] if each else row), style="bold" if each else None)
+    return table
+
+
+def _caption(tally: Tally) -> str:
+    total = len(tally.photos) + len(tally.failed)
+    counted = str(total) if total == len(tally.photos) else f"{len(tally.photos)} of {total}"
+    left = f"; {len(tally.unmatched)} without a partner left out" if tally.unmatched else ""
+    return f"{counted} photo{'' if total == 1 else 's'}{left}"

@@ -1,0 +1,304 @@
+"""``birefcli score`` as a user types it."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from conftest import picture
+from oracle.cases import blobs, noisy
+from PIL import Image
+from support import DATA
+
+RECORDED = DATA / "scores"
+EXPECTED = json.loads((RECORDED / "expected.json").read_text())
+SEED_COLUMNS = [
+    "Smeasure",
+    "maxFm",
+    "meanEm",
+    "MAE",
+    "maxEm",
+    "meanFm",
+    "wFmeasure",
+    "adpEm",
+    "adpFm",
+    "HCE",
+]
+
+
+@pytest.fixture
+def masks(tmp_path):
+    """Three truths and their predictions, one in a folder of its own."""
+    for number, name in enumerate(("a", "b", "sub/c")):
+        truth = blobs(60, 80, number)
+        for kind, pixels in (("gt", truth), ("pred", noisy(truth, number))):
+            file = tmp_path / kind / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    return tmp_path
+
+
+def told(result):
+    return result.stderr.decode()
+
+
+def test_json_holds_the_recorded_figures_in_full(command):
+    result = command("score", RECORDED / "pred", RECORDED / "gt", "--json", "--each")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert list(found["each"]) == list(EXPECTED["each"])
+    for rows, known in (
+        (found["each"], EXPECTED["each"]),
+        ({"": found["all"]}, {"": EXPECTED["all"]}),
+    ):
+        for name, values in known.items():
+            for column, value in values.items():
+                ours = "meanMSE" if column == "MSE" else column
+                assert rows[name][ours] == pytest.approx(value, abs=1e-9, rel=0)
+    assert "p005.png: prediction 80×110 resized to the truth's 160×220" in told(result)
+
+
+def test_table_has_the_columns_of_the_model_card_in_its_order(command):
+    result = command("score", RECORDED / "pred", RECORDED / "gt")
+    lines = result.stdout.decode().splitlines()
+    head = next(line for line in lines if "Smeasure" in line)
+    assert head.split() == SEED_COLUMNS
+    assert "0.932  0.970   0.925  0.059  0.974   0.914      0.895  0.968  0.966   53" in (
+        result.stdout.decode()
+    )
+    assert any(line.split() == ["SAD", "MSE", "MAD", "Grad", "Conn"] for line in lines)
+    assert lines[-1] == "6 photos"
+
+
+def test_csv_is_read_back_with_every_digit(command, masks):
+    words = ("score", masks / "pred", masks / "gt", "--trimap-radius", "3", "--each")
+    rows = list(csv.DictReader(io.StringIO(command(*words, "--csv").stdout.decode())))
+    known = json.loads(command(*words, "--json").stdout)["each"]
+    assert [row["photo"] for row in rows] == ["a.png", "b.png", "sub/c.png"]
+    for row in rows:
+        values = {name: float(value) for name, value in row.items() if name != "photo"}
+        assert values == known[row["photo"]]
+
+
+def test_one_thread_and_several_say_the_same(command, masks):
+    words = ("score", masks / "pred", masks / "gt", "--json", "--each")
+    assert command(*words, "--threads", "1").stdout == command(*words, "--threads", "3").stdout
+
+
+def test_two_files_are_a_pair_whatever_they_are_called(command, masks):
+    result = command("score", masks / "pred/a.png", masks / "gt/b.png", "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["photos"] == 1
+
+
+def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
+    (masks / "pred/b.png").rename(masks / "pred/x.png")
+    result = command("score", masks / "pred", masks / "gt")
+    assert result.returncode == 1
+    assert result.stdout == b""
+    assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in told(result)
+    assert f"{masks}/pred/x.png: no truth in {masks}/gt" in told(result)
+    assert told(result).count("\n") == 1
+
+
+def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks):
+    (masks / "pred/b.png").rename(masks / "pred/x.png")
+    result = command("score", masks / "pred", masks / "gt", "--allow-missing", "--json")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0
+    assert found["photos"] == 2
+    assert len(found["unmatched"]) == 2
+    assert told(result).count("no prediction named b.*") == 1
+
+
+def test_an_unreadable_file_is_an_error_and_the_others_are_shown(command, masks):
+    (masks / "pred/b.png").write_bytes(b"no picture")
+    result = command("score", masks / "pred", masks / "gt", "--json")
+    found = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert list(found["failed"]) == ["b.png"]
+    assert f"{masks}/pred/b.png: not an image" in told(result)
+    assert command("score", masks / "pred", masks / "gt", "--allow-missing").returncode == 0
+    assert b"2 of 3 photos" in command("score", masks / "pred", masks / "gt").stdout
+
+
+def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(command, masks):
+    for name in ("a", "b", "sub/c"):
+        (masks / f"pred/{name}.png").write_bytes(b"no picture")
+    result = command("score", masks / "pred", masks / "gt", "--allow-missing")
+    assert result.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("pred", "nowhere"), 3, "nowhere: no such file or folder"),
+        (("pred", "empty"), 3, "no picture found in"),
+        (("pred", "pred"), 2, "predictions and truths are the same place"),
+        (("pred/a.png", "gt"), 2, "give two folders, or two files"),
+        (("pred", "gt", "--json", "--csv"), 2, "--json and --csv"),
+        (("pred", "gt", "--trimaps", "gt", "--trimap-radius", "3"), 2, "--trimap-radius"),
+        (("pred", "gt", "--report", "empty"), 5, "is a folder; name a file"),
+        (("pred", "gt", "--report", "a.png"), 2, "a page is called .html"),
+        (("pred", "gt", "--report", "nowhere/a.html"), 5, "cannot be written"),
+        (("pred", "gt", "--model", "nonesuch"), 4, "nonesuch"),
+        (("pred", "gt", "--foregrounds", "gt"), 1, "a mask has no colours to compare"),
+        (("pred", "gt", "--trimaps", "half"), 1, "no trimap named b.* in"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_in_one_line(command, masks, words, code, text):
+    (masks / "empty").mkdir()
+    (masks / "half").mkdir()
+    Image.open(masks / "gt/a.png").save(masks / "half/a.png")
+    result = command("score", *words, cwd=masks)
+    assert text in told(result)
+    assert result.returncode == code
+    assert "Traceback" not in told(result)
+
+
+def test_many_notes_are_counted_after_the_first(command, tmp_path):
+    for kind, size in (("gt", (40, 30)), ("pred", (20, 15))):
+        (tmp_path / kind).mkdir()
+        for number in range(8):
+            Image.fromarray(blobs(*size, 1)).save(tmp_path / kind / f"{number}.png")
+    result = command("score", tmp_path / "pred", tmp_path / "gt", "--json")
+    assert told(result).count("resized") == 5
+    assert "and 3 more photos with notes like these" in told(result)
+    assert len(json.loads(result.stdout)["notes"]) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
+def test_a_pipe_among_the_pictures_is_not_waited_for(command, masks):
+    for kind in ("gt", "pred"):
+        os.mkfifo(masks / kind / "pipe.png")
+    result = command("score", masks / "pred", masks / "gt", "--json")
+    assert json.loads(result.stdout)["photos"] == 3
+
+
+def test_two_files_of_one_stem_are_refused(command, masks):
+    Image.open(masks / "pred/a.png").save(masks / "pred/a.webp")
+    result = command("score", masks / "pred", masks / "gt")
+    assert result.returncode == 2
+    assert "a.png and" in told(result)
+
+
+def test_layout_of_p3m_is_understood(command, masks):
+    root = masks / "validation" / "P3M-500-P"
+    for kind, source in (("mask", "gt"), ("trimap", "gt"), ("blurred_image", "photo")):
+        (root / kind).mkdir(parents=True)
+        for name in ("a", "b"):
+            image = picture(80, 60) if source == "photo" else Image.open(masks / f"gt/{name}.png")
+            suffix = "jpg" if source == "photo" else "png"
+            image.save(root / kind / f"{name}.{suffix}")
+    (masks / "pred/sub/c.png").unlink()
+    (masks / "pred/sub").rmdir()
+    result = command("score", masks / "pred", root, "--json", "--report", masks / "r.html")
+    found = json.loads(result.stdout)
+    assert found["photos"] == 2
+    assert found["all"]["unknownSAD"] > 0
+    assert "photo of a.png" in (masks / "r.html").read_text()
+
+
+def test_products_of_matte_are_understood_with_their_folders(command, masks, photos):
+    command("matte", photos, "-o", masks / "out", "--write", "mask,cutout")
+    command("matte", photos, "-o", masks / "truth", "--write", "mask")
+    alphas = command("score", masks / "out", masks / "truth", "--json")
+    assert json.loads(alphas.stdout)["all"]["SAD"] == 0
+    colours = command(
+        "score", masks / "out", masks / "truth", "--foregrounds", photos, "--json", "--permille"
+    )
+    found = json.loads(colours.stdout)
+    assert found["all"]["FgMAD"] > 0
+    assert found["permille"] is True
+
+
+def test_model_mattes_and_scores_in_one_go(command, masks, photos, tiny_weights):
+    command("matte", photos, "-o", masks / "out", "--write", "mask", "--bits", "16")
+    result = command("score", photos, masks / "out", "--model", tiny_weights, "--json", "--each")
+    found = json.loads(result.stdout)
+    assert result.returncode == 0, told(result)
+    assert found["photos"] == 3
+    # The truth is what the same model wrote with 16 bits.
+    assert found["all"]["MAD"] == 0
+
+
+def test_model_names_photos_that_cannot_be_read(command, masks, photos, tiny_weights):
+    command("matte", photos, "-o", masks / "out", "--write", "mask")
+    (photos / "b.png").write_bytes(b"no picture")
+    result = command("score", photos, masks / "out", "-m", tiny_weights, "--json")
+    assert result.returncode == 1
+    assert list(json.loads(result.stdout)["failed"]) == ["b.png"]
+
+
+class Page(HTMLParser):
+    """Tags that a page has, and everything that would be loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ("src", "href", "srcset")]
+
+
+def test_report_stands_alone_in_light_and_dark(command, masks):
+    name = "x' onerror=<b>&.png"
+    for kind in ("gt", "pred"):
+        (masks / kind / "a.png").rename(masks / kind / name)
+    for folder in ("photos", "photos/sub"):
+        (masks / folder).mkdir()
+    for stem in (name[:-4], "b", "sub/c"):
+        picture(80, 60).save(masks / "photos" / f"{stem}.jpg")
+    result = command("score", masks / "pred", masks / "gt", "--trimap-radius", "4",
+                     "--photos", masks / "photos", "--report", masks / "r.html")  # fmt: skip
+    assert result.returncode == 0
+    text = (masks / "r.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.links
+    assert all(link.startswith("data:image/webp;base64,") for link in page.links)
+    assert not re.search(r"@import|url\(|<script|<link|https?://", text)
+    assert "prefers-color-scheme: dark" in text
+    assert page.tags.count("svg") == text.count("role='img'") == 24
+    assert page.tags.count("img") == 3 * 5
+    assert "b" in page.tags
+    assert "onerror=<b>" not in text
+
+
+def test_report_keeps_what_was_there_when_nothing_was_scored(command, masks):
+    (masks / "r.html").write_text("before")
+    for name in ("a", "b", "sub/c"):
+        (masks / f"pred/{name}.png").write_bytes(b"no picture")
+    command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
+    assert (masks / "r.html").read_text() == "before"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_scoring_prints_no_figures_and_leaves_no_process(start, tmp_path):
+    big = np.kron(blobs(60, 80, 1), np.ones((16, 16), np.uint8))
+    for kind in ("gt", "pred"):
+        (tmp_path / kind).mkdir()
+        for number in range(40):
+            Image.fromarray(big).save(tmp_path / kind / f"{number}.png", compress_level=1)
+    process = start("score", tmp_path / "pred", tmp_path / "gt", "--threads", "2")
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert b"stopped before the end" in err
+    assert b"Traceback" not in err
+
+
+def test_help_of_score_loads_nothing_heavy(command):
+    result = command("score", "--help", within=("env", "PYTHONPROFILEIMPORTTIME=1"))
+    loaded = set(re.findall(r"\| +([\w.]+)$", told(result), re.M))
+    assert "typer" in loaded
+    assert not loaded & {"torch", "cv2", "numpy", "PIL"}
