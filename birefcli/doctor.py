@@ -22,6 +22,8 @@ from birefcli.options import Precision
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
+    "isal": ("fast", "PNG and TIFF packed in a third of the time", True),
+    "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
     "onnxruntime": ("bench", "birefcli bench --against FILE.onnx", False),
 }

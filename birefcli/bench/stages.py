@@ -262,8 +262,12 @@ def bottleneck(rounds: Rounds, threads: int, cores: int) -> str:
         for verb, names in STAGES.items()
     }
     slow = max(pace, key=lambda verb: pace[verb])
+    if slow == "matte" and top in STAGES["matte"]:
+        return f"{text}; loading and saving overlap with it"
     if slow == "matte":
-        text += "; loading and saving overlap with it"
-        return text if top in STAGES["matte"] else f"{text}, and what is left is the network"
-    what = " and ".join(filter(None, [", ".join(STAGES[slow][:-1]), STAGES[slow][-1]]))
-    return f"{text}; {what} keep the network waiting even on {workers} threads"
+        return f"{text}; spread over {threads} threads it keeps up with {_listed(slow)}"
+    return f"{text}; {_listed(slow)} keep the network waiting even on {threads} threads"
+
+
+def _listed(verb: str) -> str:
+    return ", ".join(STAGES[verb][:-1]) + " and " + STAGES[verb][-1]
