@@ -26,6 +26,7 @@ from birefcli.encode import Notes, encode
 from birefcli.errors import PhotoError
 from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
+from birefcli.limits import Waits
 from birefcli.matting import Colour, Matter
 from birefcli.options import Format, Options, Product
 from birefcli.record import Record
@@ -82,6 +83,7 @@ class Run:
     recipes: Recipes
     budget: Budget
     saving: deque[Future[Outcome]] = field(default_factory=deque)
+    waits: Waits = field(default_factory=Waits)
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order.
@@ -94,10 +96,13 @@ class Run:
         savers = ThreadPoolExecutor(threads, "save")
         # Enough to keep the network fed, and no more: each photo is held in full size.
         ahead = threads + self.batch
+        self.waits.start()
         try:
             photos = ahead_of(loaders, self._load, enumerate(todo), ahead)
             for future in ahead_of(savers, self._save, self._matte(photos), ahead, self.saving):
-                yield future.result()
+                with self.waits.waiting("save"):
+                    outcome = future.result()
+                yield outcome
         finally:
             self.budget.close()
             for pool in (loaders, savers):
@@ -135,7 +140,7 @@ class Run:
         self, photos: Iterator[Future[Loaded | Outcome]]
     ) -> Generator[Matted | Outcome, None, None]:
         """Run the network on batches of photos, and find their subject's colour."""
-        for group in batches(photos, self.batch, lambda: self.budget.exhausted):
+        for group in batches(photos, self.batch, lambda: self.budget.exhausted, self._wait):
             started = time.perf_counter()
             loaded = [item for item in group if isinstance(item, Loaded)]
             alphas = iter(self._alphas(loaded))
@@ -144,6 +149,11 @@ class Run:
                 yield (
                     item if isinstance(item, Outcome) else self._finish(item, next(alphas), shared)
                 )
+
+    def _wait(self, future: Future[Loaded | Outcome], timeout: float | None) -> None:
+        # A photo that has no room in memory waits for those before it to be saved.
+        with self.waits.waiting("save" if self.budget.exhausted else "load"):
+            wait([future], timeout=timeout)
 
     def _alphas(self, loaded: list[Loaded]) -> list[Tensor | PhotoError]:
         if not loaded:
@@ -250,12 +260,15 @@ def ahead_of(
 
 
 def batches(
-    photos: Iterator[Future[Out]], size: int, hurry: Callable[[], bool]
+    photos: Iterator[Future[Out]],
+    size: int,
+    hurry: Callable[[], bool],
+    pause: Callable[[Future[Out], float | None], object] = lambda f, t: wait([f], timeout=t),
 ) -> Iterator[list[Out]]:
     """Gather photos in order, ``size`` at a time.
 
     A batch goes with fewer where ``hurry`` says that its next photo waits for those before it to
-    be written, and where photos end.
+    be written, and where photos end. ``pause`` waits for a photo, at most so many seconds.
     """
     group: list[Out] = []
     for future in photos:
@@ -263,7 +276,7 @@ def batches(
             if group and hurry():
                 yield group
                 group = []
-            wait([future], timeout=GATHER if group else None)
+            pause(future, GATHER if group else None)
         group.append(future.result())
         if len(group) == size:
             yield group

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -40,6 +41,7 @@ class Display:
         self.console = Console(stderr=True, soft_wrap=True, highlight=False)
         self.done = self.failed = 0
         self.started = self.told = time.monotonic()
+        self.limit: Callable[[], tuple[str, float] | None] = lambda: None
         self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
 
     def _bar(self) -> Progress:
@@ -51,6 +53,7 @@ class Display:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[limit]}"),
             console=self.console,
             transient=True,
         )
@@ -63,7 +66,7 @@ class Display:
         self.total, self.done, self.failed = total, 0, 0
         self.started = self.told = time.monotonic()
         if self.progress is not None:
-            self.task = self.progress.add_task("matting", total=total)
+            self.task = self.progress.add_task("matting", total=total, limit="")
             self.progress.start()
 
     def __exit__(
@@ -84,7 +87,7 @@ class Display:
         elif not self.quiet and self._worth_a_line(outcome):
             self.say(_line(outcome))
         if self.progress is not None and self.total:
-            self.progress.update(self.task, advance=1)
+            self.progress.update(self.task, advance=1, limit=self._limit())
         elif not self.quiet and self.total:
             self._now_and_then()
 
@@ -104,7 +107,13 @@ class Display:
         failed = f", {self.failed} failed" if self.failed else ""
         self.say(
             f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {_span(left)} left"
+            + (f", {limit}" if (limit := self._limit()) else "")
         )
+
+    def _limit(self) -> str:
+        """Which stage the run waits for most, in words."""
+        found = self.limit()
+        return "" if found is None else f"{found[1]:.0%} of the time: {found[0]}"
 
     def say(self, text: str) -> None:
         """One line, above the bar where there is one, exactly as it is."""

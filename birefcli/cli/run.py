@@ -238,6 +238,7 @@ def _matte(
         batch = options.batch or default_batch(matter.compute.device)
         budget = Budget(options.max_memory)
         run = Run(options, matter, batch, background or _background(options), recipes, budget)
+        teller.display.limit = run.waits.limit
         outcomes = run(teller.todo)
         signals.last_words = lambda: _give_up(run, task, teller, signals)
         try:

@@ -1,0 +1,40 @@
+"""Which stage a run waits for: loading, matting or saving photos."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Waits:
+    """How the thread that mattes spends its time; both other stages run beside it.
+
+    It waits for photos where loading is the slowest stage, and for room to put results where saving
+    is. The rest of its time it mattes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waited = {"load": 0.0, "save": 0.0}
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """The run begins."""
+        self._started = self._clock()
+
+    @contextmanager
+    def waiting(self, stage: str) -> Iterator[None]:
+        """Count what is spent within as waiting for ``load`` or ``save``."""
+        begun = self._clock()
+        try:
+            yield
+        finally:
+            self._waited[stage] += self._clock() - begun
+
+    def limit(self) -> tuple[str, float] | None:
+        """The stage that took most of the time, and its share of it, 0..1; None before a start."""
+        spent = 0.0 if self._started is None else self._clock() - self._started
+        if spent <= 0:
+            return None
+        times = {**self._waited, "matte": spent - sum(self._waited.values())}
+        stage = max(times, key=times.__getitem__)
+        return stage, times[stage] / spent
