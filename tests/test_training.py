@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 
+import birefcli.training.__main__ as command
 import cv2
 import numpy as np
 import pytest
 import torch
+from birefcli.training.loop import Recipe, Stage, Trainer, run
 from torch.nn import functional as F
 
-import birefcli.training.__main__ as command
 from birefcli import weights
 from birefcli.birefnet import BiRefNet, Config, Supervision
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.errors import ExitCode, ModelError
 from birefcli.training import augment, data, export, losses, score
 from birefcli.training.data import Example
-from birefcli.training.loop import Recipe, Stage, Trainer, run
 from birefcli.training.sampling import use_fast_sampling
 
 TINY = Config("mobilenetv4_conv_small_035", width=8, aspp_width=8, kernels=(3,), gradient_width=4)

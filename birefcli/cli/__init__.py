@@ -7,6 +7,7 @@ import typer
 from birefcli import __version__
 from birefcli.cli import models
 from birefcli.cli.matte import matte
+from birefcli.cli.train import train
 from birefcli.errors import ExitCode
 
 EXIT_CODES = "Exit codes: " + "; ".join(f"{c.value} {c.meaning}" for c in ExitCode) + "."
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=EXIT_CODES)(matte)
+app.command(epilog=EXIT_CODES)(train)
 app.add_typer(models.app, name="models")
 
 
