@@ -117,7 +117,8 @@ def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
             )
             return display.code
         assert finished
-        display.summary(training)
+        if here.first:  # the others do not wait for the file
+            display.summary(training)
     return ExitCode.OK
 
 

@@ -131,7 +131,9 @@ class Display(Watcher):
         if last is None or not run.first:
             return
         self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {last:.4f} after")
-        if run.best["MAD"] < last:
+        if run.best["epoch"] == 0:
+            self.say("no epoch was better than what it began with: try a lower --lr, more photos")
+        elif run.best["MAD"] < last:
             path = run.plan.folder / BEST
             self.say(f"best was epoch {run.best['epoch']:.0f}, {run.best['MAD']:.4f}: {path}")
 
@@ -156,23 +158,29 @@ class Display(Watcher):
 
 def _beginning(run: Run) -> list[str]:
     recipe, trainer = run.recipe, run.trainer
-    photos = f"{len(run.training)} photos to learn from, {len(run.held_out)} held out"
+    photos = f"{_count(len(run.training), 'photo')} to learn from, {len(run.held_out)} held out"
     kept = run.training.kept
-    if kept < len(run.training):
+    if kept < len(run.training) // run.ranks.world:  # each process has read its share
         photos += f"; {kept} stay in memory (--cache)"
     numbers = sum(p.numel() for p in trainer.network.parameters())
     begins = "fine-tuned from " + run.plan.start if run.plan.start else "from scratch"
-    stages = ", ".join(f"{s.steps} steps of {s.batch} at {s.size}×{s.size}" for s in recipe.stages)
+    stages = ", ".join(
+        f"{_count(s.steps, 'step')} of {s.batch} at {s.size}×{s.size}" for s in recipe.stages
+    )
     where = f"{trainer.compute.device}, {trainer.compute.precision.value}"
     if run.ranks.world > 1:
         where += f", {run.ranks.world} processes"
     lines = [
         photos,
         f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {begins}; {where}",
-        f"{len(run.ends)} epochs: {stages}; learning rate {recipe.lr:.2g}",
+        f"{_count(len(run.ends), 'epoch')}: {stages}; learning rate {recipe.lr:.2g}",
     ]
     if trainer.step == recipe.steps:
         lines.append("trained to the end already; --restart begins anew")
     elif trainer.step:
         lines.append(f"goes on after step {trainer.step} of {recipe.steps}")
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

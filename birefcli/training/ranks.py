@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 Item = TypeVar("Item")
 
@@ -37,6 +37,12 @@ class Ranks:
         lists: list[list[Item]] = [[] for _ in range(self.world)]
         distributed.all_gather_object(lists, items)
         return [item for each in lists for item in each]
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over all processes of a tensor that each has."""
+        if self.world > 1:
+            distributed.all_reduce(values)
+        return values / self.world
 
 
 ALONE = Ranks()

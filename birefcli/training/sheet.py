@@ -47,7 +47,7 @@ def png(rows: Sequence[Bytes]) -> bytes:
         for each in rows
     ]
     file = io.BytesIO()
-    Image.fromarray(np.concatenate(filled)).save(file, "PNG", optimize=True)
+    Image.fromarray(np.concatenate(filled)).save(file, "PNG")
     return file.getvalue()
 
 
