@@ -80,7 +80,7 @@ def test_files_that_readme_links_to_exist():
 
 
 def test_help_text_does_not_exceed_eighty_columns(command):
-    for words in (("--help",), ("matte", "--help"), ("models", "--help")):
+    for words in (("--help",), ("matte", "--help"), ("train", "--help"), ("models", "--help")):
         shown = command(*words).stdout.decode()
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

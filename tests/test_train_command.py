@@ -251,7 +251,7 @@ def test_several_processes_average_their_gradients_and_one_writes(
         torch.manual_seed(_mixed(recipe.seed, 0, rank))
         loss, _ = trainer._loss(*batch.tensors(torch.device("cpu")))
         (loss / 2).backward()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert log[1]["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
     parameters = [p for group in trainer.optimiser.param_groups for p in group["params"]]
     gradient = torch.cat([p.grad.flatten() for p in parameters])

@@ -88,7 +88,7 @@ Size: TypeAlias = Annotated[
         MODEL,
         "--size",
         metavar="N",
-        help="Input N×N the weights are for. [default: the model's own, or 384]",
+        help="Input N×N the weights are for. Default: the model's own, or 384.",
         show_default=False,
     ),
 ]
@@ -98,7 +98,7 @@ Epochs: TypeAlias = Annotated[
         RECIPE,
         "--epochs",
         metavar="N",
-        help="Times every photo is seen. [default: 20 with --from, else 100]",
+        help="Times every photo is seen. Default: 20 with --from, else 100.",
         show_default=False,
         min=1,
     ),
@@ -109,7 +109,7 @@ Batch: TypeAlias = Annotated[
         RECIPE,
         "--batch",
         metavar="N",
-        help="Photos a step. [default: 4 for the published networks, 8 for small ones]",
+        help="Photos a step. Default: 4 for the published networks, 8 for small ones.",
         show_default=False,
         min=2,
     ),
@@ -120,8 +120,8 @@ Rate: TypeAlias = Annotated[
         RECIPE,
         "--lr",
         metavar="RATE",
-        help="Highest learning rate. [default: 1e-5·√(batch/4) for the published networks;"
-        " 1.5e-4 for small ones, 1.5e-3 from scratch]",
+        help="Highest learning rate. Default: 1e-5 sqrt(batch/4) for the published networks;"
+        " 1.5e-4 for small ones, 1.5e-3 from scratch.",
         show_default=False,
     ),
 ]
@@ -131,7 +131,7 @@ Edges: TypeAlias = Annotated[
         RECIPE,
         "--edges",
         metavar="N",
-        help="Last epochs that train edges: SSIM and IoU. [default: a tenth]",
+        help="Last epochs that train edges: SSIM and IoU. Default: a tenth.",
         show_default=False,
         min=0,
     ),

@@ -90,10 +90,10 @@ class Trainer:
         # Dropout too is a function of seed and step: nothing else needs to be remembered.
         torch.manual_seed(_mixed(self.recipe.seed, self.step, self.ranks.rank))
         loss, matte = self._loss(*batch.tensors(self.compute.device))
-        means = self.ranks.mean(torch.stack([loss, matte]).detach()).tolist()
-        if not math.isfinite(means[0]):
+        whole, last = self.ranks.mean(torch.stack([loss, matte]).detach()).tolist()
+        if not math.isfinite(whole):
             raise DivergedError(
-                f"step {self.step + 1}: the loss is {means[0]}; --restart with a lower --lr"
+                f"step {self.step + 1}: the loss is {whole}; --restart with a lower --lr"
             )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -103,7 +103,7 @@ class Trainer:
         self.scaler.update()
         self._average()
         self.step += 1
-        return Step(*means, norm=norm.item(), lr=rate)
+        return Step(whole, last, norm.item(), rate)
 
     def _loss(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         self._replica.train()
