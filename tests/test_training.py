@@ -591,16 +591,15 @@ def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_p
     for step in (1, 2, 3):
         log.write(step=step, loss=float(step))
     log.write(step=2, epoch=1, MAD=0.4)
+    log.write(step=2, gradient_norm=math.inf)
     with log.path.open("a") as file:
         file.write('{"step": 4, "lo')  # cut off by a kill
     log.begin(2, 0)
     kept = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert kept == list(log)
-    assert [(entry["step"], "epoch" in entry) for entry in kept] == [
-        (0, True),
-        (1, False),
-        (2, False),
-    ]
+    steps = [(entry["step"], "epoch" in entry) for entry in kept]
+    assert steps == [(0, True), (1, False), (2, False), (2, False)]
+    assert kept[-1] == {"step": 2}  # infinity is no JSON
 
 
 def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():

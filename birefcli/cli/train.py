@@ -108,6 +108,7 @@ def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
             found = run.divide(plan)
             if plan.restart and here.first:
                 run.forget(plan)
+            here.gathered([])  # nobody may find the checkpoint before it is gone
             training = run.Run(plan, found, compute, here, display)
             with _signals(display, here):
                 finished = training()

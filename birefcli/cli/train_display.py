@@ -23,7 +23,7 @@ from birefcli.training.run import BEST, Run, Watcher
 from birefcli.training.score import Score
 from birefcli.training.trainer import Step
 
-RECENT = 50  # steps whose mean loss is shown
+RECENT = 50  # steps whose mean loss and time are shown
 
 
 class Display(Watcher):
@@ -37,7 +37,8 @@ class Display(Watcher):
         self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
         self.task: TaskID | None = None
         self._losses: deque[float] = deque(maxlen=RECENT)
-        self._resumed = False
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._since = self.told = 0.0
 
     def _bar(self) -> Progress:
         return Progress(
@@ -90,29 +91,32 @@ class Display(Watcher):
 
     def begins(self, run: Run) -> None:
         """Say what is trained on what."""
-        self._resumed = run.trainer.step > 0
         for line in _beginning(run):
             self.say(line)
         self._show(self._epoch(run), run.recipe.steps, run.trainer.step)
-        self.started, self.told, self.before = time.monotonic(), time.monotonic(), run.trainer.step
+        self._since = self.told = time.monotonic()
 
     def stepped(self, run: Run, step: Step) -> None:
         """One step is done."""
         self._losses.append(step.loss)
+        now = time.monotonic()
+        self._times.append(now - self._since)
+        self._since = now
         loss = f"loss {fmean(self._losses):.1f}"
         if self.progress is not None and self.task is not None:
             self.progress.update(
                 self.task, advance=1, description=self._epoch(run), loss=loss, refresh=False
             )
-        elif not self.quiet and time.monotonic() - self.told > INTERVAL:
-            self.told = time.monotonic()
-            each = (self.told - self.started) / (run.trainer.step - self.before)
+        elif not self.quiet and now - self.told > INTERVAL:
+            self.told = now
+            each = fmean(self._times)
             left = span(each * (run.recipe.steps - run.trainer.step))
             done = f"step {run.trainer.step} of {run.recipe.steps}"
             self.say(f"{self._epoch(run)}, {done}, {loss}, {each:.2f} s a step, {left} left")
 
     def validating(self, done: int, total: int) -> None:
         """So many held-out photos are scored."""
+        self._since = time.monotonic()  # the next step takes none of this time
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, description=f"scoring {done}/{total}")
 
@@ -121,7 +125,9 @@ class Display(Watcher):
         name = f"epoch {epoch:>3}" if epoch else "before   "
         loss = f"loss {fmean(self._losses):7.2f}  " if self._losses else " " * 14
         told = f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
-        self.say(f"{name}  {loss}{told}{'  best' if best and epoch else ''}")
+        edges = run.trainer.step > run.recipe.steps - run.recipe.edges
+        notes = ["edges"] * edges + ["best"] * (best and epoch > 0)
+        self.say("  ".join([f"{name}  {loss}{told}", *notes]))
 
     def summary(self, run: Run) -> None:
         """Last lines."""

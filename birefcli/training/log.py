@@ -1,6 +1,7 @@
 """The log of a training: a JSON object a line, to be plotted while it grows."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class Log:
             raise _unwritable(self.path, error) from error
 
     def write(self, **entry: float) -> None:
-        """Add a line. Raises OutputError."""
+        """Add a line; numbers that JSON does not have are left out. Raises OutputError."""
+        # With fp16 a gradient overflows now and then, and its step is not taken.
+        finite = {name: value for name, value in entry.items() if math.isfinite(value)}
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(json.dumps(finite) + "\n")
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

@@ -97,8 +97,8 @@ def divide(plan: Plan) -> Data:
     training, held_out = data.split(found, plan.hold_out)
     if not training:
         raise DataError(
-            f"{plan.data[0]}: {len(found)} photo, and it would be held out; add photos, or"
-            " --hold-out 0"
+            f"{plan.data[0]}: all its photos would be held out ({len(found)}); add photos, or use"
+            " another --hold-out"
         )
     return Data(training, held_out)
 
