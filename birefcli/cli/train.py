@@ -153,8 +153,12 @@ def _held(plan: Plan, here: "Ranks") -> Iterator[None]:
         yield
         return
     run.prepare(plan)
-    with _alone(plan):
-        yield
+    try:
+        with _alone(plan):
+            yield
+    finally:
+        with suppress(OSError):  # what ended before it began leaves nothing
+            plan.folder.rmdir()
 
 
 @contextmanager
