@@ -25,9 +25,9 @@ class ExitCode(IntEnum):
 
 _MEANINGS = {
     ExitCode.OK: "nothing failed: photos written, up to date or left alone",
-    ExitCode.SOME_FAILED: "finished, but some photos failed",
+    ExitCode.SOME_FAILED: "finished, but some photos failed; or a training diverged",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.NO_INPUT: "nothing to do: no photo found",
+    ExitCode.NO_INPUT: "nothing to do: no photo found, or none fit to train on",
     ExitCode.MODEL: "model or device not available",
     ExitCode.OUTPUT: "output cannot be written, or two inputs want one target",
     ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",

@@ -29,6 +29,8 @@ EXAMPLES = [
      "birefcli matte photos/ -o shop/ --write composite --format jpg"),
     ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
     ("How good are these mattes?", "birefcli score predictions/ truths/ --report report.html"),
+    ("Fine-tune the small model on photos in im/ with masks in gt/:",
+     "birefcli train photos/ -o mine.safetensors --from mini"),
     ("Without a download:", "birefcli matte photos/ -o cutouts/ --model mini"),
 ]  # fmt: skip
 
@@ -61,7 +63,7 @@ def page(path: list[str], command: Any) -> str:  # noqa: ANN401 - Typer vendors 
         *(paragraphs(rest.strip()) if rest.strip() else []),
     ]
     lines += _commands(path, command) + _options(command)
-    if path[-1] in ("birefcli", "matte"):
+    if path[-1] in ("birefcli", "matte", "train"):
         lines += _tail()
     lines += [".SH SEE ALSO", _see_also(path)]
     return "\n".join(lines) + "\n"

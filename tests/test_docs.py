@@ -108,7 +108,7 @@ def test_doctor_of_the_readme_names_what_the_command_names(command):
 
 
 def test_help_text_does_not_exceed_eighty_columns(command):
-    for words in ([], ["matte"], ["models"], ["bench"], ["doctor"], ["score"]):
+    for words in ([], ["matte"], ["models"], ["bench"], ["doctor"], ["score"], ["train"]):
         shown = command(*words, "--help").stdout.decode()
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

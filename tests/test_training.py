@@ -1,5 +1,7 @@
-"""Training: data, views, losses, the loop, and how a result is scored."""
+"""Training: data, views, losses, steps, and how a result is scored."""
 
+import json
+import math
 from dataclasses import replace
 
 import cv2
@@ -8,15 +10,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import birefcli.training.__main__ as command
 from birefcli import weights
 from birefcli.birefnet import BiRefNet, Config, Supervision
 from birefcli.birefnet.deform import DeformableConv
-from birefcli.errors import ExitCode, ModelError
-from birefcli.training import augment, data, export, losses, score
-from birefcli.training.data import Example
-from birefcli.training.loop import Recipe, Stage, Trainer, run
+from birefcli.devices import Compute
+from birefcli.errors import ExitCode, ModelError, OutputError
+from birefcli.options import Precision
+from birefcli.training import augment, data, edges, export, losses, plan, score, sheet
+from birefcli.training.data import Album, Example
+from birefcli.training.log import Log
+from birefcli.training.recipe import EDGES, MATTING, SEGMENTATION, Recipe, Stage, Terms
 from birefcli.training.sampling import use_fast_sampling
+from birefcli.training.trainer import DivergedError, Trainer
+from birefcli.training.views import Views, normalise
 
 TINY = Config("mobilenetv4_conv_small_035", width=8, aspp_width=8, kernels=(3,), gradient_width=4)
 
@@ -38,54 +44,131 @@ def people():
     return [person(i) for i in range(6)]
 
 
-def write(folder, examples):
-    for name in (data.IMAGES, data.MASKS):
+def write(folder, examples, photos="im", masks="gt"):
+    for name in (photos, masks):
         (folder / name).mkdir(parents=True)
     for example in examples:
-        cv2.imwrite(str(folder / data.IMAGES / example.name), example.image[..., ::-1])
-        cv2.imwrite(str(folder / data.MASKS / example.name), example.alpha)
+        cv2.imwrite(str(folder / photos / example.name), example.image[..., ::-1])
+        cv2.imwrite(str(folder / masks / example.name), example.alpha)
     return folder
+
+
+def album(folder, **options):
+    given = {"longest": None, "soften": False, "budget": 10**9, **options}
+    return Album(data.find([folder]), **given)
+
+
+def faults_of(folder):
+    pairs = album(folder)
+    return pairs.faults(range(len(pairs)), 2)
 
 
 # Data
 
 
 def test_photos_are_read_with_their_masks_in_the_order_of_their_names(tmp_path, people):
-    found = data.read_folder(write(tmp_path / "d", people))
+    found = album(write(tmp_path / "d", people))
     assert [e.name for e in found] == [f"{i}.png" for i in range(6)]
     assert all((a.image == b.image).all() for a, b in zip(found, people, strict=True))
     assert all((a.alpha == b.alpha).all() for a, b in zip(found, people, strict=True))
 
 
-def test_all_that_is_wrong_with_a_folder_is_listed_at_once(tmp_path, people):
+@pytest.mark.parametrize(
+    ("below", "photos", "masks"),
+    [
+        ("", "im", "gt"),
+        ("", "blurred_image", "mask"),
+        ("train", "blurred_image", "mask"),
+        ("P3M-500-NP", "original_image", "mask"),
+    ],
+)
+def test_the_layouts_of_known_sets_are_found(tmp_path, people, below, photos, masks):
+    write(tmp_path / below, people[:2], photos, masks)
+    given = tmp_path if below == "train" else tmp_path / below
+    assert [pair.image.name for pair in data.find([given])] == ["0.png", "1.png"]
+
+
+def test_several_folders_are_one_set(tmp_path, people):
+    folders = [write(tmp_path / name, people[:2]) for name in "ab"]
+    assert len(data.find([*folders, folders[0]])) == 4
+
+
+def test_every_photo_and_mask_without_a_partner_is_listed_at_once(tmp_path, people):
     folder = write(tmp_path / "d", people)
     (folder / "gt" / "0.png").unlink()
     (folder / "im" / "1.png").unlink()
-    (folder / "im" / "2.png").write_bytes(b"no image")
-    cv2.imwrite(str(folder / "gt" / "3.png"), people[3].alpha[:80])
-    cv2.imwrite(str(folder / "gt" / "4.png"), people[4].alpha * 0)
-    with pytest.raises(data.DataError) as error:
-        data.read_folder(folder)
-    lines = str(error.value).splitlines()
-    assert len(lines) == 6
-    assert f"{folder}/im/0.png: no mask in gt/" in lines
-    assert f"{folder}/gt/1.png: no photo in im/" in lines
-    assert f"{folder}/im/2.png: not readable as an image" in lines
-    assert f"{folder}/gt/3.png: 120×80 instead of the photo's 120×160" in lines
-    assert f"{folder}/gt/4.png: no subject (the subject is white)" in lines
+    (folder / "im" / "2.jpg").touch()
+    (folder / "im" / "._3.png").touch()  # macOS leaves such files
+    (folder / "im" / "notes.txt").touch()
+    with pytest.raises(data.DataError, match="3 files are not as training needs them") as error:
+        data.find([folder])
+    assert error.value.faults == [
+        f"{folder}/im/2.png: has the name of 2.jpg",
+        f"{folder}/im/0.png: no mask in gt/",
+        f"{folder}/gt/1.png: no photo in im/",
+    ]
 
 
-def test_a_long_list_of_faults_is_cut_and_counted(tmp_path, people):
-    folder = write(tmp_path / "d", [])
-    for i in range(25):
-        (folder / "im" / f"{i}.png").touch()
-    with pytest.raises(data.DataError, match=r"and 5 more$"):
-        data.read_folder(folder)
+def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    (folder / "im" / "0.png").write_bytes(b"no image")
+    whole = (folder / "im" / "1.png").read_bytes()
+    (folder / "im" / "1.png").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(folder / "gt" / "2.png"), people[2].alpha[:80])
+    cv2.imwrite(str(folder / "gt" / "3.png"), people[3].alpha // 255)
+    (folder / "gt" / "4.png").write_bytes(b"")
+    found = faults_of(folder)
+    assert len(found) == 5
+    assert found[0].startswith(f"{folder}/im/0.png: not an image")
+    assert found[1].startswith(f"{folder}/im/1.png: damaged image")
+    assert found[2] == f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160"
+    assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
+    assert "largest value here is 1)" in found[3]
+    assert found[4] == f"{folder}/gt/4.png: not readable as an image"
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(data.DataError, match="no photos in"):
-        data.read_folder(tmp_path)
+def test_a_folder_that_is_no_data_is_refused(tmp_path):
+    with pytest.raises(data.DataError, match="must hold im/ and gt/"):
+        data.find([tmp_path])
+    with pytest.raises(data.DataError, match="no such folder"):
+        data.find([tmp_path / "not"])
+    write(tmp_path / "d", [])
+    with pytest.raises(data.DataError, match="1 file is not"):
+        data.find([tmp_path / "d"])
+
+
+def test_a_mask_may_be_the_transparency_of_a_cutout(tmp_path, people):
+    example = people[0]
+    cutout = np.dstack([example.image[..., ::-1], example.alpha])
+    cv2.imwrite(str(tmp_path / "cut.png"), cutout)
+    assert (data.read_mask(tmp_path / "cut.png") == example.alpha).all()
+    opaque = np.dstack([np.repeat(example.alpha[..., None], 3, 2), np.full((160, 120), 255)])
+    cv2.imwrite(str(tmp_path / "grey.png"), opaque)
+    assert (data.read_mask(tmp_path / "grey.png") == example.alpha).all()
+    cv2.imwrite(str(tmp_path / "deep.png"), example.alpha.astype(np.uint16) * 257)
+    assert (data.read_mask(tmp_path / "deep.png") == example.alpha).all()
+
+
+def test_what_does_not_fit_in_memory_is_read_again_and_is_the_same(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    few, every = album(folder, budget=2 * 160 * 120 * 4), album(folder)
+    for _ in range(2):
+        pairs = zip(few, every, strict=True)
+        assert all((a.image == b.image).all() and (a.alpha == b.alpha).all() for a, b in pairs)
+    assert (few.kept, every.kept) == (2, 6)
+
+
+def test_large_photos_are_kept_no_larger_than_views_need(tmp_path, people):
+    found = album(write(tmp_path / "d", people), longest=80)
+    assert found[0].image.shape == (80, 60, 3)
+    assert abs(float(found[0].alpha.mean()) - float(people[0].alpha.mean())) < 1
+
+
+def test_a_file_that_goes_away_later_is_named(tmp_path, people):
+    found = album(write(tmp_path / "d", people), budget=0)
+    found.pairs[3].mask.unlink()
+    with pytest.raises(data.DataError, match=r"gt/3\.png: No such file"):
+        found[3]
 
 
 def test_each_nth_photo_is_held_out_and_never_trained_on(people):
@@ -93,6 +176,49 @@ def test_each_nth_photo_is_held_out_and_never_trained_on(people):
     assert [e.name for e in held_out] == ["0.png", "3.png"]
     assert [e.name for e in train] == ["1.png", "2.png", "4.png", "5.png"]
     assert data.split(people, 0) == (people, [])
+
+
+# Soft edges for binary masks
+
+
+def hair():
+    """Dark strands on a bright wall, four pixels apart, and a mask that is cut around them all."""
+    strands = np.full((64, 64, 3), 220, np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    strands[:, 10:32] = 30
+    strands[::4, 32:40] = 30
+    mask[:, 10:36] = 255
+    return strands, mask
+
+
+def test_a_softened_mask_follows_the_photo_at_its_edge_and_stays_elsewhere():
+    strands, mask = hair()
+    soft = edges.soften(strands, mask)
+    rows = np.arange(64) % 4 == 0
+    at_edge = slice(33, 36)
+    assert soft[rows][:, at_edge].mean() > soft[~rows][:, at_edge].mean() + 20
+    far = edges.RADIUS * 2 + 1
+    assert (soft[:, 10 + far : 36 - far] == 255).all()
+    assert (soft[:, 36 + far :] == 0).all()
+    assert ((soft > 20) & (soft < 235)).any()
+
+
+def test_masks_that_were_cut_count_as_binary_and_mattes_do_not(people):
+    mask = people[0].alpha
+    assert edges.is_binary(mask)
+    _, stored = cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert edges.is_binary(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+    assert not edges.is_binary(cv2.GaussianBlur(mask, (0, 0), 1))
+    assert not edges.is_binary(cv2.resize(mask, (90, 120), interpolation=cv2.INTER_AREA))
+
+
+def test_only_binary_masks_are_softened_and_only_when_asked(tmp_path, people):
+    blurred = replace(people[1], alpha=cv2.GaussianBlur(people[1].alpha, (0, 0), 2))
+    folder = write(tmp_path / "d", [people[0], blurred])
+    plain, soft = album(folder), album(folder, soften=True)
+    assert (soft[0].alpha != plain[0].alpha).any()
+    assert (soft[0].alpha == edges.soften(plain[0].image, plain[0].alpha)).all()
+    assert (soft[1].alpha == plain[1].alpha).all()
 
 
 # Views
@@ -147,18 +273,62 @@ def test_a_composed_sample_has_the_subject_on_the_other_background(people):
     assert np.abs(out[core] - image[core]).max() < 1e-6
 
 
-def test_a_batch_depends_on_seed_and_step_alone(people):
-    first, again = (augment.batch(people, 5, 7, 3, 64) for _ in range(2))
-    other = augment.batch(people, 5, 8, 3, 64)
-    assert first[0].shape == (3, 3, 64, 64)
-    assert first[1].shape == (3, 1, 64, 64)
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])
+def test_a_portrait_is_never_cut_to_less_than_most_of_it():
+    alpha = np.zeros((200, 200), np.uint8)
+    cv2.ellipse(alpha, (100, 90), (50, 60), 0, 0, 360, 255, -1)
+    cv2.ellipse(alpha, (100, 200), (95, 70), 0, 0, 360, 255, -1)
+    rng = np.random.default_rng(0)
+    heights = [augment.draw_window(alpha, rng).height for _ in range(100)]
+    assert min(heights) > 0.55 * 170
+    standing = np.zeros((200, 200), np.uint8)
+    standing[10:190, 80:130] = 255
+    heights = [augment.draw_window(standing, rng).height for _ in range(100)]
+    assert min(heights) < 0.3 * 180  # head and shoulders
+
+
+FOUR = Recipe((Stage(64, 3, 4), Stage(96, 2, 2)), seed=5)
+
+
+def test_a_view_depends_on_seed_step_and_slot_alone(people):
+    whole = list(Views(people, FOUR).from_step(0, 3))
+    assert [b.images.shape for b in whole] == [(4, 64, 64, 3)] * 3 + [(2, 96, 96, 3)] * 2
+    assert [b.alphas.shape for b in whole] == [(4, 64, 64)] * 3 + [(2, 96, 96)] * 2
+    resumed = list(Views(people, FOUR).from_step(2, 1))
+    assert len(resumed) == 3
+    for a, b in zip(whole[2:], resumed, strict=True):
+        assert (a.images == b.images).all()
+        assert (a.alphas == b.alphas).all()
+    other = next(Views(people, replace(FOUR, seed=6)).from_step(0, 1))
+    assert not (other.images == whole[0].images).all()
+
+
+def test_processes_share_each_batch_among_them(people):
+    whole = list(Views(people, FOUR).from_step(0, 1))
+    halves = [list(Views(people, FOUR, rank, 2).from_step(0, 1)) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        both = np.concatenate([half[step].images for half in halves])
+        assert (both == batch.images).all()
+
+
+def test_every_photo_is_seen_once_in_a_pass_and_each_pass_has_its_own_order(people):
+    views = Views(people, Recipe((Stage(64, 2, 3), Stage(64, 3, 4))))
+    seen = [views.index(step, slot) for step in (0, 1) for slot in range(3)]
+    seen += [views.index(step, slot) for step in (2, 3, 4) for slot in range(4)]
+    passes = [seen[i : i + 6] for i in (0, 6, 12)]
+    assert all(sorted(each) == list(range(6)) for each in passes)
+    assert passes[0] != passes[1]
+
+
+def test_a_photo_lost_while_training_ends_the_views_with_its_name(tmp_path, people):
+    found = album(write(tmp_path / "d", people), budget=0)
+    for pair in found.pairs:
+        pair.image.unlink()
+    with pytest.raises(data.DataError, match="No such file"):
+        next(Views(found, FOUR).from_step(0, 2))
 
 
 def test_the_network_sees_imagenet_normalisation():
-    grey = augment.normalise(torch.full((1, 2, 2, 3), 0.5))
+    grey = normalise(torch.full((1, 2, 2, 3), 0.5))
     expected = torch.tensor([(0.5 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0.5 - 0.406) / 0.225])
     assert torch.allclose(grey[0, :, 0, 0], expected)
 
@@ -170,10 +340,27 @@ def test_an_undecided_matte_of_a_half_covered_photo_costs_what_the_formula_says(
     alpha = torch.zeros(2, 1, 32, 32)
     alpha[..., :16] = 1
     logits = torch.zeros(2, 1, 32, 32)
-    ssim = losses.ssim_loss(torch.sigmoid(logits), alpha)
+    ssim = float(losses.ssim_loss(torch.sigmoid(logits), alpha))
     # BCE ln 2, MAE 1/2, intersection over union (1/4) / (3/4)
-    expected = 30 * np.log(2) + 100 * 0.5 + 0.5 * (1 - 1 / 3)
-    assert float(losses.matte(logits, alpha) - 10 * ssim) == pytest.approx(expected, rel=1e-5)
+    expected = 30 * np.log(2) + 100 * 0.5 + 10 * ssim
+    assert float(losses.matte(logits, alpha)) == pytest.approx(expected, rel=1e-5)
+    segmentation = float(losses.matte(logits, alpha, SEGMENTATION))
+    assert segmentation == pytest.approx(expected + 0.5 * (1 - 1 / 3), rel=1e-5)
+    last = float(losses.matte(logits, alpha, EDGES))
+    assert last == pytest.approx(10 * 0.5 + 10 * ssim + 0.5 * (1 - 1 / 3), rel=1e-5)
+
+
+def test_the_whole_loss_is_all_mattes_and_all_gradient_maps():
+    logits, alpha = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    # A flat photo has a gradient target of one half everywhere: BCE of an undecided map is ln 2.
+    image = torch.full((1, 3, 32, 32), 0.3)
+    out = Supervision(
+        logits, [torch.zeros(1, 1, s, s) for s in (1, 2, 4)], [torch.zeros(1, 1, 4, 4)] * 3
+    )
+    terms = Terms(bce=1, mae=2, ssim=0, iou=0)
+    total, last = losses.total(out, image, alpha, terms)
+    assert float(last) == pytest.approx(math.log(2) + 1, rel=1e-6)
+    assert float(total) == pytest.approx(4 * (math.log(2) + 1) + 3 * math.log(2), rel=1e-6)
 
 
 def test_a_perfect_matte_costs_nothing():
@@ -217,7 +404,7 @@ def test_last_output_side_outputs_and_gradient_maps_all_learn():
     maps = [torch.randn(2, 1, s, s, requires_grad=True) for s in (32, 1, 2, 4, 1, 2, 4)]
     out = Supervision(maps[0], maps[1:4], maps[4:])
     alpha = (torch.rand(2, 1, 32, 32) > 0.5).float()
-    losses.total(out, torch.randn(2, 3, 32, 32), alpha).backward()
+    losses.total(out, torch.randn(2, 3, 32, 32), alpha)[0].backward()
     for each in maps:
         assert each.grad is not None
         assert float(each.grad.abs().sum()) > 0
@@ -247,61 +434,193 @@ def test_fast_sampling_changes_neither_result_nor_gradients(kernel):
         assert torch.allclose(expected, found, atol=1e-4)
 
 
-# The loop
+# Steps
 
-SHORT = Recipe((Stage(64, 3, 2), Stage(96, 3, 2)), lr=2e-3, warmup=2, dropout=0.2)
+SHORT = Recipe((Stage(64, 3, 2), Stage(96, 3, 2)), lr=2e-3, warmup=2, dropout=0.2, edges=2)
+
+
+def fresh(recipe, config=TINY, **more):
+    torch.manual_seed(recipe.seed)
+    return Trainer(BiRefNet(config), recipe, **more)
+
+
+def advance(trainer, people, steps):
+    batches = Views(people, trainer.recipe).from_step(trainer.step, 1)
+    return [trainer.advance(next(batches)) for _ in range(steps)]
 
 
 def test_the_rate_warms_up_and_falls_to_nothing_and_stages_follow_each_other():
-    recipe = Recipe((Stage(64, 10, 4), Stage(96, 10, 2)), lr=1.0, warmup=4)
+    recipe = Recipe((Stage(64, 10, 4), Stage(96, 10, 2)), lr=1.0, warmup=4, edges=3)
     assert [recipe.rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert recipe.rate(12) == pytest.approx(0.5)
     assert recipe.rate(20) == pytest.approx(0)
     assert (recipe.stage(9).size, recipe.stage(10).size) == (64, 96)
+    assert (recipe.seen(9), recipe.seen(10), recipe.seen(13)) == (36, 40, 46)
+    assert [recipe.terms_at(step) for step in (16, 17)] == [MATTING, EDGES]
     with pytest.raises(IndexError):
         recipe.stage(20)
 
 
 def test_a_few_steps_on_generated_photos_lower_the_loss(people):
-    trainer = Trainer(TINY, Recipe((Stage(64, 30, 4),), lr=3e-3, warmup=5))
-    seen = [trainer.advance(people) for _ in range(30)]
+    trainer = fresh(Recipe((Stage(64, 30, 4),), lr=3e-3, warmup=5))
+    seen = [step.loss for step in advance(trainer, people, 30)]
     assert np.mean(seen[-5:]) < 0.75 * np.mean(seen[:5])
 
 
-def test_a_resumed_run_repeats_the_unbroken_one_exactly(tmp_path, people):
-    path = tmp_path / "c.ckpt"
-    whole = Trainer(TINY, SHORT)
-    expected = [whole.advance(people) for _ in range(6)]
-    broken = Trainer(TINY, SHORT)
-    first = [broken.advance(people) for _ in range(2)]
-    broken.save(path)
+def test_a_resumed_training_repeats_the_unbroken_one_exactly(tmp_path, people):
+    path = tmp_path / "c.pt"
+    whole = fresh(SHORT)
+    expected = advance(whole, people, 6)
+    broken = fresh(SHORT)
+    first = advance(broken, people, 2)
+    broken.save(path, {"a": 1})
     torch.rand(3)  # whatever else drew random numbers meanwhile
-    resumed = Trainer(TINY, SHORT)
-    resumed.resume(path)
+    resumed = fresh(SHORT)
+    assert resumed.resume(path) == {"a": 1}
     assert resumed.step == 2
-    assert first + [resumed.advance(people) for _ in range(4)] == expected
+    assert first + advance(resumed, people, 4) == expected
     pairs = zip(
         whole.averaged.state_dict().values(), resumed.averaged.state_dict().values(), strict=True
     )
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(tmp_path):
-    Trainer(TINY, SHORT).save(tmp_path / "c.ckpt")
-    other = Trainer(replace(TINY, width=16), SHORT)
+def test_large_gradients_are_clipped_and_the_average_follows(people):
+    trainer = fresh(replace(SHORT, clip=1e-6, lr=1.0, weight_decay=0.0))
+    before = {k: v.clone() for k, v in trainer.averaged.named_parameters()}
+    (step,) = advance(trainer, people, 1)
+    assert step.norm > 1
+    state = trainer.optimiser.state_dict()["state"]
+    first = torch.cat([each["exp_avg"].flatten() for each in state.values()])
+    assert float(first.norm()) == pytest.approx(0.1 * 1e-6, rel=1e-2)  # Adam's mean starts at 0.1
+    now = dict(trainer.network.named_parameters())
+    for name, mean in trainer.averaged.named_parameters():
+        expected = before[name] + (now[name] - before[name]) * 0.9  # decay 1/10 in the first step
+        assert torch.allclose(mean, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_half_precision_runs_the_network_and_not_the_loss(people, fast, monkeypatch):
+    if not fast:  # as on a GPU
+        monkeypatch.setattr("birefcli.training.trainer.use_fast_sampling", lambda network: None)
+    seen = []
+    real = losses.matte
+    monkeypatch.setattr(losses, "matte", lambda x, *a: (seen.append(x.dtype), real(x, *a))[1])
+    recipe = Recipe((Stage(64, 2, 2),))
+    full = advance(fresh(recipe), people, 1)[0].loss
+    half = fresh(recipe, compute=Compute(torch.device("cpu"), Precision.BF16))
+    heads = []
+    half.network.decoder.conv_ms_spvn_4.register_forward_hook(lambda *a: heads.append(a[2].dtype))
+    loss = advance(half, people, 1)[0].loss
+    assert heads == [torch.bfloat16]
+    assert set(seen) == {torch.float32}
+    assert loss != full
+    assert loss == pytest.approx(full, rel=0.05)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(people):
+    trainer = fresh(SHORT)
+    torch.nn.init.constant_(trainer.network.decoder.conv_out1[0].weight, math.nan)
+    with pytest.raises(DivergedError, match=r"step 1: the loss is nan; .* lower --lr"):
+        advance(trainer, people, 1)
+
+
+def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
+    path = tmp_path / "c.pt"
+    fresh(SHORT).save(path, {})
+    other = fresh(SHORT, replace(TINY, width=16))
     with pytest.raises(ModelError, match="not a checkpoint of this architecture"):
-        other.resume(tmp_path / "c.ckpt")
+        other.resume(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ModelError, match=r"damaged .* --restart"):
+        fresh(SHORT).resume(path)
+    with pytest.raises(OutputError, match="cannot be written"):
+        other.save(tmp_path / "not" / "c.pt", {})
 
 
-def test_a_run_reports_and_leaves_a_checkpoint_at_its_end(tmp_path, people):
-    trainer = Trainer(TINY, Recipe((Stage(32, 21, 2),)))
-    told = []
-    path = tmp_path / "c.ckpt"
-    run(trainer, people, checkpoint=path, every=1e9, told=lambda *news: told.append(news))
-    assert [step for step, _, _ in told] == [20]
-    again = Trainer(TINY, trainer.recipe)
-    again.resume(path)
-    assert again.step == 21
+def test_checkpoints_from_before_the_command_can_be_gone_on_from(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 2)
+    names = ("network", "averaged", "optimiser")
+    state = {name: getattr(trainer, name).state_dict() for name in names}
+    torch.save({**state, "random": torch.get_rng_state(), "step": 2}, tmp_path / "c.ckpt")
+    again = fresh(SHORT)
+    assert again.resume(tmp_path / "c.ckpt") == {}
+    assert advance(again, people, 1) == advance(trainer, people, 1)
+
+
+# The plan
+
+MINI_FROM_SCRATCH = plan.Start(384, published=False, tuned=False)
+
+
+def planned(**options):
+    return plan.Plan(data=(), output=None, **options)
+
+
+def test_a_plan_becomes_steps_that_see_every_photo_as_often_as_asked():
+    recipe = plan.recipe(planned(), MINI_FROM_SCRATCH, 811)
+    assert recipe.stages == (Stage(384, 100 * 101, 8),)
+    assert (recipe.lr, recipe.edges, recipe.warmup) == (1.5e-3, 10 * 101, 100)
+    assert recipe.seen(recipe.steps) / 811 == pytest.approx(100, rel=0.01)
+    tuned = plan.recipe(planned(epochs=2, batch=2, size=64), plan.Start(384, False, True), 7)
+    assert tuned.stages == (Stage(64, 8, 2),)
+    assert (tuned.lr, tuned.edges, tuned.warmup) == (1.5e-4, 0, 1)
+
+
+def test_the_published_networks_are_tuned_at_the_rate_of_their_author():
+    large = plan.recipe(planned(batch=16), plan.Start(1024, True, True), 1000)
+    assert large.lr == pytest.approx(2e-5)
+    assert large.stages == (Stage(1024, 20 * 62, 16),)
+    assert large.dropout == 0.5
+
+
+def test_epochs_end_where_all_photos_were_seen_and_where_stages_end():
+    recipe = Recipe((Stage(64, 10, 2), Stage(96, 5, 4)))
+    assert plan.epoch_ends(recipe, 8) == [4, 8, 10, 12, 14, 15]
+    assert plan.epoch_ends(Recipe((Stage(64, 3, 8),)), 4) == [1, 2, 3]
+
+
+# Log and sheet
+
+
+def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    log.begin(0, -1)
+    log.write(step=0, epoch=0, MAD=0.5)
+    for step in (1, 2, 3):
+        log.write(step=step, loss=float(step))
+    log.write(step=2, epoch=1, MAD=0.4)
+    log.write(step=2, gradient_norm=math.inf)
+    with log.path.open("a") as file:
+        file.write('{"step": 4, "lo')  # cut off by a kill
+    log.begin(2, 0)
+    kept = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert kept == list(log)
+    steps = [(entry["step"], "epoch" in entry) for entry in kept]
+    assert steps == [(0, True), (1, False), (2, False), (2, False)]
+    assert kept[-1] == {"step": 2}  # infinity is no JSON
+
+
+def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():
+    example = Example(
+        "a", np.full((480, 240, 3), (10, 20, 200), np.uint8), np.zeros((480, 240), np.uint8)
+    )
+    example.alpha[:, :120] = 255
+    row = sheet.row(example, example.alpha.astype(np.float32) / 255)
+    assert row.shape == (240, 4 * 120 + 3 * sheet.GAP, 3)
+    step = 120 + sheet.GAP
+    assert (row[100, 5] == (10, 20, 200)).all()
+    assert (row[100, step + 5] == 255).all()
+    assert (row[100, 2 * step + 100] == 0).all()
+    assert (row[100, 3 * step + 5] == (10, 20, 200)).all()
+    assert set(np.unique(row[:, 3 * step + 70 :])) <= {205, 255}
+    picture = cv2.imdecode(
+        np.frombuffer(sheet.png([row, row[:, :300]]), np.uint8), cv2.IMREAD_COLOR
+    )
+    assert picture.shape == (2 * (240 + sheet.GAP), row.shape[1], 3)
+    assert sheet.shown(3) == [0, 1, 2]
+    assert sheet.shown(91) == [0, 13, 26, 39, 51, 64, 77, 90]
 
 
 # The file
@@ -328,36 +647,40 @@ def test_variances_beyond_half_precision_are_scaled_and_the_result_stays(tmp_pat
         assert float((loaded(image) - expected).abs().max()) < 0.01 * float(expected.std())
 
 
-# The commands
+def test_weights_too_large_for_half_precision_are_kept_in_single(tmp_path):
+    network = BiRefNet(TINY).eval()
+    with torch.no_grad():
+        network.decoder.conv_out1[0].weight[0, 0] = 1e6
+    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    tensors, _ = weights.read(tmp_path / "w.safetensors")
+    assert float(tensors["decoder.conv_out1.0.weight"][0, 0, 0, 0]) == 1e6
+    assert network.decoder.conv_out1[0].weight.dtype == torch.float32
 
 
-def test_the_command_writes_weights_that_load_and_goes_on_where_it_was(
-    tmp_path, people, monkeypatch, capsys
-):
-    monkeypatch.setattr(command, "MINI", TINY)
+# Scores
+
+
+def test_the_score_command_prints_the_score_of_weights_on_photos(tmp_path, people, capsys):
+    export.save(BiRefNet(TINY), tmp_path / "w.safetensors", (64, 64))
     folder = write(tmp_path / "d", people)
-    output = tmp_path / "w.safetensors"
-    arguments = [str(folder), "-o", str(output), "--threads", str(torch.get_num_threads())]
-    assert command.main([*arguments, "--stage", "32x2x2", "--hold-out", "3"]) == 0
-    assert "4 photos, 2 held out, from step 0" in capsys.readouterr().out
-    found = weights.resolve(str(output))
-    assert found.size == (32, 32)
-    assert weights.load(found).config == TINY
-    assert command.main([*arguments, "--stage", "32x4x2"]) == 0
-    assert "from step 2" in capsys.readouterr().out
-    assert score.main([str(output), str(folder), "--every", "2", "--device", "cpu"]) == 0
+    arguments = [str(tmp_path / "w.safetensors"), str(folder), "--device", "cpu"]
+    assert score.main([*arguments, "--every", "2"]) == 0
     assert capsys.readouterr().out.startswith("3 photos: mean IoU 0.")
-
-
-def test_the_commands_name_what_is_wrong_and_fail(tmp_path, capsys):
-    assert command.main([str(tmp_path), "-o", str(tmp_path / "w")]) == ExitCode.NO_INPUT
-    assert "no photos in" in capsys.readouterr().err
-    missing = [str(tmp_path / "w.safetensors"), str(tmp_path)]
-    assert score.main(missing) == ExitCode.MODEL
+    assert score.main([str(tmp_path / "not.safetensors"), str(folder)]) == ExitCode.MODEL
     assert "no such weights file" in capsys.readouterr().err
-    for wrong in ("100x5x4", "64x5x1", "64x5"):
-        with pytest.raises(SystemExit):
-            command.parser().parse_args(["d", "-o", "w", "--stage", wrong])
+
+
+def test_scores_are_what_their_names_say():
+    mask = np.zeros((10, 200), np.uint8)
+    mask[:, :100] = 255
+    alpha = np.zeros((10, 200), np.float32)
+    alpha[:, :50] = 1
+    alpha[:, 50:100] = 0.5  # not above one half: background
+    found = score.measure(alpha, mask)
+    assert found.iou == pytest.approx((0.5 + 100 / 150) / 2)
+    assert (found.mad, found.mse, found.sad) == pytest.approx((0.125, 0.0625, 0.25))
+    both = score.mean([found, score.measure(mask.astype(np.float32) / 255, mask)])
+    assert (both.mad, both.sad) == pytest.approx((0.0625, 0.125))
 
 
 def test_mean_iou_counts_both_classes():

@@ -106,7 +106,7 @@ class Display:
         left = (self.total - self.done) / rate
         failed = f", {self.failed} failed" if self.failed else ""
         self.say(
-            f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {_span(left)} left"
+            f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {span(left)} left"
             + (f", {limit}" if (limit := self._limit()) else "")
         )
 
@@ -148,7 +148,8 @@ def _line(outcome: Outcome) -> str:
     return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Time as one says it: ``40 s``, ``12 min``, ``2.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from birefcli.matting import MEAN, STD
 from birefcli.training.data import Bytes, Example
 
 Floats = NDArray[np.float32]
@@ -22,6 +19,7 @@ Rng = np.random.Generator
 TILT = 12.0  # degrees
 COMPOSED = 0.55  # share of samples on another background
 GREY = 0.12  # share of samples without colour
+STANDING = 2.0  # times as tall as wide: a subject is seen from head to foot
 
 
 @dataclass(frozen=True)
@@ -36,27 +34,6 @@ class Window:
     tilt: float
     """Degrees."""
     mirrored: bool
-
-
-def batch(
-    examples: Sequence[Example], seed: int, step: int, count: int, size: int
-) -> tuple[Tensor, Tensor]:
-    """Network input N×3×size×size (normalised) and alpha N×1×size×size (0..1) of one step.
-
-    A function of its arguments alone, so that a resumed run sees what an unbroken one would.
-    """
-    rng = np.random.default_rng((seed, step))
-    picked = rng.choice(len(examples), count, replace=count > len(examples))
-    drawn = [sample(examples, int(i), rng, size) for i in picked]
-    images = np.stack([image for image, _ in drawn])
-    alphas = np.stack([alpha for _, alpha in drawn])
-    return normalise(torch.from_numpy(images)), torch.from_numpy(alphas)[:, None]
-
-
-def normalise(images: Tensor) -> Tensor:
-    """N×H×W×3, RGB, 0..1, to what the network reads: N×3×H×W around zero."""
-    centred = (images - torch.tensor(MEAN)) / torch.tensor(STD)
-    return centred.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def sample(examples: Sequence[Example], index: int, rng: Rng, size: int) -> tuple[Floats, Floats]:
@@ -75,17 +52,17 @@ def sample(examples: Sequence[Example], index: int, rng: Rng, size: int) -> tupl
 
 
 def draw_window(alpha: Bytes, rng: Rng) -> Window:
-    """The whole person, its upper half, or head and shoulders."""
+    """The whole subject, its upper half, or head and shoulders of one that stands."""
     left, top, right, bottom = bounds(alpha)
     tall = bottom - top
-    kind = rng.choice(3, p=(0.25, 0.3, 0.45))
+    standing = tall >= STANDING * (right - left)
+    kind = rng.choice(3, p=(0.35, 0.3, 0.35) if standing else (0.6, 0.4, 0))
     if kind == 0:
         height = tall * _between(rng, 0.8, 1.35)
         y = (top + bottom) / 2 + tall * rng.normal(0, 0.08)
         x = (left + right) / 2
     else:
-        # A head is about a seventh of a standing person.
-        height = tall * (_between(rng, 0.4, 0.8) if kind == 1 else _between(rng, 0.17, 0.45))
+        height = tall * _between(rng, *_SHARES[kind, standing])
         y = top + height * (0.5 - rng.uniform(-0.06, 0.3))
         x = head_column(alpha, top, tall)
     # Photos are stretched to a square at the end, whatever their shape.
@@ -100,6 +77,11 @@ def draw_window(alpha: Bytes, rng: Rng) -> Window:
         float(np.clip(rng.normal(0, TILT / 2), -TILT, TILT)),
         bool(rng.random() < 0.5),
     )
+
+
+# Height of upper halves (1) and of head and shoulders (2), as a share of the subject's. A head is
+# about a seventh of a standing person, and half of a portrait that shows no more than shoulders.
+_SHARES = {(1, True): (0.4, 0.8), (2, True): (0.17, 0.45), (1, False): (0.6, 0.9)}
 
 
 def bounds(alpha: Bytes) -> tuple[int, int, int, int]:

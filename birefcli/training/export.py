@@ -14,15 +14,20 @@ LARGEST = 4096.0
 """Variance that a stored batch norm may have: fp16 ends at 65,504, and the features whose variance
 it is must fit as well."""
 
+FP16_MAX = torch.finfo(torch.float16).max
+
 
 def save(network: BiRefNet, path: Path, size: tuple[int, int]) -> None:
-    """Write fp16 safetensors for an input of ``size`` (width, height); ``network`` is unchanged.
+    """Write safetensors for an input of ``size`` (width, height); ``network`` is unchanged.
 
-    Raises what :func:`birefcli.weights.save` raises.
+    In fp16, or in fp32 where a number does not fit that. Raises what
+    :func:`birefcli.weights.save` raises.
     """
-    stored = copy.deepcopy(network)
+    stored = copy.deepcopy(network).cpu()
     calm(stored)
-    weights.save(stored, path, config=network.config, size=size)
+    fits = all(t.abs().max() <= FP16_MAX for t in stored.state_dict().values() if t.numel())
+    dtype = torch.float16 if fits else torch.float32
+    weights.save(stored, path, config=network.config, size=size, dtype=dtype)
 
 
 def calm(network: BiRefNet) -> None:

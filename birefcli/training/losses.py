@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from birefcli.birefnet import Supervision
+from birefcli.training.recipe import MATTING, Terms
 
-BCE, MAE, SSIM, IOU = 30.0, 100.0, 10.0, 0.5
-"""Weights of the terms, the published ones of the matting model; IoU is the segmentation's."""
 GRADIENT = 1.0
+"""Weight of the gradient supervision."""
 SIDE = 4
 """Side outputs are held against the truth at one part in this of its height and width."""
 
@@ -20,36 +20,38 @@ WINDOW, SIGMA = 11, 1.5  # of SSIM, in pixels
 C1, C2 = 0.01**2, 0.03**2
 
 
-def total(out: Supervision, image: Tensor, alpha: Tensor) -> Tensor:
-    """Everything that is minimised, one number.
+def total(
+    out: Supervision, image: Tensor, alpha: Tensor, terms: Terms = MATTING
+) -> tuple[Tensor, Tensor]:
+    """Everything that is minimised, and the last matte's share of it: a number each.
 
     ``image``: the network's input N×3×H×W; ``alpha``: the truth N×1×H×W, 0..1.
     """
-    loss = matte(out.logits, alpha)
+    loss = last = matte(out.logits, alpha, terms)
     # The finest side output has an eighth of the photo's resolution: a truth of a quarter tells
     # it all it can learn, at a sixteenth of the cost.
     coarse = F.avg_pool2d(alpha, SIDE)
     for side in out.sides:
-        loss = loss + matte(side, coarse)
+        loss = loss + matte(side, coarse, terms)
     edges = laplacian(image.mean(1, keepdim=True))
     for side, predicted in zip(out.sides, out.gradients, strict=True):
         target = gradient_target(edges, side)
         loss = loss + GRADIENT * F.binary_cross_entropy_with_logits(
             _resize(predicted, target), target
         )
-    return loss
+    return loss, last
 
 
-def matte(logits: Tensor, alpha: Tensor) -> Tensor:
-    """30·BCE + 100·MAE + 10·SSIM + 0.5·IoU of logits N×1×h×w against alpha N×1×H×W in 0..1."""
+def matte(logits: Tensor, alpha: Tensor, terms: Terms = MATTING) -> Tensor:
+    """BCE, MAE, SSIM and IoU of logits N×1×h×w against alpha N×1×H×W in 0..1, weighted."""
     logits = _resize(logits, alpha)
     predicted = torch.sigmoid(logits)
-    return (
-        BCE * F.binary_cross_entropy_with_logits(logits, alpha)
-        + MAE * (predicted - alpha).abs().mean()
-        + SSIM * ssim_loss(predicted, alpha)
-        + IOU * iou_loss(predicted, alpha)
-    )
+    loss = terms.mae * (predicted - alpha).abs().mean() + terms.ssim * ssim_loss(predicted, alpha)
+    if terms.bce:
+        loss = loss + terms.bce * F.binary_cross_entropy_with_logits(logits, alpha)
+    if terms.iou:
+        loss = loss + terms.iou * iou_loss(predicted, alpha)
+    return loss
 
 
 def ssim_loss(predicted: Tensor, alpha: Tensor) -> Tensor:

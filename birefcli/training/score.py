@@ -1,10 +1,14 @@
-"""``python -m birefcli.training.score WEIGHTS DATA``: how good weights are on photos with masks."""
+"""How near mattes are to the truth, each photo measured at its own size.
+
+``python -m birefcli.training.score WEIGHTS DATA`` prints it for the part that training holds out.
+"""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +24,50 @@ from birefcli.training.data import Bytes, Example
 
 @dataclass(frozen=True)
 class Score:
-    """Means over photos, each measured at its own size."""
+    """Of one photo, or the means over several."""
 
-    photos: int
     iou: float
     """Mean of subject's and background's intersection over union, both cut at one half."""
-    mae: float
+    mad: float
     """Mean absolute difference of alpha, 0..1."""
+    mse: float
+    """Mean squared difference of alpha, 0..1."""
+    sad: float
+    """Sum of absolute differences of alpha, in thousands of pixels."""
 
 
 def score(matter: Matter, examples: Sequence[Example]) -> Score:
-    """Alpha of every photo against its truth."""
-    ious, errors = [], []
-    for example in examples:
-        truth = example.alpha.astype(np.float32) / np.float32(255)
-        alpha = matte(matter, example.image)
-        ious.append(mean_iou(alpha, truth))
-        errors.append(float(np.abs(alpha - truth).mean()))
-    return Score(len(examples), float(np.mean(ious)), float(np.mean(errors)))
+    """Alpha of every photo against its truth, in the mean."""
+    return mean(measure(alpha, e.alpha) for e, alpha in mattes(matter, examples))
+
+
+def mattes(
+    matter: Matter, examples: Sequence[Example]
+) -> Iterator[tuple[Example, NDArray[np.float32]]]:
+    """Each example with its alpha H×W, 0..1."""
+    for i in range(len(examples)):
+        example = examples[i]
+        yield example, matte(matter, example.image)
+
+
+def measure(alpha: NDArray[np.float32], mask: Bytes) -> Score:
+    """Score alpha H×W, 0..1, against a mask H×W, 0..255."""
+    truth = mask.astype(np.float32) / np.float32(255)
+    apart = np.abs(alpha - truth)
+    return Score(
+        mean_iou(alpha, truth),
+        float(apart.mean()),
+        float((apart**2).mean()),
+        float(apart.sum(dtype=np.float64)) / 1000,
+    )
+
+
+def mean(scores: Iterable[Score]) -> Score:
+    """Of at least one photo."""
+    listed = list(scores)
+    return Score(
+        *(fmean(getattr(score, name) for score in listed) for name in ("iou", "mad", "mse", "sad"))
+    )
 
 
 def mean_iou(alpha: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
@@ -51,7 +81,7 @@ def matte(matter: Matter, image: Bytes) -> NDArray[np.float32]:
     """Alpha H×W, 0..1, of a photo H×W×3, as the command makes it."""
     photo = Photo(image)
     alpha = matter.alphas([matter.prepare(photo)])[0]
-    return enlarge(alpha, photo.size).numpy()
+    return enlarge(alpha, photo.size).cpu().numpy()
 
 
 def _share(found: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
@@ -73,12 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
         checkpoint = weights.resolve(str(options.weights), offline=True)
         compute = devices.choose(options.device, Precision.FP32)
         matter = Matter(weights.load(checkpoint), checkpoint.size, compute)
-        _, examples = data.split(data.read_folder(options.data), options.every)
+        _, pairs = data.split(data.find([options.data]), options.every)
+        result = score(matter, data.Album(pairs, longest=None, soften=False, budget=0))
     except BirefcliError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    result = score(matter, examples)
-    print(f"{result.photos} photos: mean IoU {result.iou:.4f}, MAE {result.mae:.4f}")
+    print(f"{len(pairs)} photos: mean IoU {result.iou:.4f}, MAD {result.mad:.4f}")
     return 0
 
 

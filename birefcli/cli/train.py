@@ -1,0 +1,215 @@
+"""``birefcli train``: from the words of the command line to one training."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from birefcli import locks
+from birefcli.cli import parse
+from birefcli.cli import train_arguments as arguments
+from birefcli.cli.signals import CODES
+from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
+from birefcli.options import Lock, PatchOrder, Precision
+from birefcli.training.plan import Loss, Plan
+from birefcli.training.recipe import Stage
+
+if TYPE_CHECKING:
+    from birefcli.cli.train_display import Display
+    from birefcli.training.data import DataError
+    from birefcli.training.ranks import Ranks
+
+LISTED = 20
+"""How many faulty files are named before they are only counted."""
+
+
+def train(
+    data: arguments.Folders = None,
+    output: arguments.Output = "",
+    hold_out: arguments.HoldOut = 10,
+    validate: arguments.Validate = None,
+    soften: arguments.Soften = True,
+    cache: arguments.Cache = "auto",
+    start: arguments.From = None,
+    patch_order: arguments.Order = PatchOrder.AUTO,
+    size: arguments.Size = None,
+    epochs: arguments.Epochs = None,
+    batch: arguments.Batch = None,
+    lr: arguments.Rate = None,
+    edges: arguments.Edges = None,
+    loss: arguments.LossName = Loss.MATTING,
+    stage: arguments.Stages = None,
+    seed: arguments.Seed = 0,
+    device: arguments.Device = "auto",
+    precision: arguments.Numbers = Precision.AUTO,
+    threads: arguments.Threads = "auto",
+    workers: arguments.Workers = "auto",
+    every: arguments.Every = 180.0,
+    restart: arguments.Restart = False,
+    quiet: arguments.Quiet = False,
+    progress: arguments.Progress = True,
+    debug: arguments.Debug = False,
+) -> None:
+    """Train or fine-tune a network on photos with masks.
+
+    [bold]birefcli train photos/ -o mine.safetensors --from mini[/bold]
+
+    Killed or stopped, the same command goes on from its last checkpoint.
+    """
+    if not data:
+        raise NoInputError("no data named; see birefcli train --help")
+    if not output:
+        raise UsageError("say where the weights go: --output FILE.safetensors")
+    if stage and (epochs or batch):
+        raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
+    if lr is not None and not 0 < lr < 1e3:
+        raise UsageError(f"--lr {lr:g}: give a number above 0")
+    plan = Plan(
+        data=tuple(data),
+        output=Path(output),
+        validation=tuple(validate or ()),
+        start=start,
+        patch_order=patch_order,
+        epochs=epochs,
+        size=None if size is None else _side("--size", size),
+        batch=batch,
+        lr=lr,
+        edges=edges,
+        stages=tuple(_stage(text) for text in stage or ()),
+        loss=loss,
+        soften=soften,
+        seed=seed,
+        hold_out=hold_out,
+        device=device,
+        precision=precision,
+        threads=parse.automatic("--threads", threads),
+        workers=parse.automatic("--workers", workers),
+        cache=parse.memory("--cache", cache),
+        every=every,
+        restart=restart,
+    )
+    raise typer.Exit(_run(plan, quiet=quiet, bar=progress))
+
+
+def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
+    from birefcli.cli.train_display import Display
+    from birefcli.training import ranks, run
+
+    here = ranks.started()
+    compute = run.compute_for(plan, here)
+    run.use_threads(plan)
+    with Display(quiet=quiet or not here.first, bar=bar) as display:
+        with _told(here), ranks.joined(here, compute.device), _held(plan, here):
+            found = run.divide(plan)
+            if plan.restart and here.first:
+                run.forget(plan)
+            here.gathered([])  # nobody may find the checkpoint before it is gone
+            training = run.Run(plan, found, compute, here, display)
+            with _signals(display, here):
+                finished = training()
+        if display.code is not None:
+            display.say(
+                f"stopped after step {training.trainer.step}; the same command goes on from there"
+            )
+            return display.code
+        assert finished
+        if here.first:  # the others do not wait for the file
+            display.summary(training)
+    return ExitCode.OK
+
+
+@contextmanager
+def _told(here: "Ranks") -> Iterator[None]:
+    """List what is wrong with the data, a line a file; one of several processes is enough."""
+    from birefcli.training.data import DataError
+
+    try:
+        yield
+    except DataError as error:
+        if not here.first:
+            raise typer.Exit(error.exit_code) from None
+        _list(error)
+        raise
+
+
+def _list(error: "DataError") -> None:
+    for fault in error.faults[:LISTED]:
+        print(printable(fault), file=sys.stderr)
+    if len(error.faults) > LISTED:
+        print(f"and {len(error.faults) - LISTED} more", file=sys.stderr)
+
+
+@contextmanager
+def _held(plan: Plan, here: "Ranks") -> Iterator[None]:
+    """Have the folder beside the weights to ourselves."""
+    from birefcli.training import run
+
+    if not here.first:
+        yield
+        return
+    run.prepare(plan)
+    try:
+        with _alone(plan):
+            yield
+    finally:
+        with suppress(OSError):  # what ended before it began leaves nothing
+            plan.folder.rmdir()
+
+
+@contextmanager
+def _alone(plan: Plan) -> Iterator[None]:
+    hold = locks.hold(plan.folder, Lock.LEAVE)
+    try:
+        hold.__enter__()
+    except BusyError:
+        raise BusyError(f"{plan.output}: another training is writing it") from None
+    try:
+        yield
+    finally:
+        hold.__exit__(None, None, None)
+
+
+@contextmanager
+def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
+    """Ctrl-C and SIGTERM: the step is finished and kept; a second Ctrl-C leaves at once.
+
+    Where there are several processes torchrun ends them all: what is kept is the last checkpoint.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if display.stopping and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        display.stop(CODES[number])
+
+    if here.world > 1:
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # a handler that was not installed by Python
+                signal.signal(number, handler)
+
+
+def _side(option: str, pixels: int) -> int:
+    if not parse.STRIDE <= pixels <= 8192 or pixels % parse.STRIDE:
+        raise UsageError(f"{option} {pixels}: must be a multiple of {parse.STRIDE}, up to 8192")
+    return pixels
+
+
+def _stage(text: str) -> Stage:
+    """Read ``224x2000x16``: input size, steps, batch."""
+    parts = text.split("x")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        raise UsageError(f"--stage {text}: give SIZExSTEPSxBATCH, like 224x2000x16")
+    size, steps, batch = (int(part) for part in parts)
+    if steps < 1 or batch < 2:
+        raise UsageError(f"--stage {text}: at least 1 step, and 2 photos a step")
+    return Stage(_side("--stage", size), steps, batch)

@@ -1,0 +1,192 @@
+"""What a person sees while a network is trained. Everything here goes to stderr."""
+
+import sys
+import time
+from collections import deque
+from statistics import fmean
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from birefcli.cli.display import INTERVAL, span
+from birefcli.errors import ExitCode, printable
+from birefcli.training.run import BEST, Run, Watcher
+from birefcli.training.score import Score
+from birefcli.training.trainer import Step
+
+RECENT = 50  # steps whose mean loss and time are shown
+
+
+class Display(Watcher):
+    """A bar on a terminal, now and then a line elsewhere, and a line an epoch."""
+
+    def __init__(self, *, quiet: bool, bar: bool) -> None:
+        self.quiet = quiet
+        self.code: ExitCode | None = None
+        """Set when a signal asked the training to stop."""
+        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
+        self.task: TaskID | None = None
+        self._losses: deque[float] = deque(maxlen=RECENT)
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._since = self.told = 0.0
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self.console,
+            transient=True,
+        )
+
+    def __enter__(self) -> "Display":
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
+    def stop(self, code: ExitCode) -> None:
+        """End after the step that is running."""
+        self.stopping, self.code = True, code
+        self.say("stopping after this step (Ctrl-C again to leave at once)")
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one, exactly as it is."""
+        if self.quiet:
+            return
+        if self.progress is not None:
+            self.console.print(printable(text), markup=False)
+        else:
+            print(printable(text), file=sys.stderr, flush=True)
+
+    def checking(self, total: int) -> None:
+        """Photos are read for the first time."""
+        self._show("checking photos", total)
+
+    def checked(self) -> None:
+        """One more."""
+        self._advance()
+
+    def begins(self, run: Run) -> None:
+        """Say what is trained on what."""
+        for line in _beginning(run):
+            self.say(line)
+        self._show(self._epoch(run), run.recipe.steps, run.trainer.step)
+        self._since = self.told = time.monotonic()
+
+    def stepped(self, run: Run, step: Step) -> None:
+        """One step is done."""
+        self._losses.append(step.loss)
+        now = time.monotonic()
+        self._times.append(now - self._since)
+        self._since = now
+        loss = f"loss {fmean(self._losses):.1f}"
+        if self.progress is not None and self.task is not None:
+            self.progress.update(
+                self.task, advance=1, description=self._epoch(run), loss=loss, refresh=False
+            )
+        elif not self.quiet and now - self.told > INTERVAL:
+            self.told = now
+            each = fmean(self._times)
+            left = span(each * (run.recipe.steps - run.trainer.step))
+            done = f"step {run.trainer.step} of {run.recipe.steps}"
+            self.say(f"{self._epoch(run)}, {done}, {loss}, {each:.2f} s a step, {left} left")
+
+    def validating(self, done: int, total: int) -> None:
+        """So many held-out photos are scored."""
+        self._since = time.monotonic()  # the next step takes none of this time
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, description=f"scoring {done}/{total}")
+
+    def validated(self, run: Run, epoch: int, score: Score, *, best: bool) -> None:
+        """A line an epoch."""
+        name = f"epoch {epoch:>3}" if epoch else "before   "
+        loss = f"loss {fmean(self._losses):7.2f}  " if self._losses else " " * 14
+        told = f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
+        edges = run.trainer.step > run.recipe.steps - run.recipe.edges
+        notes = ["edges"] * edges + ["best"] * (best and epoch > 0)
+        self.say("  ".join([f"{name}  {loss}{told}", *notes]))
+
+    def summary(self, run: Run) -> None:
+        """Last lines."""
+        size = run.plan.output.stat().st_size / 1e6
+        self.say(f"{run.plan.output}: written, {size:.1f} MB")
+        last = self._last(run)
+        if last is None or not run.first:
+            return
+        self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {last:.4f} after")
+        if run.best["epoch"] == 0:
+            self.say("no epoch was better than what it began with: try a lower --lr, more photos")
+        elif run.best["MAD"] < last:
+            path = run.plan.folder / BEST
+            self.say(f"best was epoch {run.best['epoch']:.0f}, {run.best['MAD']:.4f}: {path}")
+
+    @staticmethod
+    def _last(run: Run) -> float | None:
+        scores = [entry["MAD"] for entry in run.log if "MAD" in entry]
+        return scores[-1] if scores else None
+
+    def _epoch(self, run: Run) -> str:
+        return f"epoch {run.epoch}/{len(run.ends)}"
+
+    def _show(self, description: str, total: int, done: int = 0) -> None:
+        if self.progress is not None:
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(description, total=total, completed=done, loss="")
+
+    def _advance(self) -> None:
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, advance=1)
+
+
+def _beginning(run: Run) -> list[str]:
+    recipe, trainer = run.recipe, run.trainer
+    photos = f"{_count(len(run.training), 'photo')} to learn from, {len(run.held_out)} held out"
+    kept = run.training.kept
+    if kept < len(run.training) // run.ranks.world:  # each process has read its share
+        photos += f"; {kept} stay in memory (--cache)"
+    numbers = sum(p.numel() for p in trainer.network.parameters())
+    begins = "fine-tuned from " + run.plan.start if run.plan.start else "from scratch"
+    stages = ", ".join(
+        f"{_count(s.steps, 'step')} of {s.batch} at {s.size}×{s.size}" for s in recipe.stages
+    )
+    where = f"{trainer.compute.device}, {trainer.compute.precision.value}"
+    if run.ranks.world > 1:
+        where += f", {run.ranks.world} processes"
+    lines = [
+        photos,
+        f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {begins}; {where}",
+        f"{_count(len(run.ends), 'epoch')}: {stages}; learning rate {recipe.lr:.2g}",
+    ]
+    if trainer.step == recipe.steps:
+        lines.append("trained to the end already; --restart begins anew")
+    elif trainer.step:
+        lines.append(f"goes on after step {trainer.step} of {recipe.steps}")
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

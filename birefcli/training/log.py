@@ -1,0 +1,59 @@
+"""The log of a training: a JSON object a line, to be plotted while it grows."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from birefcli import files
+from birefcli.errors import OutputError
+
+
+class Log:
+    """Lines of steps (``step``, ``loss``, ...) and of validations (``epoch``, ``MAD``, ...).
+
+    Each is in the file as soon as it is written. What a killed run wrote after the checkpoint it is
+    resumed from is dropped: steps are in the log once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, step: int, validated: int) -> None:
+        """Keep what is known up to ``step`` and to the validation at ``validated`` (steps done).
+
+        Raises OutputError.
+        """
+        last = {True: validated, False: step}
+        kept = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
+        lines = [json.dumps(entry) + "\n" for entry in kept]
+        try:
+            files.write_atomically(self.path, "".join(lines).encode())
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def write(self, **entry: float) -> None:
+        """Add a line; numbers that JSON does not have are left out. Raises OutputError."""
+        # With fp16 a gradient overflows now and then, and its step is not taken.
+        finite = {name: value for name, value in entry.items() if math.isfinite(value)}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(finite) + "\n")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """What was written; a last line that a kill cut off is left out."""
+        if not self.path.is_file():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                yield entry
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({error.strerror})")

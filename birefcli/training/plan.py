@@ -1,0 +1,125 @@
+"""What the user asked ``birefcli train`` for, as plain values. Standard library only."""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from birefcli.options import PatchOrder, Precision
+from birefcli.training.recipe import MATTING, SEGMENTATION, Recipe, Stage, Terms
+
+WARMUP = 100
+"""Steps, at most; a short run has a tenth of its steps."""
+
+
+class Loss(str, Enum):
+    """Which loss."""
+
+    MATTING = "matting"
+    SEGMENTATION = "segmentation"
+
+    @property
+    def terms(self) -> Terms:
+        """Its weights."""
+        return MATTING if self is Loss.MATTING else SEGMENTATION
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training, as it was asked for. None leaves a choice to what is found."""
+
+    data: tuple[Path, ...]
+    output: Path
+    validation: tuple[Path, ...] = ()
+    """Folders that are only scored; none: a part of ``data`` is held out."""
+    start: str | None = None
+    """Model or weights file to fine-tune; None trains the architecture of mini from scratch."""
+    patch_order: PatchOrder = PatchOrder.AUTO
+    epochs: int | None = None
+    size: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    edges: int | None = None
+    """Epochs."""
+    stages: tuple[Stage, ...] = ()
+    """Instead of epochs and batch."""
+    loss: Loss = Loss.MATTING
+    soften: bool = True
+    seed: int = 0
+    hold_out: int = 10
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    threads: int | None = None
+    workers: int | None = None
+    cache: int = 1 << 30
+    """Bytes."""
+    every: float = 180.0
+    """Seconds between checkpoints."""
+    restart: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoint, log and pictures are."""
+        return self.output.with_suffix(".train")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the first weights bring with them."""
+
+    size: int
+    """Input, in pixels."""
+    published: bool
+    """Whether the architecture is one of the author's, large ones."""
+    tuned: bool
+    """Whether the weights are trained already."""
+
+
+def recipe(plan: Plan, start: Start, photos: int) -> Recipe:
+    """The steps of a plan for that many photos."""
+    size = plan.size or start.size
+    batch = plan.batch or (4 if start.published else 8)
+    epochs = plan.epochs or (20 if start.tuned else 100)
+    each = epoch_steps(photos, batch)
+    stages = plan.stages or (Stage(size, epochs * each, batch),)
+    # A tenth; the author's last epochs are more or less as many.
+    edges = plan.edges if plan.edges is not None else (0 if plan.stages else epochs // 10)
+    steps = sum(stage.steps for stage in stages)
+    return Recipe(
+        stages,
+        lr=plan.lr or _rate(start, stages[-1].batch),
+        warmup=min(WARMUP, max(1, steps // 10)),
+        weight_decay=0.01 if start.published else 0.02,
+        dropout=0.5 if start.published else 0.0,
+        terms=plan.loss.terms,
+        edges=min(edges * each, steps),
+        seed=plan.seed,
+    )
+
+
+def epoch_steps(photos: int, batch: int) -> int:
+    """Steps in which about every photo is seen once."""
+    return max(1, round(photos / batch))
+
+
+def epoch_ends(recipe: Recipe, photos: int) -> list[int]:
+    """Steps done at the end of each epoch; every stage ends one."""
+    ends: list[int] = []
+    start = 0
+    for stage in recipe.stages:
+        each = epoch_steps(photos, stage.batch)
+        ends += range(start + each, start + stage.steps, each)
+        start += stage.steps
+        ends.append(start)
+    return ends
+
+
+def _rate(start: Start, batch: int) -> float:
+    """Highest learning rate.
+
+    For the published networks the author's for fine-tuning; for small ones what trained mini, and
+    a tenth of it for fine-tuning.
+    """
+    if start.published:
+        return 1e-5 * math.sqrt(batch / 4)
+    return 1.5e-4 if start.tuned else 1.5e-3

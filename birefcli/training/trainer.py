@@ -1,0 +1,212 @@
+"""One step of training after the other, and a checkpoint to go on from."""
+
+import copy
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from birefcli.birefnet import BiRefNet, Supervision
+from birefcli.devices import Compute
+from birefcli.errors import BirefcliError, DeviceError, ExitCode, ModelError, OutputError
+from birefcli.options import Precision
+from birefcli.training import losses
+from birefcli.training.ranks import ALONE, Ranks
+from birefcli.training.recipe import Recipe
+from birefcli.training.sampling import use_fast_sampling
+from birefcli.training.views import Batch
+
+ON_CPU = Compute(torch.device("cpu"), Precision.FP32)
+
+
+class DivergedError(BirefcliError):
+    """The loss is no number any more."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step came to."""
+
+    loss: float
+    """Everything that is minimised."""
+    matte: float
+    """The last matte's share of it."""
+    norm: float
+    """Of the gradient, before it was clipped."""
+    lr: float
+
+
+class Trainer:
+    """A network in training: its optimiser, its averaged twin, and the number of steps done.
+
+    With several processes each has a share of the batch, and gradients are averaged over all.
+    """
+
+    def __init__(
+        self,
+        network: BiRefNet,
+        recipe: Recipe,
+        compute: Compute = ON_CPU,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """``network`` is taken over; its weights are where training starts."""
+        self.recipe, self.compute, self.ranks = recipe, compute, ranks
+        self.network = network.to(compute.device).to(memory_format=torch.channels_last)
+        if compute.device.type == "cpu":
+            use_fast_sampling(self.network)
+        for module in self.network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = recipe.dropout
+        self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            _decayed_or_not(self.network, recipe.weight_decay), lr=recipe.lr
+        )
+        half = compute.precision is Precision.FP16
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=half)
+        self._replica = _replica(self.network, compute.device, ranks)
+        self.step = 0
+
+    def advance(self, batch: Batch) -> Step:
+        """One step. Raises DivergedError, and DeviceError where memory does not suffice."""
+        try:
+            return self._advance(batch)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.compute.device}: not enough memory for a step; lower --batch or --size"
+            ) from error
+
+    def _advance(self, batch: Batch) -> Step:
+        rate = self.recipe.rate(self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        # Dropout too is a function of seed and step: nothing else needs to be remembered.
+        torch.manual_seed(_mixed(self.recipe.seed, self.step, self.ranks.rank))
+        loss, matte = self._loss(*batch.tensors(self.compute.device))
+        whole, last = self.ranks.mean(torch.stack([loss, matte]).detach()).tolist()
+        if not math.isfinite(whole):
+            raise DivergedError(
+                f"step {self.step + 1}: the loss is {whole}; --restart with a lower --lr"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimiser)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self._average()
+        self.step += 1
+        return Step(whole, last, norm.item(), rate)
+
+    def _loss(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        self._replica.train()
+        kind, dtype = self.compute.device.type, self.compute.dtype
+        with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
+            out = self._replica(image)
+        assert isinstance(out, Supervision)
+        # Half precision is for the network: sums over a million pixels need more.
+        whole = Supervision(
+            out.logits.float(), [s.float() for s in out.sides], [g.float() for g in out.gradients]
+        )
+        return losses.total(whole, image, alpha, self.recipe.terms_at(self.step))
+
+    def _average(self) -> None:
+        # The first steps' weights are noise: the average remembers little of them.
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(
+                self.averaged.state_dict().values(),
+                self.network.state_dict().values(),
+                strict=True,
+            ):
+                if mean.is_floating_point():
+                    mean.lerp_(now, 1 - decay)
+                else:
+                    mean.copy_(now)
+
+    def save(self, path: Path, notes: Mapping[str, object]) -> None:
+        """Write all that :meth:`resume` needs, and ``notes``; a kill leaves the old or the new.
+
+        Raises OutputError.
+        """
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "notes": dict(notes),
+        }
+        part = path.with_name(path.name + ".part")
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's writer has no error of its own
+            part.unlink(missing_ok=True)
+            raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from error
+
+    def resume(self, path: Path) -> dict[str, Any]:
+        """Go on where the run that wrote ``path`` was; the losses will be the same. Its notes.
+
+        Raises ModelError for a damaged file, or one of another architecture.
+        """
+        state = _checkpoint(path)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.averaged.load_state_dict(state["averaged"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if state.get("scaler"):
+                self.scaler.load_state_dict(state["scaler"])
+            self.step = int(state["step"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                f"{path}: not a checkpoint of this architecture; --restart begins anew"
+            ) from error
+        return dict(state.get("notes", {}))
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"{path}: damaged ({_first_line(error)}); --restart begins anew"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if not isinstance(state, dict):
+        raise ModelError(f"{path}: no checkpoint; --restart begins anew")
+    return state
+
+
+def _replica(network: BiRefNet, device: torch.device, ranks: Ranks) -> nn.Module:
+    """What is called to train: the network, or what averages its gradients over processes."""
+    if ranks.world == 1:
+        return network
+    ids = [device] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(network, device_ids=ids)
+
+
+def _decayed_or_not(network: nn.Module, decay: float) -> list[dict[str, object]]:
+    """Two groups of parameters: biases and norms are not decayed."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _mixed(*words: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
