@@ -84,7 +84,8 @@ def test_threads_share_the_pixels_of_a_tile(monkeypatch):
     gather._pool.cache_clear()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     shared = in_tiles(gather._read_compiled, x, offset, modulation, weight, 20)
-    assert torch.allclose(shared, in_tiles(gather._read_plain, x, offset, modulation, weight, 20))
+    plain = in_tiles(gather._read_plain, x, offset, modulation, weight, 20)
+    assert torch.allclose(shared, plain, atol=1e-4)
     gather._pool.cache_clear()
 
 
