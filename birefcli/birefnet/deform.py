@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from birefcli.birefnet import kernels
 from birefcli.birefnet.gather import TILE, Sampler, framed
 
 
@@ -114,7 +115,7 @@ class DeformableConv(nn.Module):
         return out
 
 
-class _Branch(nn.Module):
+class PyramidBranch(nn.Module):
     """One scale of the pyramid: deformable convolution, batch norm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
@@ -152,8 +153,8 @@ class DeformableASPP(nn.Module):
 
     def __init__(self, channels: int, branch_width: int, kernels: tuple[int, ...]) -> None:
         super().__init__()
-        self.aspp1 = _Branch(channels, branch_width, 1)
-        self.aspp_deforms = nn.ModuleList(_Branch(channels, branch_width, k) for k in kernels)
+        self.aspp1 = PyramidBranch(channels, branch_width, 1)
+        self.aspp_deforms = nn.ModuleList(PyramidBranch(channels, branch_width, k) for k in kernels)
         self.global_avg_pool = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, branch_width, 1, bias=False),
@@ -169,6 +170,18 @@ class DeformableASPP(nn.Module):
         """N×C×H×W to the same shape."""
         if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
             return self._fused(x)
+        if kernels.usable(x) and not self.training:
+            return kernels.attempt(
+                "deformable pyramid", lambda: self._kernel(x), lambda: self._plain(x)
+            )
+        return self._plain(x)
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        from birefcli.birefnet import fused  # Triton, where it is used
+
+        return fused.pyramid(self, x)
+
+    def _plain(self, x: Tensor) -> Tensor:
         pooled = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
         branches = [self.aspp1(x), *(branch(x) for branch in self.aspp_deforms), pooled]
         out: Tensor = self.dropout(F.relu(self.bn1(self.conv1(torch.cat(branches, 1)))))
@@ -185,7 +198,7 @@ class DeformableASPP(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         scale, shift = folded(self.bn1)
         project = self.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
-        branches = [self.aspp1, *cast("Iterable[_Branch]", self.aspp_deforms)]
+        branches = [self.aspp1, *cast("Iterable[PyramidBranch]", self.aspp_deforms)]
         *parts, last = project.chunk(len(branches) + 1, 1)
         pooled = self.global_avg_pool(x).float().flatten(1) @ last.T + shift
         out = pooled[:, None].repeat(1, height * width, 1)

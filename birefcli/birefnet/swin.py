@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from birefcli.birefnet import kernels
+
 CHUNK = 4096  # tokens of an MLP at once, on a CPU
 # What the published networks add to the logits of two tokens that are no neighbours in the photo.
 OUTSIDE = -100.0
@@ -136,6 +138,19 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
         """Tokens N·H·W×C, normalised, to the same shape."""
+        if kernels.usable(x):
+            shape = (n, height, width)
+            return kernels.attempt(
+                "window attention", lambda: self._kernel(x, *shape), lambda: self._plain(x, *shape)
+            )
+        return self._plain(x, n, height, width)
+
+    def _kernel(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
+        from birefcli.birefnet import fused  # Triton, where it is used
+
+        return fused.attend(self, x, n, height, width)
+
+    def _plain(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
         plan = windows(n, height, width, self.size, self.shift, x.device)
         tokens = self.size**2
         qkv = (

@@ -1,0 +1,48 @@
+"""Fused kernels for NVIDIA's GPUs, each with a plain twin in torch that other devices run.
+
+Triton is imported where a kernel is launched, never before. ``BIREFCLI_KERNELS=plain`` leaves all
+of them out. Where one cannot be compiled (an old GPU, no compiler), the plain twin takes over for
+good, with one notice.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+SWITCH = "BIREFCLI_KERNELS"
+_failed: set[str] = set()
+
+
+def usable(x: Tensor) -> bool:
+    """Whether ``x`` is where the kernels run, in a mode that they serve: they have no gradients."""
+    if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    # torch for Windows and for some GPUs comes without Triton.
+    return os.environ.get(SWITCH, "triton") != "plain" and find_spec("triton") is not None
+
+
+def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor]) -> Tensor:
+    """Result of ``fused``, or of its plain twin where ``fused`` failed before or fails now.
+
+    Lack of memory says nothing about a kernel and is passed on.
+    """
+    if name in _failed:
+        return plain()
+    try:
+        return fused()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        _failed.add(name)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        warnings.warn(f"{name}: the fused kernel fails, plain torch is used ({reason})", stacklevel=2)
+        return plain()
+
+
+def forget_failures() -> None:
+    """Let every kernel be tried again."""
+    _failed.clear()
