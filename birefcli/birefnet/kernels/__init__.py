@@ -8,12 +8,16 @@ good, with one notice.
 import os
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 SWITCH = "BIREFCLI_KERNELS"
+OLDEST = (8, 0)  # compute capability; Triton has no matrix instructions for GPUs before Ampere
+notices: list[str] = []
+"""What the user should know of, a line each: kernels that were given up."""
 _failed: set[str] = set()
 
 
@@ -21,8 +25,15 @@ def usable(x: Tensor) -> bool:
     """Whether ``x`` is where the kernels run, in a mode that they serve: they have no gradients."""
     if not x.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    # torch for Windows and for some GPUs comes without Triton.
-    return os.environ.get(SWITCH, "triton") != "plain" and find_spec("triton") is not None
+    return os.environ.get(SWITCH, "triton") != "plain" and _served(x.device)
+
+
+@lru_cache
+def _served(device: torch.device) -> bool:
+    # torch for Windows and for some GPUs comes without Triton; AMD's GPUs are not tried.
+    if torch.version.cuda is None or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= OLDEST
 
 
 def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor]) -> Tensor:
@@ -39,10 +50,12 @@ def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor])
     except Exception as error:
         _failed.add(name)
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        warnings.warn(f"{name}: the fused kernel fails, plain torch is used ({reason})", stacklevel=2)
+        notices.append(f"{name}: the fused kernel fails, plain torch is used ({reason})")
+        warnings.warn(notices[-1], stacklevel=2)
         return plain()
 
 
 def forget_failures() -> None:
     """Let every kernel be tried again."""
     _failed.clear()
+    notices.clear()

@@ -178,5 +178,6 @@ def window_attention(
         BLOCK_D=max(16, triton.next_power_of_2(dim)),
         num_warps=cut.warps,
         num_stages=cut.stages,
+        enable_fp_fusion=True,  # the default, and Triton warns where it is not said
     )
     return out
