@@ -1,6 +1,7 @@
 """Matter: from a photo to its alpha and its subject's colour."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +16,7 @@ from birefcli.birefnet import BiRefNet
 from birefcli.compose import Matte
 from birefcli.devices import Compute
 from birefcli.errors import PhotoError
+from birefcli.graphs import Graphed
 from birefcli.images import Photo
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
@@ -34,11 +36,30 @@ class Colour:
 class Matter:
     """A network on its device, at its input size."""
 
-    def __init__(self, network: BiRefNet, size: tuple[int, int], compute: Compute) -> None:
-        """``size``: the network's input as (width, height) in pixels, multiples of 32."""
+    def __init__(
+        self,
+        network: BiRefNet,
+        size: tuple[int, int],
+        compute: Compute,
+        *,
+        compiled: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``size``: the network's input as (width, height) in pixels, multiples of 32.
+
+        ``compiled``: launch the network as one recorded graph, where the device has such; ``tell``
+        hears what takes its time, in a few words, and ``""`` when it is over.
+        """
         self.size = size
         self.compute = compute
         self.network = network.to(compute.device, compute.dtype).eval()
+        self._run: Callable[[Tensor], Tensor] = self.network
+        if compute.device.type == "cuda":
+            torch.cuda.set_device(compute.device)  # recordings and kernels go to the current one
+            # Tensor cores read features channels last; other layouts are turned around each time.
+            self.network.to(memory_format=torch.channels_last)
+            if compiled:
+                self._run = Graphed(self.network, tell)
         self._exact: BiRefNet | None = None
         self._mean = torch.tensor(MEAN, device=compute.device).view(3, 1, 1) * 255
         self._std = torch.tensor(STD, device=compute.device).view(3, 1, 1) * 255
@@ -63,13 +84,19 @@ class Matter:
         stacked = torch.from_numpy(np.stack(inputs)).to(self.compute.device)
         batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
         with torch.inference_mode():
-            alphas = self._forward(self.network, batch.to(self.compute.dtype))
+            alphas = self._forward(self._run, batch.to(self.compute.dtype))
             bad = ~alphas.isfinite().flatten(1).all(1)
             if bad.any() and self.compute.dtype != torch.float32:
                 alphas[bad] = self._forward(self._in_float32(), batch[bad])
         return alphas
 
-    def _forward(self, network: BiRefNet, batch: Tensor) -> Tensor:
+    def rehearse(self, photos: int) -> None:
+        """Run the network on noise, to see what so many photos at once take, without recording."""
+        shape = (photos, 3, self.size[1], self.size[0])
+        with torch.inference_mode():
+            self.network(torch.randn(shape, device=self.compute.device).to(self.compute.dtype))
+
+    def _forward(self, network: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         try:
             logits = network(batch)
         except torch.OutOfMemoryError:

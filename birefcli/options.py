@@ -138,6 +138,8 @@ class Options:
     precision: Precision
     batch: int | None
     """Photos the network sees at once; None chooses by device."""
+    compiled: bool
+    """Record the network as one graph, where the device has such."""
     threads: int
     """Photos decoded or encoded at once."""
     max_pixels: int

@@ -85,6 +85,7 @@ def options(*, batch=1, threads=2, **rendering):
         device="cpu",
         precision=Precision.FP32,
         batch=batch,
+        compiled=False,
         threads=threads,
         max_pixels=10_000_000,
         max_memory=0,

@@ -151,6 +151,14 @@ Numbers: TypeAlias = Annotated[
 Batch: TypeAlias = Annotated[
     str, _option(SPEED, "--batch", metavar="N", help="Photos at once, or auto.")
 ]
+Compiled: TypeAlias = Annotated[
+    bool,
+    _option(
+        SPEED,
+        "--compile/--no-compile",
+        help="Record the network as one CUDA graph at its second batch.",
+    ),
+]
 Threads: TypeAlias = Annotated[
     str,
     _option(SPEED, "--threads", metavar="N", help="Photos decoded and encoded at once, or auto."),

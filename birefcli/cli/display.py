@@ -115,6 +115,11 @@ class Display:
         found = self.limit()
         return "" if found is None else f"{found[1]:.0%} of the time: {found[0]}"
 
+    def state(self, text: str) -> None:
+        """Tell what the photos wait for, ``""`` for nothing, where a bar shows that they do."""
+        if self.progress is not None and self.total:
+            self.progress.update(self.task, description=text or "matting")
+
     def say(self, text: str) -> None:
         """One line, above the bar where there is one, exactly as it is."""
         shown = printable(text)

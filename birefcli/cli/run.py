@@ -228,14 +228,15 @@ def _matte(
     teller: _Teller,
     signals: "Signals",
 ) -> None:
+    from birefcli.birefnet import kernels
     from birefcli.budget import Budget
-    from birefcli.devices import default_batch
     from birefcli.pipeline import Run
+    from birefcli.tuning import batch_for
 
     options, voice = task.options, teller.voice
     try:
-        matter = _matter(options, teller.report, show_bar=not voice.quiet and voice.bar)
-        batch = options.batch or default_batch(matter.compute.device)
+        matter = _matter(options, teller, show_bar=not voice.quiet and voice.bar)
+        batch = options.batch or batch_for(matter, len(teller.todo))
         budget = Budget(options.max_memory)
         run = Run(options, matter, batch, background or _background(options), recipes, budget)
         teller.display.limit = run.waits.limit
@@ -252,6 +253,9 @@ def _matte(
             with signals.held():
                 for outcome in run.late:
                     teller.end(outcome)
+                if not voice.quiet:
+                    for notice in kernels.notices:
+                        teller.display.say(notice)
     except StoppedError:
         teller.report.stopped = signals.code
 
@@ -304,7 +308,7 @@ def _locked(task: Task) -> AbstractContextManager[None]:
     return locks.hold(files.output_folder(selection), task.lock)
 
 
-def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
+def _matter(options: Options, teller: _Teller, show_bar: bool) -> "Matter":
     _read_ahead(options.model)
     from birefcli import devices, weights
     from birefcli.matting import Matter
@@ -312,6 +316,8 @@ def _matter(options: Options, report: Report, show_bar: bool) -> "Matter":
     compute = devices.choose(options.device, options.precision)
     checkpoint = weights.resolve(options.model, offline=options.offline, progress=show_bar)
     network = weights.load(checkpoint, patch_order=options.patch_order)
+    report = teller.report
     report.device, report.precision = str(compute.device), compute.precision.value
     report.model = checkpoint.name
-    return Matter(network, options.size or checkpoint.size, compute)
+    size = options.size or checkpoint.size
+    return Matter(network, size, compute, compiled=options.compiled, tell=teller.display.state)

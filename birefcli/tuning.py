@@ -1,0 +1,74 @@
+"""How many photos the network sees at once, where the user does not say."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from birefcli.matting import Matter
+
+SIZES = (1, 2, 4, 8, 16)
+FEW = 4  # photos at once in a short run, which a measurement would only hold up
+MANY = 100  # photos of a run that is worth a measurement
+GAIN = 0.03  # of the time of a photo: what a batch twice as large must save to be taken
+SHARE = 0.5  # of the free memory: a recorded network keeps its own, and photos need some too
+
+
+def fitting(free: int, each: int) -> list[int]:
+    """Batch sizes whose features fit ``free`` bytes, at ``each`` bytes a photo; always one."""
+    return [size for size in SIZES if size == 1 or size * each <= free * SHARE]
+
+
+def knee(seconds: Callable[[int], float], sizes: Iterable[int]) -> int:
+    """Smallest size after which more photos at once save next to nothing.
+
+    ``seconds``: time of a batch of so many photos. Lack of memory ends the search.
+    """
+    best, fastest = 1, float("inf")
+    for size in sizes:
+        try:
+            each = seconds(size) / size
+        except torch.OutOfMemoryError:
+            break
+        if each > fastest * (1 - GAIN):
+            break
+        best, fastest = size, each
+    return best
+
+
+def batch_for(matter: "Matter", photos: int) -> int:
+    """Photos at once for a run of ``photos``: one where no GPU would idle otherwise."""
+    if matter.compute.device.type != "cuda":
+        return 1
+    if photos < MANY:
+        return FEW
+    try:
+        each, free = _memory(matter)
+    except torch.OutOfMemoryError:
+        return 1
+    best = knee(lambda size: _seconds(matter, size), fitting(free, each))
+    torch.cuda.empty_cache()
+    return best
+
+
+def _memory(matter: "Matter") -> tuple[int, int]:
+    """Bytes that a photo's features take, and bytes that are free, on the matter's GPU."""
+    device = matter.compute.device
+    matter.rehearse(1)  # what is made once is not counted
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    matter.rehearse(1)
+    each = torch.cuda.max_memory_allocated(device) - before
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return each, torch.cuda.mem_get_info(device)[0] + unused
+
+
+def _seconds(matter: "Matter", size: int) -> float:
+    matter.rehearse(size)
+    torch.cuda.synchronize(matter.compute.device)
+    started = time.perf_counter()
+    matter.rehearse(size)
+    torch.cuda.synchronize(matter.compute.device)
+    return time.perf_counter() - started
