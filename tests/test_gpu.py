@@ -1,0 +1,127 @@
+"""What only a CUDA device can show; skipped without one. ``pytest -m gpu`` runs these alone."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import known_image, known_network
+
+from birefcli import tuning
+from birefcli.birefnet import SWIN_L, SWIN_T, kernels
+from birefcli.devices import Compute
+from birefcli.graphs import Graphed
+from birefcli.matting import Matter
+from birefcli.options import Precision
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.jpg"))
+SIZE = (1024, 1024)
+STEP = 2 / 255
+
+
+def compute(precision):
+    return Compute(torch.device("cuda", 0), precision)
+
+
+@pytest.fixture(scope="module", params=[SWIN_T, SWIN_L], ids=["Swin-T", "Swin-L"])
+def config(request):
+    return request.param
+
+
+@pytest.fixture
+def images():
+    """Photos and noise with edges, prepared: uint8 1024×1024×3 each."""
+    photos = [np.array(Image.open(file).convert("RGB").resize(SIZE)) for file in SAMPLES]
+    waves = known_image(*SIZE, 1)[0].permute(1, 2, 0).numpy()
+    return [*photos, np.clip(waves * 60 + 120, 0, 255).astype(np.uint8)]
+
+
+def plainly(monkeypatch):
+    monkeypatch.setenv(kernels.SWITCH, "plain")
+
+
+@pytest.fixture(autouse=True)
+def every_kernel_compiles():
+    kernels.forget_failures()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    assert not kernels.notices
+
+
+def test_half_precision_is_within_two_levels_of_float32(config, images, monkeypatch):
+    half = Matter(known_network(config), SIZE, compute(Precision.FP16)).alphas(images)
+    plainly(monkeypatch)
+    exact = Matter(known_network(config), SIZE, compute(Precision.FP32)).alphas(images)
+    far = ((half - exact).abs() > STEP).float().mean().item()
+    print(f"share of pixels more than 2/255 off: {far:.2e}")
+    assert far < 1e-4
+
+
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.FP32])
+def test_fused_kernels_give_what_plain_torch_gives(config, precision, monkeypatch):
+    matter = Matter(known_network(config), SIZE, compute(precision))
+    image = known_image(*SIZE, 1).to("cuda", matter.compute.dtype)
+    with torch.inference_mode():
+        fused = matter.network(image).float()
+        plainly(monkeypatch)
+        plain = matter.network(image).float()
+    tolerance = 1e-3 if precision is Precision.FP32 else 1e-2
+    assert (fused - plain).abs().max() / plain.abs().max() < tolerance
+
+
+@pytest.mark.parametrize("photos", [2, 4])
+def test_a_photo_does_not_depend_on_the_others_of_its_batch(config, images, photos):
+    matter = Matter(known_network(config), SIZE, compute(Precision.FP16))
+    many = (images * photos)[:photos]
+    together = matter.alphas(many)
+    alone = torch.cat([matter.alphas([image]) for image in many])
+    assert (together - alone).abs().max() < STEP
+
+
+def test_a_recorded_network_gives_what_it_gave_before(images):
+    matter = Matter(known_network(SWIN_T), SIZE, compute(Precision.FP16), compiled=True)
+    assert isinstance(matter._run, Graphed)
+    first, second, third = (matter.alphas(images[-1:] * 2) for _ in range(3))
+    assert matter._run._recorded
+    assert (first - second).abs().max() < STEP
+    assert torch.equal(second, third)
+    # Other pixels: the recording reads its input anew.
+    other = [255 - image for image in images[-1:] * 2]
+    assert not torch.equal(matter.alphas(other), third)
+
+
+def test_memory_stays_flat_over_many_batches(images):
+    matter = Matter(known_network(SWIN_T), SIZE, compute(Precision.FP16), compiled=True)
+    for _ in range(3):
+        matter.alphas(images[-1:] * 4)
+    before = torch.cuda.memory_reserved()
+    for _ in range(50):
+        matter.alphas(images[-1:] * 4)
+    assert torch.cuda.memory_reserved() == before
+
+
+def test_a_batch_is_chosen_by_measuring():
+    matter = Matter(known_network(SWIN_T), SIZE, compute(Precision.FP16))
+    assert tuning.batch_for(matter, tuning.MANY) in tuning.SIZES
+
+
+def test_a_batch_too_large_is_halved(images, monkeypatch):
+    matter = Matter(known_network(SWIN_T), SIZE, compute(Precision.FP16), compiled=True)
+    wanted = matter.alphas(images[-1:])
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    limit = torch.cuda.memory_allocated() + 1.5e9
+    torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total))
+    try:
+        alphas = matter.alphas(images[-1:] * 32)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert len(alphas) == 32
+    assert (alphas - wanted).abs().max() < STEP
