@@ -1,8 +1,9 @@
 """Matter: from a photo to its alpha and its subject's colour."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -18,6 +19,10 @@ from birefcli.devices import Compute
 from birefcli.errors import PhotoError
 from birefcli.graphs import Graphed
 from birefcli.images import Photo
+from birefcli.ondevice import Dock, Staged
+
+Prepared: TypeAlias = NDArray[np.uint8] | Staged
+"""A photo as the network sees it, h×w×3 of uint8, here or on its device."""
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
 STD = (0.229, 0.224, 0.225)
@@ -54,34 +59,44 @@ class Matter:
         self.compute = compute
         self.network = network.to(compute.device, compute.dtype).eval()
         self._run: Callable[[Tensor], Tensor] = self.network
+        self._dock: Dock | None = None
         if compute.device.type == "cuda":
             torch.cuda.set_device(compute.device)  # recordings and kernels go to the current one
             # Tensor cores read features channels last; other layouts are turned around each time.
             self.network.to(memory_format=torch.channels_last)
+            # By default torch rounds what convolutions multiply to ten bits of fraction.
+            torch.backends.cudnn.allow_tf32 = compute.dtype != torch.float32
+            self._dock = Dock.of(compute.device)
             if compiled:
                 self._run = Graphed(self.network, tell)
         self._exact: BiRefNet | None = None
         self._mean = torch.tensor(MEAN, device=compute.device).view(3, 1, 1) * 255
         self._std = torch.tensor(STD, device=compute.device).view(3, 1, 1) * 255
 
-    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
+    def prepare(self, photo: Photo) -> Prepared:
         """What the network will see: h×w×3 of 8-bit sRGB, stretched, antialiased."""
+        srgb = images.srgb8(photo)
+        # Only bytes that need no conversion are shrunk on a GPU, where the photo goes anyway.
+        if self._dock is not None and srgb is photo.pixels:
+            staged = self._dock.bring(photo, self.size)
+            if staged is not None:
+                return staged
         # Torch's antialiased resize of bytes is many times as quick as Pillow's, and within a level
         # of it. A decoded photo may be read-only, which torch does not know and warns of.
-        pixels = np.require(images.srgb8(photo), requirements=["C", "W"])
+        pixels = np.require(srgb, requirements=["C", "W"])
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         width, height = self.size
         small = F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
         return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
 
-    def alphas(self, inputs: list[NDArray[np.uint8]]) -> Tensor:
+    def alphas(self, inputs: Sequence[Prepared]) -> Tensor:
         """Alpha of prepared photos: float32 N×1×h×w at the network's size, 0..1.
 
         A photo whose features overflowed half precision is done again in float32. A batch too
         large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
         is too large.
         """
-        stacked = torch.from_numpy(np.stack(inputs)).to(self.compute.device)
+        stacked = torch.stack([self._here(prepared) for prepared in inputs])
         batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
         with torch.inference_mode():
             alphas = self._forward(self._run, batch.to(self.compute.dtype))
@@ -89,6 +104,11 @@ class Matter:
             if bad.any() and self.compute.dtype != torch.float32:
                 alphas[bad] = self._forward(self._in_float32(), batch[bad])
         return alphas
+
+    def _here(self, prepared: Prepared) -> Tensor:
+        if isinstance(prepared, Staged):
+            return prepared.here()
+        return torch.from_numpy(prepared).to(self.compute.device)
 
     def rehearse(self, photos: int) -> None:
         """Run the network on noise, to see what so many photos at once take, without recording."""
@@ -113,6 +133,22 @@ class Matter:
             self._exact = copy.deepcopy(self.network).float()
         return self._exact
 
+    def begin(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Callable[[], Matte]:
+        """Start :meth:`matte`; what is returned ends it, in any thread.
+
+        On a GPU the copy of the result runs beside the network's next batch.
+        """
+        if self._dock is None:
+            matte = self.matte(photo, alpha, colour)
+            return lambda: matte
+        _check(alpha)
+        refine, everywhere = colour is not None and colour.refine, False
+        if colour is not None:
+            everywhere = colour.everywhere
+        with torch.inference_mode():
+            full = enlarge(alpha, photo.size)
+            return self._dock.finish(photo, full, refine=refine, everywhere=everywhere)
+
     def matte(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Matte:
         """Alpha and colour at the photo's size.
 
@@ -120,8 +156,7 @@ class Matter:
         products that show none. The photo's own transparency is multiplied in. Raises PhotoError
         when the network gave no numbers.
         """
-        if not alpha.isfinite().all():
-            raise PhotoError("the network gave NaN or infinite values, in float32 too")
+        _check(alpha)
         estimates = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
         pixels = photo.pixels
@@ -153,6 +188,11 @@ def enlarged_levels(alpha: Tensor, size: tuple[int, int]) -> NDArray[np.uint16]:
         return levels
     large = cv2.resize(levels, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large, np.uint16)
+
+
+def _check(alpha: Tensor) -> None:
+    if not alpha.isfinite().all():
+        raise PhotoError("the network gave NaN or infinite values, in float32 too")
 
 
 def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:

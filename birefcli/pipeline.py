@@ -9,13 +9,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import takewhile
 from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from birefcli import compose, images
@@ -27,7 +27,7 @@ from birefcli.errors import PhotoError
 from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
 from birefcli.limits import Waits
-from birefcli.matting import Colour, Matter
+from birefcli.matting import Colour, Matter, Prepared
 from birefcli.options import Format, Options, Product
 from birefcli.record import Record
 from birefcli.report import Outcome, Seconds, Status
@@ -55,7 +55,7 @@ class Loaded:
     photo: Photo
     state: tuple[int, int]
     """Size and time of the file that was read, see :func:`birefcli.current.source_state`."""
-    input: NDArray[np.uint8]
+    input: Prepared
     seconds: Seconds
     taken: int
     """Bytes of the budget."""
@@ -66,7 +66,12 @@ class Matted:
     """A photo that waits for its products to be written."""
 
     loaded: Loaded
-    matte: Matte
+    arriving: Callable[[], Matte]
+
+    @cached_property
+    def matte(self) -> Matte:
+        """Alpha and colour, once they have come from the device."""
+        return self.arriving()
 
 
 Recipes = Callable[[Job], Mapping[Product, str]]
@@ -172,13 +177,13 @@ class Run:
         try:
             if isinstance(alpha, PhotoError):
                 raise alpha  # noqa: TRY301 - told like every other failure
-            matte = self.matter.matte(item.photo, alpha, self._colour(item.job))
+            arriving = self.matter.begin(item.photo, alpha, self._colour(item.job))
         except Exception as error:
             self.budget.release(item.taken)
             return failure(item.job, error, item.seconds)
         finally:
             item.seconds.matte = shared + time.perf_counter() - started
-        return Matted(item, matte)
+        return Matted(item, arriving)
 
     def _colour(self, job: Job) -> Colour | None:
         """How much colour estimation the products need; None where none shows any colour."""

@@ -13,7 +13,9 @@ from birefcli import tuning
 from birefcli.birefnet import SWIN_L, SWIN_T, kernels
 from birefcli.devices import Compute
 from birefcli.graphs import Graphed
-from birefcli.matting import Matter
+from birefcli.images import Photo
+from birefcli.matting import Colour, Matter
+from birefcli.ondevice import Staged
 from birefcli.options import Precision
 
 pytestmark = [
@@ -105,6 +107,26 @@ def test_memory_stays_flat_over_many_batches(images):
     for _ in range(50):
         matter.alphas(images[-1:] * 4)
     assert torch.cuda.memory_reserved() == before
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_photo_comes_back_as_from_the_cpu(images, deep, compiled):
+    pixels = np.tile(images[-1], (2, 2, 1))
+    photo = Photo(pixels.astype(np.uint16) * 257 if deep else pixels)
+    here = Matter(known_network(SWIN_T), (256, 256), Compute(torch.device("cpu"), Precision.FP32))
+    there = Matter(known_network(SWIN_T), (256, 256), compute(Precision.FP32), compiled=compiled)
+    assert isinstance(there.prepare(photo), Staged) != deep
+    alpha = here.alphas([here.prepare(photo)])
+    for _ in range(3):
+        assert (there.alphas([there.prepare(photo)]).cpu() - alpha).abs().max() < STEP
+    wanted = here.begin(photo, alpha[0], Colour())()
+    got = there.begin(photo, alpha[0].cuda(), Colour())()
+    # Both as far as they show, of 255: the CPU may shrink the photo by another factor.
+    assert np.abs(got.alpha.astype(int) - wanted.alpha).max() <= 16
+    peak = np.iinfo(photo.pixels.dtype).max / 255
+    difference = np.abs(got.foreground.astype(float) - wanted.foreground) / peak
+    assert (difference * wanted.alpha[..., None] / 65535).max() <= 2
 
 
 def test_a_batch_is_chosen_by_measuring():

@@ -244,7 +244,7 @@ def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "what"), [(Matter, "prepare"), (Matter, "matte"), (pipeline, "encode")]
+    ("where", "what"), [(Matter, "prepare"), (Matter, "begin"), (pipeline, "encode")]
 )
 def test_a_bug_that_one_photo_meets_costs_that_photo_and_is_told(todo, monkeypatch, where, what):
     right, calls = getattr(where, what), []
