@@ -32,7 +32,9 @@ def device():
     if not INTERPRETED and not torch.cuda.is_available():
         pytest.skip("no GPU; the interpreter runs this in a process of its own")
     torch.manual_seed(0)
-    with torch.inference_mode():
+    # Else the plain twins' convolutions round what they multiply to ten bits.
+    exactly = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.inference_mode(), exactly:
         yield "cpu" if INTERPRETED else "cuda"
 
 
@@ -156,7 +158,7 @@ def test_half_precision_predicts_offsets_in_float32(device):
     moves = fused._predict(fused._moves(module.aspp1.atrous_conv), x)
     assert moves.dtype == torch.float32
     wanted, _ = twin.aspp1.atrous_conv.predict(x.float())
-    assert distance(moves[..., :2], wanted.permute(0, 2, 3, 1)) < 1e-6
+    assert distance(moves[..., :2], wanted.permute(0, 2, 3, 1)) < 1e-5
 
 
 def test_an_offset_that_is_no_number_is_found_in_the_result(device):
