@@ -82,7 +82,8 @@ def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Pop
     def begin(*words: object, within: Sequence[str] = (), **more: str):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [*within, *_words(words)]
-        process = subprocess.Popen(command, env={**environment, **more}, **pipes)
+        # Unbuffered: what readline() read too much of, communicate() would not give.
+        process = subprocess.Popen(command, env={**environment, **more}, bufsize=0, **pipes)
         started.append(process)
         return process
 
