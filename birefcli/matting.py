@@ -73,17 +73,20 @@ class Matter:
         self._mean = torch.tensor(MEAN, device=compute.device).view(3, 1, 1) * 255
         self._std = torch.tensor(STD, device=compute.device).view(3, 1, 1) * 255
 
-    def prepare(self, photo: Photo) -> Prepared:
-        """What the network will see: h×w×3 of 8-bit sRGB, stretched, antialiased."""
-        srgb = images.srgb8(photo)
-        # Only bytes that need no conversion are shrunk on a GPU, where the photo goes anyway.
-        if self._dock is not None and srgb is photo.pixels:
+    def bring(self, photo: Photo) -> Prepared:
+        """:meth:`prepare` a photo, on a GPU if it has room: :meth:`begin` then finds it there."""
+        # Only bytes that need no conversion are shrunk there.
+        if self._dock is not None and images.srgb8(photo) is photo.pixels:
             staged = self._dock.bring(photo, self.size)
             if staged is not None:
                 return staged
+        return self.prepare(photo)
+
+    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
+        """What the network will see: h×w×3 of 8-bit sRGB, stretched, antialiased."""
         # Torch's antialiased resize of bytes is many times as quick as Pillow's, and within a level
         # of it. A decoded photo may be read-only, which torch does not know and warns of.
-        pixels = np.require(srgb, requirements=["C", "W"])
+        pixels = np.require(images.srgb8(photo), requirements=["C", "W"])
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         width, height = self.size
         small = F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
@@ -142,9 +145,8 @@ class Matter:
             matte = self.matte(photo, alpha, colour)
             return lambda: matte
         _check(alpha)
-        refine, everywhere = colour is not None and colour.refine, False
-        if colour is not None:
-            everywhere = colour.everywhere
+        refine = colour is not None and colour.refine
+        everywhere = colour is not None and colour.everywhere
         with torch.inference_mode():
             full = enlarge(alpha, photo.size)
             return self._dock.finish(photo, full, refine=refine, everywhere=everywhere)

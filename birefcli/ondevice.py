@@ -6,7 +6,6 @@ device but :meth:`Arrival.result`, which a thread of its own may do, and one loo
 hold soft pixels. All of it runs on any device that torch knows.
 """
 
-import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -209,11 +208,9 @@ def estimate(
     ``everywhere`` wherever it is below 1; the photo's pixels elsewhere.
     """
     height, width = alpha.shape
-    scale = max(1.0, math.sqrt(height * width / foreground.REFERENCE))
-    times = round(scale)
-    halo = max(1, round(foreground.NARROW * scale / 2))
+    times, wide, halo = foreground.shrinking(height, width)
     peak = torch.iinfo(pixels.dtype).max
-    low = _wide_pass(pixels, alpha, times, max(1, round(foreground.WIDE * scale / times / 2)), peak)
+    low = _wide_pass(pixels, alpha, times, wide, peak)
     wanted = _wanted(alpha, everywhere)
     out = pixels.clone()
     for rows, columns in _tiles(wanted, tile):
@@ -256,7 +253,9 @@ def _wanted(alpha: Tensor, everywhere: bool) -> Tensor:
     below = alpha < 1
     if everywhere:
         return below
-    soft = (below & (alpha > 0)).to(torch.float16 if alpha.is_cuda else torch.float32)[None]
+    soft = ((alpha > foreground.FAINT) & (alpha < 1 - foreground.FAINT)).to(
+        torch.float16 if alpha.is_cuda else torch.float32
+    )[None]
     around = foreground.AROUND
     for kernel, padding in (((2 * around + 1, 1), (around, 0)), ((1, 2 * around + 1), (0, around))):
         soft = F.max_pool2d(soft, kernel, 1, padding)

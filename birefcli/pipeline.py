@@ -132,7 +132,7 @@ class Run:
                     self.options.max_pixels,
                     lambda pixels: turn.take(pixels * each + len(data)),
                 )
-                prepared = self.matter.prepare(photo)
+                prepared = self.matter.bring(photo)
         except ClosedError:
             raise
         except Exception as error:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from birefcli.devices import default_batch
+
 if TYPE_CHECKING:
     from birefcli.matting import Matter
 
 SIZES = (1, 2, 4, 8, 16)
-FEW = 4  # photos at once in a short run, which a measurement would only hold up
-MANY = 100  # photos of a run that is worth a measurement
+MANY = 100  # photos of a run that is worth a measurement; it would only hold up a shorter one
 GAIN = 0.03  # of the time of a photo: what a batch twice as large must save to be taken
 SHARE = 0.5  # of the free memory: a recorded network keeps its own, and photos need some too
 
@@ -39,11 +40,10 @@ def knee(seconds: Callable[[int], float], sizes: Iterable[int]) -> int:
 
 
 def batch_for(matter: "Matter", photos: int) -> int:
-    """Photos at once for a run of ``photos``: one where no GPU would idle otherwise."""
-    if matter.compute.device.type != "cuda":
-        return 1
-    if photos < MANY:
-        return FEW
+    """Photos at once for a run of ``photos``: measured on CUDA, if they are many."""
+    device = matter.compute.device
+    if device.type != "cuda" or photos < MANY:
+        return default_batch(device)
     try:
         each, free = _memory(matter)
     except torch.OutOfMemoryError:

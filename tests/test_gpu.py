@@ -129,10 +129,10 @@ def test_a_photo_comes_back_as_from_the_cpu(images, deep, compiled):
     photo = Photo(pixels.astype(np.uint16) * 257 if deep else pixels)
     here = Matter(known_network(SWIN_T), (256, 256), Compute(torch.device("cpu"), Precision.FP32))
     there = Matter(known_network(SWIN_T), (256, 256), compute(Precision.FP32), compiled=compiled)
-    assert isinstance(there.prepare(photo), Staged) != deep
-    alpha = here.alphas([here.prepare(photo)])
+    assert isinstance(there.bring(photo), Staged) != deep
+    alpha = here.alphas([here.bring(photo)])
     for _ in range(3):
-        assert (there.alphas([there.prepare(photo)]).cpu() - alpha).abs().max() < STEP
+        assert (there.alphas([there.bring(photo)]).cpu() - alpha).abs().max() < STEP
     wanted = here.begin(photo, alpha[0], Colour())()
     got = there.begin(photo, alpha[0].cuda(), Colour())()
     # Both as far as they show, of 255: the CPU may shrink the photo by another factor.

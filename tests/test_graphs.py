@@ -151,7 +151,7 @@ def test_a_cpu_takes_one_photo_at_a_time_and_a_short_run_is_not_held_up():
     assert tuning.batch_for(Matter("cpu"), 10_000) == 1
     assert tuning.batch_for(Matter("mps"), 10_000) == 1
     gpu = Matter("cuda")
-    assert tuning.batch_for(gpu, 20) == tuning.FEW
+    assert tuning.batch_for(gpu, 20) == 4
     assert not gpu.rehearsed
 
 

@@ -136,13 +136,13 @@ def test_a_photo_comes_back_as_from_the_cpu(room, colour, transparent):
     compute = Compute(CPU, Precision.FP32)
     here, there = (Matter(Halves(), (96, 64), compute) for _ in range(2))
     there._dock = ondevice.Dock(CPU, room)
-    assert isinstance(there.prepare(this), ondevice.Staged) == bool(room and not transparent)
-    alphas = [m.alphas([m.prepare(this)]) for m in (here, there)]
+    assert isinstance(there.bring(this), ondevice.Staged) == bool(room and not transparent)
+    alphas = [m.alphas([m.bring(this)]) for m in (here, there)]
     assert (alphas[0] - alphas[1]).abs().max() < 0.06  # a level of 255, times the network's slope
     wanted = here.begin(this, alphas[0][0], colour)()
     got = there.begin(this, alphas[0][0], colour)()
-    assert np.array_equal(got.alpha, wanted.alpha)
-    assert np.abs(got.foreground.astype(int) - wanted.foreground).max() <= 1
+    assert np.abs(got.alpha.astype(int) - wanted.alpha).max() <= 3  # of 65535
+    assert np.abs(got.foreground.astype(int) - wanted.foreground).max() <= 2
     assert (colour is None) == (got.foreground is pixels)
 
 
@@ -150,4 +150,4 @@ def test_a_photo_that_is_no_plain_bytes_is_prepared_here():
     deep = Photo(photo(30, 20)[0].astype(np.uint16) * 257)
     matter = Matter(Halves(), (96, 64), Compute(CPU, Precision.FP32))
     matter._dock = ondevice.Dock(CPU, 10**9)
-    assert isinstance(matter.prepare(deep), np.ndarray)
+    assert isinstance(matter.bring(deep), np.ndarray)

@@ -126,6 +126,7 @@ def bench(
         device=device,
         precision=precision,
         batch=parse.automatic("--batch", batch),
+        compiled=True,
         threads=parse.automatic("--threads", threads) or cores.count(),
         max_pixels=parse.pixels("--max-megapixels", max_megapixels),
         max_memory=parse.memory("--max-memory", max_memory),
@@ -243,7 +244,8 @@ def _set_up(
     started = time.perf_counter()
     checkpoint = weights.resolve(options.model, offline=options.offline, progress=plan.bar)
     network = weights.load(checkpoint, patch_order=options.patch_order)
-    matter = Matter(network, options.size or checkpoint.size, compute)
+    size = options.size or checkpoint.size
+    matter = Matter(network, size, compute, compiled=options.compiled)
     seconds = time.perf_counter() - started
     batch = options.batch or default_batch(compute.device)
     if not photos:
