@@ -35,7 +35,9 @@ def resize_through(x: Tensor, middle: torch.Size, size: torch.Size) -> Tensor:
     down, right = (
         _line(middle[i], size[i], x) @ _line(x.shape[2 + i], middle[i], x) for i in (0, 1)
     )
-    return down @ x @ right.T
+    rows = x.permute(0, 2, 3, 1)  # channels last, as the encoder gives it
+    fewer = (down @ rows.flatten(2)).view(len(x), size[0], x.shape[3], x.shape[1])
+    return (right @ fewer).permute(0, 3, 1, 2)
 
 
 def _line(length: int, size: int, like: Tensor) -> Tensor:
@@ -234,6 +236,8 @@ class Decoder(nn.Module):
     def _reference(self, level: int, x: Tensor, image: Tensor) -> Tensor:
         """What the image's patches tell the block of a level, at the size of ``x``."""
         patches = resize(image_patches(image, x.shape[2:]), x.shape[2:])
+        # In the layout of the features: a mixture of two would be copied again and again.
+        patches = patches.contiguous(memory_format=torch.channels_last)
         out: Tensor = self.get_submodule(f"ipt_blk{level + 1}")(patches)
         return out
 

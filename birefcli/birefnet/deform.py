@@ -209,7 +209,8 @@ class DeformableASPP(nn.Module):
             for i in range(n):
                 sampler = branch.atrous_conv.sampler(rows[i], height, width)
                 branch.add(sampler, taps[i], part.T.contiguous(), out[i])
-        return F.relu_(out).mT.reshape(n, -1, height, width).to(x.dtype)
+        # Seen as channels last; the strides of a reshape would not be known as such in a batch of one.
+        return F.relu_(out).view(n, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)
 
 
 def folded(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -166,7 +166,8 @@ class WindowAttention(nn.Module):
             ).transpose(1, 2)
             for a, b, kind in plan.groups
         ]
-        out = torch.cat(attended).reshape(-1, x.shape[1])
+        out = attended[0] if len(attended) == 1 else torch.cat(attended)
+        out = out.reshape(-1, x.shape[1])
         projected: Tensor = self.proj(out.index_select(0, plan.scatter))
         return projected
 
