@@ -209,7 +209,7 @@ class DeformableASPP(nn.Module):
             for i in range(n):
                 sampler = branch.atrous_conv.sampler(rows[i], height, width)
                 branch.add(sampler, taps[i], part.T.contiguous(), out[i])
-        # Seen as channels last; the strides of a reshape would not be known as such in a batch of one.
+        # Seen as channels last; of one photo, the strides of a reshape would not be known as such.
         return F.relu_(out).view(n, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)
 
 
