@@ -12,6 +12,9 @@ def main() -> None:
     """Run the command line; every failure leaves through here."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn about photos; we name them ourselves
+    # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
+    # is read when torch is loaded, and must be there before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from birefcli.cli import app
 
     try:

@@ -443,3 +443,19 @@ def test_mini_cuts_the_samples_out_recognisably(command, tmp_path):
             assert mask[int(y * height), int(x * width)] > 128, (name, y, x)
         for y, x in outside:
             assert mask[int(y * height), int(x * width)] < 64, (name, y, x)
+
+
+@pytest.mark.parametrize(
+    ("named", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
+    command, tmp_path, named, policy
+):
+    picture().save(tmp_path / "a.png")
+    result = command(
+        "matte", tmp_path / "a.png", "-o", tmp_path / "o", OMP_DISPLAY_ENV="true", **named
+    )
+    told = [line for line in result.stderr.decode().splitlines() if "OMP_WAIT_POLICY" in line]
+    if not told:
+        pytest.skip("this torch has no OpenMP that shows its settings")
+    assert all(policy in line for line in told)
