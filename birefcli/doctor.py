@@ -419,6 +419,9 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
     from birefcli.matting import Matter
 
     compute = devices.choose(device, precision)
+    if compute.device.type == "cpu" and compute.precision is not Precision.FP32:
+        why = "half precision can take minutes a photo on a CPU; use --precision fp32 there"
+        return {"mini_seconds": "not measured", "mini_seconds_why": why}
     checkpoint = weights.resolve("mini")
     matter = Matter(weights.load(checkpoint), checkpoint.size, compute)
     width, height = checkpoint.size

@@ -132,7 +132,7 @@ def _nothing(selection: Selection, search: Search) -> str:
     where = ", ".join(selection.inputs) or "the list"
     unfit = search.failed + search.skipped
     if not unfit:
-        return f"no photo found in {where}; see --include for other file names"
+        return f"no photo found in {where}; a file that is named itself is tried whatever its name"
     more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
     return f"no photo found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
 

@@ -129,3 +129,8 @@ def test_every_optional_package_is_known_to_the_doctor():
         for need in re.findall(r'"([^"]+)"', needs)
     }
     assert {(module, extra) for module, (extra, _, _) in doctor.OPTIONAL.items()} == declared
+
+
+def test_half_precision_on_a_cpu_is_not_measured_for_minutes(command):
+    told = json.loads(command("doctor", "--device", "cpu", "--precision", "fp16", "--json").stdout)
+    assert told["measured"]["mini_seconds"] == "not measured"

@@ -178,7 +178,7 @@ def test_nothing_found_is_an_error_that_says_where(photos):
     touch(photos, "notes.txt")
     with pytest.raises(NoInputError, match="no photo found in") as error:
         find(selected(photos))
-    assert "--include" in str(error.value)
+    assert "named itself" in str(error.value)
 
 
 def test_names_may_hold_anything(photos):

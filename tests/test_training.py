@@ -100,9 +100,11 @@ def test_every_photo_and_mask_without_a_partner_is_listed_at_once(tmp_path, peop
     (folder / "im" / "2.jpg").touch()
     (folder / "im" / "._3.png").touch()  # macOS leaves such files
     (folder / "im" / "notes.txt").touch()
-    with pytest.raises(data.DataError, match="3 files are not as training needs them") as error:
+    with pytest.raises(data.DataError, match="4 files are not as training needs them") as error:
         data.find([folder])
-    assert error.value.faults == [
+    *names, content = error.value.faults
+    assert content.startswith(f"{folder}/im/2.jpg: ")
+    assert names == [
         f"{folder}/im/2.png: has the name of 2.jpg",
         f"{folder}/im/0.png: no mask in gt/",
         f"{folder}/gt/1.png: no photo in im/",

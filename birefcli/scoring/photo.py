@@ -96,6 +96,8 @@ def _said(picture: NDArray[Any]) -> str:
 def _saliency(photo: _Photo) -> tuple[dict[str, float | None], dict[str, Floats]]:
     found, real = read.grey8(photo.prediction.alpha), read.grey8(photo.truth)
     maps = Maps(found, real > saliency.CUT)
+    if not maps.truth.any():
+        photo.notes.append("no subject in the truth: every F-measure is 0 whatever the prediction")
     curves = {
         "Fm": saliency.f_curve(maps),
         "Em": saliency.e_curve(maps),

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli import images
+from birefcli import cores, images
 from birefcli.errors import BirefcliError, ExitCode, PhotoError
 from birefcli.files import PHOTO_SUFFIXES
 from birefcli.training import edges
@@ -65,8 +65,8 @@ def find(folders: Sequence[Path]) -> list[Pair]:
     """Every photo of the folders with the mask of the same stem, by name.
 
     A folder holds ``im/`` and ``gt/``, or P3M's folders, or a ``train/`` that does. Raises
-    DataError that lists every photo without mask and mask without photo: training on half of a
-    folder by mistake would go unnoticed.
+    DataError that lists every photo without mask, mask without photo, and what is wrong with the
+    others: training on half of a folder by mistake would go unnoticed.
     """
     pairs: list[Pair] = []
     faults: list[str] = []
@@ -77,7 +77,10 @@ def find(folders: Sequence[Path]) -> list[Pair]:
             wrong = [f"{images_}: no photo in it"]
         pairs += found
         faults += wrong
-    refuse(faults)
+    if faults:
+        # Nothing will be trained: whoever mends names learns at once what else there is to mend.
+        album = Album(pairs, longest=None, soften=False, budget=0)
+        refuse(faults + album.faults(range(len(pairs)), cores.count()))
     return pairs
 
 
