@@ -91,7 +91,7 @@ def test_bench_of_the_readme_looks_as_the_command_prints_it(command):
         text = [re.sub(r"\d+(\.\d+)?%?", "#", line.partition("bottleneck")[0]) for line in lines]
         return [" ".join(line.split()) for line in text if " on " not in line]
 
-    block = block_after(f"OMP_NUM_THREADS=1 birefcli bench {' '.join(words)}")
+    block = block_after(f"birefcli bench {' '.join(words)}")
     assert len(block) > 10
     assert shape(block) == shape(shown.splitlines())
 
