@@ -3,13 +3,10 @@
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
@@ -18,12 +15,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from birefcli.cli.bar import INTERVAL, Bar
 from birefcli.current import EXISTS
 from birefcli.errors import printable
 from birefcli.files import OWN
 from birefcli.report import Outcome, Report, Status
-
-INTERVAL = 30.0  # seconds between progress lines where there is no terminal
 
 
 class _Rate(ProgressColumn):
@@ -33,30 +29,28 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.2f} photos/s", style="progress.data.speed")
 
 
-class Display:
+def _columns() -> list[ProgressColumn]:
+    return [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[limit]}"),
+    ]
+
+
+class Display(Bar):
     """Progress: a bar on a terminal, now and then a line elsewhere; failures always."""
 
     def __init__(self, *, quiet: bool, verbose: bool, bar: bool) -> None:
+        super().__init__(*_columns(), wanted=bar and not quiet)
         self.total, self.quiet, self.verbose = 0, quiet, verbose
-        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
         self.done = self.failed = 0
         self.started = self.told = time.monotonic()
         self.limit: Callable[[], tuple[str, float] | None] = lambda: None
-        self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
-
-    def _bar(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[limit]}"),
-            console=self.console,
-            transient=True,
-        )
 
     def __enter__(self) -> "Display":
         return self
@@ -68,15 +62,6 @@ class Display:
         if self.progress is not None:
             self.task = self.progress.add_task("matting", total=total, limit="")
             self.progress.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.progress is not None:
-            self.progress.stop()
 
     def add(self, outcome: Outcome) -> None:
         """Tell of one photo that ended."""
@@ -119,14 +104,6 @@ class Display:
         """Tell what the photos wait for, ``""`` for nothing, where a bar shows that they do."""
         if self.progress is not None and self.total:
             self.progress.update(self.task, description=text or "matting")
-
-    def say(self, text: str) -> None:
-        """One line, above the bar where there is one, exactly as it is."""
-        shown = printable(text)
-        if self.progress is not None:
-            self.console.print(shown, markup=False)
-        else:
-            print(shown, file=sys.stderr, flush=True)
 
     def result(self, outcome: Outcome) -> None:
         """One line of what was asked for, on stdout."""

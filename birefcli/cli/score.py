@@ -3,12 +3,13 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from birefcli import files
+from birefcli import cores, files
 from birefcli.cli import arguments, parse
+from birefcli.cli import score_arguments as own
 from birefcli.errors import ExitCode, OutputError, PairError, UsageError
 from birefcli.options import PatchOrder, Precision
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from birefcli.scoring.run import Failure, Item
     from birefcli.scoring.tally import Tally
 
-COMPARED, OUTPUT = "What is compared", "Output"
 NAMED = 5  # faults or notes that are told before they are only counted
 
 
@@ -51,128 +51,28 @@ class Machine:
 
 
 def score(
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PREDICTIONS",
-            help="Masks or cutouts: a folder, or a file. With --model: photos.",
-            show_default=False,
-        ),
-    ],
-    truths: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TRUTHS",
-            help="True mattes of the same names: a folder, or a file.",
-            show_default=False,
-        ),
-    ],
-    trimaps: Annotated[
-        Path | None,
-        typer.Option(
-            "--trimaps",
-            metavar="DIR",
-            rich_help_panel=COMPARED,
-            help="Trimaps, whose unknown region is scored as well.",
-        ),
-    ] = None,
-    trimap_radius: Annotated[
-        int | None,
-        typer.Option(
-            "--trimap-radius",
-            metavar="N",
-            min=0,
-            rich_help_panel=COMPARED,
-            help="Derive trimaps: unknown is N pixels around what is soft in the truth.",
-        ),
-    ] = None,
-    foregrounds: Annotated[
-        Path | None,
-        typer.Option(
-            "--foregrounds",
-            metavar="DIR",
-            rich_help_panel=COMPARED,
-            help="True foregrounds, to compare the colours of cutouts with.",
-        ),
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option(
-            "--photos",
-            metavar="DIR",
-            rich_help_panel=COMPARED,
-            help="The photos, for the pictures of a report.",
-        ),
-    ] = None,
-    allow_missing: Annotated[
-        bool,
-        typer.Option(
-            "--allow-missing",
-            rich_help_panel=COMPARED,
-            help="Score what has a partner and can be read; name the rest.",
-        ),
-    ] = False,
+    predictions: own.Predictions,
+    truths: own.Truths,
+    trimaps: own.Trimaps = None,
+    trimap_radius: own.TrimapRadius = None,
+    foregrounds: own.Foregrounds = None,
+    photos: own.Photos = None,
+    allow_missing: own.AllowMissing = False,
     max_megapixels: arguments.MaxMegapixels = 300.0,
-    json_: Annotated[
-        bool,
-        typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON object, full precision."),
-    ] = False,
-    csv_: Annotated[
-        bool, typer.Option("--csv", rich_help_panel=OUTPUT, help="CSV with a header line.")
-    ] = False,
-    each: Annotated[
-        bool, typer.Option("--each", rich_help_panel=OUTPUT, help="Every photo's figures.")
-    ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Write a page with tables, histograms, best and worst photos.",
-        ),
-    ] = None,
-    permille: Annotated[
-        bool,
-        typer.Option(
-            "--permille", rich_help_panel=OUTPUT, help="MSE, MAD and colour errors times 1000."
-        ),
-    ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|FILE",
-            rich_help_panel=arguments.MODEL,
-            help="Matte the photos with this model, and score that.",
-            show_default=False,
-        ),
-    ] = None,
+    json_: own.AsJson = False,
+    csv_: own.AsCsv = False,
+    each: own.Each = False,
+    report: own.Report = None,
+    permille: own.Permille = False,
+    model: own.Model = None,
     size: arguments.Size = None,
     patch_order: arguments.Order = PatchOrder.AUTO,
     offline: arguments.Offline = False,
     device: arguments.Device = "auto",
     precision: arguments.Numbers = Precision.AUTO,
     batch: arguments.Batch = "auto",
-    threads: Annotated[
-        str,
-        typer.Option(
-            "--threads",
-            metavar="N",
-            rich_help_panel=arguments.SPEED,
-            help="Photos scored at once, or auto: one a core.",
-        ),
-    ] = "auto",
-    max_memory: Annotated[
-        str,
-        typer.Option(
-            "--max-memory",
-            metavar="GB",
-            rich_help_panel=arguments.SPEED,
-            help="Memory of photos in flight. auto: a quarter of the machine's.",
-        ),
-    ] = "auto",
+    threads: own.Threads = "auto",
+    max_memory: own.MaxMemory = "auto",
     progress: arguments.Progress = True,
     debug: arguments.Debug = False,
 ) -> None:
@@ -277,12 +177,12 @@ class _Run:
     ) -> tuple["Tally", "Page | None", int]:
         from birefcli.cli.ticker import Ticker
         from birefcli.scoring.report import Page
-        from birefcli.scoring.run import Failure, cores, scores
+        from birefcli.scoring.run import Failure, scores
         from birefcli.scoring.tally import Tally
 
         tally = Tally(permille=self.settings.permille, unmatched=matched.faults)
         page = Page() if self.settings.pictures else None
-        workers = min(self.limits[0] or cores(), len(matched.pairs))
+        workers = min(self.limits[0] or cores.count(), len(matched.pairs))
         bugs = 0
         results = scores(self._items(matched.pairs), self.settings, workers, self.limits[1])
         with Ticker(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:

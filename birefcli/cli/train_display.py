@@ -1,24 +1,21 @@
 """What a person sees while a network is trained. Everything here goes to stderr."""
 
-import sys
 import time
 from collections import deque
 from statistics import fmean
-from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-from birefcli.cli.display import INTERVAL, span
-from birefcli.errors import ExitCode, printable
+from birefcli.cli.bar import INTERVAL, Bar
+from birefcli.cli.display import span
+from birefcli.errors import ExitCode
 from birefcli.training.run import BEST, Run, Watcher
 from birefcli.training.score import Score
 from birefcli.training.trainer import Step
@@ -26,22 +23,11 @@ from birefcli.training.trainer import Step
 RECENT = 50  # steps whose mean loss and time are shown
 
 
-class Display(Watcher):
+class Display(Bar, Watcher):
     """A bar on a terminal, now and then a line elsewhere, and a line an epoch."""
 
     def __init__(self, *, quiet: bool, bar: bool) -> None:
-        self.quiet = quiet
-        self.code: ExitCode | None = None
-        """Set when a signal asked the training to stop."""
-        self.console = Console(stderr=True, soft_wrap=True, highlight=False)
-        self.progress = self._bar() if bar and not quiet and self.console.is_terminal else None
-        self.task: TaskID | None = None
-        self._losses: deque[float] = deque(maxlen=RECENT)
-        self._times: deque[float] = deque(maxlen=RECENT)
-        self._since = self.told = 0.0
-
-    def _bar(self) -> Progress:
-        return Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -49,23 +35,20 @@ class Display(Watcher):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=self.console,
-            transient=True,
+            wanted=bar and not quiet,
         )
+        self.quiet = quiet
+        self.code: ExitCode | None = None
+        """Set when a signal asked the training to stop."""
+        self.task: TaskID | None = None
+        self._losses: deque[float] = deque(maxlen=RECENT)
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._since = self.told = 0.0
 
     def __enter__(self) -> "Display":
         if self.progress is not None:
             self.progress.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.progress is not None:
-            self.progress.stop()
 
     def stop(self, code: ExitCode) -> None:
         """End after the step that is running."""
@@ -73,13 +56,9 @@ class Display(Watcher):
         self.say("stopping after this step (Ctrl-C again to leave at once)")
 
     def say(self, text: str) -> None:
-        """One line, above the bar where there is one, exactly as it is."""
-        if self.quiet:
-            return
-        if self.progress is not None:
-            self.console.print(printable(text), markup=False)
-        else:
-            print(printable(text), file=sys.stderr, flush=True)
+        """One line, unless nothing is to be said."""
+        if not self.quiet:
+            super().say(text)
 
     def checking(self, total: int) -> None:
         """Photos are read for the first time."""

@@ -1,6 +1,5 @@
 """Many photos, on all cores: scores come in the pairs' order, and memory is bounded."""
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,10 +98,3 @@ def attempt(item: Item | Failure, settings: Settings) -> Score | Failure:
 def _bug(item: Item, error: Exception) -> Failure:
     text = f"{item.pair.truth}: a bug: {type(error).__name__}: {error} (please report it)"
     return Failure(item.pair.name, text, bug=True)
-
-
-def cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import cv2
 
-from birefcli.scoring import hce, photo, read, run, saliency, weighted
+from birefcli import cores
+from birefcli.scoring import hce, photo, read, saliency, weighted
 from birefcli.scoring.pairs import Pair
 
 TURNS = 10
@@ -101,10 +102,9 @@ def main():
         each = cpu / len(pairs)
         print(f"{name:28}{wall:8.1f} s{cpu:8.1f} cpu-s{each:8.3f} cpu-s/photo  ×{base / cpu:.1f}")
     print(f"largest difference of any figure: {apart:.2g}")
-    threads, processes = in_parallel(pairs, run.cores())
-    print(
-        f"all columns on {run.cores()} cores: threads {threads:.1f} s, processes {processes:.1f} s"
-    )
+    threads, processes = in_parallel(pairs, cores.count())
+    print(f"all columns on {cores.count()} cores:", end=" ")
+    print(f"threads {threads:.1f} s, processes {processes:.1f} s")
 
 
 if __name__ == "__main__":
