@@ -5,6 +5,7 @@ import sys
 import traceback
 import warnings
 
+from birefcli import heap
 from birefcli.errors import BirefcliError, ExitCode, printable
 
 
@@ -15,6 +16,7 @@ def main() -> None:
     # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    heap.keep()
     from birefcli.cli import app
 
     try:

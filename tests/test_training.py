@@ -487,6 +487,21 @@ def test_a_resumed_training_repeats_the_unbroken_one_exactly(tmp_path, people):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_a_trained_backbone_learns_slower_and_keeps_its_statistics(people):
+    recipe = Recipe((Stage(64, 2, 2),), warmup=1, backbone=0.25, frozen_norms=True)
+    trainer = fresh(recipe)
+    before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    advance(trainer, people, 1)
+    rates = {group["lr"] / recipe.rate(0) for group in trainer.optimiser.param_groups}
+    assert rates == {0.25, 1.0}
+    after = trainer.network.state_dict()
+    for key in after:
+        if key.endswith("running_mean"):
+            assert torch.equal(before[key], after[key]) is key.startswith("bb."), key
+    moved = [(before[k] - after[k]).abs().max() for k in after if k.startswith("bb.conv_stem")]
+    assert 0 < max(moved) < 0.3 * recipe.rate(0)
+
+
 def test_large_gradients_are_clipped_and_the_average_follows(people):
     trainer = fresh(replace(SHORT, clip=1e-6, lr=1.0, weight_decay=0.0))
     before = {k: v.clone() for k, v in trainer.averaged.named_parameters()}

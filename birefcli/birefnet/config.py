@@ -43,4 +43,4 @@ class Config:
 
 SWIN_L = Config("swin", channels=192, depths=(2, 2, 18, 2), heads=(6, 12, 24, 48), window=12)
 SWIN_T = Config("swin", channels=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=7)
-MINI = Config("mobilenetv4_conv_small", width=32, aspp_width=32, kernels=(3,), gradient_width=16)
+MINI = Config("efficientnet_lite0", width=32, aspp_width=32, kernels=(3,), gradient_width=16)

@@ -100,10 +100,11 @@ def _read_compiled(sampler: Sampler, first: int, taps: Tensor, out: Tensor) -> N
     def read(part: slice) -> None:
         loop(rows, first + part.start, taps_[part], *fixed, out_[part])
 
-    if len(parts) == 1:
-        read(parts[0])
-    else:
-        list(_pool(threads).map(read, parts))
+    # One part stays with this thread: waking another takes about as long as a part does.
+    others = [_pool(threads).submit(read, part) for part in parts[1:]]
+    read(parts[0])
+    for other in others:
+        other.result()
 
 
 @lru_cache(maxsize=1)

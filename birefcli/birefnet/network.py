@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from birefcli.birefnet import mobilenet
+from birefcli.birefnet import efficientnet
 from birefcli.birefnet.config import Config
 from birefcli.birefnet.decoder import (
     BasicBlock,
@@ -68,8 +68,8 @@ def see_all(full: list[Tensor], half: list[Tensor]) -> Tensor:
 
 
 def _backbone(config: Config) -> tuple[nn.Module, list[int]]:
-    if config.backbone == mobilenet.NAME:
-        return mobilenet.MobileNet(), mobilenet.CHANNELS
+    if config.backbone == efficientnet.NAME:
+        return efficientnet.EfficientNet(), efficientnet.CHANNELS
     if config.backbone != "swin":
         return _timm_backbone(config.backbone)
     if not len(config.depths) == len(config.heads) == 4:

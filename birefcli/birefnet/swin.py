@@ -19,6 +19,9 @@ from torch.nn import functional as F
 from birefcli.birefnet import kernels
 
 CHUNK = 4096  # tokens of an MLP at once, on a CPU
+FEW = 1.1
+"""Places in windows for each token up to which tokens are moved before they become query, key and
+value, three times as much: padded ones then meet that product too."""
 # What the published networks add to the logits of two tokens that are no neighbours in the photo.
 OUTSIDE = -100.0
 
@@ -31,6 +34,8 @@ class Windows:
     """Row of the token at each place of each window; padding points behind the last row."""
     scatter: Tensor
     """Place of each token, N·H·W."""
+    padding: Tensor
+    """Places without a token."""
     groups: tuple[tuple[int, int, int], ...]
     """(first window, last window + 1, kind): kind 0 interior, +1 right edge, +2 bottom edge."""
 
@@ -59,7 +64,8 @@ def windows(
         counts = [inner, rows - 1, columns - 1, 1] if shift else [rows * columns, 0, 0, 0]
         bounds = [0, *accumulate(n * count for count in counts)]
         groups = tuple((bounds[k], bounds[k + 1], k) for k in range(4) if counts[k])
-        return Windows(gather.to(device), scatter[:-1].to(device), groups)
+        padding = (gather == n * height * width).nonzero()[:, 0]
+        return Windows(gather.to(device), scatter[:-1].to(device), padding.to(device), groups)
 
 
 def edge_masks(size: int, shift: int) -> Tensor:
@@ -153,11 +159,7 @@ class WindowAttention(nn.Module):
     def _plain(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
         plan = windows(n, height, width, self.size, self.shift, x.device)
         tokens = self.size**2
-        qkv = (
-            self._rows(x)
-            .index_select(0, plan.gather)
-            .view(-1, tokens, 3, self.heads, x.shape[1] // self.heads)
-        )
+        qkv = self._placed(x, plan).view(-1, tokens, 3, self.heads, x.shape[1] // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         bias = self.bias().to(x.dtype)
         attended = [
@@ -170,6 +172,16 @@ class WindowAttention(nn.Module):
         out = out.reshape(-1, x.shape[1])
         projected: Tensor = self.proj(out.index_select(0, plan.scatter))
         return projected
+
+    def _placed(self, x: Tensor, plan: Windows) -> Tensor:
+        """Query, key and value of the token at each place of each window: places×3C."""
+        if _recorded() or len(plan.gather) > FEW * len(x):
+            return self._rows(x).index_select(0, plan.gather)
+        # Padding points behind the last token: any other will do, as it is overwritten.
+        placed = x.index_select(0, plan.gather.clamp(max=len(x) - 1))
+        placed.index_fill_(0, plan.padding, 0)
+        out: Tensor = self.qkv(placed)
+        return out
 
     def _rows(self, x: Tensor) -> Tensor:
         """Query, key and value of each token, (N·H·W+1)×3C; the last row is a padded token's."""

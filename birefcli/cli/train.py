@@ -36,6 +36,7 @@ def train(
     soften: arguments.Soften = True,
     cache: arguments.Cache = "auto",
     start: arguments.From = None,
+    backbone: arguments.Backbone = None,
     patch_order: arguments.Order = PatchOrder.AUTO,
     size: arguments.Size = None,
     epochs: arguments.Epochs = None,
@@ -65,6 +66,8 @@ def train(
         raise NoInputError("no data named; see birefcli train --help")
     if not output:
         raise UsageError("say where the weights go: --output FILE.safetensors")
+    if start and backbone:
+        raise UsageError("--from has weights for the whole network: leave out --backbone")
     if stage and (epochs or batch):
         raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
     if lr is not None and not 0 < lr < 1e3:
@@ -74,6 +77,7 @@ def train(
         output=Path(output),
         validation=tuple(validate or ()),
         start=start,
+        backbone=backbone,
         patch_order=patch_order,
         epochs=epochs,
         size=None if size is None else _side("--size", size),

@@ -79,6 +79,16 @@ From: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+Backbone: TypeAlias = Annotated[
+    Path | None,
+    _option(
+        MODEL,
+        "--backbone",
+        metavar="FILE",
+        help="Weights of EfficientNet-Lite0, for the backbone of a mini from scratch.",
+        show_default=False,
+    ),
+]
 Order: TypeAlias = Annotated[
     PatchOrder, _option(MODEL, "--patch-order", help="How the weights of --from read patches.")
 ]

@@ -8,6 +8,8 @@ from pathlib import Path
 from birefcli.options import PatchOrder, Precision
 from birefcli.training.recipe import MATTING, SEGMENTATION, Recipe, Stage, Terms
 
+BACKBONE = 0.25
+"""Learning rate of a trained backbone under an untrained decoder, as a share of the decoder's."""
 WARMUP = 100
 """Steps, at most; a short run has a tenth of its steps."""
 
@@ -34,6 +36,8 @@ class Plan:
     """Folders that are only scored; none: a part of ``data`` is held out."""
     start: str | None = None
     """Model or weights file to fine-tune; None trains the architecture of mini from scratch."""
+    backbone: Path | None = None
+    """Weights for the backbone of a network that is trained from scratch."""
     patch_order: PatchOrder = PatchOrder.AUTO
     epochs: int | None = None
     size: int | None = None
@@ -73,6 +77,8 @@ class Start:
     """Whether the architecture is one of the author's, large ones."""
     tuned: bool
     """Whether the weights are trained already."""
+    backbone: bool = False
+    """Whether those of the backbone alone are."""
 
 
 def recipe(plan: Plan, start: Start, photos: int) -> Recipe:
@@ -90,6 +96,8 @@ def recipe(plan: Plan, start: Start, photos: int) -> Recipe:
         lr=plan.lr or _rate(start, stages[-1].batch),
         warmup=min(WARMUP, max(1, steps // 10)),
         weight_decay=0.01 if start.published else 0.02,
+        backbone=BACKBONE if start.backbone else 1.0,
+        frozen_norms=start.backbone or start.tuned,
         dropout=0.5 if start.published else 0.0,
         terms=plan.loss.terms,
         edges=min(edges * each, steps),

@@ -49,6 +49,11 @@ class Recipe:
     """Decay of the moving average of the weights, a step."""
     dropout: float = 0.0
     """In the deformable pyramids; a small network on little time underfits, so none."""
+    backbone: float = 1.0
+    """Learning rate of the backbone, as a share of the others': one that knows much forgets."""
+    frozen_norms: bool = False
+    """Whether the backbone's batch norms keep their statistics. It reads each photo at two scales:
+    a mean over both fits neither, and a few photos say less than the statistics it came with."""
     terms: Terms = field(default=MATTING)
     edges: int = 0
     """How many of the last steps have :data:`EDGES` for ``terms``."""

@@ -16,7 +16,7 @@ from birefcli.devices import Compute
 from birefcli.errors import OutputError, UsageError
 from birefcli.matting import Matter
 from birefcli.options import Precision
-from birefcli.training import data, export, sheet
+from birefcli.training import data, export, pretrained, sheet
 from birefcli.training import score as scores
 from birefcli.training.data import Album, DataError, Pair
 from birefcli.training.log import Log
@@ -348,7 +348,11 @@ def _start(plan: Plan) -> tuple[BiRefNet, Start]:
     """The first network: that of a file, or one of random weights."""
     if plan.start is None:
         torch.manual_seed(plan.seed)
-        return BiRefNet(MINI), Start(SCRATCH_SIZE, published=False, tuned=False)
+        network = BiRefNet(MINI)
+        if plan.backbone is not None:
+            pretrained.load(plan.backbone, network)
+        trained = plan.backbone is not None
+        return network, Start(SCRATCH_SIZE, published=False, tuned=False, backbone=trained)
     checkpoint = weights.resolve(plan.start)
     width, height = checkpoint.size
     if width != height and plan.size is None and not plan.stages:

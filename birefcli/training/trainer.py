@@ -66,9 +66,7 @@ class Trainer:
             if isinstance(module, nn.Dropout):
                 module.p = recipe.dropout
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            _decayed_or_not(self.network, recipe.weight_decay), lr=recipe.lr
-        )
+        self.optimiser = torch.optim.AdamW(_groups(self.network, recipe), lr=recipe.lr)
         half = compute.precision is Precision.FP16
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=half)
         self._replica = _replica(self.network, compute.device, ranks)
@@ -86,7 +84,7 @@ class Trainer:
     def _advance(self, batch: Batch) -> Step:
         rate = self.recipe.rate(self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         # Dropout too is a function of seed and step: nothing else needs to be remembered.
         torch.manual_seed(_mixed(self.recipe.seed, self.step, self.ranks.rank))
         loss, matte = self._loss(*batch.tensors(self.compute.device))
@@ -107,6 +105,8 @@ class Trainer:
 
     def _loss(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         self._replica.train()
+        if self.recipe.frozen_norms:
+            _freeze_norms(self.network.bb)
         kind, dtype = self.compute.device.type, self.compute.dtype
         with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
             out = self._replica(image)
@@ -194,13 +194,26 @@ def _replica(network: BiRefNet, device: torch.device, ranks: Ranks) -> nn.Module
     return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
 
-def _decayed_or_not(network: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Two groups of parameters: biases and norms are not decayed."""
-    parameters = list(network.parameters())
+def _groups(network: BiRefNet, recipe: Recipe) -> list[dict[str, object]]:
+    """Parameters by the share of the learning rate they have; biases and norms are not decayed."""
+    backbone = {id(p) for p in network.bb.parameters()}
+    own = list(network.bb.parameters())
+    others = [p for p in network.parameters() if id(p) not in backbone]
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p in part if (p.ndim > 1) is decays],
+            "weight_decay": decay,
+            "share": share,
+        }
+        for part, share in ((own, recipe.backbone), (others, 1.0))
+        for decays, decay in ((True, recipe.weight_decay), (False, 0.0))
     ]
+
+
+def _freeze_norms(backbone: nn.Module) -> None:
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _mixed(*words: int) -> int:

@@ -2,68 +2,116 @@
 
 FOLDER is a checkout of https://github.com/ZhengPeng7/BiRefNet; the backbone is the one its
 ``config.py`` names. Both networks get the same weights, noise that keeps every layer in a sensible
-range, and take turns in one process; the medians and their ratio are told, and how far the mattes
-are apart. With ``--peak ours`` or ``--peak author`` one of them runs once, for its peak memory.
+range. Each lives in a process of its own, set up as its own program sets itself up (ours: threads
+that sleep while they wait, freed memory that is kept), and they take turns. Told are the medians
+and their ratio, how far the mattes are apart, and the peak memory of both processes.
 """
 
 import argparse
 import importlib
+import multiprocessing
+import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support import known_image, known_network
 
-from birefcli.birefnet import SWIN_L, SWIN_T
+if TYPE_CHECKING:
+    from torch import nn
 
-CONFIGS = {192: SWIN_L, 96: SWIN_T}
-"""By the channels of the backbone's first stage."""
+THEIRS, OURS = "author's", "ours"
 
 
-def authors(folder: str) -> nn.Module:
-    """The network of the author's checkout."""
+def serve(orders: Connection, whose: str, folder: str, size: int, threads: int) -> None:
+    """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha."""
+    if whose == OURS:
+        from birefcli import heap
+
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        heap.keep()
+    import torch
+    from support import known_image
+
+    torch.set_num_threads(threads)
+    network = _network(whose, folder).eval()
+    image = known_image(size, size, 7)
+    with torch.inference_mode():
+        while orders.recv():
+            wall, cpu = time.perf_counter(), time.process_time()
+            out = network(image)
+            alpha = torch.sigmoid(out[-1] if isinstance(out, list | tuple) else out)
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            orders.send((wall, cpu, peak, alpha.numpy()))
+
+
+def _network(whose: str, folder: str) -> "nn.Module":
+    """One of both, with the known weights."""
+    from support import known_network
+
+    from birefcli.birefnet import SWIN_L, SWIN_T
+
     sys.path.insert(0, folder)
-    made: nn.Module = importlib.import_module("models.birefnet").BiRefNet(bb_pretrained=False)
-    return made.eval()
+    theirs: nn.Module = importlib.import_module("models.birefnet").BiRefNet(bb_pretrained=False)
+    channels = len(theirs.get_parameter("bb.patch_embed.proj.bias"))
+    if whose == OURS:
+        del theirs  # before the other is made: peak memory is measured
+    ours = known_network({192: SWIN_L, 96: SWIN_T}[channels])
+    if whose == OURS:
+        return ours
+    # The known weights leave out what a network computes itself, which the author's trusts.
+    same = {k: v for k, v in ours.state_dict().items() if not k.endswith("position_index")}
+    theirs.load_state_dict(same, assign=True, strict=False)
+    return theirs
 
 
-def alpha(network: nn.Module, image: Tensor) -> Tensor:
-    """Alpha of one pass; the author's network gives a list of logits, the last of which count."""
-    out = network(image)
-    return torch.sigmoid(out[-1] if isinstance(out, list | tuple) else out)
+class Served:
+    """One of the networks, in its process."""
+
+    def __init__(self, whose: str, asked: argparse.Namespace) -> None:
+        here, there = multiprocessing.Pipe()
+        given = (there, whose, asked.author, asked.size, asked.threads)
+        self.process = multiprocessing.get_context("spawn").Process(
+            target=serve, args=given, daemon=True
+        )
+        self.process.start()
+        self._orders = here
+        self.seen: list[tuple[float, float]] = []
+        _, _, self.peak, self.alpha = self._matte()  # the first pass is no measurement
+
+    def measure(self) -> None:
+        """Matte once more, and remember how long it took."""
+        wall, cpu, self.peak, _ = self._matte()
+        self.seen.append((wall, cpu))
+
+    def _matte(self) -> tuple[float, ...]:
+        self._orders.send(True)
+        answer: tuple[float, ...] = self._orders.recv()
+        return answer
+
+    @property
+    def medians(self) -> list[float]:
+        """Wall and CPU seconds."""
+        return [statistics.median(times) for times in zip(*self.seen, strict=True)]
+
+    def end(self) -> None:
+        """Send the process home."""
+        self._orders.send(False)
+        self.process.join()
 
 
-def timed(call: Callable[[], Tensor]) -> tuple[float, float, Tensor]:
-    """Wall and CPU seconds of a call, and what it gave."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    out = call()
-    return time.perf_counter() - wall, time.process_time() - cpu, out
-
-
-def alternate(networks: dict[str, nn.Module], image: Tensor, rounds: int) -> None:
-    """Print seconds of both networks in turns, and their ratio."""
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in networks}
-    mattes = {name: alpha(network, image) for name, network in networks.items()}
+def alternate(served: dict[str, Served], rounds: int) -> None:
+    """Let both take turns, the order changing from one to the next, and tell each."""
     for turn in range(rounds):
-        for name in list(networks)[:: 1 if turn % 2 else -1]:
-            wall, cpu, _ = timed(lambda n=networks[name]: alpha(n, image))
-            seen[name].append((wall, cpu))
+        for name in list(served)[:: 1 if turn % 2 else -1]:
+            served[name].measure()
+            wall, cpu = served[name].seen[-1]
             print(f"{name:8} {wall:7.2f} s, {cpu:7.2f} s of CPU", flush=True)
-    medians = {
-        n: [statistics.median(t) for t in zip(*times, strict=True)] for n, times in seen.items()
-    }
-    (wall_a, cpu_a), (wall_b, cpu_b) = medians["author's"], medians["ours"]
-    print(f"medians of {rounds}: author's {wall_a:.2f} s, ours {wall_b:.2f} s")
-    print(f"author's / ours: {wall_a / wall_b:.2f} of wall time, {cpu_a / cpu_b:.2f} of CPU time")
-    apart = (mattes["ours"] - mattes["author's"]).abs().max().item()
-    print(f"alpha apart by {apart:.1e} at most")
 
 
 def main() -> None:
@@ -72,22 +120,17 @@ def main() -> None:
     parser.add_argument("--author", metavar="FOLDER", required=True)
     parser.add_argument("--size", type=int, default=1024, help="of the input, in pixels")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak", choices=("ours", "author"))
+    parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    theirs = authors(asked.author)
-    channels = len(theirs.get_parameter("bb.patch_embed.proj.bias"))
-    ours = known_network(CONFIGS[channels]).eval()
-    # The known weights leave out what a network computes by itself, which the author's trusts.
-    same = {k: v for k, v in ours.state_dict().items() if not k.endswith("position_index")}
-    theirs.load_state_dict(same, assign=True, strict=False)
-    image = known_image(asked.size, asked.size, 7)
-    with torch.inference_mode():
-        if asked.peak is None:
-            alternate({"ours": ours, "author's": theirs}, image, asked.rounds)
-            return
-        alpha(ours if asked.peak == "ours" else theirs, image)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory with {asked.peak}: {peak:.2f} GB")
+    served = {name: Served(name, asked) for name in (OURS, THEIRS)}
+    alternate(served, asked.rounds)
+    (wall_a, cpu_a), (wall_b, cpu_b) = served[THEIRS].medians, served[OURS].medians
+    print(f"medians of {asked.rounds}: author's {wall_a:.2f} s, ours {wall_b:.2f} s")
+    print(f"author's / ours: {wall_a / wall_b:.2f} of wall time, {cpu_a / cpu_b:.2f} of CPU time")
+    print(f"alpha apart by {abs(served[OURS].alpha - served[THEIRS].alpha).max():.1e} at most")
+    print(f"peak memory: author's {served[THEIRS].peak:.2f} GB, ours {served[OURS].peak:.2f} GB")
+    for one in served.values():
+        one.end()
 
 
 if __name__ == "__main__":
