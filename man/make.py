@@ -1,10 +1,14 @@
 """Write the man pages from the command line itself: ``python man/make.py [FOLDER]``.
 
-One page for ``birefcli`` and one per command, so that what a page says is what the command does.
+One page for ``birefcli`` and one per command, so that what a page says is what the command does;
+what ``--help`` has no room for is in prose.py.
 """
 
 import re
+import runpy
 import sys
+import textwrap
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -15,136 +19,192 @@ from birefcli import __version__
 from birefcli.cli import app
 from birefcli.errors import ExitCode
 
-ENVIRONMENT = [
-    ("BIREFCLI_OPTION", "Default of a long option of birefcli matte, for a crontab: "
-     "BIREFCLI_MODEL for --model, BIREFCLI_PATCH_ORDER for --patch-order."),
-    ("HF_HOME, HF_HUB_CACHE", "Where downloaded weights are kept."),
-    ("HF_HUB_OFFLINE", "1: never ask the network."),
-    ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and who asks."),
-    ("NO_COLOR", "Any value: no colours."),
-]  # fmt: skip
-EXAMPLES = [
-    ("Cut out every portrait of a folder:", "birefcli matte photos/ -o cutouts/"),
-    ("White background, as shops want it:",
-     "birefcli matte photos/ -o shop/ --write composite --format jpg"),
-    ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
-    ("How good are these mattes?", "birefcli score predictions/ truths/ --report report.html"),
-    ("Fine-tune the small model on photos in im/ with masks in gt/:",
-     "birefcli train photos/ -o mine.safetensors --from mini"),
-    ("Without a download:", "birefcli matte photos/ -o cutouts/ --model mini"),
-]  # fmt: skip
+PROSE = runpy.run_path(str(Path(__file__).with_name("prose.py")))
+DATE = "2026-11-22"  # of the version; not today's: the same source gives the same pages
+# Names of options and variables are to be copied: never broken at the end of a line.
+START = [".nh", ".ad l"]
 
 
 def escape(text: str) -> str:
-    """Text as roff reads it literally, on one line."""
-    plain = re.sub(r"\[/?[a-z ]+\]", "", text)  # rich's markup
-    plain = plain.replace("\\", "\\e").replace("-", "\\-")
-    return re.sub(r"^([.'])", r"\\&\1", " ".join(plain.split()))
+    """Text as roff reads it literally; what is between backquotes, bold."""
+    text = re.sub(r"\[/?[a-z ]+\]", "", text)  # rich's markup
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
+    return re.sub(r"[^\x00-\x7f]", lambda c: f"\\[u{ord(c[0]):04X}]", text)
 
 
-def paragraphs(text: str) -> list[str]:
-    """Paragraphs of a docstring, as roff."""
-    return [line for part in re.split(r"\n\s*\n", text) for line in (".PP", escape(part))]
+def filled(text: str) -> list[str]:
+    """A paragraph as lines of roff: each sentence begins one, none is longer than 78 bytes."""
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z`0-9])", escape(" ".join(text.split())))
+    return [
+        re.sub(r"^([.'])", r"\\&\1", line)
+        for sentence in sentences
+        for line in textwrap.wrap(sentence, 78, break_long_words=False, break_on_hyphens=False)
+    ]
+
+
+def verbatim(text: str) -> list[str]:
+    """Lines of a shell, with the very characters of the keyboard."""
+    lines = escape(text.replace("`", "\0")).replace("\0", "\\(ga").replace("'", "\\(aq")
+    return [".PP", ".RS 4", ".nf", *lines.replace("~", "\\(ti").split("\n"), ".fi", ".RE"]
+
+
+def listed(items: Iterable[tuple[str, str]]) -> list[str]:
+    """A list of terms, each with what it means; terms are roff already."""
+    return [line for term, text in items for line in (".TP", term, *filled(text))]
+
+
+def bold(text: str) -> str:
+    """A term in bold."""
+    return f".B {escape(text)}"
 
 
 def page(path: list[str], command: Any) -> str:  # noqa: ANN401 - Typer vendors its classes
     """One man page."""
-    name = "-".join(path)
+    name, spoken = "-".join(path), " ".join(path)
     summary, _, rest = (command.help or "").strip().partition("\n")
     lines = [
-        f'.TH {name.upper()} 1 "" "birefcli {__version__}" "User Commands"',
+        f'.TH {name.upper()} 1 "{DATE}" "birefcli {__version__}" "User Commands"',
+        *START,
         ".SH NAME",
-        f"{escape(name)} \\- {escape(summary.rstrip('.'))}",
+        *filled(f"{name} - {summary.rstrip('.')}"),
         ".SH SYNOPSIS",
-        f".B {escape(' '.join(path))}",
-        escape(_usage(command)),
+        f"\\fB{escape(spoken)}\\fR {_usage(command)}",
         ".SH DESCRIPTION",
-        escape(summary),
-        *(paragraphs(rest.strip()) if rest.strip() else []),
+        *_description(spoken, summary, rest),
+        *_commands(path, command),
+        *_arguments(command),
+        *_options(command),
+        *_exit_status(path),
+        *_section("ENVIRONMENT", _environment(path, command)),
+        *_section("FILES", [(bold(n), t) for n, t in PROSE["FILES"].get(spoken, [])]),
+        *_examples(spoken),
+        ".SH SEE ALSO",
+        *_see_also(path, command),
     ]
-    lines += _commands(path, command) + _options(command)
-    if path[-1] in ("birefcli", "matte", "train"):
-        lines += _tail()
-    lines += [".SH SEE ALSO", _see_also(path)]
     return "\n".join(lines) + "\n"
 
 
+def _section(title: str, items: list[tuple[str, str]]) -> list[str]:
+    return [f".SH {title}", *listed(items)] if items else []
+
+
 def _usage(command: Any) -> str:  # noqa: ANN401
-    words = ["[OPTIONS]"] if any(p.param_type_name == "option" for p in command.params) else []
+    """The words after the command, as roff: what must be there without brackets."""
+    words = ["[\\fIOPTION\\fR]..."] if any(_is_option(p) for p in command.params) else []
+    words += [f"\\fB\\-o\\fR \\fI{p.metavar}\\fR" for p in command.params if p.name == "output"]
     for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            name = (parameter.metavar or parameter.name).upper().strip("[]").removesuffix("...")
-            many = "..." if parameter.nargs == -1 else ""
-            words.append(f"{name}{many}" if parameter.required else f"[{name}{many}]")
+        if not _is_option(parameter):
+            word = f"\\fI{_called(parameter)}\\fR" + ("..." if parameter.nargs == -1 else "")
+            words.append(word if parameter.required else f"[{word}]")
     if hasattr(command, "commands"):
-        words.append("COMMAND ...")
+        words.append("\\fICOMMAND\\fR ...")
     return " ".join(words)
 
 
-def _commands(path: list[str], command: Any) -> list[str]:  # noqa: ANN401
-    lines = [".SH COMMANDS"] if hasattr(command, "commands") else []
-    for name, child in getattr(command, "commands", {}).items():
-        short = (child.help or "").strip().partition("\n")[0]
-        lines += [".TP", f".B {escape(' '.join([*path, name]))}", escape(short)]
+def _is_option(parameter: Any) -> bool:  # noqa: ANN401
+    return bool(parameter.param_type_name == "option")
+
+
+def _called(parameter: Any) -> str:  # noqa: ANN401
+    return str(parameter.metavar or parameter.name).upper().strip("[]").removesuffix("...")
+
+
+def _description(spoken: str, summary: str, rest: str) -> list[str]:
+    # The docstring's line of example is in EXAMPLES.
+    parts = [part for part in re.split(r"\n\s*\n", rest.strip()) if "[bold]" not in part and part]
+    lines = filled(summary)
+    for part in [*parts, *PROSE["MORE"].get(spoken, [])]:
+        lines += [".PP", *filled(part)]
+    if spoken == "birefcli matte":
+        lines += [".SS Products", *listed((bold(n), t) for n, t in PROSE["PRODUCTS"])]
     return lines
+
+
+def _commands(path: list[str], command: Any) -> list[str]:  # noqa: ANN401
+    children = getattr(command, "commands", {}).items()
+    short = [(name, (child.help or "").strip().partition("\n")[0]) for name, child in children]
+    return _section("COMMANDS", [(bold(" ".join([*path, name])), text) for name, text in short])
+
+
+def _arguments(command: Any) -> list[str]:  # noqa: ANN401
+    told = [p for p in command.params if not _is_option(p) and p.help]
+    return _section("ARGUMENTS", [(f".I {escape(_called(p))}", p.help) for p in told])
 
 
 def _options(command: Any) -> list[str]:  # noqa: ANN401
     panels: dict[str, list[Any]] = {}
-    for parameter in command.params:
-        if parameter.param_type_name == "option":
-            panel = getattr(parameter, "rich_help_panel", None) or "Options"
-            panels.setdefault(panel, []).append(parameter)
-    lines = []
+    for parameter in filter(_is_option, command.params):
+        panel = getattr(parameter, "rich_help_panel", None) or ""
+        panels.setdefault(panel, []).append(parameter)
+    lines = [".SH OPTIONS"] if panels else []
     for panel, parameters in panels.items():
-        lines.append(f".SH {panel.upper() if panel == 'Options' else (panel + ' options').upper()}")
-        for parameter in parameters:
-            lines += [".TP", f".B {escape(_spelled(parameter))}", escape(_told(parameter))]
+        lines += [f".SS {panel}"] if panel else []
+        lines += listed((_spelled(p), _told(p)) for p in parameters)
     return lines
 
 
 def _spelled(parameter: Any) -> str:  # noqa: ANN401
-    names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    names = sorted([*parameter.opts, *parameter.secondary_opts], key=lambda n: n.startswith("--"))
+    text = ", ".join(f"\\fB{escape(name)}\\fR" for name in names)
     if parameter.is_flag:
-        return names
+        return text
     kind = parameter.type_descriptor.annotation
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return f"{names} {'|'.join(member.value for member in kind)}"
-    return f"{names} {parameter.metavar or 'VALUE'}"
+        return f"{text} " + "|".join(f"\\fB{escape(member.value)}\\fR" for member in kind)
+    return f"{text} \\fI{escape(parameter.metavar or 'VALUE')}\\fR"
 
 
 def _told(parameter: Any) -> str:  # noqa: ANN401
-    text = parameter.help or ""
+    text = re.sub(r" \[default: (\w+)\]", r" Default: \1.", parameter.help or "")
+    if parameter.multiple and "repeated" not in text:
+        text = f"{text.rstrip('.')}; may be repeated."
+    default = _default(parameter)
+    return text if default is None else f"{text} Default: {default}."
+
+
+def _default(parameter: Any) -> str | None:  # noqa: ANN401
     default = getattr(parameter.default, "value", parameter.default)
+    if parameter.is_flag and parameter.secondary_opts:
+        return str(parameter.opts[0] if default else parameter.secondary_opts[0])
     if parameter.is_flag or default in (None, "", [], ()) or not parameter.show_default:
-        return text
-    return f"{text} Default: {default}."
+        return None
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _tail() -> list[str]:
-    lines = [".SH EXIT STATUS"]
-    for code in ExitCode:
-        lines += [
-            ".TP",
-            f".B {code.value}",
-            escape(code.meaning[0].upper() + code.meaning[1:] + "."),
-        ]
-    lines.append(".SH ENVIRONMENT")
-    for name, text in ENVIRONMENT:
-        lines += [".TP", f".B {escape(name)}", escape(text)]
-    lines.append(".SH EXAMPLES")
-    for text, command in EXAMPLES:
-        lines += [".PP", escape(text), ".PP", ".nf", ".RS", escape(command), ".RE", ".fi"]
+def _exit_status(path: list[str]) -> list[str]:
+    if "models" in path:  # the table speaks of photos
+        return [".SH EXIT STATUS", *filled(PROSE["MODELS_STATUS"]), ".BR birefcli (1)."]
+    told = [(bold(str(c.value)), f"{c.meaning[0].upper()}{c.meaning[1:]}.") for c in ExitCode]
+    return _section("EXIT STATUS", told)
+
+
+def _environment(path: list[str], command: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+    own = [(f"`{p.opts[0]}`", p.envvar) for p in filter(_is_option, command.params) if p.envvar]
+    text = "Default of a long option, for a crontab: "
+    if own and len(own) == sum(map(_is_option, command.params)):
+        first = [("BIREFCLI_OPTION", text + "BIREFCLI_MODEL for `--model`; 1 or 0 for a flag.")]
+    elif own:
+        options = ", ".join(option for option, _ in own)
+        first = [("BIREFCLI_OPTION", f"{text}{own[0][1]} for {own[0][0]}. Read for {options}.")]
+    else:
+        first = []
+    rest = [v for v in PROSE["VARIABLES"] if v[0].startswith("HF_") or "models" not in path]
+    return [(bold(name), text) for name, text in [*first, *rest]]
+
+
+def _examples(spoken: str) -> list[str]:
+    lines = [".SH EXAMPLES"] if spoken in PROSE["EXAMPLES"] else []
+    for number, (text, command) in enumerate(PROSE["EXAMPLES"].get(spoken, [])):
+        lines += [*([".PP"] if number else []), *filled(text), *verbatim(command)]
     return lines
 
 
-def _see_also(path: list[str]) -> str:
-    others = ["birefcli"] if len(path) > 1 else [f"birefcli\\-{name}" for name in _top().commands]
-    return ",\n".join(f".BR {name} (1)" for name in others).replace(",\n.BR", " ,\n.BR")
-
-
-def _top() -> Any:  # noqa: ANN401
-    return typer.main.get_command(app)
+def _see_also(path: list[str], command: Any) -> list[str]:  # noqa: ANN401
+    others = ["-".join(path[:length]) for length in range(1, len(path))]
+    others += ["-".join([*path, name]) for name in getattr(command, "commands", {})]
+    *first, last = sorted(others)
+    return [f".BR {escape(name)} (1)," for name in first] + [f".BR {escape(last)} (1)"]
 
 
 def pages() -> dict[str, str]:
@@ -156,7 +216,7 @@ def pages() -> dict[str, str]:
             made |= walk([*path, name], child)
         return made
 
-    return walk(["birefcli"], _top())
+    return walk(["birefcli"], typer.main.get_command(app))
 
 
 def main() -> None:

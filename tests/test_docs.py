@@ -3,6 +3,8 @@
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ def commands_of_readme():
                 yield line
 
 
+def examples_of_man_pages():
+    for examples in MAKE["PROSE"]["EXAMPLES"].values():
+        for _, command in examples:
+            yield from command.replace("\\\n", "").splitlines()
+
+
 def options_of(*path: str) -> set[str]:
     command = typer.main.get_command(app)
     for word in path:
@@ -31,8 +39,8 @@ def options_of(*path: str) -> set[str]:
     return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
 
 
-@pytest.mark.parametrize("line", list(commands_of_readme()))
-def test_every_command_of_the_readme_has_only_options_that_exist(line):
+@pytest.mark.parametrize("line", [*commands_of_readme(), *examples_of_man_pages()])
+def test_every_command_that_is_shown_has_only_options_that_exist(line):
     line = line.rpartition("|")[2].partition("<")[0].partition(">")[0]
     words = shlex.split(line)
     words = words[words.index("birefcli") + 1 :]
@@ -59,6 +67,24 @@ def test_man_pages_are_what_their_generator_writes():
         assert (ROOT / "man" / name).read_text(encoding="utf-8") == text, (
             f"{name} is out of date: python man/make.py"
         )
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "man").glob("*.1")), ids=lambda page: page.name)
+@pytest.mark.parametrize("words", [["mandoc", "-Tlint"], ["groff", "-ww", "-man", "-Tutf8", "-z"]])
+def test_those_who_format_man_pages_have_no_complaint(words, page):
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"no {words[0]} here")
+    result = subprocess.run([*words, page], capture_output=True, check=False)
+    assert (result.stdout + result.stderr).decode() == ""
+
+
+def test_every_command_has_an_example_and_every_example_is_of_its_page():
+    prose, pages = MAKE["PROSE"], MAKE["pages"]()
+    top = {f"birefcli {name}" for name in typer.main.get_command(app).commands}
+    assert set(prose["EXAMPLES"]) == {"birefcli", *top}
+    for spoken, examples in prose["EXAMPLES"].items():
+        assert f"{spoken.replace(' ', '-')}.1" in pages
+        assert all(spoken in command for _, command in examples)
 
 
 def test_readme_lists_every_model_with_its_size():

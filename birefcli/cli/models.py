@@ -11,13 +11,19 @@ from birefcli import hub, zoo
 from birefcli.errors import ModelError, UsageError
 from birefcli.zoo import Model
 
+NAME_HELP = "As birefcli models list shows it."
+
 app = typer.Typer(
     name="models",
     help="List, download, verify and remove the networks that --model can name.",
     no_args_is_help=True,
 )
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", show_default=False)]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME...", help=NAME_HELP, show_default=False),
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
@@ -70,9 +76,7 @@ def pull(
 
 
 @app.command()
-def path(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-) -> None:
+def path(name: Name) -> None:
     """Print where a model's file is; exit status 4 if it is not on this machine."""
     print(_local(zoo.lookup(name)))
 
@@ -101,7 +105,7 @@ def verify(names: Names = None, quiet: Quiet = False) -> None:
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: Quiet = False,
 ) -> None:
