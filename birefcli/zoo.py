@@ -14,7 +14,8 @@ MINI_FILE = Path(__file__).with_name("data") / "mini.safetensors"
 MAX_HEADER = 100_000_000
 """Bytes; the safetensors format allows no longer header."""
 
-_FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
+"""What the names of weights files end in."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def is_file(text: str) -> bool:
     """Whether ``--model TEXT`` means a file of the user's rather than a known name."""
     if text in ZOO:
         return False
-    return text.lower().endswith(_FILE_SUFFIXES) or "/" in text or "\\" in text
+    return text.lower().endswith(FILE_SUFFIXES) or "/" in text or "\\" in text
 
 
 def lookup(name: str) -> Model:

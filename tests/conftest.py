@@ -74,6 +74,18 @@ def command(environment: dict[str, str]) -> Command:
     return run
 
 
+@pytest.fixture(scope="session")
+def installed(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory):
+    """Environment of a shell that finds ``birefcli`` on its PATH."""
+    folder = tmp_path_factory.mktemp("bin")
+    code = "import sys; sys.argv[0] = 'birefcli'; from birefcli.__main__ import main; main()"
+    script = folder / "birefcli"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    script.chmod(0o755)
+    root = str(Path(__file__).parent.parent)
+    return {**environment, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
+
+
 @pytest.fixture
 def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Popen[bytes]]]":
     """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed."""

@@ -4,6 +4,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from birefcli.cli import complete
 from birefcli.options import Compress, Existing, Format, Lock, PatchOrder, Precision
 
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
@@ -45,6 +46,7 @@ Write: TypeAlias = Annotated[
         "--write",
         metavar="LIST",
         help="cutout, mask, composite, foreground, trimap; several with commas.",
+        autocompletion=complete.products,
     ),
 ]
 Background: TypeAlias = Annotated[
@@ -54,6 +56,7 @@ Background: TypeAlias = Annotated[
         "--background",
         metavar="WHAT",
         help="CSS colour, image, folder of images, or blur[:RADIUS].",
+        autocompletion=complete.background,
     ),
 ]
 FormatName: TypeAlias = Annotated[
@@ -61,7 +64,14 @@ FormatName: TypeAlias = Annotated[
     _option(OUTPUT, "--format", help="File format. [default: png]", show_default=False),
 ]
 Bits: TypeAlias = Annotated[
-    int, _option(OUTPUT, "--bits", metavar="8|16", help="Bits a channel: 8 or 16.")
+    int,
+    _option(
+        OUTPUT,
+        "--bits",
+        metavar="8|16",
+        help="Bits a channel: 8 or 16.",
+        autocompletion=complete.bits,
+    ),
 ]
 Effort: TypeAlias = Annotated[
     Compress, _option(OUTPUT, "--compress", help="Speed against file size.")
@@ -118,6 +128,7 @@ Model: TypeAlias = Annotated[
         "-m",
         metavar="NAME|FILE",
         help="Name (see birefcli models list) or weights file.",
+        autocompletion=complete.model,
     ),
 ]
 Size: TypeAlias = Annotated[
@@ -143,7 +154,14 @@ MaxMemory: TypeAlias = Annotated[
     ),
 ]
 Device: TypeAlias = Annotated[
-    str, _option(SPEED, "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps.")
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N, mps.",
+        autocompletion=complete.device,
+    ),
 ]
 Numbers: TypeAlias = Annotated[
     Precision, _option(SPEED, "--precision", help="auto is fp16 on CUDA, fp32 elsewhere.")

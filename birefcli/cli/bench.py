@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from birefcli import cores, files
-from birefcli.cli import arguments, parse
+from birefcli.cli import arguments, complete, parse
 from birefcli.errors import ExitCode, NoInputError, UsageError
 from birefcli.options import (
     Compress,
@@ -67,6 +67,7 @@ Against = Annotated[
         help="Compare the network, in turns, with an exported one in ONNX Runtime or with another"
         " model.",
         rich_help_panel=MEASURE,
+        autocompletion=complete.rival,
     ),
 ]
 AsJson = Annotated[

@@ -2,16 +2,16 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from birefcli import hub, zoo
+from birefcli.cli import complete
 from birefcli.errors import ModelError, UsageError
 from birefcli.zoo import Model
-
-NAME_HELP = "As birefcli models list shows it."
 
 app = typer.Typer(
     name="models",
@@ -19,11 +19,21 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="NAME...", help=NAME_HELP, show_default=False),
-]
-Name = Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)]
+
+def _argument(metavar: str, offer: Callable[..., complete.Offer]) -> typer.models.ArgumentInfo:
+    info: typer.models.ArgumentInfo = typer.Argument(
+        metavar=metavar,
+        help="As birefcli models list shows it.",
+        show_default=False,
+        autocompletion=offer,
+    )
+    return info
+
+
+Pulled = Annotated[list[str] | None, _argument("NAME...", complete.published)]
+Verified = Annotated[list[str] | None, _argument("NAME...", complete.known)]
+Found = Annotated[str, _argument("NAME", complete.known)]
+Removed = Annotated[str, _argument("NAME", complete.published)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
@@ -57,7 +67,7 @@ def list_models(as_json: Json = False) -> None:
 
 @app.command()
 def pull(
-    names: Names = None,
+    names: Pulled = None,
     every: Annotated[bool, typer.Option("--all", help="All of them: about 4.4 GB.")] = False,
     quiet: Quiet = False,
     no_progress: Annotated[
@@ -76,13 +86,13 @@ def pull(
 
 
 @app.command()
-def path(name: Name) -> None:
+def path(name: Found) -> None:
     """Print where a model's file is; exit status 4 if it is not on this machine."""
     print(_local(zoo.lookup(name)))
 
 
 @app.command()
-def verify(names: Names = None, quiet: Quiet = False) -> None:
+def verify(names: Verified = None, quiet: Quiet = False) -> None:
     """Read cached models again and compare their checksums; exit status 4 if one is damaged.
 
     Without a name: every model in the cache.
@@ -105,7 +115,7 @@ def verify(names: Names = None, quiet: Quiet = False) -> None:
 
 @app.command()
 def remove(
-    name: Name,
+    name: Removed,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     quiet: Quiet = False,
 ) -> None:

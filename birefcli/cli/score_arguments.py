@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from birefcli.cli import arguments
+from birefcli.cli import arguments, complete
 
 COMPARED, OUTPUT = "What is compared", "Output"
 
@@ -107,6 +107,7 @@ Model: TypeAlias = Annotated[
         metavar="NAME|FILE",
         rich_help_panel=arguments.MODEL,
         help="Matte the photos with this model, and score that.",
+        autocompletion=complete.model,
         show_default=False,
     ),
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from birefcli.cli import complete
 from birefcli.options import PatchOrder, Precision
 from birefcli.training.plan import Loss
 
@@ -77,6 +78,7 @@ From: TypeAlias = Annotated[
         help="Fine-tune these weights: portrait, mini, ... or a file."
         " Without it mini is trained from scratch.",
         show_default=False,
+        autocompletion=complete.model,
     ),
 ]
 Backbone: TypeAlias = Annotated[
@@ -163,7 +165,14 @@ Seed: TypeAlias = Annotated[
     _option(RECIPE, "--seed", metavar="N", help="The same seed, the same training.", min=0),
 ]
 Device: TypeAlias = Annotated[
-    str, _option(SPEED, "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps.")
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N, mps.",
+        autocompletion=complete.device,
+    ),
 ]
 Numbers: TypeAlias = Annotated[
     Precision,
