@@ -6,6 +6,8 @@ MORE = {
         "published, and `mini`, a small one that is part of the package and needs no download. "
         "The others are downloaded when they are first named, verified, and kept in the Hugging "
         "Face cache; from then on no network is needed.",
+        "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
+        "zsh and fish.",
         "Results and tables that programs read go to standard output; progress, notes and "
         "failures go to standard error, a line each.",
     ],

@@ -75,7 +75,9 @@ def command(environment: dict[str, str]) -> Command:
 
 
 @pytest.fixture(scope="session")
-def installed(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory):
+def installed(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """Environment of a shell that finds ``birefcli`` on its PATH."""
     folder = tmp_path_factory.mktemp("bin")
     code = "import sys; sys.argv[0] = 'birefcli'; from birefcli.__main__ import main; main()"
