@@ -10,11 +10,22 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+_sharers = 1
+
+
+def share(sharers: int) -> None:
+    """From now on this process is one of so many that have the cores between them."""
+    global _sharers  # noqa: PLW0603 - a fact about the whole process
+    _sharers = sharers
+
+
 def count() -> int:
     """Cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // _sharers)
 
 
 def spread(call: Callable[[In], Out], items: Iterable[In]) -> list[Out]:

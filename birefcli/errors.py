@@ -96,3 +96,7 @@ class PhotoError(BirefcliError):
     """One photo cannot be read or matted; the others go on."""
 
     exit_code = ExitCode.SOME_FAILED
+
+
+class DeviceMemoryError(PhotoError):
+    """A photo does not fit the memory of its device; another may have more."""

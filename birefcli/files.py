@@ -51,8 +51,11 @@ class Job:
 
     @property
     def label(self) -> str:
-        """How the photo is called in messages."""
-        return PIPE if self.source is None else str(self.source)
+        """How the photo is called in messages; no two photos of a run are called the same."""
+        if self.source is None:
+            return PIPE
+        # A file called - is another photo than what comes through stdin.
+        return f"./{PIPE}" if str(self.source) == PIPE else str(self.source)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Which stage a run waits for: loading, matting or saving photos."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -32,9 +32,17 @@ class Waits:
 
     def limit(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1; None before a start."""
+        return largest(self.shares())
+
+    def shares(self) -> dict[str, float]:
+        """Share of the time that each stage took, 0..1; empty before a start."""
         spent = 0.0 if self._started is None else self._clock() - self._started
         if spent <= 0:
-            return None
+            return {}
         times = {**self._waited, "matte": spent - sum(self._waited.values())}
-        stage = max(times, key=times.__getitem__)
-        return stage, times[stage] / spent
+        return {stage: took / spent for stage, took in times.items()}
+
+
+def largest(shares: Mapping[str, float]) -> tuple[str, float] | None:
+    """The stage with the largest share, and that; None where there is none."""
+    return max(shares.items(), key=lambda item: item[1], default=None)

@@ -23,7 +23,7 @@ from birefcli.budget import Budget, ClosedError, Turn, bytes_per_pixel
 from birefcli.compose import Background, Matte
 from birefcli.current import Decision
 from birefcli.encode import Notes, encode
-from birefcli.errors import PhotoError
+from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
 from birefcli.limits import Waits
@@ -169,7 +169,7 @@ class Run:
             pass
         if len(loaded) == 1:
             text = "out of memory on the device; use a smaller --size or another --device"
-            return [PhotoError(text)]
+            return [DeviceMemoryError(text)]
         return [alpha for item in loaded for alpha in self._alphas([item])]
 
     def _finish(self, item: Loaded, alpha: Tensor | PhotoError, shared: float) -> Matted | Outcome:
@@ -352,7 +352,8 @@ def failure(job: Job, error: Exception, seconds: Seconds) -> Outcome:
     else:
         text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
         return Outcome(job.label, Status.FAILED, seconds=seconds, error=text, bug=error)
-    return Outcome.failed(job, text, seconds)
+    short = isinstance(error, (torch.OutOfMemoryError, DeviceMemoryError))
+    return replace(Outcome.failed(job, text, seconds), short=short)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

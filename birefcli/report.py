@@ -48,6 +48,8 @@ class Outcome:
     """Whether the failure would meet every other photo too: the disk is full."""
     bug: Exception | None = None
     """What failed where nothing should."""
+    short: bool = False
+    """Whether the device had too little memory for it; another may have more."""
 
     @classmethod
     def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
@@ -86,6 +88,8 @@ class Report:
     """Why the run ended before its end, if it did."""
     bugs: int = 0
     """Photos that failed because of a bug."""
+    lost: list[str] = field(default_factory=list)
+    """Devices that the run had to go on without, and why."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -129,6 +133,7 @@ class Report:
             "device": self.device,
             "precision": self.precision,
             "model": self.model,
+            "lost": self.lost,
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli import current, digests, files, hub, locks, zoo
-from birefcli.cli.signals import Signals, StoppedError
+from birefcli.signals import Signals, StoppedError
 from birefcli.current import Decision
 from birefcli.errors import ExitCode, OutputError
 from birefcli.files import Job

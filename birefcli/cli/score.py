@@ -141,7 +141,7 @@ class _Run:
 
     def __call__(self) -> ExitCode:
         """Everything that can be known to fail is checked before the first photo is read."""
-        from birefcli.cli.signals import Signals, StoppedError
+        from birefcli.signals import Signals, StoppedError
         from birefcli.scoring import pairs
 
         sources = pairs.resolve(self.given)

@@ -13,7 +13,7 @@ import typer
 from birefcli import locks
 from birefcli.cli import parse
 from birefcli.cli import train_arguments as arguments
-from birefcli.cli.signals import CODES
+from birefcli.signals import CODES
 from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
 from birefcli.options import Lock, PatchOrder, Precision
 from birefcli.training.plan import Loss, Plan

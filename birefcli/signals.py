@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -23,18 +23,20 @@ class StoppedError(BaseException):
 class Signals:
     """The first SIGINT or SIGTERM becomes an exception in the main thread.
 
-    What is in flight then has GRACE seconds to be written; after that, or at a second Ctrl-C, the
+    What is in flight then has a few seconds to be written; after that, or at a second Ctrl-C, the
     process ends at once, and what was in flight is dropped without a trace.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codes: Mapping[int, ExitCode] = CODES, grace: float = GRACE) -> None:
+        """``codes``: the signals, and what the process then ends with; ``grace``: in seconds."""
+        self._codes, self._grace = codes, grace
         self.code: ExitCode | None = None
         self.last_words: Callable[[], object] = lambda: None
         """Prints the summary of a run that is given up."""
         self._held = self._raised = False
 
     def __enter__(self) -> "Signals":
-        self._before = {number: signal.signal(number, self._stop) for number in CODES}
+        self._before = {number: signal.signal(number, self._stop) for number in self._codes}
         if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
         return self
@@ -66,9 +68,9 @@ class Signals:
             if number == signal.SIGINT:
                 self._leave(self.code)
             return
-        self.code = CODES[number]
+        self.code = self._codes[number]
         if hasattr(signal, "SIGALRM"):
-            signal.setitimer(signal.ITIMER_REAL, GRACE)
+            signal.setitimer(signal.ITIMER_REAL, self._grace)
         if not self._held:
             self._raise()
 
