@@ -15,7 +15,7 @@ _sharers = 1
 
 def share(sharers: int) -> None:
     """From now on this process is one of so many that have the cores between them."""
-    global _sharers  # noqa: PLW0603 - a fact about the whole process
+    global _sharers
     _sharers = sharers
 
 

@@ -1,5 +1,6 @@
-"""Which device the network runs on, and in which precision. Never a silent fallback."""
+"""Which devices the network runs on, and in which precision. Never a silent fallback."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,49 @@ def choose(device: str, precision: Precision) -> Compute:
     return Compute(chosen, precision)
 
 
+def several(text: str, precision: Precision) -> dict[str, Compute]:
+    """What ``--device`` means where it may name several: by what each is asked for and told as.
+
+    Only the CPU can be named more than once: its processes share the cores. Raises DeviceError,
+    UsageError.
+    """
+    names = _all() if text == "all" else [name.strip() for name in text.split(",")]
+    if len(names) == 1:
+        return {names[0]: choose(names[0], precision)}
+    for name in names:
+        if name in ("auto", "all"):
+            raise UsageError(f"--device {text}: {name} stands alone")
+    computes = [choose(name, precision) for name in names]
+    taken = Counter(str(compute.device) for compute in computes)
+    for device, times in taken.items():
+        if times > 1 and device != "cpu":
+            raise UsageError(f"--device {text}: {device} is named {times} times; once is enough")
+    return dict(zip(_told_apart(computes), computes, strict=True))
+
+
+def _told_apart(computes: list[Compute]) -> list[str]:
+    names = [str(compute.device) for compute in computes]
+    return [
+        f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def _all() -> list[str]:
+    _cuda_index("all", "")
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def answers(device: torch.device) -> bool:
+    """Whether a device still computes: after some faults every call of its process fails."""
+    try:
+        return int(torch.ones(2, device=device).sum().item()) == 2
+    except torch.OutOfMemoryError:
+        return True
+    except RuntimeError:  # every error of a device is one
+        return False
+
+
 def default_batch(device: torch.device) -> int:
     """Photos at once where nothing was measured: more only where a GPU would idle otherwise."""
     return 4 if device.type == "cuda" else 1
@@ -51,9 +95,11 @@ def _best() -> torch.device:
 
 
 def _asked(name: str) -> torch.device:
+    if "," in name or name == "all":
+        raise UsageError(f"--device {name}: name one device; several are for birefcli matte")
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N, mps or, for matte, all")
     if kind == "cuda":
         return torch.device("cuda", _cuda_index(name, number))
     if kind == "mps" and not torch.backends.mps.is_available():

@@ -113,6 +113,10 @@ class Run:
             for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
 
+    def limit(self) -> tuple[str, float] | None:
+        """The stage that took most of the time, and its share of it, 0..1."""
+        return self.waits.limit()
+
     @property
     def late(self) -> list[Outcome]:
         """What has ended since the last outcome that was given, and that one, of a closed run."""

@@ -163,6 +163,15 @@ Device: TypeAlias = Annotated[
         autocompletion=complete.device,
     ),
 ]
+Devices: TypeAlias = Annotated[
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="LIST",
+        help="auto, cpu, cuda, cuda:N, mps; several with commas, or all GPUs: all.",
+    ),
+]
 Numbers: TypeAlias = Annotated[
     Precision, _option(SPEED, "--precision", help="auto is fp16 on CUDA, fp32 elsewhere.")
 ]

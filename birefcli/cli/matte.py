@@ -49,7 +49,7 @@ def matte(
     patch_order: arguments.Order = PatchOrder.AUTO,
     offline: arguments.Offline = False,
     max_memory: arguments.MaxMemory = "auto",
-    device: arguments.Device = "auto",
+    device: arguments.Devices = "auto",
     precision: arguments.Numbers = Precision.AUTO,
     batch: arguments.Batch = "auto",
     compiled: arguments.Compiled = True,

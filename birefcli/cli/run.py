@@ -2,18 +2,19 @@
 
 import contextlib
 import os
+import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli import current, digests, files, hub, locks, zoo
-from birefcli.signals import Signals, StoppedError
 from birefcli.current import Decision
-from birefcli.errors import ExitCode, OutputError
+from birefcli.errors import ExitCode, OutputError, UsageError
 from birefcli.files import Job
 from birefcli.options import (
     Existing,
@@ -23,13 +24,17 @@ from birefcli.options import (
     Selection,
 )
 from birefcli.report import Outcome, Report, Status
+from birefcli.signals import Signals, StoppedError
 
 if TYPE_CHECKING:
     from birefcli.cli.display import Display
     from birefcli.compose import Background
+    from birefcli.crew.crew import Crew
+    from birefcli.crew.messages import Lost
     from birefcli.current import Recipes
-    from birefcli.matting import Matter
+    from birefcli.devices import Compute
     from birefcli.pipeline import Run
+    from birefcli.weights import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,11 @@ def run(task: Task, voice: Voice) -> ExitCode:
         decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
         teller = _Teller(display, voice, task.options.max_failures)
         _tell_unfit(search, missing, teller)
-        teller.todo = list(_tell_kept(decisions, jobs, task.existing, teller))
+        teller.expect(list(_tell_kept(decisions, jobs, task.existing, teller)))
         if task.dry_run:
             _tell_planned(teller)
-        elif teller.todo:
-            display.begin(len(teller.todo))
+        elif teller.left:
+            display.begin(len(teller.left))
             with Signals() as signals:
                 _matte(task, recipes, background, teller, signals)
         return _end(task, teller)
@@ -96,10 +101,8 @@ class _Teller:
         self.display, self.voice, self.max_failures = display, voice, max_failures
         self.started = time.monotonic()
         self.report = Report()
-        self.todo: list[Decision] = []
         self.failed: list[str] = []
-        self.ended = 0
-        self._last: Outcome | None = None
+        self._left: dict[str, Decision] = {}
 
     def tell(self, outcome: Outcome) -> None:
         """One photo has ended."""
@@ -110,18 +113,38 @@ class _Teller:
         if self.voice.json_lines:
             print(outcome.as_json(), flush=True)
 
+    def expect(self, todo: Iterable[Decision]) -> None:
+        """Count on these photos to end."""
+        self._left = {decision.job.label: decision for decision in todo}
+
+    @property
+    def left(self) -> list[Decision]:
+        """Photos that have not ended."""
+        return list(self._left.values())
+
     def end(self, outcome: Outcome) -> None:
-        """The next photo of ``todo`` has ended; the same outcome given twice is told once."""
-        if outcome is self._last:
+        """A photo has ended; the same outcome given twice is told once."""
+        decision = self._left.pop(outcome.input, None)
+        if decision is None:
             return
-        self._last = outcome
-        decision = self.todo[self.ended]
-        self.ended += 1
         self.tell(outcome)
         if outcome.fatal:
             self.report.stopped = self.report.stopped or ExitCode.OUTPUT
         if outcome.status is Status.FAILED and decision.job.source is not None:
             self.failed.append(files.listed_as(decision.job))
+
+    def notice(self, text: str) -> None:
+        """Tell what is worth knowing, and no failure."""
+        if not self.voice.quiet:
+            self.display.say(text)
+
+    def lose(self, name: str, lost: "Lost", photos: int) -> None:
+        """A device is of no more use; it had so many photos in flight."""
+        self.report.lost.append(f"{name}: {lost.reason}")
+        flying = f"; {photos} photos in flight are done elsewhere" if photos else ""
+        self.display.say(f"{name} is lost: {lost.reason}{flying}")
+        if lost.trace and self.voice.debug:
+            print(lost.trace, file=sys.stderr)
 
     @property
     def enough(self) -> bool:
@@ -163,7 +186,7 @@ def _tell_kept(
 
 
 def _tell_planned(teller: _Teller) -> None:
-    for decision in teller.todo:
+    for decision in teller.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
         teller.tell(outcome)
@@ -174,7 +197,7 @@ def _tell_planned(teller: _Teller) -> None:
 def _end(task: Task, teller: _Teller) -> ExitCode:
     report = teller.report
     if not task.dry_run:
-        report.leave(len(teller.todo) - teller.ended)
+        report.leave(len(teller.left))
     report.seconds = time.monotonic() - teller.started
     if teller.voice.json_lines:
         print(report.as_json(), flush=True)
@@ -189,7 +212,7 @@ def _end(task: Task, teller: _Teller) -> ExitCode:
     return report.exit_code
 
 
-def _give_up(run: "Run", task: Task, teller: _Teller, signals: Signals) -> None:
+def _give_up(run: "Run | Crew", task: Task, teller: _Teller, signals: Signals) -> None:
     """End a run that does not end by itself: what is in flight is not waited for any longer."""
     for outcome in run.late:
         teller.end(outcome)
@@ -228,36 +251,97 @@ def _matte(
     teller: _Teller,
     signals: "Signals",
 ) -> None:
+    _read_ahead(task.options.model)
+    from birefcli import devices
+
+    try:
+        several = devices.several(task.options.device, task.options.precision)
+        todo = teller.left
+        if min(len(several), len(todo)) == 1:
+            options = replace(task.options, device=next(iter(several)))
+            _drain(_alone(options, recipes, background, teller), todo, task, teller, signals)
+        else:
+            crew = _crew(task.options, dict(islice(several.items(), len(todo))), recipes, teller)
+            _drain(crew, todo, task, teller, signals)
+            if crew.all_lost:
+                teller.report.stopped = teller.report.stopped or ExitCode.MODEL
+    except StoppedError:
+        teller.report.stopped = signals.code
+
+
+def _drain(
+    run: "Run | Crew", todo: list[Decision], task: Task, teller: _Teller, signals: "Signals"
+) -> None:
+    """Tell of every photo as it ends, until all have, or enough of them failed."""
     from birefcli.birefnet import kernels
+
+    outcomes = run(todo)
+    teller.display.limit = run.limit
+    signals.last_words = lambda: _give_up(run, task, teller, signals)
+    try:
+        for outcome in outcomes:
+            with signals.held():  # no photo is told by half, or twice
+                teller.end(outcome)
+            if teller.enough:
+                break
+    finally:
+        outcomes.close()  # waits for what is being written
+        with signals.held():
+            for outcome in run.late:
+                teller.end(outcome)
+            for notice in kernels.notices:
+                teller.notice(notice)
+
+
+def _alone(
+    options: Options, recipes: "Recipes", background: "Background | None", teller: _Teller
+) -> "Run":
+    """A run in this process."""
+    from birefcli import devices, opening
     from birefcli.budget import Budget
     from birefcli.pipeline import Run
     from birefcli.tuning import batch_for
 
-    options, voice = task.options, teller.voice
-    try:
-        matter = _matter(options, teller, show_bar=not voice.quiet and voice.bar)
-        batch = options.batch or batch_for(matter, len(teller.todo))
-        budget = Budget(options.max_memory)
-        run = Run(options, matter, batch, background or _background(options), recipes, budget)
-        teller.display.limit = run.waits.limit
-        outcomes = run(teller.todo)
-        signals.last_words = lambda: _give_up(run, task, teller, signals)
-        try:
-            for outcome in outcomes:
-                with signals.held():  # no photo is told by half, or twice
-                    teller.end(outcome)
-                if teller.enough:
-                    break
-        finally:
-            outcomes.close()  # waits for what is being written
-            with signals.held():
-                for outcome in run.late:
-                    teller.end(outcome)
-                if not voice.quiet:
-                    for notice in kernels.notices:
-                        teller.display.say(notice)
-    except StoppedError:
-        teller.report.stopped = signals.code
+    compute = devices.choose(options.device, options.precision)
+    checkpoint = _checkpoint(options, [compute], teller)
+    matter = opening.matter(options, checkpoint, teller.display.state)
+    batch = options.batch or batch_for(matter, len(teller.left))
+    budget = Budget(options.max_memory)
+    return Run(options, matter, batch, background or _background(options), recipes, budget)
+
+
+def _crew(
+    options: Options, computes: "Mapping[str, Compute]", recipes: "Recipes", teller: _Teller
+) -> "Crew":
+    """A run with a process for each device."""
+    from birefcli.crew.crew import Crew, Ears
+
+    _refuse_pipes(teller.left, options.device)
+    checkpoint = _checkpoint(options, list(computes.values()), teller)
+    ears = Ears(teller.display.state, teller.notice, teller.lose)
+    return Crew(options, checkpoint, computes, recipes, ears)
+
+
+def _refuse_pipes(todo: list[Decision], device: str) -> None:
+    """A pipe can be read once, and by this process; a worker would find nothing in it."""
+    for decision in todo:
+        source = decision.job.source
+        if source is None or not source.is_file():
+            label = "stdin (-)" if source is None else decision.job.label
+            raise UsageError(f"--device {device}: {label} is no file; do it alone, on one device")
+
+
+def _checkpoint(options: Options, computes: "Sequence[Compute]", teller: _Teller) -> "Checkpoint":
+    """The weights of a run, on this machine; the report hears what they run on."""
+    from birefcli import weights
+
+    voice, report = teller.voice, teller.report
+    shown = not voice.quiet and voice.bar
+    checkpoint = weights.resolve(options.model, offline=options.offline, progress=shown)
+    report.device = ",".join(str(compute.device) for compute in computes)
+    report.precision = ",".join(dict.fromkeys(c.precision.value for c in computes))
+    report.model = checkpoint.name
+    return checkpoint
 
 
 def _background(options: Options) -> "Background":
@@ -306,18 +390,3 @@ def _locked(task: Task) -> AbstractContextManager[None]:
     if task.dry_run or selection.output == files.PIPE or files.names_a_file(selection):
         return nullcontext()
     return locks.hold(files.output_folder(selection), task.lock)
-
-
-def _matter(options: Options, teller: _Teller, show_bar: bool) -> "Matter":
-    _read_ahead(options.model)
-    from birefcli import devices, weights
-    from birefcli.matting import Matter
-
-    compute = devices.choose(options.device, options.precision)
-    checkpoint = weights.resolve(options.model, offline=options.offline, progress=show_bar)
-    network = weights.load(checkpoint, patch_order=options.patch_order)
-    report = teller.report
-    report.device, report.precision = str(compute.device), compute.precision.value
-    report.model = checkpoint.name
-    size = options.size or checkpoint.size
-    return Matter(network, size, compute, compiled=options.compiled, tell=teller.display.state)

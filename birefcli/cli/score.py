@@ -141,8 +141,8 @@ class _Run:
 
     def __call__(self) -> ExitCode:
         """Everything that can be known to fail is checked before the first photo is read."""
-        from birefcli.signals import Signals, StoppedError
         from birefcli.scoring import pairs
+        from birefcli.signals import Signals, StoppedError
 
         sources = pairs.resolve(self.given)
         matched = pairs.match(sources)

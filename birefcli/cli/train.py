@@ -13,9 +13,9 @@ import typer
 from birefcli import locks
 from birefcli.cli import parse
 from birefcli.cli import train_arguments as arguments
-from birefcli.signals import CODES
 from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
 from birefcli.options import Lock, PatchOrder, Precision
+from birefcli.signals import CODES
 from birefcli.training.plan import Loss, Plan
 from birefcli.training.recipe import Stage
 
