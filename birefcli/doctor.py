@@ -213,7 +213,7 @@ def _computing(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[
         "deformable_convolution": _deformable_path(kind),
     }
     if kind == "cuda":
-        facts |= _cuda(compute.device)
+        facts |= _cuda(compute.device) | _gpus()
     if torch.get_num_threads() < cores.count():
         limit = os.environ.get("OMP_NUM_THREADS")
         why = f"OMP_NUM_THREADS is {limit}; unset it" if limit else "torch counts fewer cores"
@@ -258,6 +258,15 @@ def _cuda(device: Any) -> dict[str, Any]:  # noqa: ANN401 - torch is not importe
         "compute_capability": f"{properties.major}.{properties.minor}",
         "driver": _driver(),
     }
+
+
+def _gpus() -> dict[str, str]:
+    """Every CUDA device, where there are several."""
+    import torch
+
+    count = torch.cuda.device_count()
+    every = [torch.cuda.get_device_properties(i) for i in range(count)] if count > 1 else []
+    return {f"cuda:{i}": f"{p.name}, {p.total_memory / 1e9:.1f} GB" for i, p in enumerate(every)}
 
 
 def _driver() -> str | None:
@@ -472,6 +481,9 @@ def _advice(diagnosis: Diagnosis) -> list[str]:
     steps = []
     if computing.get("device") == "cpu" and computing.get("device_why") != "asked for":
         steps += _advice_for_cpu(computing)
+    if "cuda:1" in computing:
+        gpus = sum(name.startswith("cuda:") for name in computing)
+        steps.append(f"birefcli matte --device all uses all {gpus} GPUs")
     if "torch_threads_why" in computing:
         steps.append(
             f"torch uses {computing['torch_threads']} of {machine['cores']} cores:"

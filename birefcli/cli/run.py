@@ -263,7 +263,7 @@ def _matte(
         else:
             crew = _crew(task.options, dict(islice(several.items(), len(todo))), recipes, teller)
             _drain(crew, todo, task, teller, signals)
-            if crew.all_lost:
+            if crew.helpless:
                 teller.report.stopped = teller.report.stopped or ExitCode.MODEL
     except StoppedError:
         teller.report.stopped = signals.code

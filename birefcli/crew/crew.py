@@ -111,9 +111,9 @@ class Crew:
             return self._dealer.ended()
 
     @property
-    def all_lost(self) -> bool:
-        """Whether no device is left."""
-        return len(self._dealer.lost) == len(self._devices)
+    def helpless(self) -> bool:
+        """Whether photos failed because no device was left."""
+        return self._dealer.helpless
 
     def limit(self) -> tuple[str, float] | None:
         """The stage that took most of the workers' time, and its share of it, 0..1."""

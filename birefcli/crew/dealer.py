@@ -23,6 +23,8 @@ class Dealer:
         self.decisions = {decision.job.label: decision for decision in todo}
         self.lost: dict[int, str] = {}
         """Workers that are gone, and why."""
+        self.helpless = False
+        """Whether photos failed because no worker was left."""
         self._fresh = deque(self.decisions)
         self._suspects: deque[str] = deque()
         self._held: dict[int, set[str]] = {i: set() for i in range(len(workers))}
@@ -112,6 +114,7 @@ class Dealer:
         elif tried and self._alive:
             text = f"{self._reasons(tried)}, and no other device is left for it"
         else:
+            self.helpless = True
             text = f"no device is left: {self._reasons(self.lost)}"
         self._ended[label] = Outcome.failed(self.decisions[label].job, text)
 

@@ -88,7 +88,8 @@ class _Worker:
         try:
             for outcome in outcomes:
                 if not self._trusted(outcome, run):
-                    raise LostError("it fails at everything now") from outcome.bug
+                    assert outcome.bug is not None
+                    raise LostError(f"fails at everything since {_reason(outcome.bug)}")
                 self._done(outcome, run)
         finally:
             outcomes.close()
