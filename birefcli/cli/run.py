@@ -258,7 +258,8 @@ def _matte(
         several = devices.several(task.options.device, task.options.precision)
         todo = teller.left
         if min(len(several), len(todo)) == 1:
-            options = replace(task.options, device=next(iter(several)))
+            first = next(iter(several.values()))
+            options = replace(task.options, device=str(first.device))
             _drain(_alone(options, recipes, background, teller), todo, task, teller, signals)
         else:
             crew = _crew(task.options, dict(islice(several.items(), len(todo))), recipes, teller)
