@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from birefcli import cores, devices, opening
+from birefcli import cores, devices, heap, opening
 from birefcli.birefnet import kernels
 from birefcli.budget import Budget
 from birefcli.compose import Background
@@ -42,6 +42,7 @@ def work(connection: Connection, setup: Setup) -> None:
     """Work until the run says that it is over, or is gone."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    heap.keep()
     for number in CODES:  # Ctrl-C reaches every process; what is to become of it the run decides
         signal.signal(number, signal.SIG_IGN)
     with Signals(STOPPING, GRACE - HEAD_START) as signals, suppress(StoppedError):
