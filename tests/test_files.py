@@ -363,6 +363,11 @@ def test_pipe_in_and_out():
     assert job.label == "-"
 
 
+def test_file_called_as_stdin_is_told_apart_from_it():
+    assert Job(Path("-"), {}, Path("-")).label == "./-"
+    assert Job(None, {}, Path("stdin")).label == "-"
+
+
 # The output folder
 
 

@@ -304,6 +304,7 @@ def test_photo_that_alone_is_too_much_for_the_device_fails_alone(todo, tmp_path)
     assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == sorted([0, *BAD])
     assert "out of memory" in outcomes[0].error
     assert "--size" in outcomes[0].error
+    assert [i for i, o in enumerate(outcomes) if o.short] == [0], "another device may have room"
 
 
 # Numbers that are none
