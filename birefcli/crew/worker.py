@@ -45,15 +45,25 @@ def work(connection: Connection, setup: Setup) -> None:
     heap.keep()
     for number in CODES:  # Ctrl-C reaches every process; what is to become of it the run decides
         signal.signal(number, signal.SIG_IGN)
-    with Signals(STOPPING, GRACE - HEAD_START) as signals, suppress(StoppedError):
-        link = Link(connection)
+    with Signals(STOPPING, GRACE - HEAD_START) as signals:
+        # The run's word comes once, maybe only between the last line of _serve and the exit, which
+        # is made at once: there is nothing left to do, and torch takes its time to leave.
         try:
-            _Worker(link, setup, signals).work()
-        except BirefcliError as error:
-            link.tell(Refused(error))
-        except Exception as error:
-            link.tell(Lost(_reason(error), traceback.format_exc()))
-    os._exit(ExitCode.OK)  # there is nothing left to do, and torch takes its time
+            with suppress(StoppedError):
+                _serve(connection, setup, signals)
+            os._exit(ExitCode.OK)
+        except StoppedError:
+            os._exit(ExitCode.OK)
+
+
+def _serve(connection: Connection, setup: Setup, signals: Signals) -> None:
+    link = Link(connection)
+    try:
+        _Worker(link, setup, signals).work()
+    except BirefcliError as error:
+        link.tell(Refused(error))
+    except Exception as error:
+        link.tell(Lost(_reason(error), traceback.format_exc()))
 
 
 def _reason(error: Exception) -> str:
