@@ -18,6 +18,7 @@ from typing import Any
 
 from birefcli import __version__, cores, hub, zoo
 from birefcli.errors import BirefcliError
+from birefcli.opening import open_model
 from birefcli.options import Precision
 
 OPTIONAL = {
@@ -423,17 +424,15 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
 
     import numpy as np
 
-    from birefcli import devices, weights
+    from birefcli import devices
     from birefcli.bench.stages import synchronize
-    from birefcli.matting import Matter
 
     compute = devices.choose(device, precision)
     if compute.device.type == "cpu" and compute.precision is not Precision.FP32:
         why = "half precision can take minutes a photo on a CPU; use --precision fp32 there"
         return {"mini_seconds": "not measured", "mini_seconds_why": why}
-    checkpoint = weights.resolve("mini")
-    matter = Matter(weights.load(checkpoint), checkpoint.size, compute)
-    width, height = checkpoint.size
+    matter = open_model("mini", device=device, precision=precision).matter
+    width, height = matter.size
     batch = [np.full((height, width, 3), 128, np.uint8)] * devices.default_batch(compute.device)
     times = []
     for _ in range(6):

@@ -3,6 +3,11 @@
 Method: M. Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021 (blur fusion in two
 passes). Where alpha is between 0 and 1 a photo's pixel is a mixture of subject and background; this
 finds the subject's share, so that a cutout shows no fringe on another background.
+
+Here are the method as the paper has it, and the geometry of its two quick forms for photos of any
+size: :func:`birefcli.foreground_cpu.estimate_pixels`, and :func:`birefcli.ondevice.estimate`. Their
+first pass only looks for colours far away, so it runs on the photo shrunk to about a megapixel; the
+second runs at full size, in tiles, where alpha is soft and just around it.
 """
 
 import math
@@ -21,7 +26,6 @@ REFERENCE = 1_000_000
 EPSILON = 1e-5
 AROUND = 8  # pixels around soft alpha that are estimated too: whoever scales a cutout mixes them in
 FAINT = 0.5 / 255  # alpha nearer to 0 or 1 than this is neither soft nor seen in 8 bits
-TILE = 512  # full-size work is done in squares of this many pixels, where alpha is soft
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
@@ -95,42 +99,6 @@ def _radius(width: int, scale: float) -> int:
     return max(1, round(width * scale / 2))
 
 
-def estimate_pixels(pixels: Pixels, alpha: Tensor, *, everywhere: bool = False) -> Pixels:
-    """Foreground colour of a photo of any size, in its own depth.
-
-    ``pixels``: H×W×3 of uint8 or uint16; ``alpha``: float32 H×W, 0..1, on the device that does the
-    work. The first pass only looks for colours far away, so it runs on the photo shrunk to about a
-    megapixel; the second runs at full size, in tiles, where alpha is soft and just around it, or
-    with ``everywhere`` wherever alpha is below 1. Elsewhere the photo's pixels are returned
-    untouched. Returns H×W×3 of the same dtype.
-    """
-    height, width = alpha.shape
-    times, wide, halo = shrinking(height, width)
-    peak = float(np.iinfo(pixels.dtype).max)
-    wide_f, wide_b = _wide_pass(pixels, alpha, times, wide, peak)
-    out: Pixels = pixels.copy()
-    wanted = _wanted(alpha, everywhere)
-    for rows, columns in tiles(wanted, TILE):
-        outer_rows = slice(max(0, rows.start - halo), min(height, rows.stop + halo))
-        outer_columns = slice(max(0, columns.start - halo), min(width, columns.stop + halo))
-        image = _floats(pixels[outer_rows, outer_columns], alpha.device, peak)
-        a = alpha[outer_rows, outer_columns][None]
-        f = _part(wide_f, outer_rows, outer_columns, times)
-        b = _part(wide_b, outer_rows, outer_columns, times)
-        f = correct(image, a, f, b)
-        f, b = blur_fusion(a, f, b, halo)
-        f = torch.where(a >= 1, image, correct(image, a, f, b))
-        inner = f[
-            :,
-            rows.start - outer_rows.start : rows.stop - outer_rows.start,
-            columns.start - outer_columns.start : columns.stop - outer_columns.start,
-        ]
-        whole = (inner * peak).round().permute(1, 2, 0).cpu().numpy()
-        place = out[rows, columns]
-        np.copyto(place, whole.astype(pixels.dtype), where=wanted[rows, columns, None])
-    return out
-
-
 def shrinking(height: int, width: int) -> tuple[int, int, int]:
     """How a photo of that size is estimated: times it is shrunk for the first pass, and both radii.
 
@@ -150,36 +118,6 @@ def shrunk(pixels: Pixels, times: int) -> Pixels:
     return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _wide_pass(
-    pixels: Pixels, alpha: Tensor, times: int, radius: int, peak: float
-) -> tuple[Tensor, Tensor]:
-    """F̄ and B̄ of the wide blur, 3×h×w, of the photo shrunk ``times``."""
-    image = _floats(shrunk(pixels, times), alpha.device, peak)
-    height, width = image.shape[1:]
-    part = alpha[None, None, : height * times, : width * times]
-    a = F.interpolate(part, size=(height, width), mode="area")[0]
-    return blur_fusion(a, image, image, radius)
-
-
-def _floats(pixels: Pixels, device: torch.device, peak: float) -> Tensor:
-    # torch has no arithmetic on uint16: it travels as float32.
-    values = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-    # A decoded photo may be read-only, which torch does not know and warns of.
-    at_device = torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
-    return at_device.permute(2, 0, 1).float().div_(peak).contiguous()
-
-
-def _wanted(alpha: Tensor, everywhere: bool) -> NDArray[np.bool_]:
-    """Pixels to estimate, H×W."""
-    below = alpha < 1
-    wanted: NDArray[np.bool_] = below.cpu().numpy()
-    if not everywhere:
-        soft = ((alpha > FAINT) & (alpha < 1 - FAINT)).cpu().numpy().view(np.uint8)
-        box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
-        wanted &= cv2.dilate(soft, box).view(np.bool_)
-    return wanted
-
-
 def tiles(wanted: NDArray[np.bool_], side: int) -> list[tuple[slice, slice]]:
     """Tiles of ``side``² that hold wanted pixels, tightened to the pixels' bounding box."""
     found = []
@@ -197,20 +135,3 @@ def tiles(wanted: NDArray[np.bool_], side: int) -> list[tuple[slice, slice]]:
                 )
             )
     return found
-
-
-def _part(low: Tensor, rows: slice, columns: slice, times: int) -> Tensor:
-    """Bilinear enlargement of ``low`` (C×h×w), of which only one tile is made."""
-    if times == 1:
-        return low[:, rows, columns]
-    y = _positions(rows, low.shape[1] * times, low.device)
-    x = _positions(columns, low.shape[2] * times, low.device)
-    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
-    return F.grid_sample(
-        low[None], grid[None], mode="bilinear", padding_mode="border", align_corners=False
-    )[0]
-
-
-def _positions(part: slice, length: int, device: torch.device) -> Tensor:
-    at = torch.arange(part.start, part.stop, device=device, dtype=torch.float32)
-    return (2 * at + 1) / length - 1

@@ -24,8 +24,9 @@ def estimate_pixels(
 ) -> Pixels:
     """Foreground colour of a photo of any size, in its own depth.
 
-    ``pixels``: H×W×3 of uint8 or uint16; ``alpha``: H×W, 0..65535. Returns what
-    :func:`birefcli.foreground.estimate_pixels` does, to within rounding.
+    ``pixels``: H×W×3 of uint8 or uint16; ``alpha``: H×W, 0..65535. Returns H×W×3 of the same
+    dtype: estimated where alpha is soft and just around it, or with ``everywhere`` wherever it is
+    below 1; the photo's pixels elsewhere.
     """
     times, wide, narrow = shrinking(*alpha.shape)
     far = _first_pass(shrunk(pixels, times), shrunk(alpha, times), wide)

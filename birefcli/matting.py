@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from birefcli import foreground, foreground_cpu, images
+from birefcli import foreground_cpu, images
 from birefcli.birefnet import BiRefNet
 from birefcli.compose import Matte
 from birefcli.devices import Compute
@@ -141,12 +141,12 @@ class Matter:
 
         On a GPU the copy of the result runs beside the network's next batch.
         """
-        if self._dock is None:
-            matte = self.matte(photo, alpha, colour)
-            return lambda: matte
         _check(alpha)
         refine = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
+        if self._dock is None:
+            matte = _on_cpu(photo, alpha.cpu(), refine, everywhere)
+            return lambda: matte
         with torch.inference_mode():
             full = enlarge(alpha, photo.size)
             return self._dock.finish(photo, full, refine=refine, everywhere=everywhere)
@@ -158,22 +158,16 @@ class Matter:
         products that show none. The photo's own transparency is multiplied in. Raises PhotoError
         when the network gave no numbers.
         """
-        _check(alpha)
-        estimates = colour is not None and colour.refine
-        everywhere = colour is not None and colour.everywhere
-        pixels = photo.pixels
+        return self.begin(photo, alpha, colour)()
+
+
+def _on_cpu(photo: Photo, alpha: Tensor, refine: bool, everywhere: bool) -> Matte:
+    levels, pixels = enlarged_levels(alpha, photo.size), photo.pixels
+    if refine:
         # Under the photo's own transparency its pixels are no mixture: only the network's alpha
         # says how much background they hold.
-        if alpha.device.type == "cpu":
-            levels = enlarged_levels(alpha, photo.size)
-            if estimates:
-                pixels = foreground_cpu.estimate_pixels(pixels, levels, everywhere=everywhere)
-            return Matte(_times(levels, photo.alpha), pixels)
-        with torch.inference_mode():
-            full = enlarge(alpha, photo.size)
-            if estimates:
-                pixels = foreground.estimate_pixels(pixels, full, everywhere=everywhere)
-            return Matte(_times(_whole(full), photo.alpha), pixels)
+        pixels = foreground_cpu.estimate_pixels(pixels, levels, everywhere=everywhere)
+    return Matte(_times(levels, photo.alpha), pixels)
 
 
 def enlarged_levels(alpha: Tensor, size: tuple[int, int]) -> NDArray[np.uint16]:

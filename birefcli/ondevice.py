@@ -201,7 +201,7 @@ def levels(alpha: Tensor, own: Tensor | None) -> Tensor:
 def estimate(
     pixels: Tensor, alpha: Tensor, *, everywhere: bool = False, tile: int = TILE
 ) -> Tensor:
-    """Foreground colour, as :func:`birefcli.foreground.estimate_pixels` has it, on the device.
+    """Foreground colour, as :func:`birefcli.foreground_cpu.estimate_pixels` has it, on the device.
 
     ``pixels``: H×W×3 of uint8 or uint16; ``alpha``: float32 H×W, 0..1, on the same device. Returns
     H×W×3 of the same dtype: estimated where alpha is soft and just around it, or with

@@ -1,19 +1,82 @@
-"""From the options of a run and its weights to a network on a device."""
+"""From a model's name to a network that is ready to matte: one way for everything that has one."""
 
+import contextlib
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from birefcli import devices, weights
-from birefcli.matting import Matter
-from birefcli.options import Options
-from birefcli.weights import Checkpoint
+from birefcli import hub, zoo
+from birefcli.options import Options, PatchOrder, Precision
+
+if TYPE_CHECKING:
+    from birefcli.matting import Matter
+    from birefcli.weights import Checkpoint
 
 
-def matter(options: Options, checkpoint: Checkpoint, tell: Callable[[str], None]) -> Matter:
-    """Open the network on ``options.device``. Raises DeviceError, ModelError.
+@dataclass(frozen=True)
+class Opened:
+    """A network on its device, and where its weights come from."""
+
+    matter: "Matter"
+    checkpoint: "Checkpoint"
+
+
+def open_model(
+    model: str,
+    *,
+    size: tuple[int, int] | None = None,
+    patch_order: PatchOrder = PatchOrder.AUTO,
+    offline: bool = False,
+    device: str = "auto",
+    precision: Precision = Precision.AUTO,
+    compiled: bool = False,
+    progress: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Opened:
+    """Find a model, download it if need be, and load it on a device.
+
+    ``model``: a name of the zoo, or a weights file; ``size``: the network's input as (width,
+    height) in pixels, None for the model's own; ``progress`` shows how far a download is, and
+    ``compiled`` and ``tell`` are those of :class:`birefcli.matting.Matter`. Raises DeviceError
+    before anything is loaded, and ModelError.
+    """
+    read_ahead(model)
+    from birefcli import devices, weights
+    from birefcli.matting import Matter
+
+    compute = devices.choose(device, precision)
+    checkpoint = weights.resolve(model, offline=offline, progress=progress)
+    network = weights.load(checkpoint, patch_order=patch_order)
+    matter = Matter(network, size or checkpoint.size, compute, compiled=compiled, tell=tell)
+    return Opened(matter, checkpoint)
+
+
+def matter(options: Options, checkpoint: "Checkpoint", tell: Callable[[str], None]) -> "Matter":
+    """Open weights that are found already on ``options.device``. Raises DeviceError, ModelError.
 
     ``tell`` hears what takes its time, in a few words, and ``""`` when it is over.
     """
+    from birefcli import devices, weights
+    from birefcli.matting import Matter
+
     compute = devices.choose(options.device, options.precision)
     network = weights.load(checkpoint, patch_order=options.patch_order)
     size = options.size or checkpoint.size
     return Matter(network, size, compute, compiled=options.compiled, tell=tell)
+
+
+def read_ahead(model: str) -> None:
+    """Let the disk bring the weights into memory while torch is imported and the photo decoded."""
+    if not hasattr(os, "posix_fadvise"):  # Linux has it
+        return
+    if zoo.is_file(model):
+        path: Path | None = Path(model)
+    else:
+        known = zoo.lookup(model)
+        path = zoo.MINI_FILE if known.bundled else hub.cached(known)
+    if path is None:
+        return
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)

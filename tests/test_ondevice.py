@@ -8,7 +8,7 @@ import torch
 from conftest import picture
 from PIL import Image
 
-from birefcli import foreground, matting, ondevice
+from birefcli import foreground, foreground_cpu, matting, ondevice
 from birefcli.devices import Compute
 from birefcli.images import Photo
 from birefcli.matting import Colour, Matter
@@ -63,7 +63,8 @@ def test_colours_of_a_large_photo_are_those_of_the_cpu(everywhere, monkeypatch):
     monkeypatch.setattr(ondevice, "STRIP", 200_000)
     pixels, alpha = photo(2011, 1403)
     got = ondevice.estimate(torch.from_numpy(pixels.copy()), alpha, everywhere=everywhere, tile=512)
-    wanted = foreground.estimate_pixels(pixels, alpha, everywhere=everywhere)
+    levels = (alpha * 65535).round().to(torch.int32).numpy().astype(np.uint16)
+    wanted = foreground_cpu.estimate_pixels(pixels, levels, everywhere=everywhere)
     difference = np.abs(got.numpy().astype(int) - wanted)
     changed = wanted != pixels
     assert changed.any()

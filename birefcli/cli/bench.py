@@ -14,6 +14,7 @@ import typer
 from birefcli import cores, files
 from birefcli.cli import arguments, complete, parse
 from birefcli.errors import ExitCode, NoInputError, UsageError
+from birefcli.opening import open_model
 from birefcli.options import (
     Compress,
     Format,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from birefcli.bench.rivals import Duel
     from birefcli.bench.stages import Bench, Figure
     from birefcli.devices import Compute
+    from birefcli.matting import Matter
 
 MEASURE = "Measuring"
 PHOTOS = 4  # generated ones: more than a batch on a CPU, and still minutes with the largest model
@@ -236,19 +238,23 @@ def _set_up(
     """Load the model, make photos where none were given, and warm up."""
     import time
 
-    from birefcli import devices, weights
     from birefcli.bench.stages import Bench
     from birefcli.devices import default_batch
-    from birefcli.matting import Matter
 
-    compute = devices.choose(options.device, options.precision)
     started = time.perf_counter()
-    checkpoint = weights.resolve(options.model, offline=options.offline, progress=plan.bar)
-    network = weights.load(checkpoint, patch_order=options.patch_order)
-    size = options.size or checkpoint.size
-    matter = Matter(network, size, compute, compiled=options.compiled)
+    opened = open_model(
+        options.model,
+        size=options.size,
+        patch_order=options.patch_order,
+        offline=options.offline,
+        device=options.device,
+        precision=options.precision,
+        compiled=options.compiled,
+        progress=plan.bar,
+    )
     seconds = time.perf_counter() - started
-    batch = options.batch or default_batch(compute.device)
+    matter = opened.matter
+    batch = options.batch or default_batch(matter.compute.device)
     if not photos:
         photos = _generated(plan, folder, begin)
     results = folder / "results"
@@ -257,7 +263,7 @@ def _set_up(
     begin("warming up", 1)
     run.warm_up()
     duel = None if plan.against is None else _duel(plan.against, run, options, plan.bar)
-    return _Measured(plan, options, run, duel, checkpoint.name, seconds)
+    return _Measured(plan, options, run, duel, opened.checkpoint.name, seconds)
 
 
 def _generated(plan: _Plan, folder: Path, begin: "Callable[[str, int], Step]") -> list[Path]:
@@ -272,9 +278,8 @@ def _generated(plan: _Plan, folder: Path, begin: "Callable[[str, int], Step]") -
 
 
 def _duel(against: str, run: "Bench", options: Options, bar: bool) -> "Duel":
-    from birefcli import images, weights
+    from birefcli import images
     from birefcli.bench.rivals import Duel, Onnx
-    from birefcli.matting import Matter
 
     ours = run.matter
     theirs: Matter | Onnx
@@ -287,8 +292,10 @@ def _duel(against: str, run: "Bench", options: Options, bar: bool) -> "Duel":
             )
         rival = ours
     else:
-        checkpoint = weights.resolve(against, offline=options.offline, progress=bar)
-        theirs = rival = Matter(weights.load(checkpoint), checkpoint.size, ours.compute)
+        device, precision = str(ours.compute.device), ours.compute.precision
+        theirs = rival = open_model(
+            against, offline=options.offline, device=device, precision=precision, progress=bar
+        ).matter
     # Whole batches: an exported network may take no other number.
     names = (run.photos * batch)[: -(-len(run.photos) // batch) * batch]
     photos = [images.read(photo.read_bytes(), options.max_pixels) for photo in names]

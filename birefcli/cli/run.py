@@ -1,6 +1,5 @@
 """One run of ``birefcli matte``: what is checked, told and done, in which order."""
 
-import contextlib
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli import current, digests, files, hub, locks, zoo
+from birefcli import current, digests, files, locks, opening, zoo
 from birefcli.current import Decision
 from birefcli.errors import ExitCode, OutputError, UsageError
 from birefcli.files import Job
@@ -251,7 +250,7 @@ def _matte(
     teller: _Teller,
     signals: "Signals",
 ) -> None:
-    _read_ahead(task.options.model)
+    opening.read_ahead(task.options.model)
     from birefcli import devices
 
     try:
@@ -298,7 +297,7 @@ def _alone(
     options: Options, recipes: "Recipes", background: "Background | None", teller: _Teller
 ) -> "Run":
     """A run in this process."""
-    from birefcli import devices, opening
+    from birefcli import devices
     from birefcli.budget import Budget
     from birefcli.pipeline import Run
     from birefcli.tuning import batch_for
@@ -364,21 +363,6 @@ def _identity(model: str) -> str:
         return digests.of(path)
     except OSError:
         return ""  # loading it, if it comes to that, says what is wrong
-
-
-def _read_ahead(model: str) -> None:
-    """Let the disk bring the weights into memory while torch is imported and the photo decoded."""
-    if not hasattr(os, "posix_fadvise"):  # Linux has it
-        return
-    if zoo.is_file(model):
-        path: Path | None = Path(model)
-    else:
-        known = zoo.lookup(model)
-        path = zoo.MINI_FILE if known.bundled else hub.cached(known)
-    if path is None:
-        return
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _folders(jobs: list[Job]) -> set[Path]:

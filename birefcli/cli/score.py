@@ -11,6 +11,7 @@ from birefcli import cores, files
 from birefcli.cli import arguments, parse
 from birefcli.cli import score_arguments as own
 from birefcli.errors import ExitCode, OutputError, PairError, UsageError
+from birefcli.opening import open_model
 from birefcli.options import PatchOrder, Precision
 
 if TYPE_CHECKING:
@@ -239,13 +240,15 @@ class _Run:
 
 
 def _matter(machine: Machine, model: str, bar: bool) -> "Matter":
-    from birefcli import devices, weights
-    from birefcli.matting import Matter
-
-    compute = devices.choose(machine.device, machine.precision)
-    checkpoint = weights.resolve(model, offline=machine.offline, progress=bar)
-    network = weights.load(checkpoint, patch_order=machine.patch_order)
-    return Matter(network, machine.size or checkpoint.size, compute)
+    return open_model(
+        model,
+        size=machine.size,
+        patch_order=machine.patch_order,
+        offline=machine.offline,
+        device=machine.device,
+        precision=machine.precision,
+        progress=bar,
+    ).matter
 
 
 def _write(target: Path, text: str) -> None:

@@ -13,10 +13,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli import devices, weights
 from birefcli.errors import BirefcliError
 from birefcli.images import Photo
 from birefcli.matting import Matter, enlarge
+from birefcli.opening import open_model
 from birefcli.options import Precision
 from birefcli.training import data
 from birefcli.training.data import Bytes, Example
@@ -100,9 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
     try:
-        checkpoint = weights.resolve(str(options.weights), offline=True)
-        compute = devices.choose(options.device, Precision.FP32)
-        matter = Matter(weights.load(checkpoint), checkpoint.size, compute)
+        matter = open_model(
+            str(options.weights), offline=True, device=options.device, precision=Precision.FP32
+        ).matter
         _, pairs = data.split(data.find([options.data]), options.every)
         result = score(matter, data.Album(pairs, longest=None, soften=False, budget=0))
     except BirefcliError as error:

@@ -102,7 +102,7 @@ def work(model: str, product: str, compress: str) -> None:
     """Answer each line of stdin, the name of a JPEG, with its times."""
     import torch
 
-    from birefcli import compose, files, foreground, images, matting
+    from birefcli import compose, files, foreground_cpu, images, matting
     from birefcli.encode import encode
     from birefcli.options import Compress, Format, Product
 
@@ -113,8 +113,7 @@ def work(model: str, product: str, compress: str) -> None:
     clock = Clock()
     clock.wrap(matting, "enlarge", "enlarge")
     clock.wrap(matting, "enlarged_levels", "enlarge")
-    for module in (foreground, getattr(matting, "foreground_cpu", None)):
-        clock.wrap(module, "estimate_pixels", "foreground")
+    clock.wrap(foreground_cpu, "estimate_pixels", "foreground")
     for line in sys.stdin:
         file = Path(line.strip())
         data = file.read_bytes()
