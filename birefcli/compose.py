@@ -118,6 +118,13 @@ class Background:
         self._pictures: dict[tuple[str, str], Path] = {}
         self._read(text)
 
+    @classmethod
+    def of(cls, picture: Pixels) -> "Background":
+        """A picture in memory: H×W×3 of 8-bit sRGB."""
+        made = cls("white", 0)
+        made.colour, made.picture = None, picture
+        return made
+
     def _read(self, text: str) -> None:
         path = Path(text)
         if text == "blur" or text.startswith("blur:"):

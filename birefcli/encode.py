@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from birefcli import cores, deflate
+from birefcli.compose import Matte, crop_box
 from birefcli.errors import PhotoError
-from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Pixels
-from birefcli.options import Compress, Format
+from birefcli.images import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Photo, Pixels, without_place
+from birefcli.options import Compress, Format, Rendering
 from birefcli.record import END
 
 # Level 9 takes four times as long as 7 to gain three percent.
@@ -88,6 +89,24 @@ def encode(
             return _webp(pixels, compress, notes)
         case Format.JPG:
             return _jpeg(pixels, compress, notes)
+
+
+def encode_product(
+    pixels: Pixels, photo: Photo, matte: Matte, rendering: Rendering, record: str | None = None
+) -> bytes:
+    """Encode a product, cropped where ``rendering`` asks for it, with what the photo says.
+
+    ``record``: as of :class:`Notes`. Raises as :func:`encode` does.
+    """
+    if rendering.crop:
+        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
+    notes = Notes(
+        icc=photo.icc,
+        dpi=photo.dpi,
+        exif=without_place(photo.exif) if rendering.strip else photo.exif,
+        record=record,
+    )
+    return encode(np.ascontiguousarray(pixels), rendering.format, rendering.compress, notes=notes)
 
 
 def _webp(pixels: Pixels, compress: Compress, notes: Notes) -> bytes:

@@ -50,7 +50,7 @@ class BirefcliError(Exception):
     exit_code = ExitCode.BUG
 
 
-class UsageError(BirefcliError):
+class UsageError(BirefcliError, ValueError):
     """The options contradict each other or name something impossible."""
 
     exit_code = ExitCode.USAGE

@@ -1,7 +1,9 @@
 """Photos in memory: how a file's bytes become upright pixels."""
 
 import io
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -31,7 +33,6 @@ MAKER_NOTE = 0x927C  # tag of EXIF_IFD
 EXIF_TEXTS = (270, 271, 272, 306, 315, 33432)  # description, make, model, date, artist, copyright
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 STRIP = 256  # rows that whole-picture arithmetic does at once: bounds its copies of a large photo
-Image.MAX_IMAGE_PIXELS = None  # read() has a limit of its own, with a message of its own
 cv2.utils.logging.setLogLevel(0)  # a damaged photo is named by us, once
 
 
@@ -66,11 +67,55 @@ def read(data: bytes, max_pixels: int, admit: Callable[[int], None] = lambda _: 
     """
     if not data:
         raise PhotoError("the file is empty")
+    with no_other_limit(), _one_error(data), _open(data) as image:
+        _refuse_bomb(image, max_pixels)
+        admit(image.width * image.height)
+        return _decode(image, data)
+
+
+def from_image(image: Image.Image) -> Photo:
+    """A picture that Pillow has opened, as :func:`read` has its file, but for two things.
+
+    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; and what was done to the
+    picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
+    damaged, or of a mode without a meaning here (``I``, ``F``).
+    """
+    with no_other_limit(), _one_error(b""):
+        deep = image.mode.startswith("I;16")
+        return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image))
+
+
+def _deep_grey(image: Image.Image) -> "Decoded":
+    grey = np.asarray(image).astype(np.uint16)
+    return np.repeat(grey[:, :, None], 3, 2), None
+
+
+def from_array(pixels: Pixels) -> Photo:
+    """Photo of sRGB pixels, which are copied.
+
+    ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8 or uint16. Raises
+    TypeError for another dtype, ValueError for another shape.
+    """
+    native = pixels.dtype.newbyteorder("=")
+    if native not in (np.uint8, np.uint16):
+        raise TypeError(f"pixels of {pixels.dtype}: give uint8 (0..255) or uint16 (0..65535)")
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        shape = "×".join(map(str, pixels.shape))
+        raise ValueError(f"pixels of shape {shape}: give H×W, H×W×3 (RGB) or H×W×4 (RGBA)")
+    colour = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels[:, :, :3]
+    alpha = pixels[:, :, 3].astype(native) if pixels.shape[2] == 4 else None
+    if alpha is not None and alpha.min() == np.iinfo(native).max:
+        alpha = None
+    return Photo(np.array(colour, native, order="C"), alpha)
+
+
+@contextmanager
+def _one_error(data: bytes) -> Iterator[None]:
+    """Whatever decoding raises, as PhotoError with the cause."""
     try:
-        with _open(data) as image:
-            _refuse_bomb(image, max_pixels)
-            admit(image.width * image.height)
-            return _decode(image, data)
+        yield
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -80,6 +125,29 @@ def read(data: bytes, max_pixels: int, admit: Callable[[int], None] = lambda _: 
     except Exception as error:
         # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
         raise PhotoError(f"damaged image: {_cause(error)}") from error
+
+
+_lifting = threading.Lock()
+_lifted: list[int | None] = []
+"""Pillow's limit, once for everybody who has set it aside."""
+
+
+@contextmanager
+def no_other_limit() -> Iterator[None]:
+    """Set Pillow's limit of pixels aside: :func:`read` has one of its own, with its own message.
+
+    It is one for the whole process, which may not be ours: it is put back when the last is done.
+    """
+    with _lifting:
+        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _lifting:
+            limit = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = limit
 
 
 def _open(data: bytes) -> "ImageFile":
@@ -130,7 +198,18 @@ def _looks_like(data: bytes) -> str:
 
 
 def _decode(image: "ImageFile", data: bytes) -> Photo:
-    deep = _is_deep(image)  # first: reading the EXIF block of a PNG may load its pixels
+    # First: reading the EXIF block of a PNG may load its pixels.
+    if _is_deep(image):
+        return _photo(image, lambda: _deep_pixels(image, data))
+    return _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+
+
+Decoded: TypeAlias = tuple[Pixels, Pixels | None]
+"""H×W×3, and the photo's own transparency."""
+
+
+def _photo(image: Image.Image, decode: Callable[[], Decoded]) -> Photo:
+    """What an image says of itself, and then its pixels, upright."""
     notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
@@ -140,23 +219,19 @@ def _decode(image: "ImageFile", data: bytes) -> Photo:
     if orientation not in range(1, 9):
         orientation = 1
     dpi = _dpi(image, orientation)
-    if deep:
-        pixels, alpha = _deep_pixels(image, data)
-    else:
-        if image.mode == "CMYK":
-            notes.append("CMYK converted to sRGB")
-        pixels, alpha = _quick_jpeg(image, data) or _pixels(image)
-        if image.mode in ("CMYK", "LAB"):
-            icc = None  # what _pixels returns is sRGB
+    if image.mode == "CMYK":
+        notes.append("CMYK converted to sRGB")
+    # What _pixels makes of those is sRGB; and a grey or broken profile says nothing of RGB pixels.
+    if icc is not None and (image.mode in ("CMYK", "LAB") or not _is_rgb_profile(icc)):
+        icc = None
+    pixels, alpha = decode()
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    if icc is not None and not _is_rgb_profile(icc):
-        icc = None  # a grey or broken profile says nothing of RGB pixels
     return Photo(pixels, alpha, icc, dpi, _exif(image), tuple(notes))
 
 
-def _exif(image: "ImageFile") -> bytes | None:
+def _exif(image: Image.Image) -> bytes | None:
     """What a product keeps of the photo's EXIF: who, when, where, with what, and how.
 
     Not the orientation (products are upright), the thumbnail (it shows another picture), or what a
@@ -189,7 +264,7 @@ def without_place(exif: bytes | None) -> bytes | None:
     return block.tobytes().removeprefix(b"Exif\0\0") if block else None
 
 
-def _dpi(image: "ImageFile", orientation: int) -> tuple[float, float] | None:
+def _dpi(image: Image.Image, orientation: int) -> tuple[float, float] | None:
     dpi = image.info.get("dpi")
     try:
         across, down = float(dpi[0]), float(dpi[1])  # type: ignore[index]
@@ -280,7 +355,7 @@ def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
     return (pixels, None) if pixels.shape[1::-1] == image.size else None
 
 
-def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:
+def _pixels(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     if image.mode in ("I", "F"):
         raise PhotoError(f"{image.mode} pixels of 32 bits are not supported: save 8 or 16 bits")
     if image.mode in ("CMYK", "LAB"):
@@ -294,7 +369,7 @@ def _pixels(image: "ImageFile") -> tuple[Pixels, Pixels | None]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
 
 
-def _to_srgb(image: "ImageFile") -> Image.Image:
+def _to_srgb(image: Image.Image) -> Image.Image:
     """CMYK or Lab by its own profile where it has a good one."""
     profile = image.info.get("icc_profile")
     if profile:

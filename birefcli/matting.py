@@ -1,6 +1,7 @@
 """Matter: from a photo to its alpha and its subject's colour."""
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -70,6 +71,7 @@ class Matter:
             if compiled:
                 self._run = Graphed(self.network, tell)
         self._exact: BiRefNet | None = None
+        self._one = threading.Lock()
         self._mean = torch.tensor(MEAN, device=compute.device).view(3, 1, 1) * 255
         self._std = torch.tensor(STD, device=compute.device).view(3, 1, 1) * 255
 
@@ -97,8 +99,12 @@ class Matter:
 
         A photo whose features overflowed half precision is done again in float32. A batch too
         large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
-        is too large.
+        is too large. Threads take turns: a recorded network has one place for its input.
         """
+        with self._one:
+            return self._alphas(inputs)
+
+    def _alphas(self, inputs: Sequence[Prepared]) -> Tensor:
         stacked = torch.stack([self._here(prepared) for prepared in inputs])
         batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
         with torch.inference_mode():

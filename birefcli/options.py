@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from birefcli.errors import UsageError
+
+STRIDE = 32  # the network's input is a multiple of this in both directions
+LONGEST = 8192  # pixels of a side of the network's input
+
 
 class Product(str, Enum):
     """What is written for a photo."""
@@ -123,6 +128,15 @@ class Rendering:
     strip: bool = False
     """Leave out where the photo was taken."""
 
+    def check(self) -> None:
+        """Raise UsageError where a format cannot hold what is asked for."""
+        if self.bits not in self.format.bits:
+            held = " or ".join(map(str, self.format.bits))
+            raise UsageError(f"--bits {self.bits}: {self.format.value} holds {held} bits")
+        transparent = [kind.value for kind in self.products if kind.has_alpha]
+        if self.format is Format.JPG and transparent:
+            raise UsageError(f"jpg cannot hold a {transparent[0]}: use --write composite, or png")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -163,3 +177,12 @@ class Selection:
     name: str = "{stem}"
     listed: tuple[str, ...] = ()
     """Photos of ``--files-from``."""
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raise UsageError for an input size that the network does not take."""
+    if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):
+        shown = "x".join(map(str, size))
+        raise UsageError(
+            f"--size {shown}: both sides must be multiples of {STRIDE}, up to {LONGEST}"
+        )

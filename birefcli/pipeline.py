@@ -14,7 +14,6 @@ from itertools import takewhile
 from typing import TypeVar
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,13 +21,13 @@ from birefcli import compose, images
 from birefcli.budget import Budget, ClosedError, Turn, bytes_per_pixel
 from birefcli.compose import Background, Matte
 from birefcli.current import Decision
-from birefcli.encode import Notes, encode
+from birefcli.encode import encode_product
 from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
 from birefcli.limits import Waits
 from birefcli.matting import Colour, Matter, Prepared
-from birefcli.options import Format, Options, Product
+from birefcli.options import Options, Product
 from birefcli.record import Record
 from birefcli.report import Outcome, Seconds, Status
 
@@ -225,21 +224,12 @@ class Run:
         )
 
     def _render(self, kind: Product, item: Matted) -> bytes:
-        photo, job, rendering = item.loaded.photo, item.loaded.job, self.options.rendering
-        bits = 8 if rendering.format is Format.JPG else rendering.bits
-        pixels = compose.product(kind, photo, item.matte, bits, self.background, job.relative)
-        if rendering.crop:
-            pixels = pixels[compose.crop_box(item.matte.alpha, rendering.margin)]
+        job, rendering = item.loaded.job, self.options.rendering
+        pixels = compose.product(
+            kind, item.loaded.photo, item.matte, rendering.bits, self.background, job.relative
+        )
         made = Record(self.recipes(job)[kind], *item.loaded.state)
-        notes = Notes(
-            icc=photo.icc,
-            dpi=photo.dpi,
-            exif=images.without_place(photo.exif) if rendering.strip else photo.exif,
-            record=made.text(),
-        )
-        return encode(
-            np.ascontiguousarray(pixels), rendering.format, rendering.compress, notes=notes
-        )
+        return encode_product(pixels, item.loaded.photo, item.matte, rendering, made.text())
 
 
 NO_SUBJECT = "no subject found (empty matte)"

@@ -109,8 +109,6 @@ def bench(
     Every stage is measured by itself, then all of them overlapped as `matte` runs them. Results go
     to a temporary folder (TMPDIR chooses the disk) and are deleted.
     """
-    from birefcli.cli.matte import check_rendering
-
     rendering = Rendering(
         products=parse.choices("--write", write, Product),
         format=format_ or Format.PNG,
@@ -119,7 +117,7 @@ def bench(
         background=background,
         refine=refine,
     )
-    check_rendering(rendering)
+    rendering.check()
     options = Options(
         rendering=rendering,
         model=model,

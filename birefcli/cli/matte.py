@@ -94,7 +94,7 @@ def matte(
         refine=refine,
         strip=strip,
     )
-    check_rendering(rendering)
+    rendering.check()
     options = Options(
         rendering=rendering,
         model=model,
@@ -137,16 +137,6 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         or os.sep in made
     ):
         raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
-
-
-def check_rendering(rendering: Rendering) -> None:
-    """Raise UsageError where a format cannot hold what is asked for."""
-    if rendering.bits not in rendering.format.bits:
-        held = " or ".join(map(str, rendering.format.bits))
-        raise UsageError(f"--bits {rendering.bits}: {rendering.format.value} holds {held} bits")
-    transparent = [kind.value for kind in rendering.products if kind.has_alpha]
-    if rendering.format is Format.JPG and transparent:
-        raise UsageError(f"jpg cannot hold a {transparent[0]}: use --write composite, or png")
 
 
 def _format(asked: Format | None, selection: Selection) -> Format:

@@ -5,10 +5,9 @@ from enum import Enum
 from typing import TypeVar
 
 from birefcli.errors import UsageError
-from birefcli.options import Margin
+from birefcli.options import Margin, check_size
 
 Choice = TypeVar("Choice", bound=Enum)
-STRIDE = 32  # the network's input is a multiple of this in both directions
 
 
 def size(text: str | None) -> tuple[int, int] | None:
@@ -19,8 +18,7 @@ def size(text: str | None) -> tuple[int, int] | None:
     if not width.isdigit() or not (height.isdigit() if by else True):
         raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
     both = (int(width), int(height or width))
-    if any(n < STRIDE or n % STRIDE or n > 8192 for n in both):
-        raise UsageError(f"--size {text}: both sides must be multiples of {STRIDE}, up to 8192")
+    check_size(both)
     return both
 
 

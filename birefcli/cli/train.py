@@ -14,7 +14,7 @@ from birefcli import locks
 from birefcli.cli import parse
 from birefcli.cli import train_arguments as arguments
 from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
-from birefcli.options import Lock, PatchOrder, Precision
+from birefcli.options import LONGEST, STRIDE, Lock, PatchOrder, Precision
 from birefcli.signals import CODES
 from birefcli.training.plan import Loss, Plan
 from birefcli.training.recipe import Stage
@@ -203,8 +203,8 @@ def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
 
 
 def _side(option: str, pixels: int) -> int:
-    if not parse.STRIDE <= pixels <= 8192 or pixels % parse.STRIDE:
-        raise UsageError(f"{option} {pixels}: must be a multiple of {parse.STRIDE}, up to 8192")
+    if not STRIDE <= pixels <= LONGEST or pixels % STRIDE:
+        raise UsageError(f"{option} {pixels}: must be a multiple of {STRIDE}, up to {LONGEST}")
     return pixels
 
 

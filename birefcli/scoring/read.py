@@ -74,7 +74,7 @@ def _luma(pixels: NDArray[Any]) -> Grey:
 
 
 def _could_be_clear(path: Path) -> bool:
-    with Image.open(io.BytesIO(path.read_bytes())) as image:
+    with images.no_other_limit(), Image.open(io.BytesIO(path.read_bytes())) as image:
         return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 

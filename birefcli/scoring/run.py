@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
+from birefcli import images
 from birefcli.errors import PhotoError
 from birefcli.scoring.pairs import Pair
 from birefcli.scoring.photo import Score, Settings, score
@@ -73,7 +74,7 @@ def _bytes(item: Item | Failure) -> int:
 
 def _pixels(path: Path) -> int:
     try:
-        with Image.open(path) as image:
+        with images.no_other_limit(), Image.open(path) as image:
             return int(image.width * image.height)
     except Exception:  # whatever is wrong with it is told when it is read
         return 0

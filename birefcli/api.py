@@ -1,0 +1,363 @@
+"""birefcli in Python: photos in, mattes out, as ``birefcli matte`` makes them."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from birefcli import compose, devices, files, images, options, several
+from birefcli.compose import Background, Matte
+from birefcli.encode import encode_product
+from birefcli.errors import PhotoError, UsageError
+from birefcli.images import Photo, Pixels
+from birefcli.matting import Colour, Matter
+from birefcli.opening import Opened, open_model
+from birefcli.options import SUFFIXES, Compress, PatchOrder, Precision, Product, Rendering
+from birefcli.several import Lost, Seen
+
+Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
+"""A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
+H×W×4 (RGBA, straight alpha) of uint8 or uint16."""
+
+Choice = TypeVar("Choice", PatchOrder, Precision, Product, Compress)
+
+
+def load(
+    model: "str | os.PathLike[str]" = "portrait",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    size: int | tuple[int, int] | None = None,
+    patch_order: str = "auto",
+    offline: bool = False,
+    progress: bool = False,
+    max_megapixels: float = 300.0,
+) -> "Model":
+    """Load a model: once, for many photos.
+
+    ``model``: a name that ``birefcli models list`` shows, downloaded if need be (885 MB for
+    ``portrait``; not with ``offline``), or a weights file. ``device``: ``auto``, ``cpu``, ``cuda``,
+    ``cuda:N`` or ``mps``; ``precision``: ``auto`` (fp16 on CUDA, fp32 elsewhere), ``fp16``,
+    ``bf16`` or ``fp32``. ``size``: the network's input in pixels, one number or (width, height),
+    multiples of 32; None for the model's own. ``patch_order``: ``auto``, ``columns`` or
+    ``channels``. ``progress`` shows on stderr how far a download is. Files of more than
+    ``max_megapixels`` are refused.
+
+    Raises ModelError where the weights are not to be had, DeviceError where the device is not, and
+    ValueError for a word or a number that means nothing.
+    """
+    both = (size, size) if isinstance(size, int) else size
+    if both is not None:
+        options.check_size(both)
+    opened = open_model(
+        os.fspath(model),
+        size=both,
+        patch_order=_chosen(PatchOrder, "patch_order", patch_order),
+        offline=offline,
+        device=device,
+        precision=_chosen(Precision, "precision", precision),
+        compiled=True,
+        progress=progress,
+    )
+    return Model(opened, int(max_megapixels * 1e6))
+
+
+def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
+    try:
+        return kind(word)
+    except ValueError:
+        known = ", ".join(member.value for member in kind)
+        raise UsageError(f"{name} {word!r}: choose from {known}") from None
+
+
+class Model:
+    """A network on its device. Made by :func:`load`; threads may share one."""
+
+    def __init__(self, opened: Opened, max_pixels: int) -> None:
+        self._matter, self._max_pixels = opened.matter, max_pixels
+        self.name = opened.checkpoint.name
+        """``mini``, or the name of a weights file."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The network's input as (width, height) in pixels; photos may have any size."""
+        return self._matter.size
+
+    @property
+    def device(self) -> str:
+        """``cpu``, ``cuda:0``, ``mps``."""
+        return str(self._matter.compute.device)
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, ``fp16`` or ``bf16``."""
+        return self._matter.compute.precision.value
+
+    def __repr__(self) -> str:
+        width, height = self.size
+        return f"<Model {self.name} {width}x{height} on {self.device} in {self.precision}>"
+
+    def __call__(self, photo: Source, *, refine: bool = True) -> "Result":
+        """Matte one photo; it is not changed.
+
+        EXIF orientation is applied, the colour profile is respected and kept, a photo's own
+        transparency is multiplied in. Of a file with 16 bits a channel Pillow keeps 8: give its
+        name instead of the picture. Arrays are sRGB. ``refine`` estimates the subject's own colour
+        where alpha is soft; False keeps the photo's.
+
+        Raises PhotoError for a photo that cannot be read or matted, TypeError for what is no photo,
+        ValueError for an array of another shape.
+        """
+        (result,) = self.map([photo], batch=1, refine=refine)
+        return result
+
+    @overload
+    def map(
+        self, photos: Iterable[Source], *, batch: int | None = ..., refine: bool = ...
+    ) -> "Iterator[Result]": ...
+
+    @overload
+    def map(
+        self,
+        photos: Iterable[Source],
+        *,
+        batch: int | None = ...,
+        refine: bool = ...,
+        return_errors: Literal[False],
+    ) -> "Iterator[Result]": ...
+
+    @overload
+    def map(
+        self,
+        photos: Iterable[Source],
+        *,
+        batch: int | None = ...,
+        refine: bool = ...,
+        return_errors: bool,
+    ) -> "Iterator[Result | PhotoError]": ...
+
+    def map(
+        self,
+        photos: Iterable[Source],
+        *,
+        batch: int | None = None,
+        refine: bool = True,
+        return_errors: bool = False,
+    ) -> "Iterator[Result | PhotoError]":
+        """Matte many photos: a result each, in order, as they are done.
+
+        Files are read ahead in other threads, and no more photos are held than that takes, so
+        ``photos`` may be a generator of any length. ``batch``: photos the network sees at once;
+        None chooses by device. ``return_errors`` gives the PhotoError of a photo in the place of
+        its result, and goes on, where otherwise it is raised. Raises as a call does.
+        """
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch {batch}: give a number from 1")
+        if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            raise TypeError("one photo is no list of photos: call the model itself")
+        together = batch or devices.default_batch(self._matter.compute.device)
+        return self._map(photos, together, refine, return_errors)
+
+    def _map(
+        self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
+    ) -> "Iterator[Result | PhotoError]":
+        given = (_given(photo) for photo in photos)
+        for seen in several.alphas(given, self._read, self._matter, batch):
+            result = self._result(seen, refine)
+            if isinstance(result, PhotoError) and not return_errors:
+                raise result
+            yield result
+
+    def _result(self, seen: "Seen[Any] | Lost[Any]", refine: bool) -> "Result | PhotoError":
+        if isinstance(seen, Lost):
+            return seen.error
+        try:
+            return Result(self._matter, seen, refine)
+        except PhotoError as error:
+            return error
+
+    def _read(self, given: "Photo | Path | PhotoError") -> Photo:
+        if isinstance(given, Photo):
+            return given
+        if isinstance(given, PhotoError):
+            raise given
+        try:
+            return images.read(given.read_bytes(), self._max_pixels)
+        except OSError as error:
+            raise PhotoError(f"{given}: {error.strerror or error}") from error
+        except PhotoError as error:
+            raise PhotoError(f"{given}: {error}") from error
+
+
+def _given(photo: Source) -> "Photo | Path | PhotoError":
+    """A photo as it was given. Pictures are decoded here: their owner may close them at once."""
+    if isinstance(photo, (str, os.PathLike)):
+        return Path(photo)
+    try:
+        return _in_memory(photo)
+    except PhotoError as error:
+        return error
+
+
+def _in_memory(picture: "Image.Image | NDArray[Any]") -> Photo:
+    """Raises PhotoError, TypeError, ValueError."""
+    if isinstance(picture, Image.Image):
+        return images.from_image(picture)
+    if isinstance(picture, np.ndarray):
+        return images.from_array(picture)
+    # Not everybody uses a type checker.
+    kind = type(picture).__name__  # type: ignore[unreachable]
+    raise TypeError(f"a photo is a file's name, a PIL image or a NumPy array, and no {kind}")
+
+
+class Result:
+    """A photo's matte, and what can be made of it, at the photo's size.
+
+    Pictures and arrays are made when they are asked for, anew each time. The subject's colour,
+    which takes longest, is estimated once, when the first of them needs it.
+    """
+
+    def __init__(self, matter: Matter, seen: "Seen[Any]", refine: bool) -> None:
+        self._matter, self._refine = matter, refine
+        # A result may be kept for long: a device must not keep its photo, which it does as long as
+        # there is that very object, nor its alpha.
+        self._photo = replace(seen.photo)
+        self._low: Tensor = seen.alpha.cpu()
+        self._plain: Matte = self._matted(None)
+
+    def _matted(self, colour: Colour | None) -> Matte:
+        low = self._low.to(self._matter.compute.device)
+        return self._matter.matte(self._photo, low, colour)
+
+    @cached_property
+    def _coloured(self) -> Matte:
+        return self._matted(Colour(self._refine)) if self._refine else self._plain
+
+    @cached_property
+    def _everywhere(self) -> Matte:
+        return self._matted(Colour(everywhere=True)) if self._refine else self._plain
+
+    def _matte(self, kind: Product) -> Matte:
+        if not kind.has_colour:
+            return self._plain
+        return self._everywhere if kind is Product.FOREGROUND else self._coloured
+
+    def __repr__(self) -> str:
+        height, width = self._plain.alpha.shape
+        return f"<Result {width}x{height}, {self.coverage:.1%} subject>"
+
+    @property
+    def alpha(self) -> NDArray[np.float32]:
+        """How much of each pixel is subject: H×W, 0 (background) to 1."""
+        alpha: NDArray[np.float32] = self._plain.alpha / np.float32(65535)
+        return alpha
+
+    @property
+    def coverage(self) -> float:
+        """Share of the photo that is subject, 0..1."""
+        return self._plain.coverage
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the photo that you may want to know: ``first of 3 frames or pages``."""
+        return self._photo.notes
+
+    @property
+    def cutout(self) -> Image.Image:
+        """RGBA with straight alpha, the subject's own colour where alpha is soft."""
+        return self._picture(Product.CUTOUT)
+
+    @property
+    def mask(self) -> Image.Image:
+        """Alpha in grey (``L``): 0 background to 255 subject."""
+        return self._picture(Product.MASK)
+
+    @property
+    def foreground(self) -> Image.Image:
+        """The subject's colour without alpha, RGB; where it is not, the nearest of its colour."""
+        return self._picture(Product.FOREGROUND)
+
+    @property
+    def trimap(self) -> Image.Image:
+        """Grey (``L``): 0 background, 255 subject, 128 where neither is sure."""
+        return self._picture(Product.TRIMAP)
+
+    def composite(self, background: Source = "white") -> Image.Image:
+        """The subject over a background, RGB.
+
+        ``background``: a CSS colour, ``blur``, ``blur:RADIUS`` (pixels), or a picture, which fills
+        the photo's size and is cut where it stands out: a file's name, a PIL image or an array.
+        Raises ValueError where it is none of these.
+        """
+        return self._picture(Product.COMPOSITE, background)
+
+    def pixels(
+        self, product: str = "cutout", *, bits: int = 8, background: Source = "white"
+    ) -> Pixels:
+        """One product as an array: H×W, H×W×3 or H×W×4 (``cutout``) of uint8 or uint16.
+
+        ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
+        or 16, of which the photo's colours may fill 8. Raises ValueError.
+        """
+        if bits not in (8, 16):
+            raise UsageError(f"bits {bits}: choose 8 or 16")
+        kind = _chosen(Product, "product", product)
+        behind = _background(background if kind is Product.COMPOSITE else "white")
+        return compose.product(kind, self._photo, self._matte(kind), bits, behind, Path())
+
+    def _picture(self, kind: Product, background: Source = "white") -> Image.Image:
+        picture = Image.fromarray(self.pixels(kind.value, background=background))
+        if self._photo.icc is not None and kind.has_colour:
+            picture.info["icc_profile"] = self._photo.icc
+        if self._photo.dpi is not None:
+            picture.info["dpi"] = self._photo.dpi
+        return picture
+
+    def save(
+        self,
+        path: "str | os.PathLike[str]",
+        product: str = "cutout",
+        *,
+        bits: int = 8,
+        background: Source = "white",
+        compress: str = "fast",
+        strip: bool = False,
+    ) -> None:
+        """Write one product: the file is whole or not there, and replaces what was there.
+
+        The format is that of the name: png, webp, tiff, or jpg for what has no transparency. Colour
+        profile, resolution and EXIF of the photo go with it; ``strip`` leaves out where the photo
+        was taken. ``bits``: 16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``.
+        Raises ValueError for what the format cannot hold, OSError where it cannot be written.
+        """
+        target = Path(path)
+        format_ = SUFFIXES.get(target.suffix.lower())
+        if format_ is None:
+            raise UsageError(f"{target}: name it {', '.join(SUFFIXES)}")
+        kind = _chosen(Product, "product", product)
+        rendering = Rendering(
+            (kind,), format_, bits, _chosen(Compress, "compress", compress), strip=strip
+        )
+        rendering.check()
+        pixels = self.pixels(product, bits=bits, background=background)
+        data = encode_product(pixels, self._photo, self._matte(kind), rendering)
+        files.write_atomically(target, data)
+
+
+def _background(given: Source) -> Background:
+    if not isinstance(given, (str, os.PathLike)):
+        return Background.of(images.srgb8(_in_memory(given)))
+    found = Background(os.fspath(given), MAX_BACKGROUND)
+    if found.folder is not None:
+        raise UsageError(f"background {given}: is a folder; name a picture")
+    return found
+
+
+MAX_BACKGROUND = 300_000_000  # pixels

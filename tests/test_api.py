@@ -1,0 +1,376 @@
+"""The package in Python: the same pixels as the command's, whatever a photo comes as."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image, ImageCms
+from support import png
+
+import birefcli
+from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, images, load
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(tiny_weights):
+    return load(tiny_weights, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def oriented(tmp_path_factory):
+    """A JPEG that lies on its side, with a colour profile and a resolution."""
+    path = tmp_path_factory.mktemp("photos") / "oriented.jpg"
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture(90, 60).save(path, exif=exif, icc_profile=profile, dpi=(300, 300), quality=95)
+    return path
+
+
+def written(command, photo, tmp_path, *words):
+    """Pictures of the command, by product."""
+    products = "cutout,mask,composite,foreground,trimap"
+    out = tmp_path / "out"
+    result = command("matte", photo, "-o", out, "--write", products, "--device", "cpu", *words)
+    assert result.returncode == 0, result.stderr
+    found = {}
+    for path in out.rglob("*.png"):
+        image = images.read(path.read_bytes(), 10**9)
+        channels = [image.pixels] if image.alpha is None else [image.pixels, image.alpha[..., None]]
+        found[path.parent.name] = np.concatenate(channels, 2)
+    return found
+
+
+def same(ours, theirs):
+    """Whether two pictures show the same; the command's are read as colour."""
+    if ours.ndim == 2:
+        ours = np.repeat(ours[..., None], 3, 2)
+    return ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
+
+
+def check(result, found, bits=8):
+    assert len(found) == 5
+    for product, theirs in found.items():
+        assert same(result.pixels(product, bits=bits), theirs), product
+
+
+def test_products_of_a_file_are_the_commands_byte_for_byte(model, command, oriented, tmp_path):
+    found = written(command, oriented, tmp_path)
+    assert found["mask"].shape == (90, 60, 3)
+    check(model(oriented), found)
+    check(model(str(oriented)), found)
+
+
+def test_picture_of_pillow_is_turned_and_matted_as_its_file(model, command, oriented, tmp_path):
+    found = written(command, oriented, tmp_path)
+    with Image.open(oriented) as image:
+        result = model(image)
+        assert image.size == (90, 60), "it is left as it was"
+    check(result, found)
+    assert result.cutout.info["icc_profile"]
+    assert result.cutout.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+def test_profile_is_respected_as_the_command_does(model, command, tmp_path):
+    # Red and green in each other's place: what ignores the profile sees another photo.
+    wide = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    at = {tag: wide.index(tag, 128) for tag in (b"rXYZ", b"gXYZ")}
+    bent = bytearray(wide)
+    bent[at[b"rXYZ"] : at[b"rXYZ"] + 4], bent[at[b"gXYZ"] : at[b"gXYZ"] + 4] = b"gXYZ", b"rXYZ"
+    name = "sRGB".encode("utf-16-be")
+    assert name in bent, "it may not call itself sRGB: that is not converted"
+    bent = bent.replace(name, "swap".encode("utf-16-be"))
+    photo = tmp_path / "bent.png"
+    picture(70, 50).save(photo, icc_profile=bytes(bent))
+    with Image.open(photo) as image:
+        result = model(image)
+    check(result, written(command, photo, tmp_path))
+    assert not np.array_equal(result.alpha, model(np.asarray(picture(70, 50))).alpha)
+
+
+def test_array_of_rgb_is_the_photo_without_a_profile(model, command, tmp_path):
+    pixels = np.asarray(picture(64, 80))
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    check(model(pixels), written(command, tmp_path / "a.png", tmp_path))
+
+
+def test_grey_picture_array_and_file_are_one(model, command, tmp_path):
+    grey = picture(64, 48).convert("L")
+    grey.save(tmp_path / "a.png")
+    found = written(command, tmp_path / "a.png", tmp_path)
+    for photo in (grey, np.asarray(grey), np.asarray(grey)[..., None]):
+        check(model(photo), found)
+
+
+def test_own_transparency_is_multiplied_in(model, command, tmp_path):
+    image = picture(64, 48).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize((64, 48)))
+    image.save(tmp_path / "a.png")
+    found = written(command, tmp_path / "a.png", tmp_path)
+    for photo in (image, np.asarray(image)):
+        check(model(photo), found)
+    assert model(np.asarray(image)).alpha[0].max() == 0
+
+
+def test_sixteen_bits_stay_sixteen(model, command, tmp_path):
+    deep = np.random.RandomState(0).randint(0, 65536, (40, 60, 3)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(png(16, 2, deep, 60, 40))
+    found = written(command, tmp_path / "a.png", tmp_path, "--bits", "16")
+    for photo in (deep, deep.astype(">u2"), tmp_path / "a.png"):
+        check(model(photo), found, bits=16)
+
+
+def test_sixteen_bits_of_grey_in_pillow_are_kept(model, command, tmp_path):
+    deep = np.random.RandomState(0).randint(0, 65536, (40, 60)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(png(16, 0, deep, 60, 40))
+    found = written(command, tmp_path / "a.png", tmp_path, "--bits", "16")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.mode == "I;16"
+        check(model(image), found, bits=16)
+    check(model(deep), found, bits=16)
+
+
+def test_nothing_given_is_changed(model):
+    pixels = np.array(picture(64, 48))
+    before = pixels.copy()
+    result = model(pixels, refine=False)
+    assert np.array_equal(pixels, before)
+    pixels[:] = 0
+    assert result.pixels("foreground").max() > 0, "nor does a change show later"
+
+
+def test_read_only_and_strided_arrays_are_taken(model):
+    pixels = np.asarray(picture(64, 48))
+    assert not pixels.flags.writeable
+    turned = np.ascontiguousarray(pixels[::-1, ::-1])
+    assert np.array_equal(model(turned[::-1, ::-1]).alpha, model(pixels).alpha)
+
+
+# What a result holds
+
+
+def test_kinds_shapes_and_ranges_are_those_that_are_documented(model):
+    result = model(picture(64, 48))
+    assert (result.alpha.dtype, result.alpha.shape) == (np.float32, (48, 64))
+    assert 0 <= result.alpha.min() < result.alpha.max() <= 1
+    assert result.coverage == pytest.approx(result.alpha.mean(), abs=1e-4)
+    modes = {"cutout": "RGBA", "mask": "L", "foreground": "RGB", "trimap": "L"}
+    for name, mode in modes.items():
+        image = getattr(result, name)
+        assert (image.mode, image.size) == (mode, (64, 48))
+    assert result.composite().mode == "RGB"
+    assert np.abs(np.asarray(result.mask) / 255 - result.alpha).max() < 0.5 / 255 + 1e-4
+    assert np.array_equal(np.asarray(result.cutout)[..., 3], np.asarray(result.mask))
+    assert "64x48" in repr(result)
+
+
+def test_background_is_a_colour_a_file_a_picture_or_an_array(model, tmp_path):
+    result = model(picture(64, 48))
+    ground = Image.new("RGB", (10, 10), "teal")
+    ground.save(tmp_path / "ground.png")
+    teal = np.asarray(result.composite("teal"))
+    for background in (ground, np.asarray(ground), tmp_path / "ground.png"):
+        assert np.array_equal(np.asarray(result.composite(background)), teal)
+    assert not np.array_equal(np.asarray(result.composite("blur:4")), teal)
+
+
+def test_refinement_can_be_left_out(model):
+    photo = np.asarray(picture(64, 48))
+    assert np.array_equal(model(photo, refine=False).pixels("foreground"), photo)
+    assert not np.array_equal(model(photo).pixels("foreground"), photo)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.webp"])
+def test_saved_cutout_is_the_cutout_with_profile(model, oriented, tmp_path, name):
+    result = model(oriented)
+    result.save(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        assert np.array_equal(np.asarray(image), np.asarray(result.cutout))
+        assert image.info["icc_profile"]
+
+
+def test_what_a_format_cannot_hold_is_a_value_error(model, tmp_path):
+    result = model(picture())
+    for name, more in (("a.jpg", {}), ("a.webp", {"bits": 16}), ("a.gif", {}), ("a", {})):
+        with pytest.raises(ValueError, match=r"name it|cannot hold|holds 8"):
+            result.save(tmp_path / name, **more)
+    assert list(tmp_path.iterdir()) == []
+    result.save(tmp_path / "a.jpg", "composite", background="#336699")
+    assert (tmp_path / "a.jpg").is_file()
+
+
+# Many
+
+
+def test_many_photos_come_in_order_and_as_one_by_one(model, photos):
+    files = sorted(photos.rglob("*.*g"))
+    given = [files[0], picture(seed=1), np.asarray(picture(40, 80, seed=2)), files[1]]
+    results = list(model.map(given, batch=3))
+    assert len(results) == 4
+    for photo, result in zip(given, results, strict=True):
+        assert np.abs(result.alpha - model(photo).alpha).max() < 1e-4
+
+
+def test_generator_may_close_its_pictures_and_is_read_as_results_are_taken(model, photos):
+    drawn = []
+
+    def opened():
+        for number in range(50):
+            drawn.append(number)
+            with Image.open(photos / "a.jpg") as image:
+                yield image
+
+    results = model.map(opened(), batch=1)
+    assert next(results).alpha.any()
+    results.close()
+    assert len(drawn) < 10
+
+
+def test_one_bad_photo_is_raised_or_given_in_its_place(model, photos):
+    (photos / "bad.jpg").write_bytes(b"\0nothing")
+    given = [photos / "a.jpg", photos / "bad.jpg", photos / "none.jpg", photos / "b.png"]
+    results = list(model.map(given, return_errors=True))
+    assert [type(result).__name__ for result in results] == [
+        "Result", "PhotoError", "PhotoError", "Result",
+    ]  # fmt: skip
+    assert "bad.jpg: not an image" in str(results[1])
+    assert "none.jpg: No such file" in str(results[2])
+    with pytest.raises(PhotoError, match=r"bad\.jpg"):
+        list(model.map(given))
+
+
+# Errors
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (0, 5, 3), (2, 4, 5, 3)])
+def test_array_of_another_shape_is_a_value_error_that_names_it(model, shape):
+    with pytest.raises(ValueError, match=r"give H×W, H×W×3 \(RGB\) or H×W×4"):
+        model(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_array_of_another_type_is_a_type_error_that_says_which_to_give(model, dtype):
+    with pytest.raises(TypeError, match="give uint8"):
+        model(np.zeros((4, 5, 3), dtype))
+
+
+def test_what_is_no_photo_is_a_type_error(model):
+    with pytest.raises(TypeError, match="and no list"):
+        model([picture()])
+    with pytest.raises(TypeError, match="call the model itself"):
+        model.map(picture())
+
+
+def test_damaged_picture_of_pillow_is_a_photo_error(model):
+    file = io.BytesIO()
+    picture(600, 400).save(file, "JPEG")
+    with Image.open(io.BytesIO(file.getvalue()[:4000])) as image, pytest.raises(
+        PhotoError, match="ends too early"
+    ):  # fmt: skip
+        model(image)
+    with pytest.raises(PhotoError, match="32 bits"):
+        model(Image.new("F", (4, 4)))
+
+
+def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path):
+    for words in ({"precision": "fp8"}, {"size": 100}, {"device": "gpu"}, {"patch_order": "x"}):
+        with pytest.raises(ValueError, match=next(iter(words))):
+            load(tiny_weights, **words)
+    result = model(picture())
+    with pytest.raises(ValueError, match="choose from cutout"):
+        result.pixels("cut")
+    with pytest.raises(ValueError, match="choose 8 or 16"):
+        result.pixels(bits=12)
+    for background in ("no colour", tmp_path):
+        with pytest.raises(ValueError, match="background"):
+            result.composite(background)
+    with pytest.raises(ValueError, match="from 1"):
+        model.map([], batch=0)
+
+
+def test_model_that_is_not_there_is_a_model_error(tmp_path):
+    with pytest.raises(ModelError):
+        load(tmp_path / "none.safetensors")
+    with pytest.raises(ModelError):
+        load("no-such-model")
+    with pytest.raises(DeviceError):
+        load("mini", device="cuda:99")
+    assert issubclass(PhotoError, BirefcliError)
+
+
+def test_size_of_the_input_can_be_chosen(tiny_weights):
+    model = load(tiny_weights, size=(64, 96), device="cpu")
+    assert (model.size, model.device, model.precision) == ((64, 96), "cpu", "fp32")
+    assert "64x96 on cpu in fp32" in repr(model)
+    assert load(tiny_weights, size=64, device="cpu").size == (64, 64)
+
+
+# The package
+
+
+def imported(code):
+    words = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    shown = subprocess.run(words, capture_output=True, check=True, cwd=ROOT, text=True)
+    return set(shown.stdout.split())
+
+
+def test_import_of_the_package_loads_nothing_heavy():
+    heavy = {"torch", "numpy", "cv2", "PIL", "typer", "rich", "timm", "huggingface_hub"}
+    assert not heavy & imported("import birefcli; birefcli.BirefcliError; dir(birefcli)")
+    assert "torch" in imported("from birefcli import load")
+
+
+def test_every_public_name_is_there():
+    assert {name for name in birefcli.__all__ if not hasattr(birefcli, name)} == set()
+    assert set(birefcli.__all__) <= set(dir(birefcli))
+    assert birefcli.load is api.load
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = birefcli.nothing
+
+
+def test_limit_of_pillow_is_as_it_was(model, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    file = io.BytesIO()
+    picture(60, 40).save(file, "PNG")
+    assert images.read(file.getvalue(), 10**6).size == (40, 60)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(PhotoError):
+        images.read(b"no image", 10**6)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_types_are_shipped_in_the_wheel(tmp_path):
+    pytest.importorskip("hatchling")
+    words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(words, check=True, capture_output=True, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert {"birefcli/py.typed", "birefcli/api.py"} <= set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.mark.slow
+def test_a_user_of_the_package_is_type_checked(tmp_path):
+    code = (
+        "from birefcli import PhotoError, load\n"
+        "model = load('mini')\n"
+        "reveal_type(model('a.jpg').alpha)\n"
+        "for found in model.map(['a.jpg'], return_errors=True):\n"
+        "    reveal_type(found)\n"
+        "for result in model.map(['a.jpg']):\n"
+        "    reveal_type(result.cutout)\n"
+        "model(3)\n"
+    )
+    (tmp_path / "user.py").write_text(code)
+    words = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache"]
+    config = ["--config-file", ROOT / "pyproject.toml", tmp_path / "user.py"]
+    shown = subprocess.run([*words, *config], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert "floating[_32Bit]" in shown.stdout
+    assert '"birefcli.api.Result | birefcli.errors.PhotoError"' in shown.stdout
+    assert '"PIL.Image.Image"' in shown.stdout
+    assert "Found 1 error in 1 file" in shown.stdout, shown.stdout
