@@ -183,7 +183,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
             except OSError as error:
                 unreadable(error)
                 continue
-            if reason is None and _is_product(path):
+            if reason is None and not selection.products and _is_product(path):
                 reason = OWN
             if reason is None:
                 search.found.append(Found(path, path.relative_to(root)))

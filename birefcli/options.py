@@ -177,6 +177,8 @@ class Selection:
     name: str = "{stem}"
     listed: tuple[str, ...] = ()
     """Photos of ``--files-from``."""
+    products: bool = False
+    """Take what birefcli made for photos too."""
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -24,6 +24,7 @@ from birefcli.current import Decision
 from birefcli.encode import encode_product
 from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.files import Job, write_atomically
+from birefcli.flags import EMPTY
 from birefcli.images import Photo
 from birefcli.limits import Waits
 from birefcli.matting import Colour, Matter, Prepared
@@ -34,7 +35,6 @@ from birefcli.report import Outcome, Seconds, Status
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-EMPTY = 0.0005  # a matte that covers less of the photo than this shows no subject
 # What would meet every photo after this one as well: a disk that is full, locked or gone.
 DISK_TROUBLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV),

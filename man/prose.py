@@ -105,6 +105,10 @@ EXAMPLES = {
         ("Matte photos and score that, in one go:",
          "birefcli score photos/ truths/ --model mini --json"),
     ],
+    "birefcli sheet": [
+        ("Look at all cutouts, the doubtful ones first:",
+         "birefcli sheet cutouts/ -o sheet.png"),
+    ],
     "birefcli train": [
         ("Fine-tune the small model, and use it:",
          "birefcli train people/ -o mine.safetensors --from mini\n"

@@ -116,7 +116,7 @@ def test_own_transparency_is_multiplied_in(model, command, tmp_path):
     found = written(command, tmp_path / "a.png", tmp_path)
     for photo in (image, np.asarray(image)):
         check(model(photo), found)
-    assert model(np.asarray(image)).alpha[0].max() == 0
+    assert model(np.asarray(image)).alpha[0].max() < 0.01 < model(np.asarray(image)).alpha.max()
 
 
 def test_sixteen_bits_stay_sixteen(model, command, tmp_path):
@@ -370,7 +370,7 @@ def test_a_user_of_the_package_is_type_checked(tmp_path):
     words = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache"]
     config = ["--config-file", ROOT / "pyproject.toml", tmp_path / "user.py"]
     shown = subprocess.run([*words, *config], capture_output=True, text=True, check=False, cwd=ROOT)
-    assert "floating[_32Bit]" in shown.stdout
+    assert "numpy.ndarray" in shown.stdout
     assert '"birefcli.api.Result | birefcli.errors.PhotoError"' in shown.stdout
     assert '"PIL.Image.Image"' in shown.stdout
     assert "Found 1 error in 1 file" in shown.stdout, shown.stdout

@@ -10,6 +10,7 @@ from birefcli.cli.bench import bench
 from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
 from birefcli.cli.score import score
+from birefcli.cli.sheet import sheet
 from birefcli.cli.train import train
 from birefcli.errors import ExitCode
 
@@ -26,6 +27,7 @@ app.command(epilog=EXIT_CODES)(matte)
 app.command(epilog=EXIT_CODES)(bench)
 app.command(epilog=EXIT_CODES)(doctor)
 app.command(epilog=EXIT_CODES)(score)
+app.command(epilog=EXIT_CODES)(sheet)
 app.command(epilog=EXIT_CODES)(train)
 app.add_typer(models.app, name="models")
 

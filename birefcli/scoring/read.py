@@ -21,6 +21,10 @@ Grey = NDArray[Any]
 SPREAD = 16.0  # levels of 255: how far the channels of a grey JPEG may differ, on average
 
 
+class NoMatteError(PhotoError):
+    """A picture that shows no alpha: colour without transparency."""
+
+
 @dataclass(frozen=True)
 class Read:
     """A matte, and the colours beside it where the file is a cutout."""
@@ -44,7 +48,8 @@ def photo(path: Path, max_pixels: int) -> Photo:
 def matte(path: Path, max_pixels: int) -> Read:
     """Read a matte: the transparency of a cutout, or the grey of a mask.
 
-    Raises PhotoError where the file cannot be read, or is a colour picture without transparency.
+    Raises PhotoError where the file cannot be read, and NoMatteError where it is a colour picture
+    without transparency.
     """
     found = photo(path, max_pixels)
     if found.alpha is not None:
@@ -55,7 +60,7 @@ def matte(path: Path, max_pixels: int) -> Read:
         # A cutout whose subject fills the picture.
         peak = np.iinfo(found.pixels.dtype).max
         return Read(np.full(found.size, peak, found.pixels.dtype), found.pixels)
-    raise PhotoError(f"{path}: a colour picture without transparency is no matte and no cutout")
+    raise NoMatteError(f"{path}: a colour picture without transparency is no matte and no cutout")
 
 
 def _is_exact(pixels: NDArray[Any]) -> bool:
