@@ -79,8 +79,17 @@ class Diagnosis:
         }
 
 
-def examine(device: str, precision: Precision, *, measure: bool) -> Diagnosis:
-    """Look at everything. ``device`` and ``precision`` are as for `birefcli matte`."""
+def examine(
+    device: str,
+    precision: Precision,
+    *,
+    measure: bool,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Diagnosis:
+    """Look at everything. ``device`` and ``precision`` are as for `birefcli matte`.
+
+    ``tell`` hears what is looked at, before it is: some of it takes seconds.
+    """
     diagnosis = Diagnosis()
     diagnosis.facts["machine"] = _machine()
     steps: dict[str, Callable[[Diagnosis], dict[str, Any]]] = {
@@ -95,6 +104,7 @@ def examine(device: str, precision: Precision, *, measure: bool) -> Diagnosis:
     for topic, look in steps.items():
         if topic == "measured" and any(fault.fatal for fault in diagnosis.faults):
             continue  # it would fail for a reason that is told already, or mislead
+        tell("measuring mini" if topic == "measured" else f"looking at {topic}")
         diagnosis.facts[topic] = _looked(look, topic, diagnosis)
     diagnosis.advice += _advice(diagnosis)
     return diagnosis

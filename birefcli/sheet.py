@@ -84,7 +84,7 @@ class Layout:
     @property
     def cell(self) -> tuple[int, int]:
         """(width, height) of a tile with its two lines, and the gap after it."""
-        return self.side + GAP, self.side + 2 * (self.text + 4) + GAP
+        return self.side + GAP, self.side + 2 * (self.text + 4) + 2 * GAP
 
 
 class Store:

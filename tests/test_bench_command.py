@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from conftest import picture
 from PIL import Image
 
 from birefcli.bench import scene
-from birefcli.bench.stages import NAMES, Rounds, bottleneck
+from birefcli.bench.stages import NAMES, PIPELINE, Rounds, bottleneck
+from birefcli.cli.bench import _warn_of_noise
 
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
 
@@ -59,7 +61,8 @@ def test_peak_memory_is_that_of_a_process_with_torch(measured):
 def test_photos_of_the_user_are_measured_and_left_alone(command, photos):
     before = {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()}
     result = record(command(*QUICK, "--json", "--repeat", "1", photos))
-    assert (result["photos"], result["generated"]) == (3, False)
+    assert (result["photos"], result["generated"]) == (2, False), "the first two, by --count"
+    assert result["megapixels"] == 0.002
     assert {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()} == before
 
 
@@ -215,6 +218,17 @@ def rounds_of(**seconds):
         for factor in (1.0, 3.0, 1.1):
             rounds.add(name, seconds.get(name, 0.001) * factor, 0.0)
     return rounds
+
+
+def test_rounds_that_differ_are_told_and_others_are_not(capsys):
+    for factors, told in (((1.0, 1.1, 1.05), ""), ((1.0, 1.5, 1.1), "rounds differ by 45%")):
+        rounds = Rounds()
+        for factor in factors:
+            rounds.add(PIPELINE, factor, 0.0)
+        _warn_of_noise(SimpleNamespace(bench=SimpleNamespace(rounds=rounds)))
+        err = capsys.readouterr().err
+        assert err.startswith(told)
+        assert bool(err) is bool(told)
 
 
 def test_figures_are_medians_with_the_least_and_the_most():

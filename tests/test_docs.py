@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -13,6 +14,7 @@ import typer.main
 from birefcli import zoo
 from birefcli.cli import app
 from birefcli.errors import ExitCode
+from birefcli.flags import Flag
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -133,8 +135,37 @@ def test_doctor_of_the_readme_names_what_the_command_names(command):
     assert block == names
 
 
+def test_python_of_the_readme_runs_and_gives_what_it_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    block = re.search(r"```python\n(.*?)```", README, re.S)
+    assert block is not None
+    names: dict[str, Any] = {}
+    exec(block[1], names)
+    alpha, cutout = names["result"].alpha, names["result"].cutout
+    assert (alpha.dtype, alpha.shape) == ("float32", cutout.size[::-1])
+    assert cutout.mode == "RGBA"
+    assert 0.3 < alpha.mean() < 0.8
+
+
+def test_every_flag_of_a_sheet_stands_in_its_help_and_man_page():
+    man = (ROOT / "man" / "birefcli-sheet.1").read_text(encoding="utf-8")
+    told = man.partition(".SH DESCRIPTION")[2].partition(".SH OPTIONS")[0]
+    for flag in Flag:
+        assert f".B {flag.value}\n" in man
+        assert re.search(rf"\b{flag.value}\b", told)
+
+
 def test_help_text_does_not_exceed_eighty_columns(command):
-    for words in ([], ["matte"], ["models"], ["bench"], ["doctor"], ["score"], ["train"]):
+    for words in (
+        [],
+        ["matte"],
+        ["models"],
+        ["bench"],
+        ["doctor"],
+        ["score"],
+        ["sheet"],
+        ["train"],
+    ):
         shown = command(*words, "--help").stdout.decode()
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

@@ -104,7 +104,7 @@ def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
     assert result.stdout == b""
     assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in told(result)
     assert f"{masks}/pred/x.png: no truth in {masks}/gt" in told(result)
-    assert told(result).count("\n") == 1
+    assert told(result).count("\n") == 3, "one a line, and what to do"
 
 
 def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks):

@@ -131,6 +131,8 @@ class Bench:
     rounds: Rounds = field(default_factory=Rounds)
     soft: float = 0.0
     """Share of the photos' pixels where alpha in 8 bits is neither 0 nor 255, of the last round."""
+    megapixels: float = 0.0
+    """Of a photo, in the mean over the last round."""
 
     def warm_up(self) -> None:
         """Do one photo that does not count: caches are filled, kernels chosen, workers started."""
@@ -139,7 +141,7 @@ class Bench:
     def by_stage(self, step: Callable[[], None] = lambda: None) -> None:
         """One round of each stage by itself; ``step`` is called after each batch."""
         clock = Clock(self.matter.compute.device)
-        soft = 0.0
+        soft = self.megapixels = 0.0
         for start in range(0, len(self.photos), self.batch):
             some = self.photos[start : start + self.batch]
             soft += self._stage_by_stage(some, clock)
@@ -192,6 +194,7 @@ class Bench:
         for path, photo, alpha in zip(paths, photos, alphas, strict=True):
             with torch.inference_mode():
                 matte = self._matte(photo, alpha, clock)
+            self.megapixels += matte.alpha.size / 1e6 / len(self.photos)
             shown = compose.to_depth(matte.alpha, 8)
             soft += float(((shown > 0) & (shown < 255)).mean())
             self._save(self._job(path), photo, matte, clock)

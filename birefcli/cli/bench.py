@@ -46,9 +46,14 @@ Megapixels = Annotated[
     typer.Option("--megapixels", metavar="N", help="Of generated photos.", rich_help_panel=MEASURE),
 ]
 Count = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--count", metavar="N", help="How many photos to generate.", min=1, rich_help_panel=MEASURE
+        "--count",
+        metavar="N",
+        help=f"How many photos: to generate [{PHOTOS}], or of those given, the first [all].",
+        min=1,
+        rich_help_panel=MEASURE,
+        show_default=False,
     ),
 ]
 Repeat = Annotated[
@@ -81,7 +86,7 @@ Step = Callable[[], None]
 def bench(
     photos: Photos = None,
     megapixels: Megapixels = 12.0,
-    count: Count = PHOTOS,
+    count: Count = None,
     repeat: Repeat = 3,
     against: Against = None,
     as_json: AsJson = False,
@@ -145,7 +150,7 @@ class _Plan:
 
     photos: tuple[str, ...]
     megapixels: float
-    count: int
+    count: int | None
     repeat: int
     against: str | None
     bar: bool
@@ -175,7 +180,7 @@ def _check(plan: _Plan, options: Options) -> None:
 
 
 def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
-    found = _found(plan.photos)
+    found = _found(plan.photos)[: plan.count]
     measured: _Measured | None = None
     code = ExitCode.OK
     with tempfile.TemporaryDirectory(prefix="birefcli-bench-") as folder, _bar(plan.bar) as begin:
@@ -191,6 +196,7 @@ def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
         print(json.dumps(_record(measured)))
     else:
         print("\n".join(_told(measured)))
+    _warn_of_noise(measured)
     return code
 
 
@@ -267,8 +273,8 @@ def _set_up(
 def _generated(plan: _Plan, folder: Path, begin: "Callable[[str, int], Step]") -> list[Path]:
     from birefcli.bench import scene
 
-    photos = [folder / f"generated-{number}.jpg" for number in range(plan.count)]
-    step = begin("making photos", plan.count)
+    photos = [folder / f"generated-{number}.jpg" for number in range(plan.count or PHOTOS)]
+    step = begin("making photos", len(photos))
     for number, photo in enumerate(photos):
         photo.write_bytes(scene.photo(plan.megapixels, number))
         step()
@@ -338,7 +344,7 @@ def _record(measured: _Measured) -> dict[str, Any]:
         "cores": cores.count(),
         "photos": len(run.photos),
         "generated": not measured.plan.photos,
-        "megapixels": measured.plan.megapixels if not measured.plan.photos else None,
+        "megapixels": _megapixels(measured),
         "write": [kind.value for kind in measured.options.rendering.products],
         "format": measured.options.rendering.format.value,
         "compress": measured.options.rendering.compress.value,
@@ -369,6 +375,28 @@ def _record(measured: _Measured) -> dict[str, Any]:
     return record
 
 
+def _megapixels(measured: _Measured) -> float:
+    """Of a photo: as asked for, or the mean of those that were measured."""
+    asked = measured.plan.megapixels
+    return round(measured.bench.megapixels, 3) if measured.plan.photos else asked
+
+
+def _warn_of_noise(measured: _Measured) -> None:
+    """Say where rounds differ so much that their median says little."""
+    from birefcli.bench import stages
+
+    figure = measured.bench.rounds.figure(stages.PIPELINE)
+    if figure is None or not figure.seconds:
+        return
+    spread = (figure.most - figure.least) / figure.seconds
+    if spread > NOISE:
+        print(
+            f"rounds differ by {spread:.0%}: something else is running, or the machine grows hot;"
+            " wait for it, or use a larger --repeat or --count",
+            file=sys.stderr,
+        )
+
+
 def _figure(figure: "Figure | None", whole: float) -> dict[str, float] | None:
     if figure is None:
         return None
@@ -394,6 +422,7 @@ def _torch_threads() -> int:
     return torch.get_num_threads()
 
 
+NOISE = 0.2  # of the median: how far rounds of a quiet machine stay within
 SOFT_LEAST = 0.002  # share of soft pixels below which colour estimation has next to nothing to do
 
 
@@ -406,8 +435,8 @@ def _told(measured: _Measured) -> Iterator[str]:
         f" {record['batch']}, {record['threads']} threads, {record['cores']} cores"
     )
     photos = _many(record["photos"], "photo")
-    if record["generated"]:
-        photos += f" of {record['megapixels']:g} MP, generated"
+    generated = ", generated" if record["generated"] else " on average"
+    photos += f" of {record['megapixels']:g} MP{generated}"
     done, wanted = record["rounds"], measured.plan.repeat
     rounds = _many(done, "round") if done == wanted else f"{done} of {wanted} rounds (interrupted)"
     yield f"{photos}; {', '.join(record['write'])} as {record['format']}; median of {rounds}"

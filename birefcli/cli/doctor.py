@@ -32,9 +32,12 @@ def doctor(
 
     Exit status 0 when everything works, 4 when something is broken.
     """
+    from rich.console import Console
+
     from birefcli.doctor import examine
 
-    diagnosis = examine(device, precision, measure=measure)
+    with Console(stderr=True).status("") as status:  # seen on a terminal only
+        diagnosis = examine(device, precision, measure=measure, tell=status.update)
     if as_json:
         print(json.dumps(diagnosis.record()))
     else:

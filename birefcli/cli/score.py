@@ -165,9 +165,11 @@ class _Run:
         """Refuse what has no partner, or name it."""
         faults = matched.faults
         if faults and not self.allow_missing:
-            more = f"; and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-            shown = "; ".join(faults[:NAMED])
-            raise PairError(f"{shown}{more} (--allow-missing scores the rest)")
+            for fault in faults[:NAMED]:
+                say(fault)
+            if len(faults) > NAMED:
+                say(f"and {len(faults) - NAMED} more")
+            raise PairError("not everything has a partner (--allow-missing scores the rest)")
         for fault in faults:
             say(fault)
         if not matched.pairs:

@@ -301,9 +301,9 @@ def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
     else:
         for tile in _sorted(task, flagged):
             words = ", ".join(flag.value for flag in tile.findings.flags)
-            _print(f"{tile.entry.path}\t{words}")
+            _print(f"{printable(str(tile.entry.path))}\t{words}")
     if found.foreign:
-        say(f"{found.foreign} pictures without transparency left out")
+        say(f"left out, for want of transparency: {found.foreign}")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
     failed = f", {found.failed} failed" if found.failed else ""
     say(f"{len(found.tiles)} read, {len(flagged)} flagged{failed}: {where or 'no sheet written'}")
@@ -312,7 +312,7 @@ def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
 def _print(text: str) -> None:
     # Not every terminal can show every name.
     encoding = sys.stdout.encoding
-    print(printable(text).encode(encoding, "backslashreplace").decode(encoding))
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def say(text: str) -> None:

@@ -1,0 +1,253 @@
+"""``birefcli sheet`` through the real command, and what it finds in an alpha."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+from birefcli import flags, images, sheet
+from birefcli.flags import Flag
+from birefcli.options import Format
+from birefcli.sheet import Layout
+
+NAMES = ("good.png", "empty.png", "parts.png")
+
+
+def disc(width=120, height=90, soft=0.1):
+    """Alpha of a disc in the middle, H×W of 0..255."""
+    y, x = np.mgrid[0:height, 0:width]
+    radius = np.hypot((x / width - 0.5) * 2, (y / height - 0.5) * 2)
+    return np.rint(np.clip((0.7 - radius) / soft + 0.5, 0, 1) * 255).astype(np.uint8)
+
+
+def cutout(alpha, colour=(30, 90, 200)):
+    rgba = np.empty((*alpha.shape, 4), np.uint8)
+    rgba[..., :3], rgba[..., 3] = colour, alpha
+    return Image.fromarray(rgba)
+
+
+@pytest.fixture
+def cutouts(tmp_path):
+    folder = tmp_path / "cutouts"
+    (folder / "sub").mkdir(parents=True)
+    cutout(disc()).save(folder / "good.png")
+    cutout(np.zeros((60, 80), np.uint8)).save(folder / "sub" / "empty.png")
+    halves = np.zeros((80, 80), np.uint8)
+    halves[10:30, 10:30] = halves[50:70, 50:70] = 255
+    cutout(halves).save(folder / "parts.webp", lossless=True)
+    return folder
+
+
+def lines(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+# The command
+
+
+def test_sheet_shows_every_cutout_and_lists_the_flagged_first(command, cutouts, tmp_path):
+    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode().splitlines() == [
+        f"{cutouts / 'sub' / 'empty.png'}\tempty",
+        f"{cutouts / 'parts.webp'}\tparts",
+    ]
+    assert result.stderr.decode().strip() == f"3 read, 2 flagged: {tmp_path / 'sheet.png'}"
+    with Image.open(tmp_path / "sheet.png") as page:
+        width, height = Layout(8, 200).cell
+        assert page.size == (3 * width + sheet.GAP, height + sheet.GAP)
+        pixels = np.asarray(page.convert("RGB"))
+    # The good one comes last: its blue disc, and the two before it in red frames.
+    blue = (pixels == (30, 90, 200)).all(2).any(0)
+    assert not blue[: 2 * width - 60].all()
+    assert blue[2 * width + 80 : 2 * width + 120].all()
+    red = np.flatnonzero((pixels == sheet.ALARM).all(2).any(0))
+    assert red.max() < 2 * width + sheet.GAP
+
+
+def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "sheet.png"
+    command("matte", photos, "-o", out, "--write", "cutout,composite,trimap")
+    found = lines(command("sheet", out, "-o", page, "--json"))
+    assert sorted(item["input"] for item in found[:-1]) == sorted(
+        str(path) for path in (out / "cutout").rglob("*.png")
+    )
+    # The folder of photos: three without transparency, and nobody asked for them by name.
+    result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
+    assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
+        0, "left out, for want of transparency: 1",
+    )  # fmt: skip
+    assert command("sheet", photos / "b.png", "-o", page).returncode == 1
+
+
+def test_sheet_is_no_photo_and_no_cutout_afterwards(command, cutouts):
+    for _ in range(2):
+        result = command("sheet", cutouts, "-o", cutouts / "sheet.png")
+        assert result.returncode == 0, result.stderr
+        assert b"3 read" in result.stderr
+    shown = command("matte", cutouts, "-o", cutouts / "out", "--dry-run", "-v")
+    assert b"sheet.png: skipped (made by birefcli)" in shown.stderr
+
+
+def test_file_that_is_no_sheet_is_never_replaced(command, cutouts, tmp_path):
+    for name in ("mine.png", "mine-2.png"):
+        picture().save(tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        result = command("sheet", cutouts, "-o", tmp_path / "mine.png", "--per-page", "1")
+        assert result.returncode == 5
+        assert b"exists and is no contact sheet" in result.stderr
+        assert (tmp_path / name).read_bytes() == before
+        (tmp_path / name).unlink()
+
+
+def test_pages_are_numbered_and_those_of_a_longer_sheet_go(command, cutouts, tmp_path):
+    page = tmp_path / "pages" / "sheet.png"
+    picture().save(tmp_path / "sheet-3.png")
+    command("sheet", cutouts, "-o", page)
+    command("sheet", cutouts, "-o", page, "--per-page", "1")
+    assert {p.name for p in page.parent.iterdir()} == {f"sheet-{n}.png" for n in (1, 2, 3)}
+    command("sheet", cutouts, "-o", page, "--per-page", "2")
+    assert {p.name for p in page.parent.iterdir()} == {"sheet-1.png", "sheet-2.png"}
+    picture().save(page.parent / "sheet-9.png")
+    command("sheet", cutouts, "-o", page)
+    assert {p.name for p in page.parent.iterdir()} == {"sheet.png", "sheet-9.png"}
+
+
+def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, tmp_path):
+    (cutouts / "bad.png").write_bytes(b"\0nothing")
+    result = command("sheet", cutouts, "-o", tmp_path / "sheet.jpg", "--json")
+    assert result.returncode == 1
+    assert result.stderr.decode().splitlines()[0] == (
+        f"{cutouts / 'bad.png'}: not an image that birefcli can read"
+    )
+    summary = lines(result)[-1]["summary"]
+    assert summary == {
+        "shown": 3, "flagged": 2, "failed": 1, "pages": [str(tmp_path / "sheet.jpg")],
+    }  # fmt: skip
+    with Image.open(tmp_path / "sheet.jpg") as page:
+        assert page.format == "JPEG"
+
+
+def test_flagged_alone_and_the_order_of_coverage(command, cutouts, tmp_path):
+    page = tmp_path / "sheet.png"
+    command("sheet", cutouts, "-o", page, "--flagged", "--tile", "64", "--columns", "1")
+    with Image.open(page) as image:
+        assert image.height == 2 * Layout(1, 64).cell[1] + sheet.GAP
+    (cutouts / "parts.webp").unlink()
+    (cutouts / "sub" / "empty.png").unlink()
+    result = command("sheet", cutouts, "-o", page, "--flagged")
+    assert result.returncode == 0
+    assert b"no sheet written" in result.stderr
+    assert not page.exists(), "an earlier one would tell of what is mended"
+
+
+def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_path):
+    for name in ("日本語", "фото", "a\nb", "x" * 200, "🙂", b"\xff\xfe".decode("utf-8", "replace")):
+        cutout(disc(40, 30)).save(cutouts / f"{name}.png")
+    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+    assert result.returncode == 0, result.stderr
+    assert b"9 read" in result.stderr
+
+
+def test_nothing_to_show_and_names_of_no_picture_are_told(command, cutouts, tmp_path):
+    (tmp_path / "none").mkdir()
+    assert command("sheet", tmp_path / "none", "-o", tmp_path / "a.png").returncode == 3
+    assert command("sheet", cutouts, "-o", tmp_path / "a.txt").returncode == 2
+    assert command("sheet", cutouts, "-o", tmp_path).returncode == 2
+    many = command("sheet", cutouts, "-o", tmp_path / "a.png", "--per-page", "9000")
+    assert (many.returncode, many.stderr.count(b"\n")) == (2, 1)
+    assert command("sheet", "-", "-o", tmp_path / "a.png").returncode == 2
+
+
+# Pictures
+
+
+def test_pixels_under_transparency_leave_no_colour_at_edges():
+    alpha = disc()
+    rgb = np.zeros((*alpha.shape, 3), np.uint8)
+    rgb[alpha == 0] = (255, 0, 0)
+    small = sheet.picture(alpha, rgb, 30).astype(int)
+    assert (small[..., 0] - small[..., 1]).max() <= 1
+
+
+def test_mask_is_shown_as_it_is_and_nothing_is_enlarged():
+    assert np.array_equal(sheet.picture(disc(), None, 500)[..., 0], disc())
+    assert sheet.picture(disc(300, 100), None, 60).shape == (20, 60, 3)
+    assert sheet.picture(disc(1, 5000), None, 60).shape == (60, 1, 3)
+
+
+def test_text_never_stands_out_of_its_tile():
+    layout = Layout(3, 80)
+    font = sheet._font(layout.text)
+    for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
+        assert font.getlength(sheet.fitted(name, layout)) <= layout.side
+    assert sheet.fitted("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
+
+
+def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
+    monkeypatch.setattr(sheet, "_font", lambda size: sheet.ImageFont.load_default_imagefont())
+    layout = Layout(2, 100)
+    found = flags.Findings(0.5, (Flag.SOFT,))
+    tile = sheet.Tile(sheet.Entry(None, "日本語.png"), found, (0, 0))
+    small = sheet.encode(sheet.picture(disc(), None, 100), Format.PNG)
+    assert sheet.page([tile], layout, lambda _: small).shape[1] == 2 * sheet.GAP + 100
+
+
+def test_page_says_that_it_is_one(tmp_path):
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    for format_ in Format:
+        (tmp_path / "a").write_bytes(sheet.encoded(pixels, format_))
+        assert sheet.is_sheet(tmp_path / "a")
+        assert images.read((tmp_path / "a").read_bytes(), 10**6).size == (20, 30)
+    file = io.BytesIO()
+    picture().save(file, "PNG")
+    (tmp_path / "a").write_bytes(file.getvalue())
+    assert not sheet.is_sheet(tmp_path / "a")
+
+
+# Flags
+
+
+def test_good_matte_has_no_flag_in_either_depth():
+    for alpha in (disc(), disc().astype(np.uint16) * 257, disc(1200, 900, soft=0.02)):
+        assert flags.examine(alpha).flags == ()
+    assert flags.examine(disc()).coverage == pytest.approx(disc().mean() / 255)
+
+
+def test_portrait_cut_at_three_edges_is_none_and_at_all_four_is_cut():
+    alpha = np.zeros((100, 100), np.uint8)
+    alpha[30:, :] = 255
+    assert flags.examine(alpha).flags == ()
+    alpha[:, 20:80] = 255
+    assert flags.examine(alpha).flags == (Flag.CUT,)
+
+
+@pytest.mark.parametrize(
+    ("share", "flag"),
+    [(0.0, Flag.EMPTY), (0.0004, Flag.EMPTY), (0.005, Flag.SMALL), (0.97, Flag.FULL)],
+)
+def test_too_little_and_too_much_are_flagged(share, flag):
+    alpha = np.zeros((100, 100), np.uint16)
+    alpha.reshape(-1)[: round(share * 10_000)] = 65535
+    assert flags.examine(alpha).flags == (flag,)
+
+
+def test_matte_that_is_unsure_is_soft_and_one_in_pieces_has_parts():
+    assert flags.examine(np.where(disc() > 0, 120, 0).astype(np.uint8)).flags == (Flag.SOFT,)
+    assert flags.examine(np.full((9, 9), 20, np.uint8)).flags == (Flag.SOFT,)
+    two = np.zeros((100, 100), np.uint8)
+    two[10:40, 10:40], two[60:90, 60:90] = 255, 255
+    assert flags.examine(two).flags == (Flag.PARTS,)
+    two[60:90, 60:90] = 0
+    two[60:65, 60:65] = 255
+    assert flags.examine(two).flags == (), "a speck is none"
+
+
+def test_flags_are_those_of_the_whole_picture_and_not_of_its_tile():
+    alpha = np.zeros((2000, 2000), np.uint8)
+    alpha[500:1500:2] = 255
+    alpha[500:1500, 990:1010] = 255
+    assert flags.examine(alpha).flags == ()
