@@ -22,9 +22,9 @@ MAKE = runpy.run_path(str(ROOT / "man" / "make.py"))
 
 
 def commands_of_readme():
-    for block in re.findall(r"```\n(.*?)```", README, re.S):
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M):
         for line in block.splitlines():
-            if "birefcli" in line:
+            if "birefcli" in line and not language:
                 yield line
 
 
