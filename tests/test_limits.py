@@ -64,7 +64,11 @@ def test_nothing_is_said_before_a_run_begins():
 
 @pytest.mark.parametrize(
     ("owner", "stage", "limit"),
-    [(Matter, "prepare", "load"), (Matter, "alphas", "matte"), (pipeline, "encode", "save")],
+    [
+        (Matter, "prepare", "load"),
+        (Matter, "alphas", "matte"),
+        (pipeline, "encode_product", "save"),
+    ],
 )
 def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage, limit):
     plain = getattr(owner, stage)

@@ -244,7 +244,7 @@ def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "what"), [(Matter, "prepare"), (Matter, "begin"), (pipeline, "encode")]
+    ("where", "what"), [(Matter, "prepare"), (Matter, "begin"), (pipeline, "encode_product")]
 )
 def test_a_bug_that_one_photo_meets_costs_that_photo_and_is_told(todo, monkeypatch, where, what):
     right, calls = getattr(where, what), []
@@ -271,14 +271,14 @@ def test_a_bug_that_one_photo_meets_costs_that_photo_and_is_told(todo, monkeypat
     ],
 )
 def test_photo_too_large_for_the_machine_fails_alone_and_is_no_bug(todo, monkeypatch, lack):
-    right = Matter.matte
+    right = Matter.begin
 
     def wrong(self, photo, alpha, colour):
         if photo.pixels.max() == 255:
             raise lack
         return right(self, photo, alpha, colour)
 
-    monkeypatch.setattr(Matter, "matte", wrong)
+    monkeypatch.setattr(Matter, "begin", wrong)
     outcomes = finished(a_run(batch=2), todo)
     assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == sorted([8, *BAD])
     assert outcomes[8].error == "out of memory"
