@@ -11,6 +11,7 @@ from birefcli import hub, zoo
 from birefcli.options import Options, PatchOrder, Precision
 
 if TYPE_CHECKING:
+    from birefcli.devices import Compute
     from birefcli.matting import Matter
     from birefcli.weights import Checkpoint
 
@@ -44,13 +45,10 @@ def open_model(
     """
     read_ahead(model)
     from birefcli import devices, weights
-    from birefcli.matting import Matter
 
     compute = devices.choose(device, precision)
     checkpoint = weights.resolve(model, offline=offline, progress=progress)
-    network = weights.load(checkpoint, patch_order=patch_order)
-    matter = Matter(network, size or checkpoint.size, compute, compiled=compiled, tell=tell)
-    return Opened(matter, checkpoint)
+    return Opened(_on(compute, checkpoint, size, patch_order, compiled, tell), checkpoint)
 
 
 def matter(options: Options, checkpoint: "Checkpoint", tell: Callable[[str], None]) -> "Matter":
@@ -58,13 +56,25 @@ def matter(options: Options, checkpoint: "Checkpoint", tell: Callable[[str], Non
 
     ``tell`` hears what takes its time, in a few words, and ``""`` when it is over.
     """
-    from birefcli import devices, weights
-    from birefcli.matting import Matter
+    from birefcli import devices
 
     compute = devices.choose(options.device, options.precision)
-    network = weights.load(checkpoint, patch_order=options.patch_order)
-    size = options.size or checkpoint.size
-    return Matter(network, size, compute, compiled=options.compiled, tell=tell)
+    return _on(compute, checkpoint, options.size, options.patch_order, options.compiled, tell)
+
+
+def _on(
+    compute: "Compute",
+    checkpoint: "Checkpoint",
+    size: tuple[int, int] | None,
+    patch_order: PatchOrder,
+    compiled: bool,
+    tell: Callable[[str], None],
+) -> "Matter":
+    from birefcli import weights
+    from birefcli.matting import Matter
+
+    network = weights.load(checkpoint, patch_order=patch_order)
+    return Matter(network, size or checkpoint.size, compute, compiled=compiled, tell=tell)
 
 
 def read_ahead(model: str) -> None:
