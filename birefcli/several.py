@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from birefcli.errors import PhotoError
+from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.images import Photo
 from birefcli.matting import Matter, Prepared
 from birefcli.pipeline import ahead_of
@@ -74,7 +74,7 @@ def _seen(
     try:
         found = matter.alphas(inputs) if inputs else torch.empty(0)
     except torch.OutOfMemoryError:
-        found = PhotoError("out of memory on the device; use a smaller batch or size")
+        found = DeviceMemoryError("out of memory on the device; use a smaller batch or size")
     ready: Iterator[Tensor] = iter(found if isinstance(found, Tensor) else ())
     for each in group:
         if isinstance(each, Lost):
