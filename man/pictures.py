@@ -1,6 +1,7 @@
-"""Make the README's picture from the samples and their cutouts: ``python man/pictures.py CUTOUTS``.
+"""Make the README's picture from the samples and their products: ``python man/pictures.py OUT``.
 
-CUTOUTS is what ``birefcli matte samples/ -o CUTOUTS --model mini`` wrote.
+OUT is what ``birefcli matte samples/ -o OUT --model mini --write cutout,mask,composite --background
+'#e9c46a'`` wrote.
 """
 
 import sys
@@ -10,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-HEIGHT = 320  # pixels of each photo
+HEIGHT = 240  # pixels of each photo
 GAP = 8
 SQUARE = 12  # of the checkerboard
 NAMES = ("astronaut.png", "camera.png", "grace_hopper.jpg")
+PRODUCTS = ("mask", "cutout", "composite")
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:
@@ -23,33 +25,34 @@ def checkerboard(size: tuple[int, int]) -> Image.Image:
 
 
 def scaled(path: Path) -> Image.Image:
-    """A picture of ``HEIGHT`` pixels, with transparency."""
+    """A picture of ``HEIGHT`` pixels, on a checkerboard."""
     with Image.open(path) as image:
         size = (round(image.width * HEIGHT / image.height), HEIGHT)
         # Premultiplied while it is scaled: hidden colours must not show at the edges.
-        return (
-            image.convert("RGBA")
-            .convert("RGBa")
-            .resize(size, Image.Resampling.LANCZOS)
-            .convert("RGBA")
-        )
+        premultiplied = image.convert("RGBA").convert("RGBa")
+        small = premultiplied.resize(size, Image.Resampling.LANCZOS).convert("RGBA")
+    return Image.alpha_composite(checkerboard(small.size), small).convert("RGB")
+
+
+def row(name: str, out: Path) -> list[Image.Image]:
+    """A photo and what was made of it."""
+    made = [out / product / f"{Path(name).stem}.png" for product in PRODUCTS]
+    return [scaled(path) for path in (ROOT / "samples" / name, *made)]
 
 
 def main() -> None:
-    """Photos above, cutouts below."""
-    before = [scaled(ROOT / "samples" / name) for name in NAMES]
-    after = [scaled(Path(sys.argv[1]) / f"{Path(name).stem}.png") for name in NAMES]
-    width = sum(image.width for image in before) + GAP * (len(before) - 1)
-    sheet = Image.new("RGB", (width, 2 * HEIGHT + GAP), "white")
-    left = 0
-    for photo, cut in zip(before, after, strict=True):
-        sheet.paste(photo.convert("RGB"), (left, 0))
-        board = Image.alpha_composite(checkerboard(cut.size), cut)
-        sheet.paste(board.convert("RGB"), (left, HEIGHT + GAP))
-        left += photo.width + GAP
-    target = ROOT / "man" / "pictures" / "before-after.png"
+    """A row for each sample: photo, matte, cutout, composite."""
+    rows = [row(name, Path(sys.argv[1])) for name in NAMES]
+    width = max(sum(image.width + GAP for image in images) - GAP for images in rows)
+    sheet = Image.new("RGB", (width, (HEIGHT + GAP) * len(rows) - GAP), "white")
+    for i, images in enumerate(rows):
+        left = (width - sum(image.width + GAP for image in images) + GAP) // 2
+        for image in images:
+            sheet.paste(image, (left, i * (HEIGHT + GAP)))
+            left += image.width + GAP
+    target = ROOT / "man" / "pictures" / "before-after.jpg"
     target.parent.mkdir(exist_ok=True)
-    sheet.quantize(256).save(target, optimize=True)
+    sheet.save(target, quality=88, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``birefcli doctor``: what will be used here, why, what is broken, what would be faster."""
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ Measure = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 LABEL = 24  # columns of the names
+WIDTH = 80
 
 
 def doctor(
@@ -62,19 +64,31 @@ def _told(diagnosis: "Diagnosis") -> Iterator[str]:
 
 
 def _line(name: str, value: Any, why: str | None) -> Iterator[str]:  # noqa: ANN401
-    label = name.replace("_", " ")
     if name == "here":
         for model, facts in value.items():
             size = "" if facts["megabytes"] is None else f", {facts['megabytes']} MB"
-            yield f"  {model:<{LABEL}}{facts['state']}{size}"
+            yield from _row(model, f"{facts['state']}{size}")
         return
     if isinstance(value, dict):  # an optional package
         there = value["installed"]
         text = there if there is not None else f"not installed: {value['install']}"
-        yield f"  {name:<{LABEL}}{text} ({value['brings']})"
+        yield from _row(name, f"{text} ({value['brings']})")
         return
     shown = {None: "none", True: "yes", False: "no"}.get(value, value) if _plain(value) else value
-    yield f"  {label:<{LABEL}}{shown}" + (f" ({why})" if why else "")
+    unit = " GB" if name.endswith("_gb") and value is not None else ""
+    yield from _row(_label(name), f"{shown}{unit}" + (f" ({why})" if why else ""))
+
+
+def _label(name: str) -> str:
+    """A fact's name in words; environment variables keep theirs."""
+    return name if name.isupper() else name.removesuffix("_gb").replace("_", " ")
+
+
+def _row(label: str, text: str) -> Iterator[str]:
+    """One fact, on as many lines as it takes; what cannot be broken, like a path, is not."""
+    lines = textwrap.wrap(text, WIDTH - LABEL - 2, break_long_words=False, break_on_hyphens=False)
+    for i, line in enumerate(lines or [""]):
+        yield f"  {'' if i else label:<{LABEL}}{line}".rstrip()
 
 
 def _plain(value: Any) -> bool:  # noqa: ANN401
