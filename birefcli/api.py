@@ -54,6 +54,8 @@ def load(
     ValueError for a word or a number that means nothing.
     """
     both = (size, size) if isinstance(size, int) else size
+    if both is not None and [type(side) for side in both] != [int, int]:
+        raise UsageError(f"size {size!r}: give a number of pixels, or (width, height)")
     if both is not None:
         options.check_size(both)
     opened = open_model(
@@ -348,7 +350,10 @@ class Result:
         rendering.check()
         pixels = self.pixels(product, bits=bits, background=background)
         data = encode_product(pixels, self._photo, self._matte(kind), rendering)
-        files.write_atomically(target, data)
+        try:
+            files.write_atomically(target, data)
+        except OSError as error:  # of the part file beside it
+            raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
 def _background(given: Source) -> Background:

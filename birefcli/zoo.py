@@ -235,8 +235,8 @@ def lookup(name: str) -> Model:
     hint = f"did you mean {near[0]}? " if near else ""
     known = ", ".join(ZOO)
     raise ModelError(
-        f"no model is called {name!r}: {hint}Known are {known}; "
-        "a file of your own must end in .safetensors, .pth or .pt, or contain a folder"
+        f"no model is called {name!r}: {hint}known are {known}; "
+        "a file of your own ends in .safetensors, .pth or .pt, or is named with its folder"
     )
 
 

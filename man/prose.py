@@ -124,9 +124,14 @@ EXAMPLES = {
 }  # fmt: skip
 
 CACHE = ("~/.cache/huggingface/hub", "Downloaded weights, shared with other programs.")
+DIGESTS = (
+    "$XDG_CACHE_HOME/birefcli/digests",
+    "SHA-256 of weights files seen before, so that they need not be read twice. It can be deleted.",
+)
+
 FILES = {
     "birefcli": [CACHE],
-    "birefcli matte": [CACHE],
+    "birefcli matte": [CACHE, DIGESTS],
     "birefcli train": [
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),

@@ -90,7 +90,7 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
 def test_a_progress_line_names_the_limit(capsys):
     display = Display(quiet=False, verbose=False, bar=False)
     display.begin(3)
-    for limit, words in ((None, "left\n"), (("save", 0.71), "left, 71% of the time: save\n")):
+    for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
         display.limit = lambda limit=limit: limit
         display.told -= 60
         display.add(Outcome("a.jpg", Status.WRITTEN))

@@ -66,7 +66,7 @@ def test_unknown_name_gets_the_nearest_one_and_the_list(name, near):
 
 
 def test_name_unlike_any_other_gets_the_list_without_a_guess():
-    with pytest.raises(ModelError, match="no model is called 'xyz': Known are portrait, "):
+    with pytest.raises(ModelError, match="no model is called 'xyz': known are portrait, "):
         zoo.lookup("xyz")
 
 

@@ -13,7 +13,7 @@ import typer
 
 from birefcli import cores, files
 from birefcli.cli import arguments, complete, parse
-from birefcli.errors import ExitCode, NoInputError, UsageError
+from birefcli.errors import ExitCode, NoInputError, OutputError, UsageError
 from birefcli.opening import open_model
 from birefcli.options import (
     Compress,
@@ -50,7 +50,7 @@ Count = Annotated[
     typer.Option(
         "--count",
         metavar="N",
-        help=f"How many photos: to generate [{PHOTOS}], or of those given, the first [all].",
+        help=f"How many photos: generated ones, by default {PHOTOS}; or the first of those given.",
         min=1,
         rich_help_panel=MEASURE,
         show_default=False,
@@ -189,6 +189,9 @@ def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
             _measure(measured, begin)
         except KeyboardInterrupt:
             code = ExitCode.INTERRUPTED
+        except OSError as error:
+            where = f"{folder}: cannot be written ({error.strerror})"
+            raise OutputError(f"{where}; set TMPDIR to a folder with room") from error
     if measured is None or not measured.rounds:
         print("birefcli: interrupted before the first round ended", file=sys.stderr)
         return code

@@ -26,19 +26,19 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Photos a second."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.2f} photos/s", style="progress.data.speed")
+        return Text("" if speed is None else f"{speed:.2f}/s", style="progress.data.speed")
 
 
 def _columns() -> list[ProgressColumn]:
     return [
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         _Rate(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("·"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[limit]}"),
+        TextColumn("left {task.fields[limit]}"),
     ]
 
 
@@ -92,13 +92,13 @@ class Display(Bar):
         failed = f", {self.failed} failed" if self.failed else ""
         self.say(
             f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {span(left)} left"
-            + (f", {limit}" if (limit := self._limit()) else "")
+            + (f" {limit}" if (limit := self._limit()) else "")
         )
 
     def _limit(self) -> str:
         """Which stage the run waits for most, in words."""
         found = self.limit()
-        return "" if found is None else f"{found[1]:.0%} of the time: {found[0]}"
+        return "" if found is None else f"· {found[0]} {found[1]:.0%}"
 
     def state(self, text: str) -> None:
         """Tell what the photos wait for, ``""`` for nothing, where a bar shows that they do."""

@@ -162,7 +162,7 @@ def _tell_unfit(
         teller.tell(Outcome(str(path), Status.SKIPPED, reason=reason))
     own = sum(reason == files.OWN for _, reason in search.skipped)
     if own and not teller.voice.verbose and not teller.voice.quiet:
-        teller.display.say(f"{own} files made by birefcli are not taken for photos")
+        teller.display.say(f"{own} file{'s' * (own != 1)} made by birefcli: not taken for photos")
     for path, reason in search.failed:
         teller.tell(Outcome(str(path), Status.FAILED, error=reason))
     for photo, reason in missing:

@@ -10,6 +10,8 @@ from birefcli.scoring.columns import Column, Group
 from birefcli.scoring.tally import Tally
 
 WIDTH = 100  # of tables that go to a file
+NAME = 28  # columns that names of photos have at least
+FIGURE = 7  # columns of a figure, as a rule
 
 
 def show(tally: Tally, *, each: bool) -> None:
@@ -22,8 +24,23 @@ def show(tally: Tally, *, each: bool) -> None:
     for column in tally.columns:
         groups.setdefault(column.group, []).append(column)
     for group, columns in groups.items():
-        console.print(_table(group, columns, tally, means, each))
+        for part in _parts(columns, console.width - NAME) if each else [columns]:
+            console.print(_table(group, part, tally, means, each))
     console.print(_caption(tally), markup=False)
+
+
+def _parts(columns: list[Column], width: int) -> list[list[Column]]:
+    """Columns that fit beside the names of photos, in as few tables as that takes."""
+    parts: list[list[Column]] = [[]]
+    used = 0
+    for column in columns:
+        wide = max(len(column.heading), FIGURE) + 1
+        if parts[-1] and used + wide > width:
+            parts.append([])
+            used = 0
+        parts[-1].append(column)
+        used += wide
+    return parts
 
 
 def _table(

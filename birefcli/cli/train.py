@@ -71,7 +71,7 @@ def train(
     if stage and (epochs or batch):
         raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
     if lr is not None and not 0 < lr < 1e3:
-        raise UsageError(f"--lr {lr:g}: give a number above 0")
+        raise UsageError(f"--lr {lr:g}: give a number above 0 and below 1000")
     plan = Plan(
         data=tuple(data),
         output=Path(output),

@@ -33,8 +33,9 @@ class Display(Bar, Watcher):
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("·"),
             TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("left"),
             wanted=bar and not quiet,
         )
         self.quiet = quiet
@@ -102,7 +103,7 @@ class Display(Bar, Watcher):
     def validated(self, run: Run, epoch: int, score: Score, *, best: bool) -> None:
         """A line an epoch."""
         name = f"epoch {epoch:>3}" if epoch else "before   "
-        loss = f"loss {fmean(self._losses):7.2f}  " if self._losses else " " * 14
+        loss = f"loss {mean:7.2f}  " if (mean := _epoch_loss(run, epoch)) else " " * 14
         told = f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
         edges = run.trainer.step > run.recipe.steps - run.recipe.edges
         notes = ["edges"] * edges + ["best"] * (best and epoch > 0)
@@ -169,3 +170,10 @@ def _beginning(run: Run) -> list[str]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _epoch_loss(run: Run, epoch: int) -> float | None:
+    """Mean loss of an epoch's steps, also of those before the run was resumed."""
+    first, last = (0, *run.ends)[epoch - 1], run.ends[epoch - 1]
+    losses = [e["loss"] for e in run.log if "loss" in e and first < e["step"] <= last]
+    return fmean(losses) if epoch and losses else None
