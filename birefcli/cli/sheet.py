@@ -143,9 +143,7 @@ def _run(task: _Task) -> ExitCode:
         shown = _sorted(task, found.tiles)
         pages = _write(task, shown, store)
     _tell(task, found, pages)
-    if found.failed:
-        return ExitCode.SOME_FAILED if found.tiles else ExitCode.NO_INPUT
-    return ExitCode.OK
+    return ExitCode.SOME_FAILED if found.failed else ExitCode.OK
 
 
 def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":

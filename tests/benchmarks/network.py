@@ -24,8 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 if TYPE_CHECKING:
     from torch import nn
 
-PASSES = 2
-"""Of a turn; the last one counts."""
 THEIRS, OURS = "author's", "ours"
 
 
@@ -82,17 +80,13 @@ class Served:
             target=serve, args=given, daemon=True
         )
         self.process.start()
-        self._orders = here
+        self._orders, self._passes = here, asked.passes
         self.seen: list[tuple[float, float]] = []
         _, _, self.peak, self.alpha = self._matte()  # the first pass is no measurement
 
     def measure(self) -> None:
-        """Matte as in a batch, and remember how long the last photo took.
-
-        The first pass of a turn is no measure: while the other network was at work, machines take
-        back memory and caches.
-        """
-        for _ in range(PASSES):
+        """Matte, and remember how long the last pass took."""
+        for _ in range(self._passes):
             wall, cpu, self.peak, _ = self._matte()
         self.seen.append((wall, cpu))
 
@@ -127,6 +121,13 @@ def main() -> None:
     parser.add_argument("--author", metavar="FOLDER", required=True)
     parser.add_argument("--size", type=int, default=1024, help="of the input, in pixels")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--passes",
+        type=int,
+        default=1,
+        help="of a turn, of which the last counts: after a pause the first one pays for memory that"
+        " the machine has taken back",
+    )
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     served = {name: Served(name, asked) for name in (OURS, THEIRS)}
