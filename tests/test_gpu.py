@@ -1,4 +1,4 @@
-"""What only a CUDA device can show; skipped without one. ``pytest -n 0 -m gpu`` runs these alone, one by one."""
+"""What only a CUDA device can show; skipped without one. ``pytest -n 0 -m gpu`` runs these."""
 
 import warnings
 from pathlib import Path
