@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli import compose, devices, files, images, options, several
+from birefcli import compose, devices, files, images, options, stream
 from birefcli.compose import Background, Matte
 from birefcli.encode import encode_product
 from birefcli.errors import PhotoError, UsageError
@@ -20,7 +20,7 @@ from birefcli.images import Photo, Pixels
 from birefcli.matting import Colour, Matter
 from birefcli.opening import Opened, open_model
 from birefcli.options import SUFFIXES, Compress, PatchOrder, Precision, Product, Rendering
-from birefcli.several import Lost, Seen
+from birefcli.stream import Lost, Seen
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
@@ -171,7 +171,7 @@ class Model:
         self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         given = (_given(photo) for photo in photos)
-        for seen in several.alphas(given, self._read, self._matter, batch):
+        for seen in stream.alphas(given, self._read, self._matter, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from birefcli import several
+from birefcli import stream
 from birefcli.errors import PhotoError
 from birefcli.images import Photo
 from birefcli.matting import Colour, Matter
@@ -10,7 +10,7 @@ from birefcli.scoring import read
 from birefcli.scoring.pairs import Pair
 from birefcli.scoring.read import Read
 from birefcli.scoring.run import Failure, Item
-from birefcli.several import Lost, Seen
+from birefcli.stream import Lost, Seen
 
 
 def mattes(
@@ -22,7 +22,7 @@ def mattes(
         assert pair.photo is not None
         return read.photo(pair.photo, max_pixels)
 
-    for seen in several.alphas(pairs, load, matter, batch):
+    for seen in stream.alphas(pairs, load, matter, batch):
         yield _predicted(seen, matter)
 
 

