@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from birefcli.birefnet import kernels
 from birefcli.birefnet.gather import TILE, Sampler, framed
+from birefcli.birefnet.linear import linear
 
 
 def modulated_deform_conv2d(
@@ -134,15 +135,13 @@ class PyramidBranch(nn.Module):
         """
         scale, shift = folded(self.bn)
         weight = self.atrous_conv.regular_conv.weight.float() * scale[:, None, None, None]
-        kernel = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
-        samples = out.new_empty(min(TILE, len(out)), len(kernel))
-        hidden = out.new_empty(len(samples), len(weight))
+        kernel = weight.permute(0, 2, 3, 1).flatten(1)
+        samples = out.new_empty(min(TILE, len(out)), kernel.shape[1])
         for first in range(0, len(out), TILE):
             tile = slice(first, first + TILE)
             n = len(out[tile])
             sampler.read(first, taps[tile], samples[:n])
-            torch.addmm(shift, samples[:n], kernel, out=hidden[:n])
-            out[tile].addmm_(hidden[:n].relu_(), project)
+            out[tile].addmm_(linear(samples[:n], kernel, shift, "relu"), project)
 
 
 class DeformableASPP(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet import kernels
+from birefcli.birefnet.linear import Linear, linear
 
 CHUNK = 4096  # tokens of an MLP at once, on a CPU
 FEW = 1.1
@@ -98,8 +99,8 @@ class WindowAttention(nn.Module):
         self.heads, self.size, self.shift = heads, size, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * size - 1) ** 2, heads))
         self.register_buffer("relative_position_index", _relative_position_index(size))
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self._bias: Tensor | None = None
         self._made_from = -1
@@ -185,14 +186,8 @@ class WindowAttention(nn.Module):
 
     def _rows(self, x: Tensor) -> Tensor:
         """Query, key and value of each token, (N·H·W+1)×3C; the last row is a padded token's."""
-        # A padded token is zero before this product, so its row is the product's bias.
-        bias = self.qkv.bias
-        if _recorded():
-            return torch.cat([self.qkv(x), bias[None].to(x.dtype)])
-        rows = x.new_empty(len(x) + 1, len(bias))
-        torch.addmm(bias, x, self.qkv.weight.T, out=rows[:-1])
-        rows[-1] = bias
-        return rows
+        out: Tensor = self.qkv(F.pad(x, (0, 0, 0, 1)))
+        return out
 
 
 def _recorded() -> bool:
@@ -209,12 +204,12 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc1 = Linear(channels, hidden)
+        self.fc2 = Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens×C to the same shape."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(linear(x, self.fc1.weight, self.fc1.bias, "gelu"))
         return out
 
 
@@ -249,7 +244,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.reduction = Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels)
 
     def forward(self, x: Tensor) -> Tensor:
