@@ -4,14 +4,14 @@ FOLDER is a checkout of https://github.com/ZhengPeng7/BiRefNet; the backbone is 
 ``config.py`` names. Both networks get the same weights, noise that keeps every layer in a sensible
 range. Each lives in a process of its own, set up as its own program sets itself up (ours: threads
 that sleep while they wait, freed memory that is kept), and they take turns. Told are the medians
-and their ratio, how far the mattes are apart, and the peak memory of both processes.
+and their ratio, how far the mattes are apart, and the peak memory of both processes once their
+weights are there.
 """
 
 import argparse
 import importlib
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import time
@@ -30,24 +30,36 @@ THEIRS, OURS = "author's", "ours"
 def serve(orders: Connection, whose: str, folder: str, size: int, threads: int) -> None:
     """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha."""
     if whose == OURS:
-        from birefcli import heap
-
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        heap.keep()
     import torch
     from support import known_image
 
     torch.set_num_threads(threads)
     network = _network(whose, folder).eval()
     image = known_image(size, size, 7)
+    if whose == OURS:
+        from birefcli import heap
+
+        heap.keep()  # now: a command reads its weights from a file and makes none
+    _forget_peak()
     with torch.inference_mode():
         while orders.recv():
             wall, cpu = time.perf_counter(), time.process_time()
             out = network(image)
             alpha = torch.sigmoid(out[-1] if isinstance(out, list | tuple) else out)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            orders.send((wall, cpu, peak, alpha.numpy()))
+            orders.send((wall, cpu, _peak(), alpha.numpy()))
+
+
+def _forget_peak() -> None:
+    """Have the kernel count the peak of memory from now on: making the weights takes some too."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> float:
+    """Largest resident memory of this process since then, in GB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
 def _network(whose: str, folder: str) -> "nn.Module":
