@@ -4,7 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,7 +41,8 @@ class Photo:
     """A photo as a person sees it: upright, RGB."""
 
     pixels: Pixels
-    """H×W×3, uint8 or uint16, colours as stored (of ``icc``, else sRGB), not premultiplied."""
+    """H×W×3, uint8 or uint16, colours as stored (of ``icc``, else sRGB), not premultiplied; fewer
+    than the file's where :func:`read` was told that they are enough."""
     alpha: Pixels | None = None
     """The photo's own transparency, H×W of the same dtype; None where it has none."""
     icc: bytes | None = None
@@ -52,25 +53,34 @@ class Photo:
     """EXIF block without orientation and thumbnail, beginning with its TIFF header."""
     notes: tuple[str, ...] = field(default=())
     """What was done to the photo that its owner may want to know."""
+    whole: tuple[int, int] | None = None
+    """(height, width) of the file's picture, upright, where ``pixels`` are fewer."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+        """(height, width) in pixels, of the file's picture."""
+        return self.whole or (self.pixels.shape[0], self.pixels.shape[1])
 
 
-def read(data: bytes, max_pixels: int, admit: Callable[[int], None] = lambda _: None) -> Photo:
+def read(
+    data: bytes,
+    max_pixels: int,
+    admit: Callable[[int], None] = lambda _: None,
+    enough: tuple[int, int] | None = None,
+) -> Photo:
     """Decode one photo: first frame, upright, 8 or 16 bits as stored.
 
-    ``admit`` is told how many pixels are about to be decoded, and may wait. Raises PhotoError with
-    the cause: no image, damaged, or more than ``max_pixels`` pixels.
+    ``admit`` is told how many pixels are about to be decoded, and may wait. ``enough``: (width,
+    height) that suffice; a JPEG is then decoded at a half, a quarter or an eighth of its size, but
+    no smaller. Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels``
+    pixels.
     """
     if not data:
         raise PhotoError("the file is empty")
     with no_other_limit(), _one_error(data), _open(data) as image:
         _refuse_bomb(image, max_pixels)
         admit(image.width * image.height)
-        return _decode(image, data)
+        return _decode(image, data, enough)
 
 
 def from_image(image: Image.Image) -> Photo:
@@ -197,11 +207,32 @@ def _looks_like(data: bytes) -> str:
     return ""
 
 
-def _decode(image: "ImageFile", data: bytes) -> Photo:
+def _decode(image: "ImageFile", data: bytes, enough: tuple[int, int] | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels.
     if _is_deep(image):
         return _photo(image, lambda: _deep_pixels(image, data))
-    return _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+    whole = image.size
+    times = 1 if enough is None or image.format != "JPEG" else _times_smaller(image, enough)
+    if times > 1:
+        # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
+        image.draft(None, (whole[0] // times, whole[1] // times))
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+    if photo.pixels.shape[1::-1] in (whole, whole[::-1]):
+        return photo
+    turned = _orientation(image) >= 5
+    return replace(photo, whole=whole if turned else whole[::-1])
+
+
+def _times_smaller(image: "ImageFile", enough: tuple[int, int]) -> int:
+    """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
+    width, height = image.size if _orientation(image) < 5 else image.size[::-1]
+    fit = (n for n in (8, 4, 2) if width // n >= enough[0] and height // n >= enough[1])
+    return next(fit, 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 Decoded: TypeAlias = tuple[Pixels, Pixels | None]
@@ -215,9 +246,7 @@ def _photo(image: Image.Image, decode: Callable[[], Decoded]) -> Photo:
     if frames > 1:
         notes.append(f"first of {frames} frames or pages")
     icc: bytes | None = image.info.get("icc_profile") or None
-    orientation = image.getexif().get(ORIENTATION, 1)
-    if orientation not in range(1, 9):
-        orientation = 1
+    orientation = _orientation(image)
     dpi = _dpi(image, orientation)
     if image.mode == "CMYK":
         notes.append("CMYK converted to sRGB")
@@ -348,7 +377,8 @@ def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
     if simplejpeg is None or image.format != "JPEG" or image.mode != "RGB":
         return None
     try:
-        pixels = simplejpeg.decode_jpeg(data)
+        width, height = image.size
+        pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
     except ValueError:
         return None
     # A file of several pictures may hold another size than the one that was asked about.

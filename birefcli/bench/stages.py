@@ -22,7 +22,7 @@ from birefcli.files import Job, write_atomically
 from birefcli.images import Photo
 from birefcli.matting import Colour, Matter
 from birefcli.options import Options, Product
-from birefcli.pipeline import Run
+from birefcli.pipeline import Run, enough_for
 from birefcli.report import Status
 
 STAGES = {
@@ -202,7 +202,8 @@ class Bench:
 
     def _read(self, path: Path) -> Photo:
         try:
-            return images.read(path.read_bytes(), self.options.max_pixels)
+            enough = enough_for(self.options.rendering.products, self.matter)
+            return images.read(path.read_bytes(), self.options.max_pixels, enough=enough)
         except (PhotoError, OSError) as error:
             cause = getattr(error, "strerror", None) or error
             raise PhotoError(f"{path}: {cause}") from error
