@@ -5,6 +5,8 @@ import sys
 import traceback
 import warnings
 
+import typer
+
 from birefcli import heap
 from birefcli.errors import BirefcliError, ExitCode, printable
 
@@ -17,19 +19,23 @@ def main() -> None:
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     heap.keep()
-    from birefcli.cli import app
+    from birefcli.cli import app, surroundings, wording
 
+    surroundings.check()
     try:
-        app()
+        # Not standalone: Typer would tell of a wrong command line in other words and frames.
+        sys.exit(app(standalone_mode=False))
     except BirefcliError as error:
         _fail(str(error), error.exit_code, error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from failing on it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.SOME_FAILED)
     except Exception as error:
+        if (wrong := wording.told(error)) is not None:
+            _fail(wrong, ExitCode.USAGE) if wrong else sys.exit(ExitCode.USAGE)
         # A file that cannot be read or written has its own message; what has no name is stdout.
         if isinstance(error, OSError) and error.strerror and error.filename is None:
             text = f"standard output cannot be written: {error.strerror}"

@@ -27,7 +27,7 @@ _MEANINGS = {
     ExitCode.OK: "nothing failed: photos written, up to date or left alone",
     ExitCode.SOME_FAILED: "finished, but some photos failed; or a training diverged",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.NO_INPUT: "nothing to do: no photo found, or none fit to train on",
+    ExitCode.NO_INPUT: "nothing to do: no photo found, or none fit to train on or score",
     ExitCode.MODEL: "model or device not available",
     ExitCode.OUTPUT: "output cannot be written, or two inputs want one target",
     ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",
@@ -87,9 +87,9 @@ class BusyError(BirefcliError):
 
 
 class PairError(BirefcliError):
-    """Something that was to be scored has no partner."""
+    """Something that was to be scored has no partner, and nothing was scored."""
 
-    exit_code = ExitCode.SOME_FAILED
+    exit_code = ExitCode.NO_INPUT
 
 
 class PhotoError(BirefcliError):

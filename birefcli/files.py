@@ -132,12 +132,14 @@ def listed_as(job: Job) -> str:
 
 
 def _nothing(selection: Selection, search: Search) -> str:
+    what = "cutout or mask" if selection.products else "photo"
     where = ", ".join(selection.inputs) or "the list"
     unfit = search.failed + search.skipped
     if not unfit:
-        return f"no photo found in {where}; a file that is named itself is tried whatever its name"
+        named = "a file that is named itself is tried whatever its name"
+        return f"no {what} found in {where}; {named}"
     more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
-    return f"no photo found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
+    return f"no {what} found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
 
 
 def _once(found: Iterable[Found]) -> Iterator[Found]:
@@ -380,6 +382,19 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
                 raise OutputError(f"{target}: is the photo on stdin; choose another --output")
             if target is not None and _is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
+
+
+@contextlib.contextmanager
+def taken_back(selection: Selection) -> Iterator[None]:
+    """Remove, in the end, the folders of the output that were made meanwhile and are empty."""
+    out = output_folder(selection) if selection.output != PIPE else Path()
+    made = [folder for folder in (out, *out.parents) if not _is_folder(folder)]
+    try:
+        yield
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
 
 
 def probe(folder: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -39,6 +39,7 @@ LIGHT, DARK = 255, 208
 PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
 
 Pixels8 = NDArray[np.uint8]
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,21 @@ class Unread:
 
 @dataclass(frozen=True)
 class Layout:
-    """Of a page. ``side``: of a tile's picture, in pixels."""
+    """Of a page. ``side``: of a tile's picture, in pixels; ``face``: file of the names' font."""
 
     columns: int
     side: int
+    face: str | None = None
 
     @property
     def text(self) -> int:
         """Height of a line of text."""
         return max(10, min(18, self.side // 12))
+
+    @property
+    def font(self) -> Font:
+        """What names are drawn with. Raises OSError."""
+        return _font(self.face, self.text)
 
     @property
     def cell(self) -> tuple[int, int]:
@@ -202,7 +209,7 @@ def _put(
     if tile.findings.flags:
         box = (left - 2, top - 2, left + small.width + 1, top + small.height + 1)
         draw.rectangle(box, outline=ALARM, width=2)
-    font = _font(layout.text)
+    font = layout.font
     y += layout.side + 4
     draw.text((x, y), fitted(tile.entry.name, layout), INK, font)
     told = told_of(tile.findings)
@@ -219,8 +226,8 @@ def told_of(findings: Findings) -> str:
 
 def fitted(text: str, layout: Layout) -> str:
     """Text that is no wider than a tile: of a long one the end is kept, where names differ."""
-    shown = _drawable(text, layout.text)
-    font = _font(layout.text)
+    font = layout.font
+    shown = _drawable(text, font)
     if font.getlength(shown) <= layout.side:
         return shown
     # Halving: how many of the last letters fit.
@@ -234,18 +241,18 @@ def fitted(text: str, layout: Layout) -> str:
     return "..." + shown[len(shown) - fits :]
 
 
-def _drawable(text: str, size: int) -> str:
+def _drawable(text: str, font: Font) -> str:
     """Text that the font can draw: without FreeType it knows Latin letters alone."""
     shown = printable(text)
-    if isinstance(_font(size), ImageFont.FreeTypeFont):
+    if isinstance(font, ImageFont.FreeTypeFont):
         return shown
     return shown.encode("latin-1", "backslashreplace").decode("latin-1")
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
-    """Pillow's own: it is the same everywhere."""
-    return ImageFont.load_default(size)
+def _font(face: str | None, size: int) -> Font:
+    """A file's, or Pillow's own: that is the same everywhere, and knows Latin letters."""
+    return ImageFont.load_default(size) if face is None else ImageFont.truetype(face, size)
 
 
 def is_sheet(path: Path) -> bool:

@@ -155,12 +155,28 @@ def save(
         part.touch()
         mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
         save_file(tensors, part, notes)
+        _settle(part)
         part.chmod(mode)
         part.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Put the metadata of a safetensors file in order, so that equal weights are equal files.
+
+    safetensors writes it as its hash table has it, which differs from process to process.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))  # readers skip spaces
 
 
 def columns_to_channels(weight: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def test_two_files_are_a_pair_whatever_they_are_called(command, masks):
 def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
     (masks / "pred/b.png").rename(masks / "pred/x.png")
     result = command("score", masks / "pred", masks / "gt")
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert result.stdout == b""
     assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in told(result)
     assert f"{masks}/pred/x.png: no truth in {masks}/gt" in told(result)
@@ -149,7 +149,7 @@ def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(com
         (("pred", "gt", "--report", "nowhere/a.html"), 5, "cannot be written"),
         (("pred", "gt", "--model", "nonesuch"), 4, "nonesuch"),
         (("pred", "gt", "--foregrounds", "gt"), 1, "a mask has no colours to compare"),
-        (("pred", "gt", "--trimaps", "half"), 1, "no trimap named b.* in"),
+        (("pred", "gt", "--trimaps", "half"), 3, "no trimap named b.* in"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_said_in_one_line(command, masks, words, code, text):

@@ -181,14 +181,14 @@ def test_mask_is_shown_as_it_is_and_nothing_is_enlarged():
 
 def test_text_never_stands_out_of_its_tile():
     layout = Layout(3, 80)
-    font = sheet._font(layout.text)
+    font = layout.font
     for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
         assert font.getlength(sheet.fitted(name, layout)) <= layout.side
     assert sheet.fitted("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
 
 
 def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
-    monkeypatch.setattr(sheet, "_font", lambda size: sheet.ImageFont.load_default_imagefont())
+    monkeypatch.setattr(sheet, "_font", lambda face, size: sheet.ImageFont.load_default_imagefont())
     layout = Layout(2, 100)
     found = flags.Findings(0.5, (Flag.SOFT,))
     tile = sheet.Tile(sheet.Entry(None, "日本語.png"), found, (0, 0))

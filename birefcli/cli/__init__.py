@@ -1,5 +1,6 @@
 """The command line: options in, summary out, exit code. Nothing heavy is imported here."""
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -30,6 +31,17 @@ app.command(epilog=EXIT_CODES)(score)
 app.command(epilog=EXIT_CODES)(sheet)
 app.command(epilog=EXIT_CODES)(train)
 app.add_typer(models.app, name="models")
+
+
+def _unwrap(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of the help: they were broken for the source."""
+    for command in group.registered_commands:
+        paragraphs = inspect.cleandoc(command.callback.__doc__ or "").split("\n\n")
+        command.help = "\n\n".join(text.replace("\n", " ") for text in paragraphs)
+
+
+_unwrap(app)
+_unwrap(models.app)
 
 
 def _version(wanted: bool) -> None:

@@ -7,12 +7,15 @@ import typer
 from birefcli.cli import complete
 from birefcli.options import Compress, Existing, Format, Lock, PatchOrder, Precision
 
+VARIABLES: list[str] = []
+"""Names of all options' variables."""
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
 
 
 def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
     """Describe an option of ``panel`` that a crontab can set as BIREFCLI_NAME too."""
     variable = "BIREFCLI_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    VARIABLES.append(variable)
     info: typer.models.OptionInfo = typer.Option(
         *names,
         help=help,

@@ -1,13 +1,14 @@
 """``birefcli matte``: from the words of the command line to one task."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import typer
 
 from birefcli import cores, files
-from birefcli.cli import arguments, parse
+from birefcli.cli import arguments, needed, parse
 from birefcli.cli.run import Task, Voice, run
 from birefcli.errors import NoInputError, UsageError
 from birefcli.options import (
@@ -26,6 +27,7 @@ from birefcli.options import (
 
 
 def matte(
+    context: typer.Context,
     inputs: arguments.Inputs = None,
     output: arguments.Output = "",
     write: arguments.Write = "cutout",
@@ -95,6 +97,7 @@ def matte(
         strip=strip,
     )
     rendering.check()
+    _check_effects(context, selection, rendering)
     options = Options(
         rendering=rendering,
         model=model,
@@ -139,16 +142,37 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
 
 
+def _check_effects(context: typer.Context, selection: Selection, rendering: Rendering) -> None:
+    composed = Product.COMPOSITE in rendering.products
+    needed.refuse(context, "--write composite", there=composed, names=("background",))
+    needed.refuse(context, "--crop", there=rendering.crop, names=("margin",))
+    needed.refuse(context, "--files-from", there=bool(selection.listed), names=("null",))
+    folder = selection.output != files.PIPE and not files.names_a_file(selection)
+    needed.refuse(context, "a folder as --output", there=folder, names=("name",))
+
+
 def _format(asked: Format | None, selection: Selection) -> Format:
-    suffix = Path(selection.output).suffix.lower()
-    if suffix in files.PHOTO_SUFFIXES - SUFFIXES.keys() and not Path(selection.output).is_dir():
-        raise UsageError(f"--output {selection.output}: {suffix} is no format that can be written")
+    _refuse_odd(selection)
     if not files.names_a_file(selection):
         return asked or Format.PNG
     named = SUFFIXES[Path(selection.output).suffix.lower()]
     if asked not in (None, named):
         raise UsageError(f"--format {asked.value} and --output {selection.output} disagree")
     return named
+
+
+def _refuse_odd(selection: Selection) -> None:
+    """Refuse a folder that looks like a file of a format that cannot be written."""
+    output, suffix = selection.output, Path(selection.output).suffix.lower()
+    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or Path(output).is_dir():
+        return
+    alone = len(selection.inputs) == 1 and not Path(selection.inputs[0]).is_dir()
+    meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
+    if suffix in files.PHOTO_SUFFIXES or meant:
+        raise UsageError(
+            f"--output {output}: {suffix} is no format that can be written; use"
+            f" {', '.join(SUFFIXES)}, or end a folder's name in /"
+        )
 
 
 def _listed(source: str | None, null: bool) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def list_models(as_json: Json = False) -> None:
             print(
                 model.name,
                 *model.size,
-                model.megabytes or 0,
+                _megabytes(model),
                 _state(model),
                 model.purpose,
                 sep="\t",
@@ -183,6 +183,13 @@ def _state(model: Model) -> str:
     return _BUILT_IN if model.bundled else hub.state(model).value
 
 
+def _megabytes(model: Model) -> int:
+    """Of the file, wherever it comes from."""
+    if model.megabytes is not None:
+        return model.megabytes
+    return round(zoo.MINI_FILE.stat().st_size / 1e6) if zoo.MINI_FILE.is_file() else 0
+
+
 def _record(model: Model) -> dict[str, object]:
     file = zoo.MINI_FILE if model.bundled else hub.cached(model)
     return {
@@ -215,6 +222,5 @@ def _print_table(models: list[Model]) -> None:
     table.add_column("For")
     for model in models:
         size = "×".join(map(str, model.size))
-        megabytes = "" if model.megabytes is None else str(model.megabytes)
-        table.add_row(model.name, size, megabytes, _state(model), model.purpose)
+        table.add_row(model.name, size, str(_megabytes(model)), _state(model), model.purpose)
     Console().print(table)

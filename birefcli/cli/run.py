@@ -66,6 +66,12 @@ class Voice:
 
 
 def run(task: Task, voice: Voice) -> ExitCode:
+    """Do the task; a folder that nothing came into is not left behind."""
+    with files.taken_back(task.selection):
+        return _run(task, voice)
+
+
+def _run(task: Task, voice: Voice) -> ExitCode:
     """Everything that can be known to fail is checked before the model loads."""
     search = files.find(task.selection)
     rendering = task.options.rendering

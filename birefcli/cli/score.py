@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli import cores, files
-from birefcli.cli import arguments, parse
+from birefcli.cli import arguments, needed, parse
 from birefcli.cli import score_arguments as own
 from birefcli.errors import ExitCode, OutputError, PairError, UsageError
 from birefcli.opening import open_model
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from birefcli.scoring.run import Failure, Item
     from birefcli.scoring.tally import Tally
 
+OF_MODEL = ("size", "patch_order", "offline", "device", "precision", "batch")
 NAMED = 5  # faults or notes that are told before they are only counted
 
 
@@ -52,6 +53,7 @@ class Machine:
 
 
 def score(
+    context: typer.Context,
     predictions: own.Predictions,
     truths: own.Truths,
     trimaps: own.Trimaps = None,
@@ -83,6 +85,9 @@ def score(
 
     Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
     """
+    needed.refuse(context, "--model", there=model is not None, names=OF_MODEL)
+    pictured = report is not None and model is None
+    needed.refuse(context, "--report (and no --model)", there=pictured, names=("photos",))
     if json_ and csv_:
         raise UsageError("--json and --csv both want stdout: choose one")
     if trimaps is not None and trimap_radius is not None:
@@ -165,10 +170,11 @@ class _Run:
         """Refuse what has no partner, or name it."""
         faults = matched.faults
         if faults and not self.allow_missing:
-            for fault in faults[:NAMED]:
-                say(fault)
-            if len(faults) > NAMED:
-                say(f"and {len(faults) - NAMED} more")
+            for side, what in ((matched.missing, "truths"), (matched.extra, "predictions")):
+                for fault in side[:NAMED]:
+                    say(fault)
+                if len(side) > NAMED:
+                    say(f"and {len(side) - NAMED} more {what} without a partner")
             raise PairError("not everything has a partner (--allow-missing scores the rest)")
         for fault in faults:
             say(fault)

@@ -55,6 +55,12 @@ PerPage = Annotated[
     int,
     typer.Option("--per-page", metavar="N", min=1, help="Tiles before a page of its own begins."),
 ]
+Face = Annotated[
+    Path | None,
+    typer.Option(
+        "--font", metavar="FILE", help="TrueType or OpenType font, for names that are not Latin."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="A JSON line per cutout and a summary.")]
 
 
@@ -92,6 +98,7 @@ def sheet(
     columns: Columns = COLUMNS,
     tile: Side = TILE,
     per_page: PerPage = PAGE,
+    font: Face = None,
     max_megapixels: arguments.MaxMegapixels = 300.0,
     threads: arguments.Threads = "auto",
     json_: AsJson = False,
@@ -121,7 +128,11 @@ def sheet(
 
     from birefcli.sheet import Layout
 
-    layout = Layout(columns, tile)
+    layout = Layout(columns, tile, None if font is None else str(font))
+    try:
+        _ = layout.font
+    except OSError:
+        raise UsageError(f"--font {font}: is not there, or no font that can be read") from None
     task = _Task(
         tuple(inputs), output, format_, flagged, sort, layout, per_page, max_pixels, workers,
         json_, progress,
@@ -153,10 +164,12 @@ def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":
     roots = tuple(_entered(name) for name in task.inputs)
     patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
     search = files.find(Selection(roots, files.PIPE, include=patterns, products=True))
-    for path, reason in search.failed:
+    there, missing = files.without_missing(search.found)
+    absent = [(photo.source, reason) for photo, reason in missing]
+    for path, reason in [*search.failed, *absent]:
         _fail(task, found, str(path), reason)
     named = set(roots)
-    for photo in search.found:
+    for photo in there:
         assert photo.source is not None
         if str(photo.source) in named or _is_shown(photo.source):
             yield Entry(photo.source, str(photo.relative))

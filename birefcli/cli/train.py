@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from birefcli.training.data import DataError
     from birefcli.training.ranks import Ranks
 
+HOLD_OUT = 10
 LISTED = 20
 """How many faulty files are named before they are only counted."""
 
@@ -31,7 +32,7 @@ LISTED = 20
 def train(
     data: arguments.Folders = None,
     output: arguments.Output = "",
-    hold_out: arguments.HoldOut = 10,
+    hold_out: arguments.HoldOut = HOLD_OUT,
     validate: arguments.Validate = None,
     soften: arguments.Soften = True,
     cache: arguments.Cache = "auto",
@@ -68,6 +69,8 @@ def train(
         raise UsageError("say where the weights go: --output FILE.safetensors")
     if start and backbone:
         raise UsageError("--from has weights for the whole network: leave out --backbone")
+    if validate and hold_out != HOLD_OUT:
+        raise UsageError("--validate names what is held out: leave out --hold-out")
     if stage and (epochs or batch):
         raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
     if lr is not None and not 0 < lr < 1e3:

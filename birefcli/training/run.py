@@ -199,13 +199,14 @@ class Run:
                 f"{self.checkpoint}: its run had other photos, or held out others; give the same"
                 " data and --hold-out, or --restart"
             )
+        done, wanted = self.trainer.step, self.recipe.steps
+        if done > wanted:
+            raise UsageError(
+                f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted};"
+                " use more --epochs, or --restart"
+            )
         if notes.get("recipe", repr(self.recipe)) != repr(self.recipe):
             self.watcher.say("goes on with other options than it began with")
-        if self.trainer.step > self.recipe.steps:
-            raise UsageError(
-                f"{self.checkpoint}: is at step {self.trainer.step} already, beyond the"
-                f" {self.recipe.steps} that were asked for; more --epochs, or --restart"
-            )
         self.best, self.first = notes.get("best", {}), notes.get("first", {})
         self.validated = int(notes.get("validated", self.trainer.step))
 

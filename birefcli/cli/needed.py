@@ -1,0 +1,17 @@
+"""Options that do nothing without another: who types one alone has forgotten the other."""
+
+import typer
+
+from birefcli.errors import UsageError
+
+
+def refuse(context: typer.Context, other: str, *, there: bool, names: tuple[str, ...]) -> None:
+    """Raise UsageError where one of the options was typed and ``other`` is not there.
+
+    What a variable of the environment says is meant for every command, and stays without effect.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if not there and getattr(source, "name", None) == "COMMANDLINE":
+            option = next(p for p in context.command.params if p.name == name).opts[0]
+            raise UsageError(f"{option} does nothing without {other}")

@@ -1,0 +1,35 @@
+"""Variables of the environment that are meant for us and say nothing: told before anything runs."""
+
+import os
+import re
+import sys
+from difflib import get_close_matches
+
+from birefcli.cli import arguments
+from birefcli.errors import printable
+
+OURS = "BIREFCLI_"
+SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
+"""What is set for an experiment, and is no option."""
+THREADS = "OMP_NUM_THREADS"
+
+
+def check() -> None:
+    """Say which names nobody reads, and drop a count of threads that is none.
+
+    A crontab that is meant to set an option and sets nothing would go unnoticed for months.
+    """
+    known = [*arguments.VARIABLES, *SWITCHES]
+    for name in sorted(name for name in os.environ if name.startswith(OURS)):
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            _say(f"{name} is no option and is not read" + (f"; {near[0]} is" if near else ""))
+    threads = os.environ.get(THREADS)
+    if threads is not None and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,\s*\d+\s*)*", threads):
+        # OpenMP would say so itself, in words that name neither the variable's owner nor a remedy.
+        _say(f"{THREADS}={threads}: not a number from 1, and not read")
+        del os.environ[THREADS]
+
+
+def _say(text: str) -> None:
+    print(f"birefcli: {printable(text)}", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""A wrong command line, told in one line as every other failure is: what is wrong, what to do."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+REPHRASED = {
+    "Value error, ": "",
+    "Input should be": "must be",
+    ", unable to parse string as an integer": "",
+    ", unable to parse string as a number": "",
+    ", unable to interpret input": "",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "1 or 0",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+"""What Typer and the libraries below it say, and what birefcli says."""
+
+
+def told(error: Exception) -> str | None:
+    """One line for an exception of Typer's parser; None for any other exception.
+
+    Empty where there is no more to say: a command without arguments has shown its help. Which class it is depends on Typer's version (it has taken Click in), its attributes do not.
+    """
+    if not hasattr(error, "format_message"):
+        return None
+    found: Any = error
+    context = getattr(found, "ctx", None)
+    fault = _fault(found).strip().rstrip(".")
+    return f"{fault}; see {context.command_path} --help" if fault and context else fault
+
+
+def _fault(error: Any) -> str:
+    if hasattr(error, "possibilities") and hasattr(error, "option_name"):
+        return _unknown(error.option_name, error.possibilities)
+    if hasattr(error, "option_name"):
+        return f"{error.option_name} wants a value"
+    parameter = getattr(error, "param", None)
+    if parameter is None:
+        return _rephrased(str(error.format_message()))
+    if hasattr(error, "param_type"):
+        return f"{_shown(parameter)} is missing"
+    return f"{_given(error, parameter)}: {_rephrased(error.message)}"
+
+
+def _unknown(option: str, possible: list[str] | None) -> str:
+    text = f"{option} is no option"
+    if possible:
+        return f"{text}; did you mean {' or '.join(sorted(possible))}?"
+    # A photo's name that begins with a dash is read as options of one letter each.
+    photo = next((word for word in sys.argv[1:] if word.startswith(option) and _there(word)), None)
+    return text if photo is None else f"{text}; the file {photo} is called ./{photo} here"
+
+
+def _there(word: str) -> bool:
+    try:
+        return Path(word).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _given(error: Any, parameter: Any) -> str:
+    """Where the value came from: an option or argument, or a variable of the environment."""
+    variable, source = parameter.envvar, None
+    if error.ctx is not None:
+        source = error.ctx.get_parameter_source(parameter.name)
+    if isinstance(variable, str) and getattr(source, "name", None) == "ENVIRONMENT":
+        return f"{variable}={os.environ.get(variable, '')}"
+    return _shown(parameter)
+
+
+def _shown(parameter: Any) -> str:
+    name = parameter.opts[0]
+    return str(name) if name.startswith("-") else str(parameter.metavar or name).upper()
+
+
+def _rephrased(text: str) -> str:
+    for theirs, ours in REPHRASED.items():
+        text = text.replace(theirs, ours)
+    return text

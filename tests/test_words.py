@@ -1,0 +1,145 @@
+"""What a wrong command line is told: one line, what is wrong and what to do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from birefcli.cli import arguments, surroundings
+
+
+def told(result):
+    return result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("matte a.jpg -o o --format gif", "--format: 'gif' is not one of 'png', 'webp', 'tiff'"),
+        ("matte a.jpg -o o --bits x", "--bits: must be a whole number"),
+        ("matte a.jpg -o o --max-failures 0", "--max-failures: must be at least 1"),
+        ("matte a.jpg -o o --max-megapixels x", "--max-megapixels: must be a number"),
+        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop?"),
+        ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
+        ("matte a.jpg -o o -d", "-d is no option; see"),
+        ("matte a.jpg --output", "--output wants a value"),
+        ("score a", "TRUTHS is missing; see"),
+        ("mate a.jpg", "No such command 'mate'"),
+        ("matte a.jpg -o o.xyz", "--output o.xyz: .xyz is no format that can be written; use .png"),
+        ("matte a.jpg -o o.gif", "--output o.gif: .gif is no format that can be written; use .png"),
+        ("matte a.jpg -o o --background red", "--background does nothing without --write composite"),
+        ("matte a.jpg -o o --margin 5%", "--margin does nothing without --crop"),
+        ("matte a.jpg -o o -0", "--null does nothing without --files-from"),
+        ("matte a.jpg -o o.png --name x", "--name does nothing without a folder as --output"),
+        ("score a b --size 64", "--size does nothing without --model"),
+        ("score a b --photos c", "--photos does nothing without --report (and no --model)"),
+        ("train a -o a.pt --validate b --hold-out 3", "--validate names what is held out"),
+        ("sheet a -o a.png --font a.jpg", "--font a.jpg: is not there, or no font"),
+    ],
+)  # fmt: skip
+def test_wrong_command_line_is_one_line_that_says_what_to_do(command, tmp_path, words, text):
+    for name in ("a.jpg", "-dash.jpg"):
+        Image.new("RGB", (20, 20)).save(tmp_path / name)
+    result = command(*words.split(), cwd=tmp_path)
+    assert result.returncode == 2, told(result)
+    assert told(result).startswith(f"birefcli: {text}")
+    assert told(result).count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg"]
+
+
+def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
+    for words in ((), ("models",)):
+        result = command(*words)
+        assert result.returncode == 2
+        assert b"Usage:" in result.stdout + result.stderr
+        assert b"birefcli: \n" not in result.stderr
+
+
+def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, tmp_path):
+    result = command("matte", photos, "-o", tmp_path / "out", BIREFCLI_QUIET="banana")
+    assert result.returncode == 2
+    assert told(result).startswith("birefcli: BIREFCLI_QUIET=banana: must be 1 or 0")
+
+
+def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, tmp_path):
+    result = command(
+        "matte", photos, "-o", tmp_path / "out", BIREFCLI_MAX_FAILURE="1", BIREFCLI_KERNELS="plain"
+    )
+    assert result.returncode == 0
+    first, *rest = told(result).splitlines()
+    assert first == (
+        "birefcli: BIREFCLI_MAX_FAILURE is no option and is not read; BIREFCLI_MAX_FAILURES is"
+    )
+    assert not any("BIREFCLI_" in line for line in rest)
+
+
+def test_variable_without_effect_is_meant_for_other_runs_and_refuses_nothing(
+    command, photos, tmp_path
+):
+    result = command(
+        "matte", photos, "-o", tmp_path / "out", BIREFCLI_BACKGROUND="red", BIREFCLI_MARGIN="5%"
+    )
+    assert result.returncode == 0, told(result)
+
+
+@pytest.mark.parametrize("threads", ["banana", "0", "-1", ""])
+def test_count_of_threads_that_is_none_is_told_in_our_words(command, photos, tmp_path, threads):
+    result = command("matte", photos, "-o", tmp_path / "out", OMP_NUM_THREADS=threads)
+    assert result.returncode == 0
+    assert f"OMP_NUM_THREADS={threads}: not a number from 1, and not read" in told(result)
+    assert "libgomp" not in told(result)
+
+
+@pytest.mark.parametrize("threads", ["1", "2,3", " 4 "])
+def test_good_counts_of_threads_stay(monkeypatch, capsys, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    surroundings.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_every_option_of_matte_has_its_variable():
+    assert "BIREFCLI_MODEL" in arguments.VARIABLES
+    assert len(set(arguments.VARIABLES)) > 30
+
+
+def test_refused_run_leaves_no_folder(command, photos, tmp_path):
+    out = tmp_path / "new" / "out"
+    result = command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch")
+    assert result.returncode == 4, told(result)
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
+    assert command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch").returncode == 4
+    assert out.is_dir(), "what was there stays"
+
+
+def test_folder_that_is_named_with_a_slash_may_have_any_name(command, photos, tmp_path):
+    result = command("matte", photos / "a.jpg", "-o", f"{tmp_path}/out.xyz/")
+    assert result.returncode == 0, told(result)
+    assert (tmp_path / "out.xyz" / "a.png").is_file()
+
+
+def test_sheet_names_what_is_not_there_and_shows_the_rest(command, tmp_path):
+    Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "mask.png")
+    gone = tmp_path / "gone"
+    alone = command("sheet", gone, "-o", tmp_path / "s.png")
+    assert alone.returncode == 3
+    assert told(alone).startswith(f"birefcli: {gone}: No such file")
+    both = command("sheet", gone, tmp_path / "mask.png", "-o", tmp_path / "s.png", "--json")
+    assert both.returncode == 1
+    assert json.loads(both.stdout.splitlines()[-1])["summary"]["failed"] == 1
+    (tmp_path / "empty").mkdir()
+    empty = command("sheet", tmp_path / "empty", "-o", tmp_path / "t.png")
+    assert (empty.returncode, "no cutout or mask found" in told(empty)) == (3, True)
+
+
+def test_font_of_the_users_draws_the_names(tmp_path):
+    from birefcli.sheet import Layout, fitted
+
+    fonts = sorted(Path("/usr/share/fonts").rglob("*.ttf"))
+    if not fonts:
+        pytest.skip("no font on this machine")
+    layout = Layout(4, 200, str(fonts[0]))
+    assert layout.font.path == str(fonts[0])
+    assert layout.font.getlength(fitted("abc" * 99, layout)) <= 200
