@@ -102,6 +102,12 @@ def test_readme_names_the_download_size_of_every_model():
             assert f"{round(model.size_bytes / 1e6)} MB" in row[0]
 
 
+def test_readme_and_models_list_say_the_same_of_what_a_model_is_for():
+    rows = dict(re.findall(r"^\| `([\w-]+)` .*\| ([^|]+) \|$", README, re.M))
+    known = {name: model.purpose for name, model in zoo.ZOO.items()}
+    assert {name: rows[name].replace("`", "") for name in known} == known
+
+
 def test_files_that_readme_links_to_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).is_file(), target

@@ -235,7 +235,10 @@ JsonLines: TypeAlias = Annotated[
     bool, _option(RUNNING, "--json", help="A JSON line per photo and a summary, on stdout.")
 ]
 Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
-Verbose: TypeAlias = Annotated[bool, _option(RUNNING, "--verbose", "-v", help="A line per photo.")]
+Verbose: TypeAlias = Annotated[
+    bool,
+    _option(RUNNING, "--verbose", "-v", help="A line for each photo that is not up to date."),
+]
 Progress: TypeAlias = Annotated[
     bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
 ]

@@ -77,8 +77,10 @@ class Display(Bar):
             self._now_and_then()
 
     def _worth_a_line(self, outcome: Outcome) -> bool:
-        if outcome.status is Status.PENDING:
-            return False  # the results of a dry run go to stdout
+        # The results of a dry run go to stdout, and what is up to date is counted: a log that is
+        # written every night would name all photos that were ever done.
+        if outcome.status in (Status.PENDING, Status.CURRENT):
+            return False
         left = outcome.status is Status.SKIPPED and outcome.reason not in (EXISTS, OWN)
         return self.verbose or left or _notable(outcome)
 

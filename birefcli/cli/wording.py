@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 REPHRASED = {
     "Value error, ": "",
@@ -20,25 +21,50 @@ REPHRASED = {
 """What Typer and the libraries below it say, and what birefcli says."""
 
 
+class _Parameter(Protocol):
+    """An option or argument, as Typer knows it."""
+
+    name: str
+    opts: list[str]
+    metavar: str | None
+    envvar: object
+
+
+class _Context(Protocol):
+    def get_parameter_source(self, name: str) -> object: ...
+
+
+class _Wrong(Protocol):
+    """What Typer's exceptions have in common, or one of them has."""
+
+    message: str
+    ctx: _Context | None
+    possibilities: Sequence[str] | None
+
+    def format_message(self) -> str: ...
+
+
 def told(error: Exception) -> str | None:
     """One line for an exception of Typer's parser; None for any other exception.
 
-    Empty where there is no more to say: a command without arguments has shown its help. Which class it is depends on Typer's version (it has taken Click in), its attributes do not.
+    Empty where there is no more to say: a command without arguments has shown its help. Which class
+    an exception is depends on Typer's version (it has taken Click in), its attributes do not.
     """
     if not hasattr(error, "format_message"):
         return None
-    found: Any = error
+    found = cast("_Wrong", error)
     context = getattr(found, "ctx", None)
     fault = _fault(found).strip().rstrip(".")
     return f"{fault}; see {context.command_path} --help" if fault and context else fault
 
 
-def _fault(error: Any) -> str:
-    if hasattr(error, "possibilities") and hasattr(error, "option_name"):
-        return _unknown(error.option_name, error.possibilities)
-    if hasattr(error, "option_name"):
-        return f"{error.option_name} wants a value"
-    parameter = getattr(error, "param", None)
+def _fault(error: "_Wrong") -> str:
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return _unknown(option, error.possibilities)
+    if option is not None:
+        return f"{option} wants a value"
+    parameter: _Parameter | None = getattr(error, "param", None)
     if parameter is None:
         return _rephrased(str(error.format_message()))
     if hasattr(error, "param_type"):
@@ -46,7 +72,7 @@ def _fault(error: Any) -> str:
     return f"{_given(error, parameter)}: {_rephrased(error.message)}"
 
 
-def _unknown(option: str, possible: list[str] | None) -> str:
+def _unknown(option: str, possible: Sequence[str] | None) -> str:
     text = f"{option} is no option"
     if possible:
         return f"{text}; did you mean {' or '.join(sorted(possible))}?"
@@ -62,7 +88,7 @@ def _there(word: str) -> bool:
         return False
 
 
-def _given(error: Any, parameter: Any) -> str:
+def _given(error: "_Wrong", parameter: "_Parameter") -> str:
     """Where the value came from: an option or argument, or a variable of the environment."""
     variable, source = parameter.envvar, None
     if error.ctx is not None:
@@ -72,7 +98,7 @@ def _given(error: Any, parameter: Any) -> str:
     return _shown(parameter)
 
 
-def _shown(parameter: Any) -> str:
+def _shown(parameter: "_Parameter") -> str:
     name = parameter.opts[0]
     return str(name) if name.startswith("-") else str(parameter.metavar or name).upper()
 
