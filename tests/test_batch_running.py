@@ -191,7 +191,7 @@ def test_what_is_there_is_an_error_on_request_before_any_work(command, used):
         (("--bits", "16"), {"cutout", "mask"}),
         (("--size", "64"), {"cutout", "mask"}),
         (("--no-refine",), {"cutout"}),
-        (("--background", "red", "--threads", "7"), set()),
+        (("--lock", "wait", "--threads", "7"), set()),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

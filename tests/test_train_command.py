@@ -303,7 +303,7 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     asked[epochs] = 1
     code, told = inside(*asked)
     assert code == ExitCode.USAGE
-    assert "at step 6 already" in told
+    assert "has done 6 steps, and these options ask for 3" in told
     assert inside(*asked, "--restart", "-q") == (0, "")
     assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
     assert not (output.with_suffix(".train") / "epoch-0002.png").exists()

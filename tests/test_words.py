@@ -21,7 +21,7 @@ def told(result):
         ("matte a.jpg -o o --bits x", "--bits: must be a whole number"),
         ("matte a.jpg -o o --max-failures 0", "--max-failures: must be at least 1"),
         ("matte a.jpg -o o --max-megapixels x", "--max-megapixels: must be a number"),
-        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop?"),
+        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop or --strip?"),
         ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
         ("matte a.jpg -o o -d", "-d is no option; see"),
         ("matte a.jpg --output", "--output wants a value"),
