@@ -27,17 +27,21 @@ if TYPE_CHECKING:
 THEIRS, OURS = "author's", "ours"
 
 
-def serve(orders: Connection, whose: str, folder: str, size: int, threads: int) -> None:
-    """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha."""
-    if whose == OURS:
+def serve(orders: Connection, folder: str | None, size: int, threads: int) -> None:
+    """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha.
+
+    With the author's network from ``folder``, or with ours: nothing of his is loaded then. The
+    first message says, or asks, how many channels the backbone begins with.
+    """
+    if folder is None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
     from support import known_image
 
     torch.set_num_threads(threads)
-    network = _network(whose, folder).eval()
+    network = (_ours(orders.recv()) if folder is None else _theirs(folder, orders)).eval()
     image = known_image(size, size, 7)
-    if whose == OURS:
+    if folder is None:
         from birefcli import heap
 
         heap.keep()  # now: a command reads its weights from a file and makes none
@@ -62,22 +66,23 @@ def _peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
-def _network(whose: str, folder: str) -> "nn.Module":
-    """One of both, with the known weights."""
+def _ours(channels: int) -> "nn.Module":
     from support import known_network
 
     from birefcli.birefnet import SWIN_L, SWIN_T
 
+    return known_network({192: SWIN_L, 96: SWIN_T}[channels])
+
+
+def _theirs(folder: str, orders: Connection) -> "nn.Module":
+    """The author's network with the known weights."""
     sys.path.insert(0, folder)
     theirs: nn.Module = importlib.import_module("models.birefnet").BiRefNet(bb_pretrained=False)
     channels = len(theirs.get_parameter("bb.patch_embed.proj.bias"))
-    if whose == OURS:
-        del theirs  # before the other is made: peak memory is measured
-    ours = known_network({192: SWIN_L, 96: SWIN_T}[channels])
-    if whose == OURS:
-        return ours
+    orders.send(channels)
     # The known weights leave out what a network computes itself, which the author's trusts.
-    same = {k: v for k, v in ours.state_dict().items() if not k.endswith("position_index")}
+    known = _ours(channels).state_dict()
+    same = {k: v for k, v in known.items() if not k.endswith("position_index")}
     theirs.load_state_dict(same, assign=True, strict=False)
     return theirs
 
@@ -85,14 +90,20 @@ def _network(whose: str, folder: str) -> "nn.Module":
 class Served:
     """One of the networks, in its process."""
 
-    def __init__(self, whose: str, asked: argparse.Namespace) -> None:
+    def __init__(self, asked: argparse.Namespace, channels: int | None = None) -> None:
+        """Of the author; ours where the ``channels`` of his backbone are given."""
         here, there = multiprocessing.Pipe()
-        given = (there, whose, asked.author, asked.size, asked.threads)
+        folder = asked.author if channels is None else None
+        given = (there, folder, asked.size, asked.threads)
         self.process = multiprocessing.get_context("spawn").Process(
             target=serve, args=given, daemon=True
         )
         self.process.start()
         self._orders, self._passes = here, asked.passes
+        if channels is None:
+            self.channels: int = here.recv()
+        else:
+            here.send(channels)
         self.seen: list[tuple[float, float]] = []
         _, _, self.peak, self.alpha = self._matte()  # the first pass is no measurement
 
@@ -142,7 +153,8 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    served = {name: Served(name, asked) for name in (OURS, THEIRS)}
+    theirs = Served(asked)
+    served = {OURS: Served(asked, theirs.channels), THEIRS: theirs}
     alternate(served, asked.rounds)
     (wall_a, cpu_a), (wall_b, cpu_b) = served[THEIRS].medians, served[OURS].medians
     print(f"medians of {asked.rounds}: author's {wall_a:.2f} s, ours {wall_b:.2f} s")
