@@ -5,8 +5,6 @@ import sys
 import traceback
 import warnings
 
-import typer
-
 from birefcli import heap
 from birefcli.errors import BirefcliError, ExitCode, printable
 
@@ -19,29 +17,40 @@ def main() -> None:
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     heap.keep()
-    from birefcli.cli import app, surroundings, wording
-
-    surroundings.check()
     try:
+        from birefcli.cli import app, surroundings  # here: Ctrl-C comes whenever it comes
+
+        surroundings.check()
         # Not standalone: Typer would tell of a wrong command line in other words and frames.
         sys.exit(app(standalone_mode=False))
     except BirefcliError as error:
         _fail(str(error), error.exit_code, error)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from failing on it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.SOME_FAILED)
     except Exception as error:
-        if (wrong := wording.told(error)) is not None:
-            _fail(wrong, ExitCode.USAGE) if wrong else sys.exit(ExitCode.USAGE)
-        # A file that cannot be read or written has its own message; what has no name is stdout.
-        if isinstance(error, OSError) and error.strerror and error.filename is None:
-            text = f"standard output cannot be written: {error.strerror}"
-            _fail(text, ExitCode.OUTPUT, error)
-        text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
-        _fail(text, ExitCode.BUG, error)
+        _explain(error)
+
+
+def _explain(error: Exception) -> None:
+    """Say what an exception means that is none of ours."""
+    import typer
+
+    from birefcli.cli import wording
+
+    if isinstance(error, typer.Abort):
+        _fail("interrupted", ExitCode.INTERRUPTED)
+    if (wrong := wording.told(error)) is not None:
+        _fail(wrong, ExitCode.USAGE) if wrong else sys.exit(ExitCode.USAGE)
+    # A file that cannot be read or written has its own message; what has no name is stdout.
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        text = f"standard output cannot be written: {error.strerror}"
+        _fail(text, ExitCode.OUTPUT, error)
+    text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
+    _fail(text, ExitCode.BUG, error)
 
 
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:

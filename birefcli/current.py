@@ -18,7 +18,7 @@ from birefcli.files import Job
 from birefcli.options import Existing, Options, Product
 from birefcli.record import Record
 
-RECIPE = 1  # to be raised whenever the same options come to give other pixels
+RECIPE = 2  # to be raised whenever the same options come to give other pixels
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def recipes(options: Options, identity: str, background: Callable[[Path], str]) 
         RECIPE, identity, options.size, options.patch_order.value, options.precision.value,
         rendering.format.value, rendering.bits, rendering.compress.value, rendering.crop,
         dataclasses.astuple(rendering.margin) if rendering.crop else None, rendering.strip,
+        rendering.has_colour,  # without, JPEGs are read smaller
     ]  # fmt: skip
     plain = {
         kind: _digest([*shared, kind.value, rendering.refine if kind.has_colour else None])

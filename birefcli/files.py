@@ -363,11 +363,15 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> None:
-    """See that the output can be written; ``make`` its folder. Raises OutputError."""
+def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> list[Path]:
+    """See that the output can be written; ``make`` its folder. Raises OutputError.
+
+    Returns the folders that were made, innermost first.
+    """
     if selection.output == PIPE:
-        return
+        return []
     folder = output_folder(selection)
+    made = [f for f in (folder, *folder.parents) if make and not f.exists()]
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
@@ -382,19 +386,14 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
                 raise OutputError(f"{target}: is the photo on stdin; choose another --output")
             if target is not None and _is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
+    return made
 
 
-@contextlib.contextmanager
-def taken_back(selection: Selection) -> Iterator[None]:
-    """Remove, in the end, the folders of the output that were made meanwhile and are empty."""
-    out = output_folder(selection) if selection.output != PIPE else Path()
-    made = [folder for folder in (out, *out.parents) if not _is_folder(folder)]
-    try:
-        yield
-    finally:
-        for folder in made:
-            with contextlib.suppress(OSError):  # it holds something, or was never made
-                folder.rmdir()
+def take_back(made: Iterable[Path]) -> None:
+    """Remove those of the folders into which nothing came."""
+    for folder in made:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def probe(folder: Path) -> None:
@@ -413,7 +412,13 @@ _writing: set[Path] = set()
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the whole new one. Raises OSError."""
+    """Write a file so that readers see the old one or the whole new one. Raises OSError.
+
+    What is no regular file (``/dev/null``, a pipe) is written into, and not replaced.
+    """
+    if target.exists() and not target.is_file():
+        target.write_bytes(data)
+        return
     part = target.parent / _part_name()
     _writing.add(part)
     try:

@@ -217,7 +217,7 @@ def _decode(image: "ImageFile", data: bytes, enough: tuple[int, int] | None) -> 
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
     photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
-    if photo.pixels.shape[1::-1] in (whole, whole[::-1]):
+    if times == 1:
         return photo
     turned = _orientation(image) >= 5
     return replace(photo, whole=whole if turned else whole[::-1])

@@ -29,15 +29,29 @@ def hold(folder: Path, lock: Lock) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = _held(folder, lock)
     except PermissionError:  # a folder that may be written to and not read cannot be locked
         yield
         return
     try:
-        _acquire(descriptor, folder, lock)
         yield
     finally:
         os.close(descriptor)
+
+
+def _held(folder: Path, lock: Lock) -> int:
+    """Descriptor of the folder, locked. Whoever held it before us may have removed it empty."""
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            _acquire(descriptor, folder, lock)
+            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:

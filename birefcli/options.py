@@ -128,6 +128,11 @@ class Rendering:
     strip: bool = False
     """Leave out where the photo was taken."""
 
+    @property
+    def has_colour(self) -> bool:
+        """Whether any product shows the subject."""
+        return any(kind.has_colour for kind in self.products)
+
     def check(self) -> None:
         """Raise UsageError where a format cannot hold what is asked for."""
         if self.bits not in self.format.bits:

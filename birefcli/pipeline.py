@@ -28,7 +28,7 @@ from birefcli.flags import EMPTY
 from birefcli.images import Photo
 from birefcli.limits import Waits
 from birefcli.matting import Colour, Matter, Prepared
-from birefcli.options import Options, Product
+from birefcli.options import Options, Product, Rendering
 from birefcli.record import Record
 from birefcli.report import Outcome, Seconds, Status
 
@@ -76,13 +76,13 @@ class Matted:
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
 
-def enough_for(products: Iterable[Product], matter: Matter) -> tuple[int, int] | None:
+def enough_for(rendering: Rendering, matter: Matter) -> tuple[int, int] | None:
     """(width, height) that a photo must at least have for its products; None: all of its pixels.
 
     Where no product shows colours only the network looks at them. At twice its size the input that
     a reduced JPEG gives is a third of a level off on average, at its very size three times that.
     """
-    if any(kind.has_colour for kind in products):
+    if rendering.has_colour:
         return None
     return SPARE * matter.size[0], SPARE * matter.size[1]
 
@@ -148,7 +148,7 @@ class Run:
                     data,
                     self.options.max_pixels,
                     lambda pixels: turn.take(pixels * each + len(data)),
-                    enough_for(decision.job.targets, self.matter),
+                    enough_for(self.options.rendering, self.matter),
                 )
                 prepared = self.matter.bring(photo)
         except ClosedError:

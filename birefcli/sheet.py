@@ -85,7 +85,7 @@ class Layout:
 
     @property
     def font(self) -> Font:
-        """What names are drawn with. Raises OSError."""
+        """What names are drawn with. Raises OSError, or ImportError without FreeType."""
         return _font(self.face, self.text)
 
     @property

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image, ImageCms
+
+from birefcli.errors import ExitCode
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -459,3 +462,16 @@ def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
     if not told:
         pytest.skip("this torch has no OpenMP that shows its settings")
     assert all(policy in line for line in told)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.5])
+def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, photos, tmp_path, seconds):
+    for i in range(100):
+        picture(60, 40, seed=i).save(photos / f"{i}.png")
+    run = start("matte", photos, "-o", tmp_path / "out")
+    time.sleep(seconds)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    # Before Python has begun, the system itself ends it.
+    assert run.returncode in (ExitCode.INTERRUPTED, -signal.SIGINT), said
+    assert b"Traceback" not in said

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birefcli import files, record
+from birefcli import files, locks, record
 from birefcli.current import CURRENT, EXISTS, FOREIGN, decide, record_of, source_state
 from birefcli.encode import Notes, encode
 from birefcli.errors import NoInputError, OutputError, UsageError
 from birefcli.files import Found, Job, find, plan, write_atomically
-from birefcli.options import Existing, Format, Product, Selection
+from birefcli.options import Existing, Format, Lock, Product, Selection
 
 CUTOUT = (Product.CUTOUT,)
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -618,3 +618,47 @@ def test_stdout_is_always_written(job):
     piped = dataclasses.replace(job, targets={Product.CUTOUT: None})
     for existing in Existing:
         assert decide(piped, existing, WANTED).job.targets == {Product.CUTOUT: None}
+
+
+@needs_fifo
+def test_what_is_no_regular_file_is_written_into_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"text")
+        assert os.read(reader, 9) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_folders_that_were_made_are_taken_back_unless_something_came_into_them(tmp_path):
+    chosen = selected("a", output=tmp_path / "new" / "out")
+    made = files.check_output([], chosen)
+    assert made == [tmp_path / "new" / "out", tmp_path / "new"]
+    (tmp_path / "new" / "other").touch()
+    files.take_back(made)
+    assert not (tmp_path / "new" / "out").exists()
+    assert (tmp_path / "new").is_dir()
+    assert files.check_output([], selected("a", output=tmp_path / "new")) == []
+
+
+def test_run_that_waited_for_a_folder_finds_it_again_when_it_was_taken_back(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    waiting = threading.Event()
+
+    def second():
+        waiting.set()
+        with locks.hold(out, Lock.WAIT):
+            (out / "a").touch()
+
+    with locks.hold(out, Lock.LEAVE):
+        thread = threading.Thread(target=second)
+        thread.start()
+        waiting.wait()
+        time.sleep(0.1)
+        out.rmdir()
+    thread.join(20)
+    assert (out / "a").exists()

@@ -1,10 +1,14 @@
 """oneDNN's products against torch's own, and when they are left alone."""
 
+import platform
+import warnings
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from birefcli.birefnet import linear as module
+from birefcli.birefnet.deform import DeformableASPP
 from birefcli.birefnet.linear import Linear, linear
 
 PLAIN = {"none": lambda x: x, "relu": F.relu, "gelu": F.gelu}
@@ -70,14 +74,48 @@ def test_other_dtypes_and_autocast_are_torchs(layer, calls):
         assert len(calls) == 1
 
 
-def test_torch_without_the_operator_is_served_as_well(layer, monkeypatch):
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86")
+def test_this_torch_has_the_operator():
+    assert module._there()
+
+
+@pytest.mark.parametrize("lacking", ["processor", "operator", "its signature"])
+def test_torch_without_the_operator_is_served_as_well(layer, monkeypatch, lacking):
     x = torch.randn(3, 72)
     with torch.inference_mode():
         wanted = linear(x, layer.weight, layer.bias, "gelu")
-        monkeypatch.setattr(module.platform, "machine", lambda: "arm64")
+        if lacking == "processor":
+            monkeypatch.setattr(module.platform, "machine", lambda: "arm64")
+        elif lacking == "operator":
+            monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None)
+        else:
+            monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", torch.ops.aten.relu)
         monkeypatch.setattr(module, "_there", module._there.__wrapped__)
         assert not module._there()
         torch.testing.assert_close(linear(x, layer.weight, layer.bias, "gelu"), wanted)
+
+
+def test_another_activation_is_an_error_whoever_computes(layer):
+    with torch.inference_mode(), pytest.raises(KeyError):
+        linear(torch.randn(3, 72), layer.weight, None, "swish")
+
+
+def test_layers_can_be_traced(layer):
+    x = torch.randn(3, 72)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is old, and says so
+        traced = torch.jit.trace(layer, x)
+        torch.testing.assert_close(traced(x), layer(x))
+
+
+def test_pyramid_runs_under_autocast():
+    torch.manual_seed(0)
+    pyramid = DeformableASPP(8, 8, (1, 3)).eval()
+    x = torch.randn(1, 8, 20, 20)
+    with torch.no_grad():
+        wanted = pyramid(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(pyramid(x).float(), wanted, rtol=0.1, atol=0.1)
 
 
 def test_parameters_are_those_of_torchs_layer(layer):

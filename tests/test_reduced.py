@@ -1,6 +1,8 @@
 """JPEGs that are decoded smaller where only the network looks at their pixels."""
 
 import io
+import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from PIL import Image
 from birefcli import images
 from birefcli.errors import PhotoError
 from birefcli.images import ORIENTATION
+from birefcli.options import Product, Rendering
+from birefcli.pipeline import enough_for
 
 LIMIT = 10**8
 
@@ -105,6 +109,42 @@ def test_limit_is_that_of_the_file_and_damage_is_told():
         images.read(data, 400 * 320 - 1, enough=(50, 40))
     with pytest.raises(PhotoError, match="ends too early"):
         images.read(data[: len(data) // 2], LIMIT, enough=(50, 40))
+
+
+def test_colours_need_all_pixels_and_masks_twice_those_of_the_network():
+    matter = SimpleNamespace(size=(96, 64))
+    alone = Rendering(products=(Product.MASK, Product.TRIMAP))
+    assert enough_for(alone, matter) == (192, 128)
+    for kind in (Product.CUTOUT, Product.COMPOSITE, Product.FOREGROUND):
+        assert enough_for(Rendering(products=(Product.MASK, kind)), matter) is None
+
+
+def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
+    from birefcli.cli import app
+
+    sizes = []
+    decode = images._decode
+
+    def seen(image, data, enough):
+        photo = decode(image, data, enough)
+        sizes.append(photo.pixels.shape[:2])
+        return photo
+
+    monkeypatch.setattr(images, "_decode", seen)
+    (tmp_path / "a.jpg").write_bytes(jpeg(scene(1200, 900)))
+    for products in ("mask", "cutout"):
+        words = ["matte", str(tmp_path / "a.jpg"), "-o", str(tmp_path / products)]
+        app([*words, "--write", products, "-m", str(tiny_weights), "-q"], standalone_mode=False)
+    assert sizes == [(225, 300), (900, 1200)]
+
+
+def test_format_that_finds_its_size_out_while_it_loads_is_left_alone():
+    small = io.BytesIO()
+    Image.new("RGBA", (64, 64), "red").save(small, "PNG")
+    block = b"ic07" + struct.pack(">I", 8 + len(small.getvalue())) + small.getvalue()
+    data = b"icns" + struct.pack(">I", 8 + len(block)) + block
+    photo = images.read(data, LIMIT)
+    assert photo.size == photo.pixels.shape[:2] == (64, 64)
 
 
 def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(command, tmp_path):

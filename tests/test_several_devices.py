@@ -317,7 +317,9 @@ def test_two_processes_write_what_one_does_and_tell_it_in_the_same_order(command
     (folder / "4.jpg").write_text("no photo")
     words = ("matte", folder, "--write", "cutout,composite", "--background", "blur:3", "--json")
     one = command(*words, "-o", tmp_path / "one", "--device", "cpu")
-    two = command(*words, "-o", tmp_path / "two", "--device", "cpu,cpu", "--failed-to", "/dev/null")
+    two = command(
+        *words, "-o", tmp_path / "two", "--device", "cpu,cpu", "--failed-to", tmp_path / "failed"
+    )
     assert one.returncode == two.returncode == ExitCode.SOME_FAILED, two.stderr.decode()
     (lines, summary), (again, total) = told(one.stdout), told(two.stdout)
     assert len(names(tmp_path / "one")) == 16

@@ -6,6 +6,8 @@ import os
 import pickle
 import stat
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -490,3 +492,22 @@ def test_file_of_published_shape_has_the_published_size_and_loads(published, tmp
     loaded = opened(path)
     assert loaded.config == config
     assert all(bool((value == 1).all()) for value in loaded.state_dict().values())
+
+
+def test_equal_weights_are_equal_files_in_any_process(tmp_path):
+    code = (
+        "import sys, torch; from pathlib import Path; from birefcli import weights;"
+        "from birefcli.birefnet import BiRefNet; from conftest import TINY; torch.manual_seed(0);"
+        "weights.save(BiRefNet(TINY), Path(sys.argv[1]), config=TINY, size=(96, 64),"
+        " metadata={'b': '1', 'a': 'ü'})"
+    )
+    made = []
+    for number in range(3):
+        made.append(tmp_path / f"{number}.safetensors")
+        path = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
+        words = [sys.executable, "-c", code, str(made[-1])]
+        subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": path})
+    assert len({path.read_bytes() for path in made}) == 1
+    tensors, notes = weights.read(made[0])
+    assert (notes["a"], notes["b"]) == ("ü", "1")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())

@@ -25,6 +25,8 @@ def told(result):
         ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
         ("matte a.jpg -o o -d", "-d is no option; see"),
         ("matte a.jpg --output", "--output wants a value"),
+        ("matte a.jpg -o o --crop=5", "--crop takes no value"),
+        ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
         ("mate a.jpg", "No such command 'mate'"),
         ("matte a.jpg -o o.xyz", "--output o.xyz: .xyz is no format that can be written; use"),
@@ -100,8 +102,31 @@ def test_good_counts_of_threads_stay(monkeypatch, capsys, threads):
 
 
 def test_every_option_of_matte_has_its_variable():
-    assert "BIREFCLI_MODEL" in arguments.VARIABLES
-    assert len(set(arguments.VARIABLES)) > 30
+    import typer
+
+    from birefcli.cli import app
+
+    commands = vars(typer.main.get_command(app))["commands"]
+    options = [p.opts[0] for p in commands["matte"].params if p.opts[0].startswith("--")]
+    named = {"BIREFCLI_" + option[2:].replace("-", "_").upper() for option in options}
+    assert named - {"BIREFCLI_HELP"} <= set(arguments.VARIABLES)
+    assert len(named) > 30
+
+
+@pytest.mark.parametrize("name", ["BIREFCLI_FOO", "BIREFCLI_XYZZY", "BIREFCLI_"])
+def test_nothing_is_proposed_where_nothing_is_like_it(monkeypatch, capsys, name):
+    monkeypatch.setenv(name, "1")
+    surroundings.check()
+    assert capsys.readouterr().err == f"birefcli: {name} is no option and is not read\n"
+    monkeypatch.setenv(surroundings.COMPLETING, "complete_bash")
+    surroundings.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_list_without_names_is_no_list_that_was_forgotten(command, photos, tmp_path):
+    (tmp_path / "none").touch()
+    words = ("--files-from", tmp_path / "none", "-0", "-o", tmp_path / "out")
+    assert command("matte", photos / "a.jpg", *words).returncode == 0
 
 
 def test_refused_run_leaves_no_folder(command, photos, tmp_path):
@@ -109,6 +134,8 @@ def test_refused_run_leaves_no_folder(command, photos, tmp_path):
     result = command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch")
     assert result.returncode == 4, told(result)
     assert not out.parent.exists()
+    dry = command("matte", photos, "-o", out, "--dry-run")
+    assert (dry.returncode, out.parent.exists()) == (0, False)
     out.mkdir(parents=True)
     assert command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch").returncode == 4
     assert out.is_dir(), "what was there stays"

@@ -202,7 +202,7 @@ class Bench:
 
     def _read(self, path: Path) -> Photo:
         try:
-            enough = enough_for(self.options.rendering.products, self.matter)
+            enough = enough_for(self.options.rendering, self.matter)
             return images.read(path.read_bytes(), self.options.max_pixels, enough=enough)
         except (PhotoError, OSError) as error:
             cause = getattr(error, "strerror", None) or error
@@ -212,7 +212,7 @@ class Bench:
         with clock("upsample"):
             matte = self.matter.matte(photo, alpha, None)
         kinds = self.options.rendering.products
-        if not self.options.rendering.refine or not any(kind.has_colour for kind in kinds):
+        if not self.options.rendering.refine or not self.options.rendering.has_colour:
             return matte
         # What colour takes is what the whole takes longer with it, however both are done inside.
         with clock("foreground", but="upsample"):

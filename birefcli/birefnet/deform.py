@@ -141,7 +141,8 @@ class PyramidBranch(nn.Module):
             tile = slice(first, first + TILE)
             n = len(out[tile])
             sampler.read(first, taps[tile], samples[:n])
-            out[tile].addmm_(linear(samples[:n], kernel, shift, "relu"), project)
+            hidden = linear(samples[:n], kernel, shift, "relu").to(out.dtype)
+            out[tile].addmm_(hidden, project)
 
 
 class DeformableASPP(nn.Module):

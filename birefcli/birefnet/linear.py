@@ -23,12 +23,15 @@ _AFTER: dict[str, Callable[[Tensor], Tensor]] = {
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     """Compute x·Wᵀ + b and, ``then``, none, relu or gelu of it: …×K to …×N.
 
-    ``weight``: N×K; ``bias``: N.
+    ``weight``: N×K; ``bias``: N; all floating point, of one dtype and device. oneDNN computes
+    float32 on a CPU, without gradients; torch everything else. Raises KeyError for another
+    ``then``.
     """
+    after = _AFTER[then]
     if _fits(x) and _there():
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
         return product
-    return _AFTER[then](F.linear(x, weight, bias))
+    return after(F.linear(x, weight, bias))
 
 
 class Linear(nn.Linear):
@@ -45,13 +48,14 @@ def _fits(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None  # torch.jit does not know the operator
         and not torch.is_autocast_enabled("cpu")
     )
 
 
 @cache
 def _there() -> bool:
-    """Whether this torch has the operator, on a processor on which it was measured."""
+    """Whether this torch has the operator, on x86: on others nobody has measured it."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     one = torch.ones(1, 1)

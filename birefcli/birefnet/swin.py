@@ -209,6 +209,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens×C to the same shape."""
+        # Past the layer: its product and the activation are one pass.
         out: Tensor = self.fc2(linear(x, self.fc1.weight, self.fc1.bias, "gelu"))
         return out
 

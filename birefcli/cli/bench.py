@@ -472,7 +472,7 @@ def _row(name: str, figure: dict[str, float] | None) -> str:
 
 
 def _too_little(measured: _Measured, record: dict[str, Any]) -> str:
-    coloured = any(kind.has_colour for kind in measured.options.rendering.products)
+    coloured = measured.options.rendering.has_colour
     if record["soft"] >= SOFT_LEAST or not coloured:
         return ""
     return " (hardly any: on photos with hair, foreground takes longer)"

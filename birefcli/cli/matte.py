@@ -97,6 +97,7 @@ def matte(
         strip=strip,
     )
     rendering.check()
+    needed.refuse(context, "--files-from", there=files_from is not None, names=("null",))
     _check_effects(context, selection, rendering)
     options = Options(
         rendering=rendering,
@@ -146,7 +147,6 @@ def _check_effects(context: typer.Context, selection: Selection, rendering: Rend
     composed = Product.COMPOSITE in rendering.products
     needed.refuse(context, "--write composite", there=composed, names=("background",))
     needed.refuse(context, "--crop", there=rendering.crop, names=("margin",))
-    needed.refuse(context, "--files-from", there=bool(selection.listed), names=("null",))
     folder = selection.output != files.PIPE and not files.names_a_file(selection)
     needed.refuse(context, "a folder as --output", there=folder, names=("name",))
 
@@ -162,7 +162,10 @@ def _format(asked: Format | None, selection: Selection) -> Format:
 
 
 def _refuse_odd(selection: Selection) -> None:
-    """Refuse a folder that looks like a file of a format that cannot be written."""
+    """Refuse a folder that looks like a file of a format that cannot be written.
+
+    One photo may have been meant for one file; several go to a folder, whatever it is called.
+    """
     output, suffix = selection.output, Path(selection.output).suffix.lower()
     if suffix in SUFFIXES or output.endswith(("/", os.sep)) or Path(output).is_dir():
         return

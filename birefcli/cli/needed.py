@@ -5,13 +5,17 @@ import typer
 from birefcli.errors import UsageError
 
 
+def typed(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, and does not come from elsewhere."""
+    return getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE"
+
+
 def refuse(context: typer.Context, other: str, *, there: bool, names: tuple[str, ...]) -> None:
     """Raise UsageError where one of the options was typed and ``other`` is not there.
 
     What a variable of the environment says is meant for every command, and stays without effect.
     """
     for name in names:
-        source = context.get_parameter_source(name)
-        if not there and getattr(source, "name", None) == "COMMANDLINE":
+        if not there and typed(context, name):
             option = next(p for p in context.command.params if p.name == name).opts[0]
             raise UsageError(f"{option} does nothing without {other}")

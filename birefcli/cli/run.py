@@ -5,10 +5,11 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from birefcli import current, digests, files, locks, opening, zoo
@@ -66,24 +67,18 @@ class Voice:
 
 
 def run(task: Task, voice: Voice) -> ExitCode:
-    """Do the task; a folder that nothing came into is not left behind."""
-    with files.taken_back(task.selection):
-        return _run(task, voice)
-
-
-def _run(task: Task, voice: Voice) -> ExitCode:
     """Everything that can be known to fail is checked before the model loads."""
     search = files.find(task.selection)
     rendering = task.options.rendering
     found, missing = files.without_missing(search.found)
     jobs = files.plan(found, task.selection, rendering.products, rendering.format)
-    files.check_output(jobs, task.selection, make=not task.dry_run)
     if task.failed_to is not None and not task.dry_run:
         _check_list(Path(task.failed_to), jobs)
     background = _background(task.options) if Product.COMPOSITE in rendering.products else None
     behind = (lambda _: "") if background is None else background.identity
     recipes = current.recipes(task.options, _identity(task.options.model), behind)
-    with _locked(task), voice.display() as display:
+    made = files.check_output(jobs, task.selection, make=not task.dry_run)
+    with _locked(task, made), voice.display() as display:
         if not task.dry_run:
             files.clear_stale(_folders(jobs))
         decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
@@ -256,10 +251,9 @@ def _matte(
     teller: _Teller,
     signals: "Signals",
 ) -> None:
-    opening.read_ahead(task.options.model)
-    from birefcli import devices
-
     try:
+        with signals.held():
+            devices = _libraries(task.options.model)
         several = devices.several(task.options.device, task.options.precision)
         todo = teller.left
         if min(len(several), len(todo)) == 1:
@@ -273,6 +267,14 @@ def _matte(
                 teller.report.stopped = teller.report.stopped or ExitCode.MODEL
     except StoppedError:
         teller.report.stopped = signals.code
+
+
+def _libraries(model: str) -> ModuleType:
+    """Import torch and what needs it, in one go: an exception of ours in there may be swallowed."""
+    opening.read_ahead(model)
+    from birefcli import devices, pipeline, tuning, weights  # noqa: F401 - for those who come after
+
+    return devices
 
 
 def _drain(
@@ -375,9 +377,20 @@ def _folders(jobs: list[Job]) -> set[Path]:
     return {t.parent for job in jobs for t in job.targets.values() if t is not None}
 
 
-def _locked(task: Task) -> AbstractContextManager[None]:
-    """Hold the output folder; one file, which is replaced in one step, needs no lock."""
+@contextmanager
+def _locked(task: Task, made: list[Path]) -> Iterator[None]:
+    """Hold the output folder; one file, which is replaced in one step, needs no lock.
+
+    Of the folders that were ``made`` none is left behind empty. Only who holds the lock takes them
+    back: others may be waiting to write there.
+    """
     selection = task.selection
     if task.dry_run or selection.output == files.PIPE or files.names_a_file(selection):
-        return nullcontext()
-    return locks.hold(files.output_folder(selection), task.lock)
+        yield
+        return
+    with locks.hold(files.output_folder(selection), task.lock):
+        try:
+            yield
+        finally:
+            if task.lock is not Lock.NONE:
+                files.take_back(made)

@@ -131,7 +131,7 @@ def sheet(
     layout = Layout(columns, tile, None if font is None else str(font))
     try:
         _ = layout.font
-    except OSError:
+    except (OSError, ImportError):  # Pillow may have been built without FreeType
         raise UsageError(f"--font {font}: is not there, or no font that can be read") from None
     task = _Task(
         tuple(inputs), output, format_, flagged, sort, layout, per_page, max_pixels, workers,

@@ -9,6 +9,7 @@ from birefcli.cli import arguments
 from birefcli.errors import printable
 
 OURS = "BIREFCLI_"
+COMPLETING = "_BIREFCLI_COMPLETE"
 SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 """What is set for an experiment, and is no option."""
 THREADS = "OMP_NUM_THREADS"
@@ -19,11 +20,14 @@ def check() -> None:
 
     A crontab that is meant to set an option and sets nothing would go unnoticed for months.
     """
-    known = [*arguments.VARIABLES, *SWITCHES]
+    if COMPLETING in os.environ:
+        return  # at every press of Tab
+    known = [name.removeprefix(OURS) for name in (*arguments.VARIABLES, *SWITCHES)]
     for name in sorted(name for name in os.environ if name.startswith(OURS)):
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            _say(f"{name} is no option and is not read" + (f"; {near[0]} is" if near else ""))
+        own = name.removeprefix(OURS)
+        if own not in known:
+            near = get_close_matches(own, known, 1, 0.7)
+            _say(f"{name} is no option and is not read" + (f"; {OURS}{near[0]} is" if near else ""))
     threads = os.environ.get(THREADS)
     if threads is not None and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,\s*\d+\s*)*", threads):
         # OpenMP would say so itself, in words that name neither the variable's owner nor a remedy.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli import locks
-from birefcli.cli import parse
+from birefcli.cli import needed, parse
 from birefcli.cli import train_arguments as arguments
 from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
 from birefcli.options import LONGEST, STRIDE, Lock, PatchOrder, Precision
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from birefcli.training.data import DataError
     from birefcli.training.ranks import Ranks
 
-HOLD_OUT = 10
 LISTED = 20
 """How many faulty files are named before they are only counted."""
 
 
 def train(
+    context: typer.Context,
     data: arguments.Folders = None,
     output: arguments.Output = "",
-    hold_out: arguments.HoldOut = HOLD_OUT,
+    hold_out: arguments.HoldOut = 10,
     validate: arguments.Validate = None,
     soften: arguments.Soften = True,
     cache: arguments.Cache = "auto",
@@ -69,7 +69,7 @@ def train(
         raise UsageError("say where the weights go: --output FILE.safetensors")
     if start and backbone:
         raise UsageError("--from has weights for the whole network: leave out --backbone")
-    if validate and hold_out != HOLD_OUT:
+    if validate and needed.typed(context, "hold_out"):
         raise UsageError("--validate names what is held out: leave out --hold-out")
     if stage and (epochs or batch):
         raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")

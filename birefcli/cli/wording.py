@@ -63,7 +63,8 @@ def _fault(error: "_Wrong") -> str:
     if option is not None and hasattr(error, "possibilities"):
         return _unknown(option, error.possibilities)
     if option is not None:
-        return f"{option} wants a value"
+        none = "does not take a value" in error.message
+        return f"{option} takes no value" if none else f"{option} wants a value"
     parameter: _Parameter | None = getattr(error, "param", None)
     if parameter is None:
         return _rephrased(str(error.format_message()))

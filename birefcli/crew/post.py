@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 from birefcli.crew.messages import FromWorker, Lost, Setup, Stop, ToWorker
 from birefcli.crew.worker import work
@@ -83,6 +83,8 @@ def _signals_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # Python 3.11 lets signals through again after it has started this process of its own.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
     try:
         yield
