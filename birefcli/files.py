@@ -136,6 +136,10 @@ def _nothing(selection: Selection, search: Search) -> str:
     where = ", ".join(selection.inputs) or "the list"
     unfit = search.failed + search.skipped
     if not unfit:
+        filters = {"--include": selection.include, "--exclude": selection.exclude}
+        given = [option for option, patterns in filters.items() if patterns]
+        if given and not selection.products:
+            return f"no {what} found in {where} that fits {' and '.join(given)}"
         named = "a file that is named itself is tried whatever its name"
         return f"no {what} found in {where}; {named}"
     more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""

@@ -137,7 +137,8 @@ class Rendering:
         """Raise UsageError where a format cannot hold what is asked for."""
         if self.bits not in self.format.bits:
             held = " or ".join(map(str, self.format.bits))
-            raise UsageError(f"--bits {self.bits}: {self.format.value} holds {held} bits")
+            deep = "" if self.bits != 16 else "; use png or tiff"
+            raise UsageError(f"--bits {self.bits}: {self.format.value} holds {held} bits{deep}")
         transparent = [kind.value for kind in self.products if kind.has_alpha]
         if self.format is Format.JPG and transparent:
             raise UsageError(f"jpg cannot hold a {transparent[0]}: use --write composite, or png")
@@ -191,5 +192,5 @@ def check_size(size: tuple[int, int]) -> None:
     if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):
         shown = "x".join(map(str, size))
         raise UsageError(
-            f"--size {shown}: both sides must be multiples of {STRIDE}, up to {LONGEST}"
+            f"--size {shown}: both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}"
         )

@@ -162,6 +162,19 @@ def test_nothing_to_show_and_names_of_no_picture_are_told(command, cutouts, tmp_
     assert command("sheet", "-", "-o", tmp_path / "a.png").returncode == 2
 
 
+def test_photo_on_white_is_no_mask(tmp_path):
+    from birefcli.scoring import read
+
+    photo = np.full((200, 200, 3), 255, np.uint8)
+    photo[60:100, 60:100] = (200, 140, 110)  # a face: 4% of the picture, 3.6 levels on average
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with pytest.raises(read.NoMatteError):
+        read.matte(tmp_path / "a.png", 10**6)
+    tinted = np.repeat(disc(200, 200)[..., None], 3, 2)
+    Image.fromarray(tinted).save(tmp_path / "mask.jpg", quality=60)
+    assert read.matte(tmp_path / "mask.jpg", 10**6).colours is None
+
+
 # Pictures
 
 

@@ -28,6 +28,11 @@ def told(result):
         ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
         ("matte a.jpg -o o -d", "-d is no option; see"),
         ("matte a.jpg --output", "--output wants a value"),
+        ("matte a.jpg -o o --modle mini", "--modle is no option; did you mean --model or"),
+        ("matte a.jpg -o o --device gpu", "--device gpu: choose from auto, cpu, cuda, cuda:N, mps"),
+        ("matte --files-from list -0 -o o", "--files-from list: its names do not end in NUL"),
+        ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
+        ("matte a.jpg -o o --size 0", "--size 0x0: both sides must be multiples of 32, from 32 to"),
         ("matte a.jpg -o o --crop=5", "--crop takes no value"),
         ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
@@ -49,6 +54,7 @@ def test_wrong_command_line_is_one_line_that_says_what_to_do(
 ):
     for name in ("a.jpg", "-dash.jpg"):
         Image.new("RGB", (20, 20)).save(tmp_path / name)
+    (tmp_path / "list").write_text("a.jpg\nb.jpg\n")
     # Not as a process of its own, which takes a second: nothing is left behind by a refusal.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["birefcli", *words.split()])
@@ -59,7 +65,7 @@ def test_wrong_command_line_is_one_line_that_says_what_to_do(
     assert ended.value.code == 2, said
     assert said.startswith(f"birefcli: {text}")
     assert said.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg", "list"]
 
 
 def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
@@ -181,3 +187,22 @@ def test_font_of_the_users_draws_the_names(tmp_path):
     layout = Layout(4, 200, str(fonts[0]))
     assert layout.font.path == str(fonts[0])
     assert layout.font.getlength(fitted("abc" * 99, layout)) <= 200
+
+
+def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
+    filtered = command("matte", photos, "-o", tmp_path / "out", "--include", "*.tif")
+    assert filtered.returncode == 3
+    assert f"no photo found in {photos} that fits --include" in told(filtered)
+    (tmp_path / "none").touch()
+    empty = command("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
+    assert empty.returncode == 3
+    assert f"--files-from {tmp_path / 'none'}: names no photo" in told(empty)
+
+
+def test_photo_that_is_new_needs_no_reason(command, photos, tmp_path):
+    first = command("matte", photos, "-o", tmp_path / "out", "--verbose")
+    assert "written" in told(first)
+    assert "(missing)" not in told(first)
+    (tmp_path / "out" / "a.png").write_bytes(b"torn")
+    again = command("matte", photos, "-o", tmp_path / "out", "--verbose", "--existing", "overwrite")
+    assert "written" in told(again)

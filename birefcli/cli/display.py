@@ -16,7 +16,7 @@ from rich.progress import (
 from rich.text import Text
 
 from birefcli.cli.bar import INTERVAL, Bar
-from birefcli.current import EXISTS
+from birefcli.current import EXISTS, MISSING
 from birefcli.errors import printable
 from birefcli.files import OWN
 from birefcli.report import Outcome, Report, Status
@@ -126,7 +126,9 @@ def _notable(outcome: Outcome) -> bool:
 
 def _line(outcome: Outcome) -> str:
     targets = ", ".join("stdout" if t is None else str(t) for t in outcome.outputs.values())
-    told = [text for text in (outcome.reason, *outcome.notes) if text]
+    # That a photo was not there before goes without saying.
+    new = outcome.status is Status.WRITTEN and outcome.reason == MISSING
+    told = [text for text in (None if new else outcome.reason, *outcome.notes) if text]
     why = f" ({'; '.join(told)})" if told else ""
     arrow = f" -> {targets}" if targets else ""
     return f"{outcome.input}: {outcome.status.value}{arrow}{why}"

@@ -84,6 +84,8 @@ def matte(
     )
     if files_from == files.PIPE and files.PIPE in selection.inputs:
         raise UsageError("--files-from - and the photo - both want stdin")
+    if files_from is not None and not selection.inputs and not selection.listed:
+        raise NoInputError(f"--files-from {files_from}: names no photo")
     _check_selection(selection, json_lines)
     rendering = Rendering(
         products=parse.choices("--write", write, Product),
@@ -105,7 +107,7 @@ def matte(
         size=parse.size(size),
         patch_order=patch_order,
         offline=offline,
-        device=device,
+        device=parse.device(device),
         precision=precision,
         batch=parse.automatic("--batch", batch),
         compiled=compiled,
@@ -185,6 +187,8 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
         data = sys.stdin.buffer.read() if source == files.PIPE else Path(source).read_bytes()
     except OSError as error:
         raise NoInputError(f"--files-from {source}: {error.strerror}") from None
+    if null and data.strip() and b"\0" not in data:
+        raise UsageError(f"--files-from {source}: its names do not end in NUL; leave out --null")
     # No file name holds NUL: a list that does is one whose names end in it.
     if null or b"\0" in data:
         names = data.split(b"\0")

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -76,7 +77,8 @@ def _fault(error: "_Wrong") -> str:
 def _unknown(option: str, possible: Sequence[str] | None) -> str:
     text = f"{option} is no option"
     if possible:
-        return f"{text}; did you mean {' or '.join(sorted(possible))}?"
+        likest = get_close_matches(option, possible, len(possible), 0)
+        return f"{text}; did you mean {' or '.join(likest)}?"
     # A photo's name that begins with a dash is read as options of one letter each.
     photo = next((word for word in sys.argv[1:] if word.startswith(option) and _there(word)), None)
     return text if photo is None else f"{text}; the file {photo} is called ./{photo} here"

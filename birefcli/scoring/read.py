@@ -19,6 +19,8 @@ Grey = NDArray[Any]
 """H×W of uint8 or uint16, full scale."""
 
 SPREAD = 16.0  # levels of 255: how far the channels of a grey JPEG may differ, on average
+COLOUR = 24.0  # levels of 255 by which the channels of a coloured pixel differ, or more
+COLOURED = 0.01  # share of such pixels from which a picture is no mask: a photo on white has 2%
 
 
 class NoMatteError(PhotoError):
@@ -69,9 +71,11 @@ def _is_exact(pixels: NDArray[Any]) -> bool:
 
 
 def _is_grey(pixels: NDArray[Any]) -> bool:
-    limit = SPREAD * (np.iinfo(pixels.dtype).max / 255)
-    spread = cv2.absdiff(pixels[:, :, 0], pixels[:, :, 1]).mean()
-    return bool(max(spread, cv2.absdiff(pixels[:, :, 1], pixels[:, :, 2]).mean()) <= limit)
+    level = np.iinfo(pixels.dtype).max / 255
+    apart = [cv2.absdiff(pixels[:, :, i], pixels[:, :, i + 1]) for i in (0, 1)]
+    if max(float(part.mean()) for part in apart) > SPREAD * level:
+        return False
+    return float((np.maximum(*apart) > COLOUR * level).mean()) <= COLOURED
 
 
 def _luma(pixels: NDArray[Any]) -> Grey:

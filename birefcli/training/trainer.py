@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,8 +150,10 @@ class Trainer:
             torch.save(state, part)
             part.replace(path)
         except (OSError, RuntimeError) as error:  # torch's writer has no error of its own
+            full = _is_full(path.parent)
             part.unlink(missing_ok=True)
-            raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from error
+            cause = "the disk is full" if full else _first_line(error)
+            raise OutputError(f"{path}: cannot be written ({cause})") from error
 
     def resume(self, path: Path) -> dict[str, Any]:
         """Go on where the run that wrote ``path`` was; the losses will be the same. Its notes.
@@ -219,6 +222,14 @@ def _freeze_norms(backbone: nn.Module) -> None:
 def _mixed(*words: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a disk has less than a megabyte left: torch's writer does not say why it failed."""
+    try:
+        return shutil.disk_usage(folder).free < 1 << 20
+    except OSError:
+        return False
 
 
 def _first_line(error: Exception) -> str:
