@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from birefcli import compose, images
+from birefcli.ahead import ahead_of
 from birefcli.budget import Budget, ClosedError, Turn, bytes_per_pixel
 from birefcli.compose import Background, Matte
 from birefcli.current import Decision
@@ -248,29 +249,6 @@ class Run:
 
 
 NO_SUBJECT = "no subject found (empty matte)"
-
-
-def ahead_of(
-    pool: ThreadPoolExecutor,
-    call: Callable[[In], Out],
-    items: Iterable[In],
-    ahead: int,
-    running: "deque[Future[Out]] | None" = None,
-) -> Generator[Future[Out], None, None]:
-    """Call on a pool, results in order, with at most ``ahead`` calls in flight.
-
-    ``running`` is filled with the calls that are; the first is the last that was given.
-    """
-    running = deque() if running is None else running
-    for item in items:
-        running.append(pool.submit(call, item))
-        # What has ended is given at once: a photo is told of when it is written.
-        while running and (len(running) >= ahead or running[0].done()):
-            yield running[0]
-            running.popleft()
-    while running:
-        yield running[0]
-        running.popleft()
 
 
 def batches(

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from birefcli import flags, record
+from birefcli.ahead import ahead_of
 from birefcli.compose import to_depth
 from birefcli.encode import Notes, encode
 from birefcli.errors import PhotoError, printable
 from birefcli.flags import Findings
 from birefcli.options import Format
-from birefcli.pipeline import ahead_of
 from birefcli.record import Record
 from birefcli.scoring import read
 from birefcli.scoring.read import NoMatteError

@@ -9,10 +9,10 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from birefcli.ahead import ahead_of
 from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.images import Photo
 from birefcli.matting import Matter, Prepared
-from birefcli.pipeline import ahead_of
 
 LOADERS = 2  # decoding is quick beside the network
 

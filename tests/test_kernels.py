@@ -46,6 +46,7 @@ def fused(monkeypatch):
     kernels.forget_failures()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(INTERPRETED, reason="it would run itself")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU runs the kernels themselves")
 def test_all_of_this_file_holds_in_tritons_interpreter():

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from birefcli import images, pipeline
+from birefcli.ahead import ahead_of
 from birefcli.budget import BYTES_PER_PIXEL, Budget
 from birefcli.compose import Background
 from birefcli.current import Decision
@@ -22,7 +23,7 @@ from birefcli.files import Job
 from birefcli.images import Photo
 from birefcli.matting import MEAN, STD, Colour, Matter, enlarge, enlarged_levels
 from birefcli.options import Format, Options, PatchOrder, Precision, Product, Rendering
-from birefcli.pipeline import Run, ahead_of, batches
+from birefcli.pipeline import Run, batches
 from birefcli.report import Status
 
 SIZE = (64, 32)  # of the network's input, width and height
