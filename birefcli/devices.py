@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from birefcli.errors import DeviceError, UsageError
-from birefcli.options import Precision
+from birefcli.options import Precision, check_device
 
 DTYPES = {
     Precision.FP16: torch.float16,
@@ -97,9 +97,8 @@ def _best() -> torch.device:
 def _asked(name: str) -> torch.device:
     if "," in name or name == "all":
         raise UsageError(f"--device {name}: name one device; several are for birefcli matte")
+    check_device(name)
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N, mps or, for matte, all")
     if kind == "cuda":
         return torch.device("cuda", _cuda_index(name, number))
     if kind == "mps" and not torch.backends.mps.is_available():

@@ -83,7 +83,7 @@ def find(selection: Selection) -> Search:
             search.found.append(Found(None, Path("stdin")))
             continue
         path = Path(name)
-        if _is_folder(path):
+        if is_folder(path):
             _walk(path, selection, skip, search)
         else:
             search.found.append(Found(path, Path(path.name)))
@@ -102,7 +102,8 @@ def _output_folder(selection: Selection) -> Path | None:
     return None if any(_real(Path(i)) == out for i in selection.inputs if i != PIPE) else out
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder, whatever its name is."""
     # Path.is_dir raises where a name is too long, or lies in a folder that may not be read.
     try:
         return stat.S_ISDIR(path.stat().st_mode)
@@ -300,14 +301,14 @@ def names_a_file(selection: Selection) -> bool:
     return (
         selection.output != PIPE
         and out.suffix.lower() in SUFFIXES
-        and not _is_folder(out)
+        and not is_folder(out)
         and not selection.output.endswith(("/", os.sep))
     )
 
 
 def _single(found: list[Found], selection: Selection, products: tuple[Product, ...]) -> Job:
     shown = "stdout" if selection.output == PIPE else selection.output
-    if len(found) != 1 or any(_is_folder(Path(i)) for i in selection.inputs if i != PIPE):
+    if len(found) != 1 or any(is_folder(Path(i)) for i in selection.inputs if i != PIPE):
         raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
     if len(products) != 1:
         raise UsageError(f"--output {shown} is one file: --write one product, or name a folder")
@@ -375,7 +376,7 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
     if selection.output == PIPE:
         return []
     folder = output_folder(selection)
-    made = [f for f in (folder, *folder.parents) if make and not f.exists()]
+    made = [f for f in (folder, *folder.parents) if make and not is_folder(f)]
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
@@ -388,7 +389,7 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
         for target in job.targets.values():
             if target is not None and job.source is None and _is_stdin(target):
                 raise OutputError(f"{target}: is the photo on stdin; choose another --output")
-            if target is not None and _is_folder(target):
+            if target is not None and is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
     return made
 

@@ -42,7 +42,11 @@ def hold(folder: Path, lock: Lock) -> Iterator[None]:
 def _held(folder: Path, lock: Lock) -> int:
     """Descriptor of the folder, locked. Whoever held it before us may have removed it empty."""
     while True:
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            continue
         try:
             _acquire(descriptor, folder, lock)
             if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
@@ -51,7 +55,6 @@ def _held(folder: Path, lock: Lock) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:

@@ -1,5 +1,6 @@
 """What the user asked for, as plain values. Standard library only: help must be instant."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -194,3 +195,9 @@ def check_size(size: tuple[int, int]) -> None:
         raise UsageError(
             f"--size {shown}: both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}"
         )
+
+
+def check_device(name: str) -> None:
+    """Raise UsageError for what can be no device, whether it is there or not."""
+    if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N, mps or, for matte, all")

@@ -29,7 +29,7 @@ def told(result):
         ("matte a.jpg -o o -d", "-d is no option; see"),
         ("matte a.jpg --output", "--output wants a value"),
         ("matte a.jpg -o o --modle mini", "--modle is no option; did you mean --model or"),
-        ("matte a.jpg -o o --device gpu", "--device gpu: choose from auto, cpu, cuda, cuda:N, mps"),
+        ("matte a.jpg -o o --device gpu", "--device gpu: choose auto, cpu, cuda, cuda:N, mps"),
         ("matte --files-from list -0 -o o", "--files-from list: its names do not end in NUL"),
         ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
         ("matte a.jpg -o o --size 0", "--size 0x0: both sides must be multiples of 32, from 32 to"),
@@ -206,3 +206,12 @@ def test_photo_that_is_new_needs_no_reason(command, photos, tmp_path):
     (tmp_path / "out" / "a.png").write_bytes(b"torn")
     again = command("matte", photos, "-o", tmp_path / "out", "--verbose", "--existing", "overwrite")
     assert "written" in told(again)
+
+
+@pytest.mark.parametrize("place", ["photo", "output"])
+def test_name_that_is_too_long_is_no_bug(command, photos, tmp_path, place):
+    long = "x" * 300
+    words = (long, "-o", "out") if place == "photo" else (photos / "a.jpg", "-o", long)
+    result = command("matte", *words, cwd=tmp_path)
+    assert result.returncode == (3 if place == "photo" else 5)
+    assert "File name too long" in told(result)

@@ -186,6 +186,7 @@ class WindowAttention(nn.Module):
 
     def _rows(self, x: Tensor) -> Tensor:
         """Query, key and value of each token, (N·H·W+1)×3C; the last row is a padded token's."""
+        # A padded token is zero before this product, so its row is the product's bias.
         out: Tensor = self.qkv(F.pad(x, (0, 0, 0, 1)))
         return out
 

@@ -23,6 +23,7 @@ from birefcli.options import (
     Product,
     Rendering,
     Selection,
+    check_device,
 )
 
 
@@ -107,7 +108,7 @@ def matte(
         size=parse.size(size),
         patch_order=patch_order,
         offline=offline,
-        device=parse.device(device),
+        device=_devices(device),
         precision=precision,
         batch=parse.automatic("--batch", batch),
         compiled=compiled,
@@ -163,15 +164,22 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     return named
 
 
+def _devices(text: str) -> str:
+    """See that these can be devices, before it takes torch to see whether they are there."""
+    for name in text.split(","):
+        check_device(name.strip())
+    return text
+
+
 def _refuse_odd(selection: Selection) -> None:
     """Refuse a folder that looks like a file of a format that cannot be written.
 
     One photo may have been meant for one file; several go to a folder, whatever it is called.
     """
     output, suffix = selection.output, Path(selection.output).suffix.lower()
-    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or Path(output).is_dir():
+    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or files.is_folder(Path(output)):
         return
-    alone = len(selection.inputs) == 1 and not Path(selection.inputs[0]).is_dir()
+    alone = len(selection.inputs) == 1 and not files.is_folder(Path(selection.inputs[0]))
     meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
     if suffix in files.PHOTO_SUFFIXES or meant:
         raise UsageError(

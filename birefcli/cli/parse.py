@@ -1,7 +1,6 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
 import os
-import re
 from enum import Enum
 from typing import TypeVar
 
@@ -54,17 +53,6 @@ def automatic(option: str, text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"{option} {text}: give auto or a number from 1")
     return int(text)
-
-
-def device(text: str) -> str:
-    """A device or several, by their names: whether they are there is seen when one is used."""
-    for name in text.split(","):
-        if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name.strip()):
-            raise UsageError(
-                f"--device {name.strip()}: choose from auto, cpu, cuda, cuda:N, mps; several with"
-                " commas, or all"
-            )
-    return text
 
 
 def pixels(option: str, megapixels: float) -> int:
