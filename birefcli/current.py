@@ -1,8 +1,8 @@
 """What is to be done, and why: which products are missing, damaged, out of date or another's.
 
-A product is current when its file is whole and its record names this model, these options, and the
-size and modification time the photo has now. Time and size, not the content: a second run over
-10,000 finished photos reads no photo at all.
+A product is current when its file is whole and its record names this model, these options, a
+precision that will do, and the size and modification time the photo has now. Time and size, not
+the content: a second run over 10,000 finished photos reads no photo at all.
 """
 
 import dataclasses
@@ -15,8 +15,7 @@ from pathlib import Path
 from birefcli import record
 from birefcli.errors import OutputError
 from birefcli.files import Job
-from birefcli.options import Existing, Options, Product
-from birefcli.record import Record
+from birefcli.options import Existing, Options, Precision, Product
 
 RECIPE = 2  # to be raised whenever the same options come to give other pixels
 
@@ -38,11 +37,12 @@ def recipes(options: Options, identity: str, background: Callable[[Path], str]) 
     """Digests of everything that shows in each product of a photo.
 
     ``identity``: of the weights; ``background``: of what is behind the photo of this relative path.
-    The device does not count: it changes nothing but rounding.
+    The device does not count: it changes nothing but rounding. Nor does the precision, which a
+    record names beside this: what ``auto`` means is known on the device only.
     """
     rendering = options.rendering
     shared = [
-        RECIPE, identity, options.size, options.patch_order.value, options.precision.value,
+        RECIPE, identity, options.size, options.patch_order.value,
         rendering.format.value, rendering.bits, rendering.compress.value, rendering.crop,
         dataclasses.astuple(rendering.margin) if rendering.crop else None, rendering.strip,
         rendering.has_colour,  # without, JPEGs are read smaller
@@ -65,13 +65,23 @@ def _digest(parts: list[object]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def decide(job: Job, existing: Existing, wanted: Mapping[Product, str]) -> Decision:
+AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
+"""What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
+
+
+def decide(
+    job: Job,
+    existing: Existing,
+    wanted: Mapping[Product, str],
+    precision: Precision = Precision.AUTO,
+) -> Decision:
     """Decide what to do about one photo. Raises OutputError for ``Existing.ERROR``."""
+    precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Path | None] = {}
     reasons: list[str] = []
     foreign = False
     for kind, target in job.targets.items():
-        verdict = _verdict(job, target, existing, wanted[kind])
+        verdict = _verdict(job, target, existing, wanted[kind], precisions)
         foreign |= verdict == FOREIGN
         if verdict not in KEPT:
             todo[kind] = target
@@ -92,7 +102,9 @@ FOREIGN = "not made by birefcli; --existing overwrite replaces it"
 KEPT = frozenset({EXISTS, CURRENT, FOREIGN})
 
 
-def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> str:
+def _verdict(
+    job: Job, target: Path | None, existing: Existing, recipe: str, precisions: frozenset[str]
+) -> str:
     if target is None:
         return MISSING
     try:
@@ -111,15 +123,17 @@ def _verdict(job: Job, target: Path | None, existing: Existing, recipe: str) -> 
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_record(job, target, found, recipe)
+            return _against_record(job, target, found, recipe, precisions)
 
 
-def _against_record(job: Job, target: Path, found: record.Found, recipe: str) -> str:
+def _against_record(
+    job: Job, target: Path, found: record.Found, recipe: str, precisions: frozenset[str]
+) -> str:
     if found.record is None:
         return FOREIGN if found.whole or _decodes(target) else DAMAGED
     if not found.whole:
         return DAMAGED
-    if found.record.recipe != recipe:
+    if found.record.recipe != recipe or found.record.precision not in precisions:
         return OPTIONS
     if job.source is None:
         return OVERWRITE  # nothing is known of what comes through a pipe
@@ -146,8 +160,3 @@ def source_state(source: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
-
-
-def record_of(state: tuple[int, int] | None, recipe: str) -> Record | None:
-    """The record of a product made of a photo in this state."""
-    return None if state is None else Record(recipe, *state)

@@ -39,9 +39,14 @@ _MEANINGS = {
 
 def printable(text: str) -> str:
     """Text on one line: file names may hold line breaks, bytes that are no text, and commands."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    # Python carries a byte of a name that is no UTF-8 as one of these; a shell writes it \xff.
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode()
 
 
 class BirefcliError(Exception):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 import time
@@ -283,10 +284,19 @@ def _absence(path: Path) -> str | None:
     try:
         path.stat()
     except OSError as error:
-        return error.strerror or str(error)
+        return f"{error.strerror or error}{_hint(path)}"
     except ValueError as error:
         return str(error)
     return None
+
+
+def _hint(path: Path) -> str:
+    """What may have been meant by a name under which no file is."""
+    if re.match(r"[a-z][a-z0-9]+:/", str(path)):
+        return "; photos are read from files, not from addresses: download it first"
+    if str(path).startswith("#"):
+        return "; every line of a list is a name, there are no comments"
+    return ""
 
 
 def output_folder(selection: Selection) -> Path:

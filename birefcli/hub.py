@@ -81,7 +81,7 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
     pointer = cached(model)
     if pointer is None:
         if offline or _offline():
-            raise _not_here(model, "offline was asked for (--offline or HF_HUB_OFFLINE)")
+            raise _not_here(model, "--offline or HF_HUB_OFFLINE forbids it")
         return _download(model, progress=progress)
     if _digest(model, pointer) != model.sha256:
         _discard(model, pointer)
@@ -472,9 +472,8 @@ def _refused(model: Model, status: int) -> ModelError:
 
 def _not_here(model: Model, why: str) -> ModelError:
     return ModelError(
-        f"{model.name}: not in the cache, and {why}; run `birefcli models pull {model.name}` with "
-        f"network (or elsewhere, and copy its {cache_folder()}), or use `--model mini`, which "
-        "needs no download"
+        f"{model.name}: not downloaded yet, and {why}; run `birefcli models pull {model.name}` "
+        "with network, or use `--model mini`, which needs none"
     )
 
 

@@ -244,7 +244,9 @@ class Run:
         pixels = compose.product(
             kind, item.loaded.photo, item.matte, rendering.bits, self.background, job.relative
         )
-        made = Record(self.recipes(job)[kind], *item.loaded.state)
+        made = Record(
+            self.recipes(job)[kind], self.matter.compute.precision.value, *item.loaded.state
+        )
         return encode_product(pixels, item.loaded.photo, item.matte, rendering, made.text())
 
 

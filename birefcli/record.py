@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
-_PATTERN = re.compile(rb"birefcli:1 ([0-9a-f]{16}) (\d{1,20}) (-?\d{1,20});")
+_PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\d{1,20}) (-?\d{1,20});")
 END = b"end of "  # what a TIFF of ours closes with, before its record once more
 _WINDOW = 4096  # bytes at either end of a file in which its record lies
 
@@ -22,6 +22,8 @@ class Record:
 
     recipe: str
     """Digest of the model and of every option that shows in this product."""
+    precision: str
+    """What the network computed in, like ``fp16``: ``auto`` is decided on the device only."""
     size: int
     """Bytes of the photo's file."""
     mtime_ns: int
@@ -29,7 +31,7 @@ class Record:
 
     def text(self) -> str:
         """ASCII, as it is written into the file."""
-        return f"birefcli:1 {self.recipe} {self.size} {self.mtime_ns};"
+        return f"birefcli:2 {self.recipe} {self.precision} {self.size} {self.mtime_ns};"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def look(path: Path) -> Found:
     match = _PATTERN.search(head) or _PATTERN.search(tail)
     record = None
     if match is not None:
-        record = Record(match[1].decode(), int(match[2]), int(match[3]))
+        record = Record(match[1].decode(), match[2].decode(), int(match[3]), int(match[4]))
     return Found(_is_whole(head, tail, length), record)
 
 

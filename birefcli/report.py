@@ -20,6 +20,11 @@ class Status(str, Enum):
     FAILED = "failed"
     PENDING = "pending"
 
+    @property
+    def words(self) -> str:
+        """As a person says it."""
+        return "up to date" if self is Status.CURRENT else self.value
+
 
 @dataclass
 class Seconds:
@@ -116,7 +121,7 @@ class Report:
 
     def summary(self) -> str:
         """One line for a person."""
-        counted = ", ".join(f"{n} {s.value}" for s, n in self.counts.items() if n) or "nothing done"
+        counted = ", ".join(f"{n} {s.words}" for s, n in self.counts.items() if n) or "nothing done"
         if self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             counted = f"{self.stopped.name.lower()}: {counted}"
         if not self.counts[Status.WRITTEN]:

@@ -6,7 +6,9 @@ some hundred megabytes of disk, and memory holds one page.
 
 import hashlib
 import io
+import os
 import tempfile
+import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -261,6 +263,16 @@ def is_sheet(path: Path) -> bool:
     return found is not None and found.recipe == RECIPE
 
 
-def encoded(pixels: Pixels8, format_: Format) -> bytes:
-    """A page as a file that says it is one."""
-    return encode(pixels, format_, notes=Notes(record=Record(RECIPE, 0, 0).text()))
+def is_page_of(path: Path, name: str) -> bool:
+    """Whether a file is a page of the contact sheet of this name. Raises OSError."""
+    found = record.look(path).record
+    return found == _record(name)
+
+
+def encoded(pixels: Pixels8, format_: Format, name: str) -> bytes:
+    """A page as a file that says it is one, and of which sheet."""
+    return encode(pixels, format_, notes=Notes(record=_record(name).text()))
+
+
+def _record(name: str) -> Record:
+    return Record(RECIPE, "sheet", zlib.crc32(os.fsencode(name)), 0)

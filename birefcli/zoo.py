@@ -227,16 +227,15 @@ def is_file(text: str) -> bool:
 
 
 def lookup(name: str) -> Model:
-    """The model called ``name``; ModelError with the nearest name and the whole list."""
+    """The model called ``name``; ModelError with the nearest name."""
     if name in ZOO:
         return ZOO[name]
     guess = by_repo(name)
     near = [guess.name] if guess else difflib.get_close_matches(name.lower(), ZOO, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    known = ", ".join(ZOO)
     raise ModelError(
-        f"no model is called {name!r}: {hint}known are {known}; "
-        "a file of your own ends in .safetensors, .pth or .pt, or is named with its folder"
+        f"no model is called {name!r}; {hint}`birefcli models list` shows all, and a file of your"
+        " own ends in .safetensors, .pth or .pt"
     )
 
 

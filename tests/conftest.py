@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,9 @@ TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
     width=8, aspp_width=8, kernels=(1, 3), gradient_width=4,
 )  # fmt: skip
+# A shell lets what it starts with & ignore Ctrl-C, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")

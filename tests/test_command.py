@@ -48,7 +48,7 @@ def test_folder_keeps_its_tree_and_second_run_has_nothing_to_do(command, photos,
         assert opened(out / name).size == (60, 40)
     second = command("matte", photos, "-o", out)
     assert second.returncode == 0
-    assert "3 current" in stderr(second)
+    assert "3 up to date" in stderr(second)
 
 
 def test_json_has_a_line_per_photo_and_a_summary(command, photos, tmp_path):

@@ -71,6 +71,10 @@ def test_commands_options_and_choices_are_offered(offered):
     assert offered("matte --bits ") == ["8", "16"]
     assert offered("matte --background b") == ["black", "blur"]
     assert offered("train --device c")[:2] == ["cpu", "cuda"]
+    kinds = offered("matte --device ")
+    assert {"auto", "cpu", "cuda", "all"} <= set(kinds)
+    assert offered("matte --device cpu,c")[:1] == ["cpu,cuda"]
+    assert offered("matte --format ") == ["png", "webp", "tiff", "jpg"]
 
 
 @pytest.mark.parametrize("line", ["matte x", "score x", "score --photos x", "matte -o x"])

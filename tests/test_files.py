@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birefcli import files, locks, record
-from birefcli.current import CURRENT, EXISTS, FOREIGN, decide, record_of, source_state
+from birefcli.current import CURRENT, EXISTS, FOREIGN, OPTIONS, decide, source_state
 from birefcli.encode import Notes, encode
 from birefcli.errors import NoInputError, OutputError, UsageError
 from birefcli.files import Found, Job, find, plan, write_atomically
-from birefcli.options import Existing, Format, Lock, Product, Selection
+from birefcli.options import Existing, Format, Lock, Precision, Product, Selection
+from birefcli.record import Record
 
 CUTOUT = (Product.CUTOUT,)
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -165,7 +166,7 @@ def test_output_folder_named_as_an_input_is_read(photos):
 
 def test_products_of_an_earlier_run_are_no_photos_unless_named(photos):
     touch(photos, "a.jpg", "c.png")
-    made = record_of((1, 2), "0" * 16).text()
+    made = Record("0" * 16, "fp32", 1, 2).text()
     pixels = np.zeros((1, 1, 4), np.uint8)
     (photos / "a.png").write_bytes(encode(pixels, Format.PNG, notes=Notes(record=made)))
     assert found(photos, output=photos) == ["a.jpg", "c.png"]
@@ -536,9 +537,9 @@ def job(photos, tmp_path):
     return Job(photos / "a.jpg", out, Path("a.jpg"))
 
 
-def make(job, kind, recipe="0" * 16):
+def make(job, kind, recipe="0" * 16, precision="fp32"):
     pixels = np.zeros((1, 1, 4), np.uint8)
-    made = record_of(source_state(job.source), recipe).text()
+    made = Record(recipe, precision, *source_state(job.source)).text()
     job.targets[kind].write_bytes(encode(pixels, Format.PNG, notes=Notes(record=made)))
 
 
@@ -593,6 +594,25 @@ def test_product_of_an_older_photo_or_other_options_or_a_torn_one_is_made_again(
     decision = decide(job, Existing.UPDATE, WANTED)
     assert list(decision.job.targets) == [Product.CUTOUT]
     assert decision.reason == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "kept"),
+    [
+        ("fp32", Precision.AUTO, True),
+        ("fp16", Precision.AUTO, True),  # made where auto is that
+        ("bf16", Precision.AUTO, False),
+        ("fp32", Precision.FP32, True),
+        ("fp16", Precision.FP32, False),
+        ("fp32", Precision.BF16, False),
+        ("bf16", Precision.BF16, True),
+    ],
+)
+def test_precision_that_is_named_must_be_that_of_the_product(job, made, asked, kept):
+    make(job, Product.CUTOUT, precision=made)
+    make(job, Product.MASK, precision=made)
+    decision = decide(job, Existing.UPDATE, WANTED, asked)
+    assert decision.reason == (CURRENT if kept else OPTIONS)
 
 
 def test_file_of_somebody_else_at_the_target_is_kept(job):

@@ -6,13 +6,14 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from birefcli import images, pipeline
+from birefcli import images, pipeline, record
 from birefcli.ahead import ahead_of
 from birefcli.budget import BYTES_PER_PIXEL, Budget
 from birefcli.compose import Background
@@ -325,9 +326,11 @@ def test_photo_that_overflows_in_half_precision_is_done_again_in_single(todo, tm
     assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == BAD
     again = [n for n, dtype in run.matter._in_float32().seen if dtype == torch.float32]
     assert again == [1], "only the photo that overflowed"
-    repaired = written(tmp_path / "out")["8-mask.png"]
+    repaired = cv2.imread(str(tmp_path / "out" / "8-mask.png"), cv2.IMREAD_UNCHANGED)
     finished(a_run(), todo[8:])
-    assert written(tmp_path / "out")["8-mask.png"] == repaired
+    whole = cv2.imread(str(tmp_path / "out" / "8-mask.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(whole, repaired)
+    assert record.look(tmp_path / "out" / "8-mask.png").record.precision == "fp32"
 
 
 # Memory of the machine

@@ -116,6 +116,14 @@ def test_pages_are_numbered_and_those_of_a_longer_sheet_go(command, cutouts, tmp
     assert {p.name for p in page.parent.iterdir()} == {"sheet.png", "sheet-9.png"}
 
 
+def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
+    command, cutouts, tmp_path
+):
+    command("sheet", cutouts, "-o", tmp_path / "sheet-2.png")
+    command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+    assert {p.name for p in tmp_path.glob("sheet*.png")} == {"sheet.png", "sheet-2.png"}
+
+
 def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, tmp_path):
     (cutouts / "bad.png").write_bytes(b"\0nothing")
     result = command("sheet", cutouts, "-o", tmp_path / "sheet.jpg", "--json")
@@ -212,8 +220,10 @@ def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
 def test_page_says_that_it_is_one(tmp_path):
     pixels = np.zeros((20, 30, 3), np.uint8)
     for format_ in Format:
-        (tmp_path / "a").write_bytes(sheet.encoded(pixels, format_))
+        (tmp_path / "a").write_bytes(sheet.encoded(pixels, format_, "sheet.png"))
         assert sheet.is_sheet(tmp_path / "a")
+        assert sheet.is_page_of(tmp_path / "a", "sheet.png")
+        assert not sheet.is_page_of(tmp_path / "a", "sheet-1.png")
         assert images.read((tmp_path / "a").read_bytes(), 10**6).size == (20, 30)
     file = io.BytesIO()
     picture().save(file, "PNG")

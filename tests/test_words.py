@@ -1,6 +1,7 @@
 """What a wrong command line is told: one line, what is wrong and what to do."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from PIL import Image
 
 from birefcli import heap
 from birefcli.__main__ import main
-from birefcli.cli import arguments, surroundings
+from birefcli.cli import arguments, parse, surroundings
+from birefcli.cli.sheet import Sort
+from birefcli.errors import printable
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.training.plan import Loss
 
 
 def told(result):
@@ -20,7 +25,8 @@ def told(result):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("matte a.jpg -o o --format gif", "--format: 'gif' is not one of 'png', 'webp', 'tiff'"),
+        ("matte a.jpg -o o --format gif", "--format gif: choose from png, webp, tiff, jpg"),
+        ("matte a.jpg -o o -q -v", "--quiet and --verbose: choose one"),
         ("matte a.jpg -o o --bits x", "--bits: must be a whole number"),
         ("matte a.jpg -o o --max-failures 0", "--max-failures: must be at least 1"),
         ("matte a.jpg -o o --max-megapixels x", "--max-megapixels: must be a number"),
@@ -55,17 +61,24 @@ def test_wrong_command_line_is_one_line_that_says_what_to_do(
     for name in ("a.jpg", "-dash.jpg"):
         Image.new("RGB", (20, 20)).save(tmp_path / name)
     (tmp_path / "list").write_text("a.jpg\nb.jpg\n")
-    # Not as a process of its own, which takes a second: nothing is left behind by a refusal.
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["birefcli", *words.split()])
-    monkeypatch.setattr(heap, "keep", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err
-    assert ended.value.code == 2, said
+    code, said = ended(monkeypatch, capsys, words)
+    assert code == 2, said
     assert said.startswith(f"birefcli: {text}")
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg", "list"]
+
+
+def ended(monkeypatch, capsys, words):
+    """Exit code and stderr of a command line that is refused.
+
+    Not of a process of its own, which takes a second: nothing is left behind by a refusal.
+    """
+    monkeypatch.setattr(sys, "argv", ["birefcli", *words.split()])
+    monkeypatch.setattr(heap, "keep", lambda: False)
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code, capsys.readouterr().err
 
 
 def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
@@ -80,6 +93,105 @@ def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, 
     result = command("matte", photos, "-o", tmp_path / "out", BIREFCLI_QUIET="banana")
     assert result.returncode == 2
     assert told(result).startswith("birefcli: BIREFCLI_QUIET=banana: must be 1 or 0")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words", "text"),
+    [
+        ("WRITE", "mask,cutuot", "", "BIREFCLI_WRITE=cutuot: choose from"),
+        ("WRITE", ",", "", "BIREFCLI_WRITE: choose from"),
+        ("SIZE", "12", "", "BIREFCLI_SIZE=12x12: both sides must"),
+        ("BITS", "16", "--format JPEG --write mask", "BIREFCLI_BITS=16: jpg holds 8"),
+        ("BITS", "8", "--format jpeg --write mask --bits 16", "--bits 16: jpg holds 8"),
+        ("DEVICE", "gpu", "", "BIREFCLI_DEVICE=gpu: choose auto"),
+    ],
+)
+def test_what_is_wrong_is_called_as_it_was_given(
+    monkeypatch, capsys, tmp_path, variable, value, words, text
+):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.jpg")
+    monkeypatch.setenv(f"BIREFCLI_{variable}", value)
+    code, said = ended(monkeypatch, capsys, f"matte a.jpg -o o {words}")
+    assert (code, said.startswith(f"birefcli: {text}")) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("https://example.org/a.jpg", "download it first"),
+        ("# my photos", "there are no comments"),
+    ],
+)
+def test_names_that_are_none_are_told_as_what_they_are(monkeypatch, capsys, tmp_path, name, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list").write_text(f"{name}\n")
+    code, said = ended(monkeypatch, capsys, "matte --files-from list -o o")
+    assert code == 3
+    assert said.count("\n") == 1
+    assert "No such file" in said
+    assert hint in said
+
+
+def test_bytes_that_are_no_text_are_told_as_a_shell_writes_them():
+    assert printable("a\udcff\udc80\n\ud800é.jpg") == "a\\xff\\x80\\n\\ud800é.jpg"
+
+
+@pytest.mark.parametrize(("word", "suffix"), [("jpeg", ".jpg"), ("TIF", ".tiff"), (".png", ".png")])
+def test_formats_have_all_their_names(word, suffix):
+    assert parse.file_format(word).suffix == suffix
+
+
+@pytest.mark.parametrize("name", ["matte", "train", "sheet", "score", "bench", "doctor"])
+def test_help_breaks_no_choice_and_shows_no_type_of_python(command, name):
+    shown = command(name, "--help", COLUMNS="80").stdout.decode()
+    assert "<" not in shown.replace("<=", "")
+    for kind in (Compress, Existing, Lock, Precision, PatchOrder, Sort, Loss):
+        option = f"--{HELD[kind]} "
+        if option in shown:
+            text = shown.partition(option)[2].partition("│ --")[0]
+            for choice in kind:
+                assert re.search(rf"\b{choice.value}\b", text), (option, choice)
+
+
+HELD = {
+    Compress: "compress",
+    Existing: "existing",
+    Lock: "lock",
+    Precision: "precision",
+    PatchOrder: "patch-order",
+    Sort: "sort",
+    Loss: "loss",
+}
+
+
+def test_dry_run_finds_what_the_run_would_fail_for(command, photos, tmp_path):
+    words = ("matte", photos, "-o", tmp_path / "out", "--dry-run")
+    device = command(*words, "--device", "cuda:99")
+    assert device.returncode == 4
+    assert "--device cuda:99" in told(device)
+    hub = {"HF_HOME": str(tmp_path / "hub"), "BIREFCLI_MODEL": "lite"}
+    offline = command(*words, "--offline", **hub)
+    assert offline.returncode == 4
+    assert "lite: not downloaded yet" in told(offline)
+    later = command(*words, **hub)
+    assert later.returncode == 0
+    assert "lite is to be downloaded first: 178 MB" in told(later)
+    file = command(*words, "--model", tmp_path / "none.pth")
+    assert file.returncode == 4
+    assert "none.pth: no such weights file" in told(file)
+
+
+def test_half_precision_on_a_cpu_is_said_to_be_slow(command, photos, tmp_path):
+    words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png", "--device", "cpu")
+    half = command(*words, "--precision", "bf16")
+    assert half.returncode == 0, told(half)
+    assert "--precision bf16: most CPUs are slower with it than with fp32" in told(half)
+    whole = command(*words)
+    assert "1 written" in told(whole), "auto is another precision here"
+    assert "slower" not in told(whole)
+    named = command(*words, "--precision", "fp32")
+    assert "1 up to date" in told(named)
 
 
 def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, tmp_path):

@@ -59,14 +59,13 @@ def test_size_is_width_first():
         ("ZhengPeng7/BiRefNet", "general"),
     ],
 )
-def test_unknown_name_gets_the_nearest_one_and_the_list(name, near):
-    with pytest.raises(ModelError, match=f"did you mean {near}\\?") as error:
+def test_unknown_name_gets_the_nearest_one(name, near):
+    with pytest.raises(ModelError, match=f"did you mean {near}\\?"):
         zoo.lookup(name)
-    assert all(known in str(error.value) for known in zoo.ZOO)
 
 
-def test_name_unlike_any_other_gets_the_list_without_a_guess():
-    with pytest.raises(ModelError, match="no model is called 'xyz': known are portrait, "):
+def test_name_unlike_any_other_gets_no_guess():
+    with pytest.raises(ModelError, match="no model is called 'xyz'; `birefcli models list` shows"):
         zoo.lookup("xyz")
 
 

@@ -8,6 +8,7 @@ import typer
 from birefcli import __version__
 from birefcli.cli import models
 from birefcli.cli.bench import bench
+from birefcli.cli.command import Command, Group
 from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
 from birefcli.cli.score import score
@@ -15,21 +16,18 @@ from birefcli.cli.sheet import sheet
 from birefcli.cli.train import train
 from birefcli.errors import ExitCode
 
-EXIT_CODES = "Exit codes: " + "; ".join(f"{c.value} {c.meaning}" for c in ExitCode) + "."
+EXIT_CODES = "\n".join(["Exit codes:", *(f"{c.value:>5}  {c.meaning}" for c in ExitCode)])
 
 app = typer.Typer(
     name="birefcli",
+    cls=Group,
     help="Cut people out of photographs: mattes, cutouts and composites with BiRefNet.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(epilog=EXIT_CODES)(matte)
-app.command(epilog=EXIT_CODES)(bench)
-app.command(epilog=EXIT_CODES)(doctor)
-app.command(epilog=EXIT_CODES)(score)
-app.command(epilog=EXIT_CODES)(sheet)
-app.command(epilog=EXIT_CODES)(train)
+for _command in (matte, bench, doctor, score, sheet, train):
+    app.command(cls=Command, epilog=EXIT_CODES)(_command)
 app.add_typer(models.app, name="models")
 
 

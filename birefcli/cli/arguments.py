@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import complete
-from birefcli.options import Compress, Existing, Format, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
 
 VARIABLES: list[str] = []
 """Names of all options' variables."""
@@ -29,7 +29,9 @@ def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.
 
 Inputs: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(help="Photos, folders of photos, or - for stdin.", show_default=False),
+    typer.Argument(
+        metavar="PHOTO", help="Photos, folders of photos, or - for stdin.", show_default=False
+    ),
 ]
 Output: TypeAlias = Annotated[
     str,
@@ -63,8 +65,15 @@ Background: TypeAlias = Annotated[
     ),
 ]
 FormatName: TypeAlias = Annotated[
-    Format | None,
-    _option(OUTPUT, "--format", help="File format. [default: png]", show_default=False),
+    str | None,
+    _option(
+        OUTPUT,
+        "--format",
+        metavar="FORMAT",
+        help="png, webp, tiff or jpg. Default: as --output says, or png.",
+        show_default=False,
+        autocompletion=complete.formats,
+    ),
 ]
 Bits: TypeAlias = Annotated[
     int,
@@ -77,7 +86,10 @@ Bits: TypeAlias = Annotated[
     ),
 ]
 Effort: TypeAlias = Annotated[
-    Compress, _option(OUTPUT, "--compress", help="Speed against file size.")
+    Compress,
+    _option(
+        OUTPUT, "--compress", metavar="HOW", help="fast, balanced or small: time against file size."
+    ),
 ]
 Name: TypeAlias = Annotated[
     str,
@@ -141,7 +153,13 @@ Size: TypeAlias = Annotated[
     ),
 ]
 Order: TypeAlias = Annotated[
-    PatchOrder, _option(MODEL, "--patch-order", help="How the weights read image patches.")
+    PatchOrder,
+    _option(
+        MODEL,
+        "--patch-order",
+        metavar="ORDER",
+        help="How the weights read image patches: auto, columns or channels.",
+    ),
 ]
 Offline: TypeAlias = Annotated[
     bool, _option(MODEL, "--offline", help="Use downloaded weights only.")
@@ -173,10 +191,17 @@ Devices: TypeAlias = Annotated[
         "--device",
         metavar="LIST",
         help="auto, cpu, cuda, cuda:N, mps; several with commas, or all GPUs: all.",
+        autocompletion=complete.devices,
     ),
 ]
 Numbers: TypeAlias = Annotated[
-    Precision, _option(SPEED, "--precision", help="auto is fp16 on CUDA, fp32 elsewhere.")
+    Precision,
+    _option(
+        SPEED,
+        "--precision",
+        metavar="TYPE",
+        help="fp16, bf16, fp32 or auto: fp16 on CUDA, fp32 elsewhere.",
+    ),
 ]
 Batch: TypeAlias = Annotated[
     str, _option(SPEED, "--batch", metavar="N", help="Photos at once, or auto.")
@@ -198,7 +223,8 @@ WhenThere: TypeAlias = Annotated[
     _option(
         RUNNING,
         "--existing",
-        help="Results that are there: redo what is out of date, skip, overwrite, or fail.",
+        metavar="HOW",
+        help="Results that are there: update what is out of date, skip, overwrite, or error.",
     ),
 ]
 DryRun: TypeAlias = Annotated[
@@ -209,7 +235,8 @@ WhenBusy: TypeAlias = Annotated[
     _option(
         RUNNING,
         "--lock",
-        help="While another run writes there: leave with code 75, wait, or go on.",
+        metavar="HOW",
+        help="While another run writes there: leave with code 75, wait, or none: go on.",
     ),
 ]
 FailedTo: TypeAlias = Annotated[

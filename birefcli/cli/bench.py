@@ -38,7 +38,7 @@ PHOTOS = 4  # generated ones: more than a batch on a CPU, and still minutes with
 Photos = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PHOTOS", help="Photos or folders; none: generated ones.", show_default=False
+        metavar="PHOTO", help="Photos or folders; none: generated ones.", show_default=False
     ),
 ]
 Megapixels = Annotated[
@@ -116,7 +116,7 @@ def bench(
     """
     rendering = Rendering(
         products=parse.choices("--write", write, Product),
-        format=format_ or Format.PNG,
+        format=parse.file_format(format_) or Format.PNG,
         bits=bits,
         compress=compress,
         background=background,

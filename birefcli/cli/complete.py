@@ -11,7 +11,7 @@ import typer
 
 from birefcli import zoo
 from birefcli.files import PHOTO_SUFFIXES
-from birefcli.options import Product
+from birefcli.options import Format, Product
 
 Offer = list[tuple[str, str]]
 """Words, and what they mean."""
@@ -58,11 +58,25 @@ def device(incomplete: str) -> Offer:
     return _matching(DEVICES | {f"cuda:{n}": f"NVIDIA GPU {n}" for n in numbers}, incomplete)
 
 
+def devices(incomplete: str) -> Offer:
+    """The same, after those that are named already and a comma; or all GPUs."""
+    before, comma, last = incomplete.rpartition(",")
+    if not comma:
+        return device(incomplete) + _matching({"all": "every NVIDIA GPU"}, incomplete)
+    left = [(name, told) for name, told in device(last) if name not in ("auto", *before.split(","))]
+    return [(f"{before},{name}", told) for name, told in left]
+
+
 def products(incomplete: str) -> Offer:
     """Products, after those that are named already and a comma."""
     before, comma, _ = incomplete.rpartition(",")
     left = [kind.value for kind in Product if kind.value not in before.split(",")]
     return _matching({f"{before}{comma}{name}": "" for name in left}, incomplete)
+
+
+def formats(incomplete: str) -> Offer:
+    """File formats."""
+    return _matching({kind.value: "" for kind in Format}, incomplete)
 
 
 def background(incomplete: str) -> Offer:

@@ -90,7 +90,7 @@ def matte(
     _check_selection(selection, json_lines)
     rendering = Rendering(
         products=parse.choices("--write", write, Product),
-        format=_format(format_, selection),
+        format=_format(parse.file_format(format_), selection),
         bits=bits,
         compress=compress,
         background=background,
@@ -100,6 +100,8 @@ def matte(
         strip=strip,
     )
     rendering.check()
+    if needed.typed(context, "quiet") and needed.typed(context, "verbose"):
+        raise UsageError("--quiet and --verbose: choose one")
     needed.refuse(context, "--files-from", there=files_from is not None, names=("null",))
     _check_effects(context, selection, rendering)
     options = Options(

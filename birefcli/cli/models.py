@@ -10,11 +10,13 @@ import typer
 
 from birefcli import hub, zoo
 from birefcli.cli import complete
+from birefcli.cli.command import Command, Group
 from birefcli.errors import ModelError, UsageError
 from birefcli.zoo import Model
 
 app = typer.Typer(
     name="models",
+    cls=Group,
     help="List, download, verify and remove the networks that --model can name.",
     no_args_is_help=True,
 )
@@ -30,8 +32,8 @@ def _argument(metavar: str, offer: Callable[..., complete.Offer]) -> typer.model
     return info
 
 
-Pulled = Annotated[list[str] | None, _argument("NAME...", complete.published)]
-Verified = Annotated[list[str] | None, _argument("NAME...", complete.known)]
+Pulled = Annotated[list[str] | None, _argument("NAME", complete.published)]
+Verified = Annotated[list[str] | None, _argument("NAME", complete.known)]
 Found = Annotated[str, _argument("NAME", complete.known)]
 Removed = Annotated[str, _argument("NAME", complete.published)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -40,7 +42,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 _BUILT_IN = "built in"
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_models(as_json: Json = False) -> None:
     """Show the known models and what of them is on this machine.
 
@@ -65,7 +67,7 @@ def list_models(as_json: Json = False) -> None:
             )
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(
     names: Pulled = None,
     every: Annotated[bool, typer.Option("--all", help="All of them: about 4.4 GB.")] = False,
@@ -85,13 +87,13 @@ def pull(
     _raise_all([_pull(model, quiet=quiet, bar=not (quiet or no_progress)) for model in models])
 
 
-@app.command()
+@app.command(cls=Command)
 def path(name: Found) -> None:
     """Print where a model's file is; exit status 4 if it is not on this machine."""
     print(_local(zoo.lookup(name)))
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(names: Verified = None, quiet: Quiet = False) -> None:
     """Read cached models again and compare their checksums; exit status 4 if one is damaged.
 
@@ -113,7 +115,7 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
         raise ModelError(f"damaged: {again}; run `birefcli models pull {again}` to replace")
 
 
-@app.command()
+@app.command(cls=Command)
 def remove(
     name: Removed,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import TypeVar
 
 from birefcli.errors import UsageError
-from birefcli.options import Margin, check_size
+from birefcli.options import SUFFIXES, Format, Margin, check_size
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -44,6 +44,16 @@ def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
     if not words:
         raise UsageError(f"{option}: choose from {', '.join(known)}")
     return tuple(dict.fromkeys(known[word] for word in words))
+
+
+def file_format(text: str | None) -> Format | None:
+    """Read a format's name, or one of its file name extensions: ``jpeg`` is ``jpg``."""
+    if text is None:
+        return None
+    found = SUFFIXES.get(f".{text.strip().lower().removeprefix('.')}")
+    if found is None:
+        raise UsageError(f"--format {text}: choose from {', '.join(kind.value for kind in Format)}")
+    return found
 
 
 def automatic(option: str, text: str) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from birefcli import current, digests, files, locks, opening, zoo
+from birefcli import current, digests, files, hub, locks, opening, zoo
 from birefcli.current import Decision
 from birefcli.errors import ExitCode, OutputError, UsageError
 from birefcli.files import Job
@@ -20,6 +20,7 @@ from birefcli.options import (
     Existing,
     Lock,
     Options,
+    Precision,
     Product,
     Selection,
 )
@@ -81,11 +82,13 @@ def run(task: Task, voice: Voice) -> ExitCode:
     with _locked(task, made), voice.display() as display:
         if not task.dry_run:
             files.clear_stale(_folders(jobs))
-        decisions = [current.decide(job, task.existing, recipes(job)) for job in jobs]
+        precision = task.options.precision
+        decisions = [current.decide(j, task.existing, recipes(j), precision) for j in jobs]
         teller = _Teller(display, voice, task.options.max_failures)
         _tell_unfit(search, missing, teller)
         teller.expect(list(_tell_kept(decisions, jobs, task.existing, teller)))
         if task.dry_run:
+            _check_means(task.options, teller)
             _tell_planned(teller)
         elif teller.left:
             display.begin(len(teller.left))
@@ -183,6 +186,30 @@ def _tell_kept(
         skipped = decision.foreign or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
         teller.tell(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
+
+
+def _check_means(options: Options, teller: _Teller) -> None:
+    """See that a run could begin: what it would fail for is what a dry run is to find.
+
+    Raises DeviceError, ModelError. Torch is asked only where something was named that may not be.
+    """
+    if not {name.strip() for name in options.device.split(",")} <= {"auto", "cpu"}:
+        from birefcli import devices
+
+        devices.several(options.device, options.precision)
+    if not teller.left:
+        return
+    if zoo.is_file(options.model):
+        from birefcli import weights
+
+        weights.resolve(options.model, offline=True)
+        return
+    known = zoo.lookup(options.model)
+    if known.bundled or hub.cached(known) is not None:
+        return
+    if options.offline:
+        hub.fetch(known, offline=True)
+    teller.notice(f"{known.name} is to be downloaded first: {known.megabytes} MB")
 
 
 def _tell_planned(teller: _Teller) -> None:
@@ -345,11 +372,17 @@ def _checkpoint(options: Options, computes: "Sequence[Compute]", teller: _Teller
 
     voice, report = teller.voice, teller.report
     shown = not voice.quiet and voice.bar
+    for slow in {c.precision.value for c in computes if _is_slow(c)}:
+        teller.notice(f"--precision {slow}: most CPUs are slower with it than with fp32")
     checkpoint = weights.resolve(options.model, offline=options.offline, progress=shown)
     report.device = ",".join(str(compute.device) for compute in computes)
     report.precision = ",".join(dict.fromkeys(c.precision.value for c in computes))
     report.model = checkpoint.name
     return checkpoint
+
+
+def _is_slow(compute: "Compute") -> bool:
+    return compute.device.type == "cpu" and compute.precision is not Precision.FP32
 
 
 def _background(options: Options) -> "Background":

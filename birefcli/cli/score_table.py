@@ -27,6 +27,7 @@ def show(tally: Tally, *, each: bool) -> None:
         for part in _parts(columns, console.width - NAME) if each else [columns]:
             console.print(_table(group, part, tally, means, each))
     console.print(_caption(tally), markup=False)
+    console.print(_directions(tally), markup=False)
 
 
 def _parts(columns: list[Column], width: int) -> list[list[Column]]:
@@ -67,6 +68,12 @@ def _table(
     row = [column.text(means[column.name]) for column in columns]
     table.add_row(*(["mean", *row] if each else row), style="bold" if each else None)
     return table
+
+
+def _directions(tally: Tally) -> str:
+    """Which way is better: fewer names are those to which more is."""
+    higher = [column.heading for column in tally.columns if column.higher]
+    return f"higher is better: {', '.join(higher)}; lower: all others"
 
 
 def _caption(tally: Tally) -> str:

@@ -34,7 +34,10 @@ class Sort(str, Enum):
 
 
 Inputs = Annotated[
-    list[str], typer.Argument(help="Folders of cutouts or masks, or files.", show_default=False)
+    list[str],
+    typer.Argument(
+        metavar="CUTOUT", help="Folders of cutouts or masks, or files.", show_default=False
+    ),
 ]
 Output = Annotated[
     Path,
@@ -43,7 +46,12 @@ Output = Annotated[
     ),
 ]
 Flagged = Annotated[bool, typer.Option("--flagged", help="Only cutouts with a flag.")]
-Sorting = Annotated[Sort, typer.Option("--sort", help="Flagged first, or least coverage first.")]
+Sorting = Annotated[
+    Sort,
+    typer.Option(
+        "--sort", metavar="BY", help="flagged (first), name, or coverage (the least first)."
+    ),
+]
 Columns = Annotated[
     int, typer.Option("--columns", metavar="N", min=1, max=100, help="Tiles beside each other.")
 ]
@@ -289,7 +297,7 @@ def _write(task: _Task, tiles: "list[Tile]", store: "Store") -> list[Path]:
         part = tiles[number * task.per_page :][: task.per_page]
         pixels = page(part, task.layout, lambda tile: store.get(tile.place))
         try:
-            files.write_atomically(target, encoded(pixels, task.format))
+            files.write_atomically(target, encoded(pixels, task.format, task.output.name))
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
     _clear(task.output, set(targets))
@@ -298,11 +306,13 @@ def _write(task: _Task, tiles: "list[Tile]", store: "Store") -> list[Path]:
 
 def _clear(output: Path, kept: set[Path]) -> None:
     """Remove pages of an earlier sheet of this name that this one has not replaced."""
-    from birefcli.sheet import is_sheet
+    from birefcli.sheet import is_page_of
 
     page = re.compile(re.escape(output.stem) + r"(-\d+)?" + re.escape(output.suffix))
     for path in output.parent.iterdir():
-        if page.fullmatch(path.name) and path not in kept and path.is_file() and is_sheet(path):
+        if not page.fullmatch(path.name) or path in kept or not path.is_file():
+            continue
+        if is_page_of(path, output.name):  # sheet-1.png may be a sheet that was called so
             path.unlink()
 
 

@@ -29,7 +29,7 @@ def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.
 Folders: TypeAlias = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="DATA...",
+        metavar="DATA",
         help="Folders with photos in im/ and masks in gt/, or in P3M's layout.",
         show_default=False,
     ),
@@ -92,7 +92,13 @@ Backbone: TypeAlias = Annotated[
     ),
 ]
 Order: TypeAlias = Annotated[
-    PatchOrder, _option(MODEL, "--patch-order", help="How the weights of --from read patches.")
+    PatchOrder,
+    _option(
+        MODEL,
+        "--patch-order",
+        metavar="ORDER",
+        help="How the weights of --from read patches: auto, columns or channels.",
+    ),
 ]
 Size: TypeAlias = Annotated[
     int | None,
@@ -149,7 +155,13 @@ Edges: TypeAlias = Annotated[
     ),
 ]
 LossName: TypeAlias = Annotated[
-    Loss, _option(RECIPE, "--loss", help="BCE, MAE and SSIM; segmentation adds IoU.")
+    Loss,
+    _option(
+        RECIPE,
+        "--loss",
+        metavar="NAME",
+        help="matting: BCE, MAE and SSIM; segmentation adds IoU.",
+    ),
 ]
 Stages: TypeAlias = Annotated[
     list[str] | None,
@@ -176,7 +188,12 @@ Device: TypeAlias = Annotated[
 ]
 Numbers: TypeAlias = Annotated[
     Precision,
-    _option(SPEED, "--precision", help="auto is bf16 (fp16 on older GPUs) on CUDA, else fp32."),
+    _option(
+        SPEED,
+        "--precision",
+        metavar="TYPE",
+        help="fp16, bf16, fp32 or auto: bf16 (fp16 on older GPUs) on CUDA, else fp32.",
+    ),
 ]
 Threads: TypeAlias = Annotated[
     str, _option(SPEED, "--threads", metavar="N", help="Threads of the network, or auto.")

@@ -162,7 +162,9 @@ def _beginning(run: Run) -> list[str]:
         f"{_count(len(run.ends), 'epoch')}: {stages}; learning rate {recipe.lr:.2g}",
     ]
     if trainer.step == recipe.steps:
-        lines.append("trained to the end already; --restart begins anew")
+        unscored = run.held_out and run.validated != trainer.step
+        then = "what is left is its last score" if unscored else "--restart begins anew"
+        lines.append(f"trained to the end already; {then}")
     elif trainer.step:
         lines.append(f"goes on after step {trainer.step} of {recipe.steps}")
     return lines

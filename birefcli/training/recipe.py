@@ -59,6 +59,13 @@ class Recipe:
     """How many of the last steps have :data:`EDGES` for ``terms``."""
     seed: int = 0
 
+    def told(self) -> dict[str, str]:
+        """Every field as text, for a checkpoint and for people."""
+        told = {name: str(value) for name, value in vars(self).items()}
+        told["stages"] = ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages)
+        told["terms"] = ", ".join(f"{name} {weight:g}" for name, weight in vars(self.terms).items())
+        return told
+
     @property
     def steps(self) -> int:
         """Of all stages."""

@@ -185,7 +185,7 @@ class Run:
                 self.checkpoint,
                 {
                     "data": self.found.digest,
-                    "recipe": repr(self.recipe),
+                    "recipe": self.recipe.told(),
                     "validated": self.validated,
                     "best": self.best,
                     "first": self.first,
@@ -205,8 +205,14 @@ class Run:
                 f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted};"
                 " use more --epochs, or --restart"
             )
-        if notes.get("recipe", repr(self.recipe)) != repr(self.recipe):
-            self.watcher.say("goes on with other options than it began with")
+        began = notes.get("recipe", {})
+        changed = [
+            f"{k} {v}, was {began[k]}"
+            for k, v in self.recipe.told().items()
+            if began.get(k, v) != v
+        ]
+        if changed:
+            self.watcher.say(f"goes on with other options than it began with: {'; '.join(changed)}")
         self.best, self.first = notes.get("best", {}), notes.get("first", {})
         self.validated = int(notes.get("validated", self.trainer.step))
 

@@ -1,0 +1,57 @@
+"""Commands as Typer makes them, but for two things it has no setting for."""
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from birefcli.errors import BirefcliError
+
+
+class Command(TyperCommand):
+    """A command whose help shows no types of Python, and whose failures name what was written."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer vendors its classes
+        """Every option and argument, described for people."""
+        return _plain(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BirefcliError as error:
+            error.args = (_by_variable(ctx, str(error)), *error.args[1:])
+            raise
+
+
+class Group(TyperGroup):
+    """A command with commands of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
+        """Every option, described for people."""
+        return _plain(super().get_params(ctx))
+
+
+def _plain(params: list[Any]) -> list[Any]:
+    for parameter in params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
+        elif parameter.is_flag:
+            parameter.metavar = ""
+    return params
+
+
+def _no_type(ctx: Any) -> None:  # noqa: ANN401 - as Typer calls it
+    """Say nothing of ``<list[str]>``: what an argument is stands in its help."""
+
+
+def _by_variable(context: Any, text: str) -> str:  # noqa: ANN401
+    """Name the variable instead of the option, where the value came from the environment."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if getattr(source, "name", None) != "ENVIRONMENT":
+            continue
+        for end, instead in ((" ", "="), (":", ":")):
+            if text.startswith(parameter.opts[0] + end):
+                rest = text.removeprefix(parameter.opts[0] + end)
+                return f"{parameter.envvar}{instead}{rest}"
+    return text
