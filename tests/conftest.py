@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forks import BEFORE, Forks
 from hypothesis import settings
 from PIL import Image
 
@@ -28,6 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
+TIMEOUT = 300.0  # seconds that a command may take
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +58,18 @@ def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def command(environment: dict[str, str]) -> Command:
+def forks(environment: dict[str, str]) -> Iterator[Forks | None]:
+    """Processes of the command that need not import torch, where the system has such."""
+    if not hasattr(os, "fork") or not hasattr(socket, "SOCK_SEQPACKET") or sys.platform == "darwin":
+        yield None
+        return
+    forking = Forks(environment)
+    yield forking
+    forking.close()
+
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str], forks: Forks | None) -> Command:
     """Run ``birefcli`` as a user would, ``within`` another command if need be."""
 
     def run(
@@ -65,14 +79,18 @@ def command(environment: dict[str, str]) -> Command:
         within: Sequence[str] = (),
         **more: str,
     ):
+        env = {**environment, **more}
+        if forks is not None and not within and not any(k.startswith(BEFORE) for k in more):
+            asked = [os.fspath(word) for word in _words(words)[3:]]
+            return forks.run(asked, env, cwd or Path.cwd(), stdin, TIMEOUT)
         return subprocess.run(
             [*within, *_words(words)],
             input=stdin,
             capture_output=True,
-            timeout=300,
+            timeout=TIMEOUT,
             check=False,
             cwd=cwd,
-            env={**environment, **more},
+            env=env,
         )
 
     return run

@@ -1,0 +1,117 @@
+"""Run ``birefcli`` in a process that was forked from one which has imported torch already.
+
+The import takes two seconds, and hundreds of tests run a command. Everything else is as in a
+process of its own: its arguments, environment, folder, pipes and exit are the command's alone, and
+all of birefcli is imported anew. As a script this is the process to be forked from.
+"""
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
+BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
+"""Variables that Python or a library reads before a forked process could set them."""
+LARGEST = 1 << 20  # bytes of a request
+
+
+class Forks:
+    """Processes of the command, one at a time."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            words = [sys.executable, __file__, str(theirs.fileno())]
+            self.process = subprocess.Popen(
+                words, env=dict(environment), pass_fds=[theirs.fileno()], start_new_session=True
+            )
+        self.socket = ours
+
+    def run(
+        self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes, timeout: float
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """As :func:`subprocess.run` runs ``python -m birefcli``, with captured output."""
+        pipes = [os.pipe() for _ in range(3)]
+        (given, to_write), (out, to_out), (err, to_err) = pipes
+        request = json.dumps([words, dict(env), str(cwd)]).encode()
+        socket.send_fds(self.socket, [request], [given, to_out, to_err])
+        for end in (given, to_out, to_err):
+            os.close(end)
+        said: dict[int, bytes] = {}
+        threads = [threading.Thread(target=_write, args=(to_write, stdin))]
+        threads += [threading.Thread(target=_read, args=(end, said)) for end in (out, err)]
+        for thread in threads:
+            thread.start()
+        self.socket.settimeout(timeout)
+        try:
+            code = int(self.socket.recv(LARGEST))
+        except TimeoutError:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(words, timeout) from None
+        finally:
+            for thread in threads:
+                thread.join()
+        return subprocess.CompletedProcess(words, code, said[out], said[err])
+
+    def close(self) -> None:
+        """End the process that forks."""
+        self.socket.close()
+        self.process.wait()
+
+
+def _write(pipe: int, data: bytes) -> None:
+    try:
+        with os.fdopen(pipe, "wb") as file:
+            file.write(data)
+    except BrokenPipeError:  # as when a command does not read it
+        pass
+
+
+def _read(pipe: int, said: dict[int, bytes]) -> None:
+    with os.fdopen(pipe, "rb") as file:
+        said[pipe] = file.read()
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a process for each request; it leaves by SystemExit, as commands do."""
+    while True:
+        data, pipes, _, _ = socket.recv_fds(requests, LARGEST, 3)
+        if not data:
+            return
+        pid = os.fork()
+        if pid == 0:
+            requests.close()
+            _become(*json.loads(data), pipes)
+            runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
+            raise SystemExit(0)
+        for pipe in pipes:
+            os.close(pipe)
+        _, status = os.waitpid(pid, 0)
+        requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -> None:
+    for standard, pipe in enumerate(pipes):
+        os.dup2(pipe, standard)
+        os.close(pipe)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.path[0] = cwd  # as with -m
+    sys.argv = ["birefcli", *words]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    with socket.socket(fileno=int(sys.argv[1])) as there:
+        serve(there)
