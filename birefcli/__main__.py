@@ -62,7 +62,7 @@ def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
 
 def _debugging() -> bool:
     # Read here and not from the parsed options: the bug may be in parsing them.
-    return "--debug" in sys.argv or bool(os.environ.get("BIREFCLI_DEBUG"))
+    return "--debug" in sys.argv or os.environ.get("BIREFCLI_DEBUG", "0") not in ("", "0")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from birefcli.options import Existing, Options, Precision, Product
 
 RECIPE = 2  # to be raised whenever the same options come to give other pixels
 
+AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
+"""What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -65,15 +68,11 @@ def _digest(parts: list[object]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
-"""What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
-
-
 def decide(
     job: Job,
     existing: Existing,
     wanted: Mapping[Product, str],
-    precision: Precision = Precision.AUTO,
+    precision: Precision,
 ) -> Decision:
     """Decide what to do about one photo. Raises OutputError for ``Existing.ERROR``."""
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})

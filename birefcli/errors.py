@@ -46,6 +46,8 @@ def _escaped(char: str) -> str:
     # Python carries a byte of a name that is no UTF-8 as one of these; a shell writes it \xff.
     if "\udc80" <= char <= "\udcff":
         return f"\\x{ord(char) - 0xDC00:02x}"
+    if "\x80" <= char <= "\xff":  # a character, and no such byte
+        return f"\\u{ord(char):04x}"
     return char.encode("unicode_escape", "surrogatepass").decode()
 
 

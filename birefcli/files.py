@@ -292,9 +292,9 @@ def _absence(path: Path) -> str | None:
 
 def _hint(path: Path) -> str:
     """What may have been meant by a name under which no file is."""
-    if re.match(r"[a-z][a-z0-9]+:/", str(path)):
+    if re.match(r"(?!file:)[a-z][a-z0-9]+:/", str(path), re.IGNORECASE):
         return "; photos are read from files, not from addresses: download it first"
-    if str(path).startswith("#"):
+    if re.match(r"#\s", str(path)):
         return "; every line of a list is a name, there are no comments"
     return ""
 

@@ -80,8 +80,11 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
     """
     pointer = cached(model)
     if pointer is None:
-        if offline or _offline():
-            raise _not_here(model, "--offline or HF_HUB_OFFLINE forbids it")
+        if offline or is_offline():
+            raise ModelError(
+                f"{model.name}: not downloaded yet, and --offline or HF_HUB_OFFLINE forbids it;"
+                f" without them run `birefcli models pull {model.name}`, or use `--model mini`"
+            )
         return _download(model, progress=progress)
     if _digest(model, pointer) != model.sha256:
         _discard(model, pointer)
@@ -502,7 +505,8 @@ def _endpoint() -> str:
     return constants.ENDPOINT
 
 
-def _offline() -> bool:
+def is_offline() -> bool:
+    """Whether the environment forbids to ask the network (HF_HUB_OFFLINE)."""
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE

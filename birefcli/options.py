@@ -188,10 +188,10 @@ class Selection:
     """Take what birefcli made for photos too."""
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Raise UsageError for an input size that the network does not take."""
+def check_size(size: tuple[int, int], said: str | None = None) -> None:
+    """Raise UsageError for an input size that the network does not take, by what was ``said``."""
     if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):
-        shown = "x".join(map(str, size))
+        shown = said or "x".join(map(str, size))
         raise UsageError(
             f"--size {shown}: both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}"
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\d{1,20}) (-?\d{1,20});")
 END = b"end of "  # what a TIFF of ours closes with, before its record once more
+_OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
 _WINDOW = 4096  # bytes at either end of a file in which its record lies
 
 
@@ -23,7 +24,7 @@ class Record:
     recipe: str
     """Digest of the model and of every option that shows in this product."""
     precision: str
-    """What the network computed in, like ``fp16``: ``auto`` is decided on the device only."""
+    """Of the run, like ``fp16``; a photo that overflowed and was done again in fp32 keeps it."""
     size: int
     """Bytes of the photo's file."""
     mtime_ns: int
@@ -36,7 +37,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies at a target. ``whole``: its end is there and says so."""
+    """What lies at a target.
+
+    ``whole``: its end is there and says so; ``record``: that of a product of ours, or an empty one
+    where another version of birefcli made it.
+    """
 
     whole: bool
     record: Record | None
@@ -51,7 +56,10 @@ def look(path: Path) -> Found:
         tail = file.read()
     match = _PATTERN.search(head) or _PATTERN.search(tail)
     record = None
-    if match is not None:
+    if match is None:
+        if _OTHER.search(head) or _OTHER.search(tail):
+            record = Record("", "", 0, 0)
+    else:
         record = Record(match[1].decode(), match[2].decode(), int(match[3]), int(match[4]))
     return Found(_is_whole(head, tail, length), record)
 

@@ -33,8 +33,8 @@ from birefcli.record import Record
 from birefcli.scoring import read
 from birefcli.scoring.read import NoMatteError
 
-RECIPE = hashlib.sha256(b"birefcli sheet").hexdigest()[:16]
-"""By this record a sheet is known as one, and is no photo for anybody."""
+MARK = hashlib.sha256(b"birefcli sheet").hexdigest()[:8]
+"""What the recipe of every sheet's record begins with: a sheet is no photo for anybody."""
 GAP = 8  # pixels between tiles
 SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
@@ -260,7 +260,7 @@ def _font(face: str | None, size: int) -> Font:
 def is_sheet(path: Path) -> bool:
     """Whether a file is a page of a contact sheet. Raises OSError."""
     found = record.look(path).record
-    return found is not None and found.recipe == RECIPE
+    return found is not None and found.recipe.startswith(MARK)
 
 
 def is_page_of(path: Path, name: str) -> bool:
@@ -275,4 +275,4 @@ def encoded(pixels: Pixels8, format_: Format, name: str) -> bytes:
 
 
 def _record(name: str) -> Record:
-    return Record(RECIPE, "sheet", zlib.crc32(os.fsencode(name)), 0)
+    return Record(f"{MARK}{zlib.crc32(os.fsencode(name)):08x}", "none", 0, 0)

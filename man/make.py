@@ -193,8 +193,15 @@ def _environment(path: list[str], command: Any) -> list[tuple[str, str]]:  # noq
         first = [("BIREFCLI_OPTION", f"{text}{own[0][1]} for {own[0][0]}. Read for {options}.")]
     else:
         first = []
-    rest = [v for v in PROSE["VARIABLES"] if v[0].startswith("HF_") or "models" not in path]
+    rest = [v for v in PROSE["VARIABLES"] if _is_read(v[0], path)]
     return [(bold(name), text) for name, text in [*first, *rest]]
+
+
+def _is_read(variable: str, path: list[str]) -> bool:
+    """Whether a command has to do with what a variable is about."""
+    hub = variable.startswith("HF_")
+    network = hub or variable.startswith("OMP_")
+    return hub if "models" in path else not (network and "sheet" in path)
 
 
 def _examples(spoken: str) -> list[str]:

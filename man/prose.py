@@ -25,6 +25,12 @@ MORE = {
         "A photo that fails is named on standard error, the others go on, and the exit status "
         "is 1. Ctrl-C and SIGTERM finish what is being written and end the run; a second Ctrl-C "
         "drops it.",
+        "With `--json` every photo is an object on a line of its own: input, status (written, "
+        "current: up to date, skipped, failed, or pending: not done), outputs (a file for each "
+        "product), seconds (load, matte, save), coverage (the share of the photo that the subject "
+        "covers, 0 to 1), error, reason and notes. The last line is an object named summary: a "
+        "count for each status, seconds, images_per_second, device, precision, model, lost "
+        "(devices that failed), interrupted and exit_code.",
     ],
     "birefcli score": [
         "Without options a table of means: the columns of BiRefNet's tables (Smeasure, weighted "
@@ -67,7 +73,7 @@ VARIABLES = [
     ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and who asks."),
     ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one a core."),
     ("NO_COLOR", "Any value: no colours."),
-    ("BIREFCLI_DEBUG", "Any value: as --debug."),
+    ("BIREFCLI_DEBUG", "1: as --debug."),
 ]
 
 EXAMPLES = {

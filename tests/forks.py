@@ -1,8 +1,9 @@
 """Run ``birefcli`` in a process that was forked from one which has imported torch already.
 
-The import takes two seconds, and hundreds of tests run a command. Everything else is as in a
-process of its own: its arguments, environment, folder, pipes and exit are the command's alone, and
-all of birefcli is imported anew. As a script this is the process to be forked from.
+The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
+pipes and exit are the command's alone, and all of birefcli is imported anew; what Python decides
+when it starts (the seed of hashes, the encoding) is the same for all. As a script this is the
+process to be forked from.
 """
 
 import importlib
@@ -20,18 +21,22 @@ from pathlib import Path
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
 BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
 """Variables that Python or a library reads before a forked process could set them."""
-LARGEST = 1 << 20  # bytes of a request
+LARGEST = 100_000  # bytes of a request: one packet
 
 
 class Forks:
     """Processes of the command, one at a time."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = dict(environment)
+        self._begin()
+
+    def _begin(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             words = [sys.executable, __file__, str(theirs.fileno())]
             self.process = subprocess.Popen(
-                words, env=dict(environment), pass_fds=[theirs.fileno()], start_new_session=True
+                words, env=self.environment, pass_fds=[theirs.fileno()], start_new_session=True
             )
         self.socket = ours
 
@@ -42,6 +47,7 @@ class Forks:
         pipes = [os.pipe() for _ in range(3)]
         (given, to_write), (out, to_out), (err, to_err) = pipes
         request = json.dumps([words, dict(env), str(cwd)]).encode()
+        assert len(request) <= LARGEST
         socket.send_fds(self.socket, [request], [given, to_out, to_err])
         for end in (given, to_out, to_err):
             os.close(end)
@@ -55,6 +61,8 @@ class Forks:
             code = int(self.socket.recv(LARGEST))
         except TimeoutError:
             os.killpg(self.process.pid, signal.SIGKILL)
+            self.close()
+            self._begin()
             raise subprocess.TimeoutExpired(words, timeout) from None
         finally:
             for thread in threads:

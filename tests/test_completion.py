@@ -73,7 +73,7 @@ def test_commands_options_and_choices_are_offered(offered):
     assert offered("train --device c")[:2] == ["cpu", "cuda"]
     kinds = offered("matte --device ")
     assert {"auto", "cpu", "cuda", "all"} <= set(kinds)
-    assert offered("matte --device cpu,c")[:1] == ["cpu,cuda"]
+    assert offered("matte --device cuda,c")[:1] == ["cuda,cpu"]
     assert offered("matte --format ") == ["png", "webp", "tiff", "jpg"]
 
 

@@ -7,7 +7,7 @@ from conftest import picture
 
 from birefcli import current
 from birefcli.files import Job
-from birefcli.options import Existing, Product
+from birefcli.options import Existing, Precision, Product
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def reason(job: Job) -> str:
-    return current.decide(job, Existing.UPDATE, {Product.CUTOUT: "0" * 16}).reason
+    return current.decide(job, Existing.UPDATE, {Product.CUTOUT: "0" * 16}, Precision.AUTO).reason
 
 
 def test_picture_of_another_program_is_kept_whatever_follows_its_pixels(job, tmp_path):

@@ -109,7 +109,11 @@ def test_readme_and_models_list_say_the_same_of_what_a_model_is_for():
 
 def test_files_that_readme_links_to_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).is_file(), target
+        file, _, heading = target.partition("#")
+        assert (ROOT / file).is_file(), target
+        if heading:
+            text = (ROOT / file).read_text(encoding="utf-8").lower()
+            assert f"\n## {heading.replace('-', ' ')}\n" in text
 
 
 def block_after(command: str) -> list[str]:

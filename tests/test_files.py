@@ -462,7 +462,9 @@ def test_name_too_long_for_its_target_is_no_trouble_before_it_is_written(photos)
     jobs = plan(find(chosen).found, chosen, CUTOUT, Format.TIFF)
     files.check_output(jobs, chosen)
     todo = [
-        decide(job, existing, {Product.CUTOUT: "0"}).job for job in jobs for existing in Existing
+        decide(job, existing, {Product.CUTOUT: "0"}, Precision.AUTO).job
+        for job in jobs
+        for existing in Existing
     ]
     assert all(job.targets for job in todo)
 
@@ -548,7 +550,7 @@ WANTED = dict.fromkeys(Product, "0" * 16)
 
 @pytest.mark.parametrize("existing", Existing)
 def test_missing_products_are_made_whatever_the_policy(job, existing):
-    assert decide(job, existing, WANTED).job.targets == job.targets
+    assert decide(job, existing, WANTED, Precision.AUTO).job.targets == job.targets
 
 
 @pytest.mark.parametrize(
@@ -562,7 +564,7 @@ def test_missing_products_are_made_whatever_the_policy(job, existing):
 def test_products_that_are_there_are_kept_or_made_again(job, existing, left, reason):
     make(job, Product.CUTOUT)
     make(job, Product.MASK)
-    decision = decide(job, existing, WANTED)
+    decision = decide(job, existing, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == left
     assert decision.reason == reason
 
@@ -570,13 +572,13 @@ def test_products_that_are_there_are_kept_or_made_again(job, existing, left, rea
 def test_existing_product_is_an_error_where_that_is_asked_for(job):
     make(job, Product.MASK)
     with pytest.raises(OutputError, match=r"m\.png: exists"):
-        decide(job, Existing.ERROR, WANTED)
+        decide(job, Existing.ERROR, WANTED, Precision.AUTO)
 
 
 @pytest.mark.parametrize("existing", [Existing.UPDATE, Existing.SKIP])
 def test_only_what_is_missing_is_made(job, existing):
     make(job, Product.CUTOUT)
-    decision = decide(job, existing, WANTED)
+    decision = decide(job, existing, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == [Product.MASK]
     assert decision.reason == "missing"
 
@@ -584,14 +586,14 @@ def test_only_what_is_missing_is_made(job, existing):
 def test_product_of_an_older_photo_or_other_options_or_a_torn_one_is_made_again(job):
     make(job, Product.CUTOUT)
     make(job, Product.MASK, "1" * 16)
-    assert list(decide(job, Existing.UPDATE, WANTED).job.targets) == [Product.MASK]
+    assert list(decide(job, Existing.UPDATE, WANTED, Precision.AUTO).job.targets) == [Product.MASK]
     os.utime(job.source, ns=(1, 1))
-    assert decide(job, Existing.UPDATE, WANTED).job.targets == job.targets
+    assert decide(job, Existing.UPDATE, WANTED, Precision.AUTO).job.targets == job.targets
     make(job, Product.CUTOUT)
     make(job, Product.MASK)
     torn = job.targets[Product.CUTOUT]
     torn.write_bytes(torn.read_bytes()[:-5])
-    decision = decide(job, Existing.UPDATE, WANTED)
+    decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == [Product.CUTOUT]
     assert decision.reason == "damaged"
 
@@ -619,7 +621,7 @@ def test_file_of_somebody_else_at_the_target_is_kept(job):
     pixels = np.zeros((1, 1, 4), np.uint8)
     make(job, Product.CUTOUT)
     job.targets[Product.MASK].write_bytes(encode(pixels, Format.PNG))
-    decision = decide(job, Existing.UPDATE, WANTED)
+    decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert decision.job.targets == {}
     assert decision.foreign
     assert FOREIGN in decision.reason
@@ -631,13 +633,13 @@ def test_file_that_may_not_be_read_is_kept_like_any_that_is_not_ours(job, monkey
 
     monkeypatch.setattr(record, "look", refuse)
     for existing in (Existing.UPDATE, Existing.SKIP):
-        assert decide(job, existing, WANTED).job.targets == {}
+        assert decide(job, existing, WANTED, Precision.AUTO).job.targets == {}
 
 
 def test_stdout_is_always_written(job):
     piped = dataclasses.replace(job, targets={Product.CUTOUT: None})
     for existing in Existing:
-        assert decide(piped, existing, WANTED).job.targets == {Product.CUTOUT: None}
+        assert decide(piped, existing, WANTED, Precision.AUTO).job.targets == {Product.CUTOUT: None}
 
 
 @needs_fifo

@@ -327,10 +327,10 @@ def test_photo_that_overflows_in_half_precision_is_done_again_in_single(todo, tm
     again = [n for n, dtype in run.matter._in_float32().seen if dtype == torch.float32]
     assert again == [1], "only the photo that overflowed"
     repaired = cv2.imread(str(tmp_path / "out" / "8-mask.png"), cv2.IMREAD_UNCHANGED)
+    assert record.look(tmp_path / "out" / "8-mask.png").record.precision == "fp16", "the run's"
     finished(a_run(), todo[8:])
     whole = cv2.imread(str(tmp_path / "out" / "8-mask.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(whole, repaired)
-    assert record.look(tmp_path / "out" / "8-mask.png").record.precision == "fp32"
 
 
 # Memory of the machine

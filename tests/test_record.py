@@ -49,6 +49,16 @@ def test_file_that_was_cut_off_anywhere_is_not_whole(tmp_path, format_):
         assert not record.look(tmp_path / "a").whole, end
 
 
+@pytest.mark.parametrize("format_", list(Format))
+def test_product_of_another_version_is_ours_and_out_of_date(tmp_path, format_):
+    for text in ("birefcli:1 0123456789abcdef 12 -5;", "birefcli:34 whatever comes;"):
+        data = encode(np.zeros((3, 4, 3), np.uint8), format_, notes=Notes(record=text))
+        (tmp_path / "a").write_bytes(data)
+        found = record.look(tmp_path / "a")
+        assert found.record is not None
+        assert found.record.recipe == ""
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG", b"RIFF", b"II*\0", b"\xff\xd8"])
 def test_what_is_no_picture_is_not_whole(tmp_path, content):
     (tmp_path / "a").write_bytes(content)

@@ -98,7 +98,7 @@ def test_file_that_is_no_sheet_is_never_replaced(command, cutouts, tmp_path):
         before = (tmp_path / name).read_bytes()
         result = command("sheet", cutouts, "-o", tmp_path / "mine.png", "--per-page", "1")
         assert result.returncode == 5
-        assert b"exists and is no contact sheet" in result.stderr
+        assert b"exists and is no page of an earlier mine.png" in result.stderr
         assert (tmp_path / name).read_bytes() == before
         (tmp_path / name).unlink()
 
@@ -122,6 +122,9 @@ def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
     command("sheet", cutouts, "-o", tmp_path / "sheet-2.png")
     command("sheet", cutouts, "-o", tmp_path / "sheet.png")
     assert {p.name for p in tmp_path.glob("sheet*.png")} == {"sheet.png", "sheet-2.png"}
+    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png", "--per-page", "2")
+    assert result.returncode == 5
+    assert f"{tmp_path / 'sheet-2.png'}: exists and is no page" in result.stderr.decode()
 
 
 def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, tmp_path):

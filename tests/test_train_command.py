@@ -294,7 +294,7 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
     asked[epochs] = 2
     _, told = inside(*asked)
-    assert "goes on with other options than it began with: stages 64x6x2, was 64x3x2" in told
+    assert "with other options than it began with: stages 64x6x2, was 64x3x2\n" in told
     assert "goes on after step 3 of 6" in told
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
     code, told = inside(*asked, "--hold-out", 3)

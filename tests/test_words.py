@@ -38,7 +38,7 @@ def told(result):
         ("matte a.jpg -o o --device gpu", "--device gpu: choose auto, cpu, cuda, cuda:N, mps"),
         ("matte --files-from list -0 -o o", "--files-from list: its names do not end in NUL"),
         ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
-        ("matte a.jpg -o o --size 0", "--size 0x0: both sides must be multiples of 32, from 32 to"),
+        ("matte a.jpg -o o --size 0", "--size 0: both sides must be multiples of 32, from 32 to"),
         ("matte a.jpg -o o --crop=5", "--crop takes no value"),
         ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
@@ -100,10 +100,11 @@ def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, 
     [
         ("WRITE", "mask,cutuot", "", "BIREFCLI_WRITE=cutuot: choose from"),
         ("WRITE", ",", "", "BIREFCLI_WRITE: choose from"),
-        ("SIZE", "12", "", "BIREFCLI_SIZE=12x12: both sides must"),
+        ("SIZE", "12", "", "BIREFCLI_SIZE=12: both sides must"),
         ("BITS", "16", "--format JPEG --write mask", "BIREFCLI_BITS=16: jpg holds 8"),
         ("BITS", "8", "--format jpeg --write mask --bits 16", "--bits 16: jpg holds 8"),
         ("DEVICE", "gpu", "", "BIREFCLI_DEVICE=gpu: choose auto"),
+        ("JSON", "1", "--output -", "BIREFCLI_JSON and --output - both want stdout"),
     ],
 )
 def test_what_is_wrong_is_called_as_it_was_given(
@@ -121,6 +122,7 @@ def test_what_is_wrong_is_called_as_it_was_given(
     [
         ("https://example.org/a.jpg", "download it first"),
         ("# my photos", "there are no comments"),
+        ("HTTP://example.org/a.jpg", "download it first"),
     ],
 )
 def test_names_that_are_none_are_told_as_what_they_are(monkeypatch, capsys, tmp_path, name, hint):
@@ -135,6 +137,7 @@ def test_names_that_are_none_are_told_as_what_they_are(monkeypatch, capsys, tmp_
 
 def test_bytes_that_are_no_text_are_told_as_a_shell_writes_them():
     assert printable("a\udcff\udc80\n\ud800é.jpg") == "a\\xff\\x80\\n\\ud800é.jpg"
+    assert printable("\xad \udcad") == "\\u00ad \\xad"
 
 
 @pytest.mark.parametrize(("word", "suffix"), [("jpeg", ".jpg"), ("TIF", ".tiff"), (".png", ".png")])
@@ -170,23 +173,37 @@ def test_dry_run_finds_what_the_run_would_fail_for(command, photos, tmp_path):
     device = command(*words, "--device", "cuda:99")
     assert device.returncode == 4
     assert "--device cuda:99" in told(device)
-    hub = {"HF_HOME": str(tmp_path / "hub"), "BIREFCLI_MODEL": "lite"}
-    offline = command(*words, "--offline", **hub)
-    assert offline.returncode == 4
-    assert "lite: not downloaded yet" in told(offline)
+    assert command(*words, "--device", "cpu,auto").returncode == 2
+    hub = {"HF_HOME": str(tmp_path / "hub"), "BIREFCLI_MODEL": "lite", "HF_HUB_OFFLINE": "0"}
+    for offline in (
+        command(*words, "--offline", **hub),
+        command(*words, **{**hub, "HF_HUB_OFFLINE": "1"}),
+    ):
+        assert offline.returncode == 4
+        assert "lite: not downloaded yet" in told(offline)
+        assert "without them run" in told(offline)
     later = command(*words, **hub)
     assert later.returncode == 0
     assert "lite is to be downloaded first: 178 MB" in told(later)
     file = command(*words, "--model", tmp_path / "none.pth")
     assert file.returncode == 4
     assert "none.pth: no such weights file" in told(file)
+    assert command("matte", photos, "-o", tmp_path / "out").returncode == 0
+    done = command(*words, "--device", "cuda:99")
+    assert (done.returncode, told(done)) == (0, "3 up to date\n"), "nothing is needed"
+
+
+def test_typed_option_is_stronger_than_the_opposite_variable(command, photos, tmp_path):
+    words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png")
+    assert told(command(*words, BIREFCLI_QUIET="1")) == ""
+    assert "1 up to date" in told(command(*words, "-v", BIREFCLI_QUIET="1"))
 
 
 def test_half_precision_on_a_cpu_is_said_to_be_slow(command, photos, tmp_path):
     words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png", "--device", "cpu")
     half = command(*words, "--precision", "bf16")
     assert half.returncode == 0, told(half)
-    assert "--precision bf16: most CPUs are slower with it than with fp32" in told(half)
+    assert "bf16 is slower than fp32 on most CPUs" in told(half)
     whole = command(*words)
     assert "1 written" in told(whole), "auto is another precision here"
     assert "slower" not in told(whole)

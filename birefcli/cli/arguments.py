@@ -40,7 +40,7 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Folder, file (for one photo), or -.",
+        help="Folder; for one photo also a file, whose name says the format, or -.",
         show_default=False,
     ),
 ]
@@ -70,7 +70,7 @@ FormatName: TypeAlias = Annotated[
         OUTPUT,
         "--format",
         metavar="FORMAT",
-        help="png, webp, tiff or jpg. Default: as --output says, or png.",
+        help="png, webp, tiff or jpg. Default: png.",
         show_default=False,
         autocompletion=complete.formats,
     ),

@@ -1,5 +1,6 @@
 """Commands as Typer makes them, but for two things it has no setting for."""
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -50,8 +51,9 @@ def _by_variable(context: Any, text: str) -> str:  # noqa: ANN401
         source = context.get_parameter_source(parameter.name)
         if getattr(source, "name", None) != "ENVIRONMENT":
             continue
-        for end, instead in ((" ", "="), (":", ":")):
-            if text.startswith(parameter.opts[0] + end):
-                rest = text.removeprefix(parameter.opts[0] + end)
-                return f"{parameter.envvar}{instead}{rest}"
+        found = re.match(rf"{parameter.opts[0]}(?=[ :])", text)
+        if found is not None:
+            rest = text[found.end() :]
+            valued = rest.startswith(" ") and not parameter.is_flag
+            return f"{parameter.envvar}{'=' + rest[1:] if valued else rest}"
     return text

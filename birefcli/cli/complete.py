@@ -63,7 +63,9 @@ def devices(incomplete: str) -> Offer:
     before, comma, last = incomplete.rpartition(",")
     if not comma:
         return device(incomplete) + _matching({"all": "every NVIDIA GPU"}, incomplete)
-    left = [(name, told) for name, told in device(last) if name not in ("auto", *before.split(","))]
+    # Only the CPU can be named more than once.
+    taken = {"auto", *before.split(",")} - {"cpu"}
+    left = [(name, told) for name, told in device(last) if name not in taken]
     return [(f"{before},{name}", told) for name, told in left]
 
 

@@ -120,6 +120,7 @@ def matte(
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
+    quiet = quiet and not needed.typed(context, "verbose")  # over a variable's --quiet
     voice = Voice(json_lines, quiet, verbose, progress, debug)
     task = Task(selection, options, existing, lock, dry_run, failed_to)
     raise typer.Exit(run(task, voice))

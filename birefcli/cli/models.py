@@ -11,7 +11,7 @@ import typer
 from birefcli import hub, zoo
 from birefcli.cli import complete
 from birefcli.cli.command import Command, Group
-from birefcli.errors import ModelError, UsageError
+from birefcli.errors import ModelError, UsageError, printable
 from birefcli.zoo import Model
 
 app = typer.Typer(
@@ -177,8 +177,9 @@ def _raise_all(outcomes: list[ModelError | None]) -> None:
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        told = "".join(f"\n  {failure}" for failure in failures)
-        raise ModelError(f"{len(failures)} models could not be fetched:{told}")
+        for failure in failures:
+            print(f"birefcli: {printable(str(failure))}", file=sys.stderr)
+        raise ModelError(f"{len(failures)} models could not be fetched")
 
 
 def _state(model: Model) -> str:

@@ -18,7 +18,7 @@ def size(text: str | None) -> tuple[int, int] | None:
     if not width.isdigit() or not (height.isdigit() if by else True):
         raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
     both = (int(width), int(height or width))
-    check_size(both)
+    check_size(both, text)
     return both
 
 

@@ -191,14 +191,14 @@ def _tell_kept(
 def _check_means(options: Options, teller: _Teller) -> None:
     """See that a run could begin: what it would fail for is what a dry run is to find.
 
-    Raises DeviceError, ModelError. Torch is asked only where something was named that may not be.
+    Where nothing is left to do, nothing is needed. Raises DeviceError, ModelError, UsageError.
     """
-    if not {name.strip() for name in options.device.split(",")} <= {"auto", "cpu"}:
+    if not teller.left:
+        return
+    if options.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli import devices
 
         devices.several(options.device, options.precision)
-    if not teller.left:
-        return
     if zoo.is_file(options.model):
         from birefcli import weights
 
@@ -207,8 +207,8 @@ def _check_means(options: Options, teller: _Teller) -> None:
     known = zoo.lookup(options.model)
     if known.bundled or hub.cached(known) is not None:
         return
-    if options.offline:
-        hub.fetch(known, offline=True)
+    if options.offline or hub.is_offline():
+        hub.fetch(known, offline=True)  # says so
     teller.notice(f"{known.name} is to be downloaded first: {known.megabytes} MB")
 
 
@@ -373,7 +373,7 @@ def _checkpoint(options: Options, computes: "Sequence[Compute]", teller: _Teller
     voice, report = teller.voice, teller.report
     shown = not voice.quiet and voice.bar
     for slow in {c.precision.value for c in computes if _is_slow(c)}:
-        teller.notice(f"--precision {slow}: most CPUs are slower with it than with fp32")
+        teller.notice(f"{slow} is slower than fp32 on most CPUs; leave out --precision for fp32")
     checkpoint = weights.resolve(options.model, offline=options.offline, progress=shown)
     report.device = ",".join(str(compute.device) for compute in computes)
     report.precision = ",".join(dict.fromkeys(c.precision.value for c in computes))

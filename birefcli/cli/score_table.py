@@ -1,5 +1,7 @@
 """Scores as tables for a person, on stdout."""
 
+import textwrap
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -71,9 +73,9 @@ def _table(
 
 
 def _directions(tally: Tally) -> str:
-    """Which way is better: fewer names are those to which more is."""
+    """Which metrics are better when higher; all others are when lower."""
     higher = [column.heading for column in tally.columns if column.higher]
-    return f"higher is better: {', '.join(higher)}; lower: all others"
+    return textwrap.fill(f"higher is better: {', '.join(higher)}; lower: all others", 80)
 
 
 def _caption(tally: Tally) -> str:

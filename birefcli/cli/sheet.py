@@ -1,5 +1,6 @@
 """``birefcli sheet``: many cutouts small on one picture, what is doubtful first."""
 
+import contextlib
 import json
 import re
 import sys
@@ -206,19 +207,22 @@ def _is_shown(path: Path) -> bool:
 
 
 def _check(task: _Task, pages: int) -> None:
-    """Refuse to replace what is no sheet. Raises OutputError."""
-    from birefcli.sheet import is_sheet
+    """Refuse to replace what is no earlier sheet of this name. Raises OutputError."""
+    from birefcli.sheet import is_page_of
 
     folder = task.output.parent
     for target in [task.output, *_names(task.output, pages)]:
         try:
-            known = is_sheet(target)
+            known = is_page_of(target, task.output.name)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
         if not known:
-            raise OutputError(f"{target}: exists and is no contact sheet; name another --output")
+            raise OutputError(
+                f"{target}: exists and is no page of an earlier {task.output.name}; name another"
+                " --output"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.probe(folder)
@@ -312,8 +316,9 @@ def _clear(output: Path, kept: set[Path]) -> None:
     for path in output.parent.iterdir():
         if not page.fullmatch(path.name) or path in kept or not path.is_file():
             continue
-        if is_page_of(path, output.name):  # sheet-1.png may be a sheet that was called so
-            path.unlink()
+        with contextlib.suppress(OSError):  # what cannot be read stays
+            if is_page_of(path, output.name):  # sheet-1.png may be a sheet that was called so
+                path.unlink()
 
 
 def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:

@@ -60,11 +60,23 @@ class Recipe:
     seed: int = 0
 
     def told(self) -> dict[str, str]:
-        """Every field as text, for a checkpoint and for people."""
-        told = {name: str(value) for name, value in vars(self).items()}
-        told["stages"] = ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages)
-        told["terms"] = ", ".join(f"{name} {weight:g}" for name, weight in vars(self.terms).items())
-        return told
+        """What options decide of it, as text: for a checkpoint, and for people."""
+        return {
+            "stages": ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages),
+            "learning rate": f"{self.lr:.2g}",
+            "loss": "segmentation" if self.terms == SEGMENTATION else "matting",
+            "steps for edges": str(self.edges),
+            "seed": str(self.seed),
+        }
+
+    def changed_from(self, began: object) -> str:
+        """Say what of :meth:`told` is another now than in what a checkpoint kept of it."""
+        known = began if isinstance(began, dict) else {}
+        return "; ".join(
+            f"{name} {now}, was {known[name]}"
+            for name, now in self.told().items()
+            if known.get(name, now) != now
+        )
 
     @property
     def steps(self) -> int:

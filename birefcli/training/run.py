@@ -205,14 +205,9 @@ class Run:
                 f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted};"
                 " use more --epochs, or --restart"
             )
-        began = notes.get("recipe", {})
-        changed = [
-            f"{k} {v}, was {began[k]}"
-            for k, v in self.recipe.told().items()
-            if began.get(k, v) != v
-        ]
+        changed = self.recipe.changed_from(notes.get("recipe"))
         if changed:
-            self.watcher.say(f"goes on with other options than it began with: {'; '.join(changed)}")
+            self.watcher.say(f"goes on with other options than it began with: {changed}")
         self.best, self.first = notes.get("best", {}), notes.get("first", {})
         self.validated = int(notes.get("validated", self.trainer.step))
 
