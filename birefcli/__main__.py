@@ -28,9 +28,10 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from failing on it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.SOME_FAILED)
+        from birefcli.cli.command import drop_output
+
+        drop_output()
+        sys.exit(ExitCode.OUTPUT)
     except Exception as error:
         _explain(error)
 

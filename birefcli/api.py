@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli import compose, devices, files, images, options, stream
+from birefcli import compose, devices, files, images, options, stream, zoo
 from birefcli.compose import Background, Matte
 from birefcli.encode import encode_product
 from birefcli.errors import PhotoError, UsageError
@@ -30,7 +30,7 @@ Choice = TypeVar("Choice", PatchOrder, Precision, Product, Compress)
 
 
 def load(
-    model: "str | os.PathLike[str]" = "portrait",
+    model: "str | os.PathLike[str]" = zoo.DEFAULT,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -163,7 +163,7 @@ class Model:
         if batch is not None and batch < 1:
             raise UsageError(f"batch {batch}: give a number from 1")
         if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
-            raise TypeError("one photo is no list of photos: call the model itself")
+            raise TypeError("map takes several photos; for one, call the model itself")
         together = batch or devices.default_batch(self._matter.compute.device)
         return self._map(photos, together, refine, return_errors)
 
@@ -216,7 +216,7 @@ def _in_memory(picture: "Image.Image | NDArray[Any]") -> Photo:
         return images.from_array(picture)
     # Not everybody uses a type checker.
     kind = type(picture).__name__  # type: ignore[unreachable]
-    raise TypeError(f"a photo is a file's name, a PIL image or a NumPy array, and no {kind}")
+    raise TypeError(f"a photo is a file's name, a PIL image or a NumPy array, not {kind}")
 
 
 class Result:
@@ -357,6 +357,11 @@ class Result:
 
 
 def _background(given: Source) -> Background:
+    if not isinstance(given, (str, os.PathLike, Image.Image, np.ndarray)):
+        kind = type(given).__name__  # type: ignore[unreachable]
+        raise UsageError(
+            f"background: a CSS colour, blur, a file's name, a PIL image or an array, not {kind}"
+        )
     if not isinstance(given, (str, os.PathLike)):
         return Background.of(images.srgb8(_in_memory(given)))
     found = Background(os.fspath(given), MAX_BACKGROUND)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from birefcli import __version__, cores, hub, zoo
-from birefcli.errors import BirefcliError
+from birefcli.errors import BirefcliError, DeviceError
 from birefcli.opening import open_model
 from birefcli.options import Precision
 
@@ -128,7 +128,7 @@ def _cause(error: BaseException) -> str:
 
 def _remedy(error: BaseException) -> str:
     if isinstance(error, BirefcliError):
-        return "see `birefcli matte --help`"
+        return "choose another with --device" if isinstance(error, DeviceError) else "see above"
     if isinstance(error, ImportError):
         return "install birefcli again in a new virtual environment"
     return "run again with --debug and report it"
@@ -376,11 +376,14 @@ def _models(diagnosis: Diagnosis) -> dict[str, Any]:
     here = {}
     for model in zoo.ZOO.values():
         state = _state(model)
-        if state == "missing":
+        if state == "missing" and model.name != zoo.DEFAULT:
             continue
         file = zoo.MINI_FILE if model.bundled else hub.cached(model)
         size = file.stat().st_size if file is not None and file.is_file() else None
-        here[model.name] = {"state": state, "megabytes": None if size is None else size // 10**6}
+        here[model.name] = {
+            "state": state,
+            "megabytes": None if size is None else round(size / 1e6),
+        }
         if state == "damaged":
             remedy = f"birefcli models pull {model.name}"
             diagnosis.faults.append(Fault(f"model {model.name} is damaged", remedy))

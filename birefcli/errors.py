@@ -33,7 +33,7 @@ _MEANINGS = {
     ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",
     ExitCode.BUSY: "another run is writing to the output folder",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
-    ExitCode.TERMINATED: "terminated (SIGTERM)",
+    ExitCode.TERMINATED: "terminated (SIGTERM, or its terminal was closed)",
 }
 
 
@@ -85,6 +85,12 @@ class OutputError(BirefcliError):
     """The output cannot be written, or two inputs want one target."""
 
     exit_code = ExitCode.OUTPUT
+
+
+class InterruptError(BirefcliError):
+    """Ctrl-C, where nothing is left to be told but that."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class BusyError(BirefcliError):

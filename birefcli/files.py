@@ -282,7 +282,8 @@ def without_missing(found: list[Found]) -> tuple[list[Found], list[tuple[Found, 
 
 def _absence(path: Path) -> str | None:
     try:
-        path.stat()
+        if stat.S_ISDIR(path.stat().st_mode):
+            return "is a folder, and lists name photos; name it on the command line"
     except OSError as error:
         return f"{error.strerror or error}{_hint(path)}"
     except ValueError as error:

@@ -83,7 +83,8 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
         if offline or is_offline():
             raise ModelError(
                 f"{model.name}: not downloaded yet, and --offline or HF_HUB_OFFLINE forbids it;"
-                f" without them run `birefcli models pull {model.name}`, or use `--model mini`"
+                f" without them run `birefcli models pull {model.name}`, or use `--model mini`,"
+                " which is built in"
             )
         return _download(model, progress=progress)
     if _digest(model, pointer) != model.sha256:
@@ -475,8 +476,8 @@ def _refused(model: Model, status: int) -> ModelError:
 
 def _not_here(model: Model, why: str) -> ModelError:
     return ModelError(
-        f"{model.name}: not downloaded yet, and {why}; run `birefcli models pull {model.name}` "
-        "with network, or use `--model mini`, which needs none"
+        f"{model.name}: not downloaded yet, and {why}; download it where there is a network "
+        f"(`birefcli models pull {model.name}`), or use `--model mini`, which is built in"
     )
 
 

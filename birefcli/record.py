@@ -5,6 +5,7 @@ the same instant as the pixels, survives copying single files and killed runs, a
 cannot tear it. A list in the output folder could do none of that.
 """
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -62,6 +63,16 @@ def look(path: Path) -> Found:
     else:
         record = Record(match[1].decode(), match[2].decode(), int(match[3]), int(match[4]))
     return Found(_is_whole(head, tail, length), record)
+
+
+SHEET = hashlib.sha256(b"birefcli sheet").hexdigest()[:8]
+"""What the recipe of every contact sheet's record begins with: it is no photo for anybody."""
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether a file is a page of a contact sheet. Raises OSError."""
+    found = look(path).record
+    return found is not None and found.recipe.startswith(SHEET)
 
 
 def _is_whole(head: bytes, tail: bytes, length: int) -> bool:

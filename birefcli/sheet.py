@@ -4,7 +4,6 @@ Cutouts are read once. What is kept of each is its tile, in a file without a nam
 some hundred megabytes of disk, and memory holds one page.
 """
 
-import hashlib
 import io
 import os
 import tempfile
@@ -33,8 +32,6 @@ from birefcli.record import Record
 from birefcli.scoring import read
 from birefcli.scoring.read import NoMatteError
 
-MARK = hashlib.sha256(b"birefcli sheet").hexdigest()[:8]
-"""What the recipe of every sheet's record begins with: a sheet is no photo for anybody."""
 GAP = 8  # pixels between tiles
 SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
@@ -257,12 +254,6 @@ def _font(face: str | None, size: int) -> Font:
     return ImageFont.load_default(size) if face is None else ImageFont.truetype(face, size)
 
 
-def is_sheet(path: Path) -> bool:
-    """Whether a file is a page of a contact sheet. Raises OSError."""
-    found = record.look(path).record
-    return found is not None and found.recipe.startswith(MARK)
-
-
 def is_page_of(path: Path, name: str) -> bool:
     """Whether a file is a page of the contact sheet of this name. Raises OSError."""
     found = record.look(path).record
@@ -275,4 +266,4 @@ def encoded(pixels: Pixels8, format_: Format, name: str) -> bytes:
 
 
 def _record(name: str) -> Record:
-    return Record(f"{MARK}{zlib.crc32(os.fsencode(name)):08x}", "none", 0, 0)
+    return Record(f"{record.SHEET}{zlib.crc32(os.fsencode(name)):08x}", "none", 0, 0)

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the run ends in order, and soon."""
+"""Ctrl-C, SIGTERM and a closed terminal: the run ends in order, and soon."""
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
@@ -14,6 +14,13 @@ CODES: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
 }
+if hasattr(signal, "SIGHUP"):  # a terminal that was closed
+    CODES[signal.SIGHUP] = ExitCode.TERMINATED
+
+
+def heard(codes: Iterable[int] = CODES) -> list[int]:
+    """Those of the signals that whoever started us does not ignore, as nohup does SIGHUP."""
+    return [number for number in codes if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class StoppedError(BaseException):
@@ -21,7 +28,7 @@ class StoppedError(BaseException):
 
 
 class Signals:
-    """The first SIGINT or SIGTERM becomes an exception in the main thread.
+    """The first of these signals becomes an exception in the main thread.
 
     What is in flight then has a few seconds to be written; after that, or at a second Ctrl-C, the
     process ends at once, and what was in flight is dropped without a trace.
@@ -36,7 +43,7 @@ class Signals:
         self._held = self._raised = False
 
     def __enter__(self) -> "Signals":
-        self._before = {number: signal.signal(number, self._stop) for number in self._codes}
+        self._before = {n: signal.signal(n, self._stop) for n in heard(self._codes)}
         if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
         return self

@@ -218,6 +218,9 @@ _MODELS = [
 ZOO: dict[str, Model] = {model.name: model for model in _MODELS}
 """Every model that can be asked for by name."""
 
+DEFAULT = "portrait"
+"""What is used where no model is named."""
+
 
 def is_file(text: str) -> bool:
     """Whether ``--model TEXT`` means a file of the user's rather than a known name."""

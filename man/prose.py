@@ -19,7 +19,9 @@ MORE = {
         "several products are asked for, each has a folder of its own there. Two photos that "
         "want one name are refused before any work; `--name '{name}'` keeps both.",
         "A second run does only what is missing, damaged, made from another version of a photo, "
-        "or made with another model or other options (`--existing`, `--dry-run`). A picture "
+        "or made with another model or other options (`--existing`, `--dry-run`). "
+        "What was made in fp16 or fp32 is up to date for `--precision auto`; a precision that is "
+        "named wants its own. A picture "
         "that birefcli did not make is left alone and named. Files appear whole or not at all, "
         "also after a kill.",
         "A photo that fails is named on standard error, the others go on, and the exit status "
@@ -93,7 +95,7 @@ EXAMPLES = {
          "birefcli matte photos/ -o out/ --write cutout,mask --bits 16"),
         ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
         ("What another program finds:",
-         "find . -name '*.jpg' -print0 | birefcli matte --files-from - -0 -o out/"),
+         "find . -name '*.jpg' -print0 |\n    birefcli matte --files-from - -0 -o out/"),
         ("What failed, once more:",
          "birefcli matte photos/ -o out/ --failed-to failed.txt\n"
          "birefcli matte --files-from failed.txt -o out/"),
@@ -107,7 +109,7 @@ EXAMPLES = {
     "birefcli score": [
         ("A table of means:", "birefcli score predictions/ truths/"),
         ("A page with pictures of the best and the worst:",
-         "birefcli score predictions/ truths/ --photos photos/ --report report.html"),
+         "birefcli score predictions/ truths/ --photos photos/ \\\n    --report report.html"),
         ("Matte photos and score that, in one go:",
          "birefcli score photos/ truths/ --model mini --json"),
     ],

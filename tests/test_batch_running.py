@@ -339,7 +339,11 @@ def test_one_run_at_a_time_unless_told_otherwise(command, start, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        (signal.SIGTERM, ExitCode.TERMINATED),
+        (signal.SIGHUP, ExitCode.TERMINATED),
+    ],
 )
 def test_interrupted_run_counts_what_it_wrote_and_leaves_nothing_else(
     start, tmp_path, number, code

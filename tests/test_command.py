@@ -275,6 +275,13 @@ def test_picture_of_another_program_is_kept_from_a_pipe_too(command, photos, tmp
     assert (tmp_path / "mine.png").read_bytes() == before
 
 
+def test_reader_that_has_gone_is_exit_5_without_a_traceback(start, photos, tmp_path):
+    process = start("matte", photos, "-o", tmp_path / "out", "--json")
+    process.stdout.close()
+    assert process.wait(120) == 5
+    assert b"Traceback" not in process.stderr.read()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_full_disk_behind_stdout_is_exit_5(photos, tmp_path):
     with Path("/dev/full").open("wb") as full:

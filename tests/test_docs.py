@@ -31,7 +31,7 @@ def commands_of_readme():
 def examples_of_man_pages():
     for examples in MAKE["PROSE"]["EXAMPLES"].values():
         for _, command in examples:
-            yield from command.replace("\\\n", "").splitlines()
+            yield from re.sub(r"(\\|(?<=\|))\n", "", command).splitlines()
 
 
 def options_of(*path: str) -> set[str]:

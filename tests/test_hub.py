@@ -226,7 +226,7 @@ def test_unwritable_memory_of_checksums_stops_nothing(fake, tmp_path):
         (404, {"X-Error-Code": "EntryNotFound"}, "(HTTP 404); check HF_ENDPOINT"),
         (401, {"X-Error-Message": "Invalid credentials"}, "(HTTP 401); it may have become private"),
         (403, {"X-Error-Code": "GatedRepo"}, "(HTTP 403); it may have become private"),
-        (503, {}, "does not serve it now (HTTP 503); run `birefcli models pull tiny`"),
+        (503, {}, "does not serve it now (HTTP 503); download it where there is a network"),
     ],
 )
 def test_refusal_of_the_hub_is_one_line_that_says_what_to_do(fake, tmp_path, status, headers, told):

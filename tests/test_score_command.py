@@ -95,6 +95,30 @@ def test_csv_is_read_back_with_every_digit(command, masks):
         assert values == known[row["photo"]]
 
 
+def test_single_file_finds_its_truth_in_a_folder(command, masks):
+    words = ("score", masks / "pred" / "a.png", masks / "gt", "--json")
+    alone = command("score", masks / "pred" / "a.png", masks / "gt" / "a.png", "--json")
+    assert command(*words).stdout == alone.stdout
+    lost = command("score", masks / "pred" / "a.png", masks / "gt" / "sub")
+    assert lost.returncode == 2, told(lost)
+
+
+def test_contact_sheet_beside_the_masks_is_none_of_them(command, masks):
+    words = ("score", masks / "pred", masks / "gt", "--json")
+    before = command(*words).stdout
+    assert command("sheet", masks / "pred", "-o", masks / "pred" / "sheet.png").returncode == 0
+    after = command(*words)
+    assert (after.returncode, after.stdout) == (0, before)
+
+
+@pytest.mark.parametrize("words", [(), ("--each",)])
+def test_tables_that_go_to_a_file_fit_in_eighty_columns(command, masks, words):
+    (masks / "gt" / "a.png").rename(masks / "gt" / f"{'a' * 60}.png")
+    (masks / "pred" / "a.png").rename(masks / "pred" / f"{'a' * 60}.png")
+    shown = command("score", masks / "pred", masks / "gt", *words).stdout.decode()
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_one_thread_and_several_say_the_same(command, masks):
     words = ("score", masks / "pred", masks / "gt", "--json", "--each")
     assert command(*words, "--threads", "1").stdout == command(*words, "--threads", "3").stdout
@@ -150,7 +174,7 @@ def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(com
         (("pred", "nowhere"), 3, "nowhere: no such file or folder"),
         (("pred", "empty"), 3, "no picture found in"),
         (("pred", "pred"), 2, "predictions and truths are the same place"),
-        (("pred/a.png", "gt"), 2, "give two folders, or two files"),
+        (("pred", "gt/a.png"), 2, "give two folders, two files, or a file and its truth's folder"),
         (("pred", "gt", "--json", "--csv"), 2, "--json and --csv"),
         (("pred", "gt", "--trimaps", "gt", "--trimap-radius", "3"), 2, "--trimap-radius"),
         (("pred", "gt", "--report", "empty"), 5, "is a folder; name a file"),

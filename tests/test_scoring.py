@@ -186,7 +186,7 @@ def test_sixteen_bits_are_not_rounded_to_eight(tmp_path):
 
 def test_a_colour_picture_is_no_matte(tmp_path):
     photo = np.random.RandomState(0).randint(0, 255, (80, 90, 3)).astype(np.uint8)
-    with pytest.raises(PhotoError, match=r"p\.png: a colour picture without transparency"):
+    with pytest.raises(PhotoError, match=r"p\.png: in colour and without transparency"):
         scored(tmp_path, photo, MASK)
 
 

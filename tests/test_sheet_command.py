@@ -2,13 +2,15 @@
 
 import io
 import json
+import signal
+import time
 
 import numpy as np
 import pytest
 from conftest import picture
 from PIL import Image
 
-from birefcli import flags, images, sheet
+from birefcli import flags, images, record, sheet
 from birefcli.flags import Flag
 from birefcli.options import Format
 from birefcli.sheet import Layout
@@ -78,7 +80,7 @@ def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_
     # The folder of photos: three without transparency, and nobody asked for them by name.
     result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
-        0, "left out, for want of transparency: 1",
+        0, "skipped, as they have no transparency: 1",
     )  # fmt: skip
     assert command("sheet", photos / "b.png", "-o", page).returncode == 1
 
@@ -125,6 +127,33 @@ def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
     result = command("sheet", cutouts, "-o", tmp_path / "sheet.png", "--per-page", "2")
     assert result.returncode == 5
     assert f"{tmp_path / 'sheet-2.png'}: exists and is no page" in result.stderr.decode()
+
+
+def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, tmp_path):
+    every = command("sheet", cutouts, "-o", tmp_path / "a.png", "--json").stdout.splitlines()
+    some = command("sheet", cutouts, "-o", tmp_path / "b.png", "--json", "--flagged")
+    flagged = [line for line in every[:-1] if json.loads(line)["flags"]]
+    assert some.stdout.splitlines()[:-1] == flagged
+    assert 0 < len(flagged) < len(every) - 1
+
+
+def test_names_that_the_font_lacks_are_told_with_the_option(command, cutouts, tmp_path):
+    assert b"--font" not in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+    next(cutouts.glob("*.png")).rename(cutouts / "日本語.png")
+    assert b"--font FILE" in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+
+
+def test_interrupted_sheet_says_so(start, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    cutout(disc(2000, 2000)).save(many / "0.png")
+    for number in range(1, 300):
+        (many / f"{number}.png").hardlink_to(many / "0.png")
+    sheet = start("sheet", many, "-o", tmp_path / "a.png")
+    time.sleep(2)
+    sheet.send_signal(signal.SIGINT)
+    _, said = sheet.communicate(timeout=60)
+    assert (sheet.returncode, said) == (130, b"birefcli: interrupted\n")
 
 
 def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, tmp_path):
@@ -224,14 +253,14 @@ def test_page_says_that_it_is_one(tmp_path):
     pixels = np.zeros((20, 30, 3), np.uint8)
     for format_ in Format:
         (tmp_path / "a").write_bytes(sheet.encoded(pixels, format_, "sheet.png"))
-        assert sheet.is_sheet(tmp_path / "a")
+        assert record.is_sheet(tmp_path / "a")
         assert sheet.is_page_of(tmp_path / "a", "sheet.png")
         assert not sheet.is_page_of(tmp_path / "a", "sheet-1.png")
         assert images.read((tmp_path / "a").read_bytes(), 10**6).size == (20, 30)
     file = io.BytesIO()
     picture().save(file, "PNG")
     (tmp_path / "a").write_bytes(file.getvalue())
-    assert not sheet.is_sheet(tmp_path / "a")
+    assert not record.is_sheet(tmp_path / "a")
 
 
 # Flags

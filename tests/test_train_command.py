@@ -292,9 +292,13 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     assert code == 0
     assert "trained to the end already; --restart begins anew" in told
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
+    code, told = inside(*asked, "--seed", 5)
+    assert code == ExitCode.USAGE
+    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in told
     asked[epochs] = 2
     _, told = inside(*asked)
-    assert "with other options than it began with: stages 64x6x2, was 64x3x2\n" in told
+    changed = "size x steps x batch 64x6x2, was 64x3x2"
+    assert f"goes on with other options than it began with: {changed}\n" in told
     assert "goes on after step 3 of 6" in told
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
     code, told = inside(*asked, "--hold-out", 3)
@@ -303,7 +307,7 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     asked[epochs] = 1
     code, told = inside(*asked)
     assert code == ExitCode.USAGE
-    assert "has done 6 steps, and these options ask for 3" in told
+    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2, was" in told
     assert inside(*asked, "--restart", "-q") == (0, "")
     assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
     assert not (output.with_suffix(".train") / "epoch-0002.png").exists()
@@ -361,6 +365,12 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line(
     assert told in said
     assert len(said.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_model_that_cannot_be_had_is_told_with_the_option_of_train(command, people, tmp_path):
+    result = command("train", people, "-o", tmp_path / "w.safetensors", "--from", "lite")
+    assert result.returncode == ExitCode.MODEL
+    assert "or use `--from mini`" in text(result)
 
 
 def test_photos_to_score_on_may_be_a_folder_of_their_own(people, tmp_path):

@@ -27,14 +27,18 @@ def told(result):
     [
         ("matte a.jpg -o o --format gif", "--format gif: choose from png, webp, tiff, jpg"),
         ("matte a.jpg -o o -q -v", "--quiet and --verbose: choose one"),
+        ("nothing", "nothing is no command; see birefcli --help"),
+        ("matte -o o", "no photo named; see birefcli matte --help"),
+        ("train -o a.pt", "no data named; see birefcli train --help"),
+        ("matte --files-from a.jpg -o o", "--files-from a.jpg: is a photo by its name; give a"),
         ("matte a.jpg -o o --bits x", "--bits: must be a whole number"),
         ("matte a.jpg -o o --max-failures 0", "--max-failures: must be at least 1"),
         ("matte a.jpg -o o --max-megapixels x", "--max-megapixels: must be a number"),
-        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop or --strip?"),
+        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop? See birefcli matte"),
         ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
         ("matte a.jpg -o o -d", "-d is no option; see"),
         ("matte a.jpg --output", "--output wants a value"),
-        ("matte a.jpg -o o --modle mini", "--modle is no option; did you mean --model or"),
+        ("matte a.jpg -o o --modle mini", "--modle is no option; did you mean --model? See"),
         ("matte a.jpg -o o --device gpu", "--device gpu: choose auto, cpu, cuda, cuda:N, mps"),
         ("matte --files-from list -0 -o o", "--files-from list: its names do not end in NUL"),
         ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
@@ -42,7 +46,7 @@ def told(result):
         ("matte a.jpg -o o --crop=5", "--crop takes no value"),
         ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
-        ("mate a.jpg", "No such command 'mate'"),
+        ("mate a.jpg", "mate is no command; did you mean matte? See birefcli --help"),
         ("matte a.jpg -o o.xyz", "--output o.xyz: .xyz is no format that can be written; use"),
         ("matte a.jpg -o o.gif", "--output o.gif: .gif is no format that can be written; use"),
         ("matte a.jpg -o o --background red", "--background does nothing without --write compos"),
@@ -218,7 +222,8 @@ def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, t
     assert result.returncode == 0
     first, *rest = told(result).splitlines()
     assert first == (
-        "birefcli: BIREFCLI_MAX_FAILURE is no option and is not read; BIREFCLI_MAX_FAILURES is"
+        "birefcli: unknown variable BIREFCLI_MAX_FAILURE, ignored; did you mean"
+        " BIREFCLI_MAX_FAILURES?"
     )
     assert not any("BIREFCLI_" in line for line in rest)
 
@@ -263,10 +268,30 @@ def test_every_option_of_matte_has_its_variable():
 def test_nothing_is_proposed_where_nothing_is_like_it(monkeypatch, capsys, name):
     monkeypatch.setenv(name, "1")
     surroundings.check()
-    assert capsys.readouterr().err == f"birefcli: {name} is no option and is not read\n"
+    assert capsys.readouterr().err == f"birefcli: unknown variable {name}, ignored\n"
     monkeypatch.setenv(surroundings.COMPLETING, "complete_bash")
     surroundings.check()
     assert capsys.readouterr().err == ""
+
+
+def test_flag_that_is_switched_off_is_proposed_as_such(monkeypatch, capsys):
+    monkeypatch.setenv("BIREFCLI_NO_REFINE", "1")
+    surroundings.check()
+    assert "did you mean BIREFCLI_REFINE=0?" in capsys.readouterr().err
+
+
+def test_folder_in_a_list_is_refused_before_anything_is_done(command, photos, tmp_path):
+    (tmp_path / "list").write_text(f"{photos}\n{photos / 'a.jpg'}\n")
+    words = ("matte", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
+    for more in ((), ("--dry-run",)):
+        result = command(*words, *more)
+        assert result.returncode == 1
+        assert f"{photos}: is a folder, and lists name photos" in told(result)
+
+
+def test_quiet_dry_run_says_only_what_is_wrong(command, photos, tmp_path):
+    result = command("matte", photos, "-o", tmp_path / "out", "--dry-run", "-q")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 def test_list_without_names_is_no_list_that_was_forgotten(command, photos, tmp_path):

@@ -158,7 +158,8 @@ Order: TypeAlias = Annotated[
         MODEL,
         "--patch-order",
         metavar="ORDER",
-        help="How the weights read image patches: auto, columns or channels.",
+        help="How weights of your own read patches: columns or channels. auto knows all published"
+        " ones.",
     ),
 ]
 Offline: TypeAlias = Annotated[

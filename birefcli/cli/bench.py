@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birefcli import cores, files
+from birefcli import cores, files, zoo
 from birefcli.cli import arguments, complete, parse
 from birefcli.errors import ExitCode, NoInputError, OutputError, UsageError
 from birefcli.opening import open_model
@@ -96,7 +96,7 @@ def bench(
     bits: arguments.Bits = 8,
     compress: arguments.Effort = Compress.FAST,
     refine: arguments.Refine = True,
-    model: arguments.Model = "portrait",
+    model: arguments.Model = zoo.DEFAULT,
     size: arguments.Size = None,
     patch_order: arguments.Order = PatchOrder.AUTO,
     offline: arguments.Offline = False,

@@ -1,11 +1,14 @@
 """Commands as Typer makes them, but for two things it has no setting for."""
 
+import os
 import re
+import sys
 from typing import Any
 
+from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
-from birefcli.errors import BirefcliError
+from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
 
 class Command(TyperCommand):
@@ -20,8 +23,18 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except BirefcliError as error:
-            error.args = (_by_variable(ctx, str(error)), *error.args[1:])
+            error.args = (_as_written(ctx, str(error)), *error.args[1:])
             raise
+        except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
+            drop_output()
+            raise Exit(ExitCode.OUTPUT) from None
+        except KeyboardInterrupt:  # of which Typer would say nothing
+            raise InterruptError("interrupted") from None
+
+
+def drop_output() -> None:
+    """Whoever read our output has gone: keep the interpreter from failing on it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Group(TyperGroup):
@@ -45,8 +58,10 @@ def _no_type(ctx: Any) -> None:  # noqa: ANN401 - as Typer calls it
     """Say nothing of ``<list[str]>``: what an argument is stands in its help."""
 
 
-def _by_variable(context: Any, text: str) -> str:  # noqa: ANN401
+def _as_written(context: Any, text: str) -> str:  # noqa: ANN401
     """Name the variable instead of the option, where the value came from the environment."""
+    if context.command.name == "train":  # where the network is an end, and not a means
+        text = text.replace("--model mini", "--from mini")
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name)
         if getattr(source, "name", None) != "ENVIRONMENT":

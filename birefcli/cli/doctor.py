@@ -67,7 +67,9 @@ def _line(name: str, value: Any, why: str | None) -> Iterator[str]:  # noqa: ANN
     if name == "here":
         for model, facts in value.items():
             size = "" if facts["megabytes"] is None else f", {facts['megabytes']} MB"
-            yield from _row(model, f"{facts['state']}{size}")
+            state = facts["state"]
+            pull = f"not downloaded: birefcli models pull {model}"
+            yield from _row(model, pull if state == "missing" else f"{state}{size}")
         return
     if isinstance(value, dict):  # an optional package
         there = value["installed"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from birefcli import cores, files
+from birefcli import cores, files, zoo
 from birefcli.cli import arguments, needed, parse
 from birefcli.cli.run import Task, Voice, run
 from birefcli.errors import NoInputError, UsageError
@@ -47,7 +47,7 @@ def matte(
     files_from: arguments.FilesFrom = None,
     null: arguments.Null = False,
     max_megapixels: arguments.MaxMegapixels = 300.0,
-    model: arguments.Model = "portrait",
+    model: arguments.Model = zoo.DEFAULT,
     size: arguments.Size = None,
     patch_order: arguments.Order = PatchOrder.AUTO,
     offline: arguments.Offline = False,
@@ -128,7 +128,7 @@ def matte(
 
 def _check_selection(selection: Selection, json_lines: bool) -> None:
     if not selection.inputs and not selection.listed:
-        raise NoInputError("no photo named; see birefcli matte --help")
+        raise UsageError("no photo named; see birefcli matte --help")
     if "" in selection.inputs:
         raise UsageError("a photo's name is empty: is a variable not set?")
     if not selection.output:
@@ -198,6 +198,8 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
         data = sys.stdin.buffer.read() if source == files.PIPE else Path(source).read_bytes()
     except OSError as error:
         raise NoInputError(f"--files-from {source}: {error.strerror}") from None
+    if Path(source).suffix.lower() in files.PHOTO_SUFFIXES:
+        raise UsageError(f"--files-from {source}: is a photo by its name; give a list of names")
     if null and data.strip() and b"\0" not in data:
         raise UsageError(f"--files-from {source}: its names do not end in NUL; leave out --null")
     # No file name holds NUL: a list that does is one whose names end in it.

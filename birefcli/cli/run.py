@@ -217,7 +217,7 @@ def _tell_planned(teller: _Teller) -> None:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
         teller.tell(outcome)
-        if not teller.voice.json_lines:
+        if not teller.voice.json_lines and not teller.voice.quiet:
             teller.display.result(outcome)
 
 
@@ -291,6 +291,7 @@ def _matte(
             crew = _crew(task.options, dict(islice(several.items(), len(todo))), recipes, teller)
             _drain(crew, todo, task, teller, signals)
             if crew.helpless:
+                teller.display.say("no device is left; the same command goes on where it stopped")
                 teller.report.stopped = teller.report.stopped or ExitCode.MODEL
     except StoppedError:
         teller.report.stopped = signals.code

@@ -175,7 +175,7 @@ class _Run:
                     say(fault)
                 if len(side) > NAMED:
                     say(f"and {len(side) - NAMED} more {what} without a partner")
-            raise PairError("not everything has a partner (--allow-missing scores the rest)")
+            raise PairError("some files have no partner; --allow-missing scores the others")
         for fault in faults:
             say(fault)
         if not matched.pairs:

@@ -11,8 +11,8 @@ from birefcli.errors import printable
 from birefcli.scoring.columns import Column, Group
 from birefcli.scoring.tally import Tally
 
-WIDTH = 100  # of tables that go to a file
-NAME = 28  # columns that names of photos have at least
+WIDTH = 80  # of tables that go to a file
+NAME = (28, 44)  # columns that names of photos have at least and, where they need it, at most
 FIGURE = 7  # columns of a figure, as a rule
 
 
@@ -26,10 +26,15 @@ def show(tally: Tally, *, each: bool) -> None:
     for column in tally.columns:
         groups.setdefault(column.group, []).append(column)
     for group, columns in groups.items():
-        for part in _parts(columns, console.width - NAME) if each else [columns]:
+        for part in _parts(columns, console.width - _name_width(tally)) if each else [columns]:
             console.print(_table(group, part, tally, means, each))
     console.print(_caption(tally), markup=False)
     console.print(_directions(tally), markup=False)
+
+
+def _name_width(tally: Tally) -> int:
+    least, most = NAME
+    return min(max([least, *(len(printable(name)) for name in tally.photos)]), most)
 
 
 def _parts(columns: list[Column], width: int) -> list[list[Column]]:

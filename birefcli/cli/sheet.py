@@ -195,10 +195,9 @@ def _entered(name: str) -> str:
 def _is_shown(path: Path) -> bool:
     """Whether a file of a folder is tried: no earlier sheet, and of JPEGs only masks of ours."""
     from birefcli import record
-    from birefcli.sheet import is_sheet
 
     try:
-        if is_sheet(path):
+        if record.is_sheet(path):
             return False
         jpeg = SUFFIXES[path.suffix.lower()] is Format.JPG
         return not jpeg or record.look(path).record is not None
@@ -250,7 +249,7 @@ def _read(task: _Task, entries: "list[Entry]", store: "Store", found: _Found) ->
                 _lose(task, found, tile)
                 continue
             found.tiles.append(tile)
-            if task.as_json:
+            if task.as_json and (tile.findings.flags or not task.flagged):
                 print(_as_json(tile), flush=True)
 
 
@@ -331,10 +330,17 @@ def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
             words = ", ".join(flag.value for flag in tile.findings.flags)
             _print(f"{printable(str(tile.entry.path))}\t{words}")
     if found.foreign:
-        say(f"left out, for want of transparency: {found.foreign}")
+        say(f"skipped, as they have no transparency: {found.foreign}")
+    if task.layout.face is None and any(_is_boxed(tile.entry.name) for tile in found.tiles):
+        say("names that are not Latin are drawn as boxes; --font FILE draws them")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
     failed = f", {found.failed} failed" if found.failed else ""
     say(f"{len(found.tiles)} read, {len(flagged)} flagged{failed}: {where or 'no sheet written'}")
+
+
+def _is_boxed(name: str) -> bool:
+    """Whether the font that is always there lacks letters of a name."""
+    return any(char > "\u024f" and char.isprintable() for char in name)
 
 
 def _print(text: str) -> None:

@@ -26,13 +26,20 @@ def check() -> None:
     for name in sorted(name for name in os.environ if name.startswith(OURS)):
         own = name.removeprefix(OURS)
         if own not in known:
-            near = get_close_matches(own, known, 1, 0.7)
-            _say(f"{name} is no option and is not read" + (f"; {OURS}{near[0]} is" if near else ""))
+            _say(f"unknown variable {name}, ignored{_meant(own, known)}")
     threads = os.environ.get(THREADS)
     if threads is not None and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,\s*\d+\s*)*", threads):
         # OpenMP would say so itself, in words that name neither the variable's owner nor a remedy.
         _say(f"{THREADS}={threads}: not a number from 1, and not read")
         del os.environ[THREADS]
+
+
+def _meant(own: str, known: list[str]) -> str:
+    positive = own.removeprefix("NO_")
+    if positive != own and positive in known:
+        return f"; did you mean {OURS}{positive}=0?"
+    near = get_close_matches(own, known, 1, 0.7)
+    return f"; did you mean {OURS}{near[0]}?" if near else ""
 
 
 def _say(text: str) -> None:

@@ -13,9 +13,9 @@ import typer
 from birefcli import locks
 from birefcli.cli import needed, parse
 from birefcli.cli import train_arguments as arguments
-from birefcli.errors import BusyError, ExitCode, NoInputError, UsageError, printable
+from birefcli.errors import BusyError, ExitCode, UsageError, printable
 from birefcli.options import LONGEST, STRIDE, Lock, PatchOrder, Precision
-from birefcli.signals import CODES
+from birefcli.signals import CODES, heard
 from birefcli.training.plan import Loss, Plan
 from birefcli.training.recipe import Stage
 
@@ -64,7 +64,7 @@ def train(
     Killed or stopped, the same command goes on from its last checkpoint.
     """
     if not data:
-        raise NoInputError("no data named; see birefcli train --help")
+        raise UsageError("no data named; see birefcli train --help")
     if not output:
         raise UsageError("say where the weights go: --output FILE.safetensors")
     if start and backbone:
@@ -196,7 +196,7 @@ def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
     if here.world > 1:
         yield
         return
-    before = {number: signal.signal(number, stop) for number in CODES}
+    before = {number: signal.signal(number, stop) for number in heard()}
     try:
         yield
     finally:

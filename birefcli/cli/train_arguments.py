@@ -97,7 +97,8 @@ Order: TypeAlias = Annotated[
         MODEL,
         "--patch-order",
         metavar="ORDER",
-        help="How the weights of --from read patches: auto, columns or channels.",
+        help="How the weights of --from read patches: columns or channels. auto knows all published"
+        " ones.",
     ),
 ]
 Size: TypeAlias = Annotated[
@@ -116,7 +117,7 @@ Epochs: TypeAlias = Annotated[
         RECIPE,
         "--epochs",
         metavar="N",
-        help="Times every photo is seen. Default: 20 with --from, else 100.",
+        help="Times that about every photo is seen. Default: 20 with --from, else 100.",
         show_default=False,
         min=1,
     ),

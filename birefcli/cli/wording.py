@@ -1,6 +1,7 @@
 """A wrong command line, told in one line as every other failure is: what is wrong, what to do."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -56,7 +57,10 @@ def told(error: Exception) -> str | None:
     found = cast("_Wrong", error)
     context = getattr(found, "ctx", None)
     fault = _fault(found).strip().rstrip(".")
-    return f"{fault}; see {context.command_path} --help" if fault and context else fault
+    if not fault or not context:
+        return fault
+    see = f"see {context.command_path} --help"
+    return f"{fault} S{see[1:]}" if fault.endswith("?") else f"{fault}; {see}"
 
 
 def _fault(error: "_Wrong") -> str:
@@ -67,6 +71,10 @@ def _fault(error: "_Wrong") -> str:
         none = "does not take a value" in error.message
         return f"{option} takes no value" if none else f"{option} wants a value"
     parameter: _Parameter | None = getattr(error, "param", None)
+    unknown = re.match(r"No such command '(.*?)'\.(?: Did you mean '(.*?)')?", error.message)
+    if unknown is not None:
+        near = f"; did you mean {unknown[2]}?" if unknown[2] else ""
+        return f"{unknown[1]} is no command{near}"
     if parameter is None:
         return _rephrased(str(error.format_message()))
     if hasattr(error, "param_type"):
@@ -77,8 +85,8 @@ def _fault(error: "_Wrong") -> str:
 def _unknown(option: str, possible: Sequence[str] | None) -> str:
     text = f"{option} is no option"
     if possible:
-        likest = get_close_matches(option, possible, len(possible), 0)
-        return f"{text}; did you mean {' or '.join(likest)}?"
+        likest = get_close_matches(option, possible, 1, 0)
+        return f"{text}; did you mean {likest[0]}?"
     # A photo's name that begins with a dash is read as options of one letter each.
     photo = next((word for word in sys.argv[1:] if word.startswith(option) and _there(word)), None)
     return text if photo is None else f"{text}; the file {photo} is called ./{photo} here"

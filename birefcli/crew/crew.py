@@ -112,7 +112,7 @@ class Crew:
 
     @property
     def helpless(self) -> bool:
-        """Whether photos failed because no device was left."""
+        """Whether photos were left because no device was."""
         return self._dealer.helpless
 
     def limit(self) -> tuple[str, float] | None:

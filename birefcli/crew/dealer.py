@@ -24,7 +24,7 @@ class Dealer:
         self.lost: dict[int, str] = {}
         """Workers that are gone, and why."""
         self.helpless = False
-        """Whether photos failed because no worker was left."""
+        """Whether photos were left because no worker was."""
         self._fresh = deque(self.decisions)
         self._suspects: deque[str] = deque()
         self._held: dict[int, set[str]] = {i: set() for i in range(len(workers))}
@@ -83,7 +83,7 @@ class Dealer:
             if self._may_go_elsewhere(label, worker, reason):
                 self._suspect(label)
             else:
-                self._fail(label)
+                self._let_go(label)
         self._give_up()
         return [self.decisions[label] for label in held]
 
@@ -97,17 +97,18 @@ class Dealer:
         return len(tried) < TRIES and any(i not in tried for i in self._alive)
 
     def _give_up(self) -> None:
-        """Fail what no worker is left for."""
+        """Let go what no worker is left for."""
         for label in list(self._suspects):
             if all(i in self._tried[label] for i in self._alive):
                 self._suspects.remove(label)
-                self._fail(label)
+                self._let_go(label)
         if not self._alive:
             for label in self._fresh:
-                self._fail(label)
+                self._let_go(label)
             self._fresh.clear()
 
-    def _fail(self, label: str) -> None:
+    def _let_go(self, label: str) -> None:
+        """A photo fails where it may be its own fault; where no device is left, it is not done."""
         tried = self._tried.get(label, {})
         if len(tried) == TRIES:
             text = f"two devices could not do it: {self._reasons(tried)}"
@@ -115,7 +116,8 @@ class Dealer:
             text = f"{self._reasons(tried)}, and no other device is left for it"
         else:
             self.helpless = True
-            text = f"no device is left: {self._reasons(self.lost)}"
+            self._order.pop(label)
+            return
         self._ended[label] = Outcome.failed(self.decisions[label].job, text)
 
     def _reasons(self, why: dict[int, str]) -> str:

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from birefcli import record
 from birefcli.errors import NoInputError, UsageError
 from birefcli.files import PHOTO_SUFFIXES
 
@@ -98,10 +99,12 @@ def _is_picture(name: str) -> bool:
 
 def match(sources: Sources) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
+    A single prediction beside a folder of truths finds its own there.
 
     Raises NoInputError where a place is not there or holds no picture, and UsageError where one
     stem stands for two files, or a file meets a folder.
     """
+    sources = _narrowed(sources)
     truths = _find(sources.truths)
     main = sources.predictions or sources.photos
     if main is None:
@@ -135,9 +138,20 @@ def match(sources: Sources) -> Matched:
     return Matched(pairs, missing, extra)
 
 
+def _narrowed(sources: Sources) -> Sources:
+    """The truth of a single file, where truths are a folder."""
+    main = sources.predictions or sources.photos
+    if main is None or not main.is_file() or not sources.truths.is_dir():
+        return sources
+    own = {key: path for key, path in _find(sources.truths).items() if key == main.stem}
+    return replace(sources, truths=own.get(main.stem, sources.truths))
+
+
 def _check_kinds(main: Path, truths: Path) -> None:
     if main.is_file() != truths.is_file():
-        raise UsageError(f"{main} and {truths}: give two folders, or two files")
+        raise UsageError(
+            f"{main} and {truths}: give two folders, two files, or a file and its truth's folder"
+        )
     if main.resolve() == truths.resolve():
         raise UsageError(f"{main}: predictions and truths are the same place")
 
@@ -181,7 +195,14 @@ def _walk(place: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [Path(folder) / name for name in sorted(names) if _is_picture(name)]
     # Opening a pipe would wait for ever; a link to nothing is told of when it is read.
-    return [path for path in paths if path.is_file() or not path.exists()]
+    return [path for path in paths if (path.is_file() and not _is_sheet(path)) or not path.exists()]
+
+
+def _is_sheet(path: Path) -> bool:
+    try:
+        return record.is_sheet(path)
+    except OSError:  # reading it, if it comes to that, says what is wrong
+        return False
 
 
 def _raise(error: OSError) -> None:

@@ -62,7 +62,7 @@ def matte(path: Path, max_pixels: int) -> Read:
         # A cutout whose subject fills the picture.
         peak = np.iinfo(found.pixels.dtype).max
         return Read(np.full(found.size, peak, found.pixels.dtype), found.pixels)
-    raise NoMatteError(f"{path}: a colour picture without transparency is no matte and no cutout")
+    raise NoMatteError(f"{path}: in colour and without transparency, neither a mask nor a cutout")
 
 
 def _is_exact(pixels: NDArray[Any]) -> bool:

@@ -62,7 +62,7 @@ class Recipe:
     def told(self) -> dict[str, str]:
         """What options decide of it, as text: for a checkpoint, and for people."""
         return {
-            "stages": ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages),
+            "size x steps x batch": ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages),
             "learning rate": f"{self.lr:.2g}",
             "loss": "segmentation" if self.terms == SEGMENTATION else "matting",
             "steps for edges": str(self.edges),

@@ -200,12 +200,17 @@ class Run:
                 " data and --hold-out, or --restart"
             )
         done, wanted = self.trainer.step, self.recipe.steps
+        changed = self.recipe.changed_from(notes.get("recipe"))
         if done > wanted:
             raise UsageError(
-                f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted};"
-                " use more --epochs, or --restart"
+                f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted}"
+                f" ({changed}); use more --epochs, or --restart"
             )
-        changed = self.recipe.changed_from(notes.get("recipe"))
+        if done == wanted and changed:
+            raise UsageError(
+                f"{self.checkpoint}: trained to the end with other options ({changed}); use more"
+                " --epochs, or --restart"
+            )
         if changed:
             self.watcher.say(f"goes on with other options than it began with: {changed}")
         self.best, self.first = notes.get("best", {}), notes.get("first", {})
