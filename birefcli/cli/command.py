@@ -1,4 +1,4 @@
-"""Commands as Typer makes them, but for two things it has no setting for."""
+"""Commands as Typer makes them, but for what it has no setting for."""
 
 import os
 import re
