@@ -4,13 +4,15 @@ Cutouts are read once. What is kept of each is its tile, in a file without a nam
 some hundred megabytes of disk, and memory holds one page.
 """
 
+import contextlib
 import io
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +38,11 @@ GAP = 8  # pixels between tiles
 SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
 PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
+FACES = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc"),
+    *("Arial Unicode.ttf", "arial.ttf", "msyh.ttc"),
+)
+"""Fonts of Linux, macOS and Windows for names that Pillow's own cannot draw."""
 
 Pixels8 = NDArray[np.uint8]
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -248,9 +255,29 @@ def _drawable(text: str, font: Font) -> str:
     return shown.encode("latin-1", "backslashreplace").decode("latin-1")
 
 
+def lacks(layout: Layout, text: str) -> bool:
+    """Whether a page's font has no picture for a character of a text, and draws a box."""
+    font = layout.font
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        return False  # what it cannot draw is written in letters
+    box = bytes(font.getmask(chr(sys.maxunicode)))
+    return any(bytes(font.getmask(char)) == box for char in set(printable(text)) if char > "~")
+
+
+def suited(layout: Layout, text: str) -> Layout:
+    """The layout with the first of the machine's fonts that has a text, where its own has not."""
+    if layout.face is None and lacks(layout, text):
+        for face in FACES:
+            with contextlib.suppress(OSError):  # it is not on this machine
+                other = replace(layout, face=face)
+                if not lacks(other, text):
+                    return other
+    return layout
+
+
 @lru_cache(maxsize=8)
 def _font(face: str | None, size: int) -> Font:
-    """A file's, or Pillow's own: that is the same everywhere, and knows Latin letters."""
+    """A file's, or Pillow's own: that is the same everywhere, and knows little beyond ASCII."""
     return ImageFont.load_default(size) if face is None else ImageFont.truetype(face, size)
 
 

@@ -139,7 +139,7 @@ def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, 
 
 def test_names_that_the_font_lacks_are_told_with_the_option(command, cutouts, tmp_path):
     assert b"--font" not in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
-    next(cutouts.glob("*.png")).rename(cutouts / "日本語.png")
+    next(cutouts.glob("*.png")).rename(cutouts / "\U00013080.png")  # a hieroglyph
     assert b"--font FILE" in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
 
 
@@ -238,6 +238,18 @@ def test_text_never_stands_out_of_its_tile():
     for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
         assert font.getlength(sheet.fitted(name, layout)) <= layout.side
     assert sheet.fitted("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
+
+
+def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
+    layout = Layout(3, 200)
+    assert sheet.suited(layout, "IMG_1.png") is layout
+    assert sheet.lacks(layout, "Größe"), "Pillow's own font has no umlauts"
+    found = sheet.suited(layout, "Größe, Жанна")
+    if found is layout:
+        pytest.skip("none of the fonts is here")
+    assert not sheet.lacks(found, "Größe, Жанна")
+    assert sheet.suited(layout, "\U00013080") is layout
+    assert sheet.suited(found, "IMG_1.png") is found
 
 
 def test_font_that_knows_only_latin_draws_any_name(monkeypatch):

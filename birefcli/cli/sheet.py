@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +67,7 @@ PerPage = Annotated[
 Face = Annotated[
     Path | None,
     typer.Option(
-        "--font", metavar="FILE", help="TrueType or OpenType font, for names that are not Latin."
+        "--font", metavar="FILE", help="TrueType or OpenType font, for names of any script."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="A JSON line per cutout and a summary.")]
@@ -151,7 +151,7 @@ def sheet(
 
 def _run(task: _Task) -> ExitCode:
     """See that the sheet can be written, read every cutout, and write it."""
-    from birefcli.sheet import Store
+    from birefcli.sheet import Store, suited
 
     found = _Found()
     entries = list(_entries(task, found))
@@ -160,6 +160,8 @@ def _run(task: _Task) -> ExitCode:
     _check(task, -(-len(entries) // task.per_page))
     with Store() as store:
         _read(task, entries, store, found)
+        names = "".join(tile.entry.name for tile in found.tiles)
+        task = replace(task, layout=suited(task.layout, names))
         shown = _sorted(task, found.tiles)
         pages = _write(task, shown, store)
     _tell(task, found, pages)
@@ -321,6 +323,8 @@ def _clear(output: Path, kept: set[Path]) -> None:
 
 
 def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
+    from birefcli.sheet import lacks
+
     flagged = [tile for tile in found.tiles if tile.findings.flags]
     if task.as_json:
         counts = {"shown": len(found.tiles), "flagged": len(flagged), "failed": found.failed}
@@ -331,16 +335,11 @@ def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
             _print(f"{printable(str(tile.entry.path))}\t{words}")
     if found.foreign:
         say(f"skipped, as they have no transparency: {found.foreign}")
-    if task.layout.face is None and any(_is_boxed(tile.entry.name) for tile in found.tiles):
-        say("names that are not Latin are drawn as boxes; --font FILE draws them")
+    if lacks(task.layout, "".join(tile.entry.name for tile in found.tiles)):
+        say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
     failed = f", {found.failed} failed" if found.failed else ""
     say(f"{len(found.tiles)} read, {len(flagged)} flagged{failed}: {where or 'no sheet written'}")
-
-
-def _is_boxed(name: str) -> bool:
-    """Whether the font that is always there lacks letters of a name."""
-    return any(char > "\u024f" and char.isprintable() for char in name)
 
 
 def _print(text: str) -> None:
