@@ -318,7 +318,7 @@ def names_a_file(selection: Selection) -> bool:
 
 
 def _single(found: list[Found], selection: Selection, products: tuple[Product, ...]) -> Job:
-    shown = "stdout" if selection.output == PIPE else selection.output
+    shown = selection.output
     if len(found) != 1 or any(is_folder(Path(i)) for i in selection.inputs if i != PIPE):
         raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
     if len(products) != 1:

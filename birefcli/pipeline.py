@@ -39,7 +39,7 @@ Out = TypeVar("Out")
 # What would meet every photo after this one as well: a disk that is full, locked or gone.
 DISK_TROUBLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV),
-    errno.ESTALE,
+    *(errno.ESTALE, errno.EPIPE),
 )
 LARGE = 1 << 26  # bytes; files above this are read one at a time, each in its turn for memory
 FILE_PER_PIXEL = 16  # bytes; no file of one picture needs more
@@ -310,8 +310,7 @@ def _read(job: Job, max_pixels: int, turn: Turn) -> tuple[bytes, tuple[int, int]
 def _write(job: Job, kind: Product, data: bytes) -> None:
     target = job.targets[kind]
     if target is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _write_out(data)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -319,6 +318,14 @@ def _write(job: Job, kind: Product, data: bytes) -> None:
     except OSError as error:
         # Of a part file the user knows nothing, and a full disk is told without any name.
         raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+
+
+def _write_out(data: bytes) -> None:
+    """Write all of it: with PYTHONUNBUFFERED a single write may end early, and say only how far."""
+    left = memoryview(data)
+    while left:
+        left = left[sys.stdout.buffer.write(left) or 0 :]
+    sys.stdout.buffer.flush()
 
 
 def _meets_all(error: OSError, job: Job) -> bool:

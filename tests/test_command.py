@@ -275,8 +275,45 @@ def test_picture_of_another_program_is_kept_from_a_pipe_too(command, photos, tmp
     assert (tmp_path / "mine.png").read_bytes() == before
 
 
-def test_reader_that_has_gone_is_exit_5_without_a_traceback(start, photos, tmp_path):
-    process = start("matte", photos, "-o", tmp_path / "out", "--json")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("read", [0, 10])
+def test_picture_that_its_reader_leaves_is_exit_5(start, tmp_path, read, unbuffered):
+    noise = np.random.RandomState(0).randint(0, 256, (500, 500, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    words = ("matte", tmp_path / "a.png", "-o", "-", "--write", "foreground", "--no-refine")
+    process = start(*words, PYTHONUNBUFFERED=unbuffered)
+    process.stdout.read(read)
+    process.stdout.close()
+    assert process.wait(120) == 5
+    assert b"a.png: Broken pipe" in process.stderr.read()
+
+
+def test_picture_for_which_the_disk_behind_stdout_has_no_room_is_exit_5(
+    environment, small_disk, tmp_path
+):
+    noise = np.random.RandomState(0).randint(0, 256, (700, 700, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    words = ("matte", tmp_path / "a.png", "-o", "-", "--write", "foreground", "--no-refine")
+    with (small_disk / "a.png").open("wb") as out:
+        result = subprocess.run(
+            [sys.executable, "-m", "birefcli", *words],
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            stdout=out,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert result.returncode == 5
+    assert "No space left" in stderr(result)
+
+
+@pytest.mark.parametrize("name", ["matte", "score"])
+def test_reader_that_has_gone_is_exit_5_without_a_traceback(start, photos, tmp_path, name):
+    if name == "score":
+        Image.new("L", (40, 40), 200).save(tmp_path / "mask.png")
+        Image.new("L", (40, 40), 255).save(tmp_path / "truth.png")
+        process = start("score", tmp_path / "mask.png", tmp_path / "truth.png")
+    else:
+        process = start("matte", photos, "-o", tmp_path / "out", "--json")
     process.stdout.close()
     assert process.wait(120) == 5
     assert b"Traceback" not in process.stderr.read()

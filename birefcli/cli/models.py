@@ -214,8 +214,9 @@ def _record(model: Model) -> dict[str, object]:
 
 def _print_table(models: list[Model]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from birefcli.cli.console import Console
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Name", style="bold", no_wrap=True)

@@ -142,9 +142,9 @@ class _Teller:
             self.display.say(text)
 
     def lose(self, name: str, lost: "Lost", photos: int) -> None:
-        """A device is of no more use; it had so many photos in flight."""
+        """A device is of no more use; others do so many photos that it had in flight."""
         self.report.lost.append(f"{name}: {lost.reason}")
-        flying = f"; {photos} photos in flight are done elsewhere" if photos else ""
+        flying = f"; others do its {photos} photos in flight" if photos else ""
         self.display.say(f"{name} is lost: {lost.reason}{flying}")
         if lost.trace and self.voice.debug:
             print(lost.trace, file=sys.stderr)
@@ -228,7 +228,7 @@ def _end(task: Task, teller: _Teller) -> ExitCode:
     report.seconds = time.monotonic() - teller.started
     if teller.voice.json_lines:
         print(report.as_json(), flush=True)
-    if report.stopped is ExitCode.OUTPUT:
+    if report.stopped is ExitCode.OUTPUT and task.selection.output != files.PIPE:
         teller.display.say(
             f"{task.selection.output}: nothing more can be written here; when it can, the same"
             " command goes on where it stopped"

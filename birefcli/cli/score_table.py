@@ -3,10 +3,10 @@
 import textwrap
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from birefcli.cli.console import Console
 from birefcli.errors import printable
 from birefcli.scoring.columns import Column, Group
 from birefcli.scoring.tally import Tally

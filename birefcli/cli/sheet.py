@@ -170,6 +170,7 @@ def _run(task: _Task) -> ExitCode:
 
 def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":
     """Cutouts in the order of their names; what cannot be looked at is told."""
+    from birefcli import record
     from birefcli.sheet import Entry
 
     roots = tuple(_entered(name) for name in task.inputs)
@@ -184,6 +185,8 @@ def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":
         assert photo.source is not None
         if str(photo.source) in named or _is_shown(photo.source):
             yield Entry(photo.source, str(photo.relative))
+        else:
+            found.foreign += not record.is_sheet(photo.source)
 
 
 def _entered(name: str) -> str:

@@ -54,7 +54,8 @@ class Display(Bar, Watcher):
     def stop(self, code: ExitCode) -> None:
         """End after the step that is running."""
         self.stopping, self.code = True, code
-        self.say("stopping after this step (Ctrl-C again to leave at once)")
+        again = " (Ctrl-C again to leave at once)" if code is ExitCode.INTERRUPTED else ""
+        self.say(f"stopping after this step{again}")
 
     def say(self, text: str) -> None:
         """One line, unless nothing is to be said."""

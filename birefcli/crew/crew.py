@@ -186,7 +186,8 @@ class Crew:
             files.clear_stale({t.parent for d in held for t in d.job.targets.values() if t})
             self._answer_waiting()
         name = self._dealer.names[worker]
-        self._news.put(partial(self._ears.lost, name, why, len(held)))
+        taken = 0 if self._dealer.helpless else len(held)
+        self._news.put(partial(self._ears.lost, name, why, taken))
 
 
 def _nothing() -> None:
