@@ -160,9 +160,13 @@ class Background:
         return ground if photo.icc is None else images.from_srgb(ground, photo.icc)
 
     def identity(self, relative: Path) -> str:
-        """What a result depends on: the text, and the state of the picture it names."""
+        """What a result depends on: colour, radius, or the state of the picture that is named."""
+        if self.colour is not None:
+            return f"colour {self.colour.ravel().tolist()}"  # white is #fff
+        if self.blur is not None:
+            return f"blur {self.blur}"
         path = self._pair(relative) if self.folder is not None else Path(self.text)
-        if self.colour is not None or self.blur is not None or path is None:
+        if path is None:
             return self.text
         try:
             status = path.stat()

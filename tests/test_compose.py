@@ -512,3 +512,13 @@ def test_mask_is_exact_at_both_ends(bits, tmp_path):
 def test_coverage_is_the_share_that_the_subject_covers():
     assert matte([[0, 65535, 65535, 0]]).coverage == 0.5
     assert matte(np.full((500, 500), 65535)).coverage == 1.0
+
+
+def test_one_background_has_one_identity_however_it_is_written():
+    def identity(text):
+        return Background(text, 10**6).identity(Path("a.png"))
+
+    assert len({identity(text) for text in ("white", "#fff", "#FFFFFF", "rgb(255, 255, 255)")}) == 1
+    assert identity("blur:5") == identity("blur:5.0")
+    others = {identity(text) for text in ("white", "black", "blur", "blur:5", "blur:6")}
+    assert len(others) == 5
