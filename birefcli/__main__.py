@@ -1,6 +1,7 @@
 """``python -m birefcli`` and the ``birefcli`` command: run it, and say in one line what failed."""
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -17,6 +18,8 @@ def main() -> None:
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     heap.keep()
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
     try:
         from birefcli.cli import app, surroundings  # here: Ctrl-C comes whenever it comes
 

@@ -324,7 +324,10 @@ def _write_out(data: bytes) -> None:
     """Write all of it: with PYTHONUNBUFFERED a single write may end early, and say only how far."""
     left = memoryview(data)
     while left:
-        left = left[sys.stdout.buffer.write(left) or 0 :]
+        written = sys.stdout.buffer.write(left)
+        if written is None:  # nobody has read what is in a pipe that does not wait
+            raise BlockingIOError(errno.EAGAIN, "standard output takes no more just now")
+        left = left[written:]
     sys.stdout.buffer.flush()
 
 

@@ -255,23 +255,23 @@ def _drawable(text: str, font: Font) -> str:
     return shown.encode("latin-1", "backslashreplace").decode("latin-1")
 
 
-def lacks(layout: Layout, text: str) -> bool:
-    """Whether a page's font has no picture for a character of a text, and draws a box."""
+def lacking(layout: Layout, text: str) -> int:
+    """How many characters of a text a page's font has no picture for, and draws as boxes."""
     font = layout.font
     if not isinstance(font, ImageFont.FreeTypeFont):
-        return False  # what it cannot draw is written in letters
+        return 0  # what it cannot draw is written in letters
     box = bytes(font.getmask(chr(sys.maxunicode)))
-    return any(bytes(font.getmask(char)) == box for char in set(printable(text)) if char > "~")
+    return sum(bytes(font.getmask(char)) == box for char in set(printable(text)) - {" "})
 
 
 def suited(layout: Layout, text: str) -> Layout:
-    """The layout with the first of the machine's fonts that has a text, where its own has not."""
-    if layout.face is None and lacks(layout, text):
-        for face in FACES:
-            with contextlib.suppress(OSError):  # it is not on this machine
-                other = replace(layout, face=face)
-                if not lacks(other, text):
-                    return other
+    """The layout with that font of the machine's which has most of a text."""
+    least = 0 if layout.face is not None else lacking(layout, text)
+    for face in FACES if least else ():
+        with contextlib.suppress(OSError):  # it is not on this machine
+            other = replace(layout, face=face)
+            if (number := lacking(other, text)) < least:
+                layout, least = other, number
     return layout
 
 

@@ -23,9 +23,12 @@ TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
     width=8, aspp_width=8, kernels=(1, 3), gradient_width=4,
 )  # fmt: skip
-# A shell lets what it starts with & ignore Ctrl-C, and so would the commands that tests interrupt.
+# A shell lets what it starts with & ignore Ctrl-C, and nohup a closed terminal; and so would the
+# commands that tests end in this way.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -395,6 +396,28 @@ def test_second_interrupt_ends_at_once(stuck, tmp_path):
 
 @needs_fifo
 @pytest.mark.slow
+def test_run_whose_terminal_was_closed_ends_in_order(environment, tmp_path):
+    folder = tmp_path / "in"
+    fill(folder, "000.jpg")
+    for i in range(1, 200):
+        (folder / f"{i:03d}.jpg").hardlink_to(folder / "000.jpg")
+    terminal, stderr = pty.openpty()
+    words = ["matte", folder, "-o", tmp_path / "out", "--json", "--failed-to", tmp_path / "failed"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "birefcli", *words],
+        env=environment, stdout=subprocess.PIPE, stderr=stderr, bufsize=0,
+    ) as process:  # fmt: skip
+        os.close(stderr)
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.close(terminal)  # now every word to it is an error
+        process.send_signal(signal.SIGHUP)
+        summary = json.loads(process.stdout.read().splitlines()[-1])["summary"]
+        assert process.wait(60) == ExitCode.TERMINATED
+    assert 0 < summary["written"] < 200
+    assert (tmp_path / "failed").exists(), "what comes after the last word is done too"
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],

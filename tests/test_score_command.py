@@ -100,7 +100,8 @@ def test_single_file_finds_its_truth_in_a_folder(command, masks):
     alone = command("score", masks / "pred" / "a.png", masks / "gt" / "a.png", "--json")
     assert command(*words).stdout == alone.stdout
     lost = command("score", masks / "pred" / "a.png", masks / "gt" / "sub")
-    assert lost.returncode == 2, told(lost)
+    assert (lost.returncode, lost.stdout) == (3, b""), told(lost)
+    assert "no truth named a.* in" in told(lost)
 
 
 def test_contact_sheet_beside_the_masks_is_none_of_them(command, masks):

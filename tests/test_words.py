@@ -275,9 +275,13 @@ def test_nothing_is_proposed_where_nothing_is_like_it(monkeypatch, capsys, name)
 
 
 def test_flag_that_is_switched_off_is_proposed_as_such(monkeypatch, capsys):
-    monkeypatch.setenv("BIREFCLI_NO_REFINE", "1")
+    for value, meant in (("1", "0"), ("0", "1")):
+        monkeypatch.setenv("BIREFCLI_NO_REFINE", value)
+        surroundings.check()
+        assert f"did you mean BIREFCLI_REFINE={meant}?" in capsys.readouterr().err
+    monkeypatch.setenv("BIREFCLI_NO_SIZE", "1")
     surroundings.check()
-    assert "did you mean BIREFCLI_REFINE=0?" in capsys.readouterr().err
+    assert "BIREFCLI_SIZE=0" not in capsys.readouterr().err
 
 
 def test_folder_in_a_list_is_refused_before_anything_is_done(command, photos, tmp_path):

@@ -1,5 +1,6 @@
 """A bar on a terminal, lines elsewhere: what every command shows of long work. On stderr."""
 
+import contextlib
 import sys
 from types import TracebackType
 
@@ -29,12 +30,17 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         if self.progress is not None:
-            self.progress.stop()
+            with contextlib.suppress(OSError):
+                self.progress.stop()
 
     def say(self, text: str) -> None:
-        """One line, above the bar where there is one, exactly as it is."""
+        """One line, above the bar where there is one, exactly as it is.
+
+        A terminal that was closed hears nothing any more, and the work is ended all the same.
+        """
         shown = printable(text)
-        if self.progress is not None:
-            self.progress.console.print(shown, markup=False)
-        else:
-            print(shown, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            if self.progress is not None:
+                self.progress.console.print(shown, markup=False)
+            else:
+                print(shown, file=sys.stderr, flush=True)

@@ -59,7 +59,7 @@ def _no_type(ctx: Any) -> None:  # noqa: ANN401 - as Typer calls it
 
 
 def _as_written(context: Any, text: str) -> str:  # noqa: ANN401
-    """Name the variable instead of the option, where the value came from the environment."""
+    """Name what the user wrote, or can: a variable, or the option that train has instead."""
     if context.command.name == "train":  # where the network is an end, and not a means
         text = text.replace("--model mini", "--from mini")
     for parameter in context.command.params:

@@ -142,9 +142,9 @@ class _Teller:
             self.display.say(text)
 
     def lose(self, name: str, lost: "Lost", photos: int) -> None:
-        """A device is of no more use; others do so many photos that it had in flight."""
+        """A device is of no more use; others do so many of its photos."""
         self.report.lost.append(f"{name}: {lost.reason}")
-        flying = f"; others do its {photos} photos in flight" if photos else ""
+        flying = f"; photos that go to others: {photos}" if photos else ""
         self.display.say(f"{name} is lost: {lost.reason}{flying}")
         if lost.trace and self.voice.debug:
             print(lost.trace, file=sys.stderr)

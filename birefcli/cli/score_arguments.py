@@ -25,7 +25,7 @@ Truths: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="TRUTHS",
-        help="True mattes of the same names: a folder, or a file.",
+        help="True mattes of the same names: a folder, or for a file a file.",
         show_default=False,
     ),
 ]

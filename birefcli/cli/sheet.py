@@ -160,11 +160,11 @@ def _run(task: _Task) -> ExitCode:
     _check(task, -(-len(entries) // task.per_page))
     with Store() as store:
         _read(task, entries, store, found)
-        names = "".join(tile.entry.name for tile in found.tiles)
-        task = replace(task, layout=suited(task.layout, names))
         shown = _sorted(task, found.tiles)
+        names = "".join(tile.entry.name for tile in shown)
+        task = replace(task, layout=suited(task.layout, names))
         pages = _write(task, shown, store)
-    _tell(task, found, pages)
+    _tell(task, found, pages, names)
     return ExitCode.SOME_FAILED if found.failed else ExitCode.OK
 
 
@@ -325,8 +325,8 @@ def _clear(output: Path, kept: set[Path]) -> None:
                 path.unlink()
 
 
-def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
-    from birefcli.sheet import lacks
+def _tell(task: _Task, found: _Found, pages: list[Path], names: str) -> None:
+    from birefcli.sheet import lacking
 
     flagged = [tile for tile in found.tiles if tile.findings.flags]
     if task.as_json:
@@ -338,7 +338,7 @@ def _tell(task: _Task, found: _Found, pages: list[Path]) -> None:
             _print(f"{printable(str(tile.entry.path))}\t{words}")
     if found.foreign:
         say(f"skipped, as they have no transparency: {found.foreign}")
-    if lacks(task.layout, "".join(tile.entry.name for tile in found.tiles)):
+    if lacking(task.layout, names):
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
     failed = f", {found.failed} failed" if found.failed else ""

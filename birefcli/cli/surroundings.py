@@ -35,9 +35,10 @@ def check() -> None:
 
 
 def _meant(own: str, known: list[str]) -> str:
-    positive = own.removeprefix("NO_")
-    if positive != own and positive in known:
-        return f"; did you mean {OURS}{positive}=0?"
+    positive = OURS + own.removeprefix("NO_")
+    if own.startswith("NO_") and positive in arguments.SWITCHES:
+        off = os.environ[OURS + own].lower() not in ("", "0", "false", "no", "off")
+        return f"; did you mean {positive}={0 if off else 1}?"
     near = get_close_matches(own, known, 1, 0.7)
     return f"; did you mean {OURS}{near[0]}?" if near else ""
 

@@ -183,7 +183,7 @@ def _alone(plan: Plan) -> Iterator[None]:
 
 @contextmanager
 def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
-    """Ctrl-C and SIGTERM: the step is finished and kept; a second Ctrl-C leaves at once.
+    """Ctrl-C, SIGTERM, SIGHUP: the step is finished and kept; a second Ctrl-C leaves at once.
 
     Where there are several processes torchrun ends them all: what is kept is the last checkpoint.
     """

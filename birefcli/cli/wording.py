@@ -71,10 +71,10 @@ def _fault(error: "_Wrong") -> str:
         none = "does not take a value" in error.message
         return f"{option} takes no value" if none else f"{option} wants a value"
     parameter: _Parameter | None = getattr(error, "param", None)
-    unknown = re.match(r"No such command '(.*?)'\.(?: Did you mean '(.*?)')?", error.message)
+    unknown = re.match(r"No such command (['\"])(.*)\1\.(?: Did you mean '(.*?)')?", error.message)
     if unknown is not None:
-        near = f"; did you mean {unknown[2]}?" if unknown[2] else ""
-        return f"{unknown[1]} is no command{near}"
+        near = f"; did you mean {unknown[3]}?" if unknown[3] else ""
+        return f"{unknown[2]} is no command{near}"
     if parameter is None:
         return _rephrased(str(error.format_message()))
     if hasattr(error, "param_type"):

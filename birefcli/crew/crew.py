@@ -39,7 +39,7 @@ class Ears:
     notice: Callable[[str], None]
     """What the user should know."""
     lost: Callable[[str, Lost, int], None]
-    """A device that the run goes on without, why, and how many photos it had in flight."""
+    """A device that is lost, why, and how many of its photos are done elsewhere."""
 
 
 class Crew:
@@ -127,8 +127,11 @@ class Crew:
         while True:
             with self._lock:
                 outcome = self._dealer.first()
-                if outcome is not None or not self._dealer.left:
+                if outcome is not None:
                     return outcome
+                over = not self._dealer.left and self._news.empty()
+            if over:
+                return None
             self._news.get()()
 
     # In the threads of the listeners.
@@ -185,9 +188,9 @@ class Crew:
             # Its half-written files are nobody's now.
             files.clear_stale({t.parent for d in held for t in d.job.targets.values() if t})
             self._answer_waiting()
-        name = self._dealer.names[worker]
-        taken = 0 if self._dealer.helpless else len(held)
-        self._news.put(partial(self._ears.lost, name, why, taken))
+            # Within the lock: a run that has ended by it ends after it was told.
+            name, taken = self._dealer.names[worker], self._dealer.elsewhere(held)
+            self._news.put(partial(self._ears.lost, name, why, taken))
 
 
 def _nothing() -> None:

@@ -87,6 +87,11 @@ class Dealer:
         self._give_up()
         return [self.decisions[label] for label in held]
 
+    def elsewhere(self, decisions: Iterable[Decision]) -> int:
+        """How many of these photos another worker is to do, or does already."""
+        others = set(self._suspects).union(*self._held.values())
+        return sum(decision.job.label in others for decision in decisions)
+
     def _suspect(self, label: str) -> None:
         self._suspects.append(label)
         self._order[label] = self._order.pop(label)  # it will end last, and keeps no other waiting

@@ -79,7 +79,7 @@ def _ending(code: int) -> str:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Let a process start that no Ctrl-C or SIGTERM can end, not even before it has begun."""
+    """Let a process start that no Ctrl-C, SIGTERM or SIGHUP can end, not even while it begins."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

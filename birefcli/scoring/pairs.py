@@ -99,10 +99,10 @@ def _is_picture(name: str) -> bool:
 
 def match(sources: Sources) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
-    A single prediction beside a folder of truths finds its own there.
 
-    Raises NoInputError where a place is not there or holds no picture, and UsageError where one
-    stem stands for two files, or a file meets a folder.
+    A single prediction finds its truth in a folder by its name. Raises NoInputError where a place
+    is not there or holds no picture, and UsageError where one stem stands for two files, or a
+    folder of predictions meets a single truth.
     """
     sources = _narrowed(sources)
     truths = _find(sources.truths)
@@ -139,12 +139,16 @@ def match(sources: Sources) -> Matched:
 
 
 def _narrowed(sources: Sources) -> Sources:
-    """The truth of a single file, where truths are a folder."""
+    """The truth of a single file, where truths are a folder. Raises NoInputError, UsageError."""
     main = sources.predictions or sources.photos
     if main is None or not main.is_file() or not sources.truths.is_dir():
         return sources
-    own = {key: path for key, path in _find(sources.truths).items() if key == main.stem}
-    return replace(sources, truths=own.get(main.stem, sources.truths))
+    own = [path for path in _walk(sources.truths, main.stem) if path.is_file()]
+    if not own:
+        raise NoInputError(f"{main}: no truth named {main.stem}.* in {sources.truths}")
+    if len(own) > 1:
+        raise UsageError(f"{own[0]} and {own[1]}: two truths of one name; name one of them")
+    return replace(sources, truths=own[0])
 
 
 def _check_kinds(main: Path, truths: Path) -> None:
@@ -189,11 +193,13 @@ def _find(place: Path) -> dict[str, Path]:
     return found
 
 
-def _walk(place: Path) -> list[Path]:
+def _walk(place: Path, stem: str | None = None) -> list[Path]:
+    """Pictures below a folder, in name order; those of one ``stem`` alone, if one is given."""
     paths: list[Path] = []
     for folder, folders, names in os.walk(place, onerror=_raise, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [Path(folder) / name for name in sorted(names) if _is_picture(name)]
+        paths += [Path(folder) / name for name in sorted(names)
+                  if _is_picture(name) and stem in (None, Path(name).stem)]  # fmt: skip
     # Opening a pipe would wait for ever; a link to nothing is told of when it is read.
     return [path for path in paths if (path.is_file() and not _is_sheet(path)) or not path.exists()]
 

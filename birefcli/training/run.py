@@ -204,7 +204,7 @@ class Run:
         if done > wanted:
             raise UsageError(
                 f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted}"
-                f" ({changed}); use more --epochs, or --restart"
+                f"{f' ({changed})' if changed else ''}; use more --epochs, or --restart"
             )
         if done == wanted and changed:
             raise UsageError(
