@@ -244,9 +244,8 @@ class Run:
         pixels = compose.product(
             kind, item.loaded.photo, item.matte, rendering.bits, self.background, job.relative
         )
-        made = Record(
-            self.recipes(job)[kind], self.matter.compute.precision.value, *item.loaded.state
-        )
+        precision = self.matter.compute.precision.value
+        made = Record(self.recipes(job)[kind], precision, kind.value, *item.loaded.state)
         return encode_product(pixels, item.loaded.photo, item.matte, rendering, made.text())
 
 

@@ -5,14 +5,13 @@ the same instant as the pixels, survives copying single files and killed runs, a
 cannot tear it. A list in the output folder could do none of that.
 """
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
-_PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\d{1,20}) (-?\d{1,20});")
+_PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20});")
 END = b"end of "  # what a TIFF of ours closes with, before its record once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
 _WINDOW = 4096  # bytes at either end of a file in which its record lies
@@ -26,6 +25,8 @@ class Record:
     """Digest of the model and of every option that shows in this product."""
     precision: str
     """Of the run, like ``fp16``; a photo that overflowed and was done again in fp32 keeps it."""
+    product: str
+    """Which product it is, like ``cutout``; or :data:`SHEET`."""
     size: int
     """Bytes of the photo's file."""
     mtime_ns: int
@@ -33,7 +34,9 @@ class Record:
 
     def text(self) -> str:
         """ASCII, as it is written into the file."""
-        return f"birefcli:2 {self.recipe} {self.precision} {self.size} {self.mtime_ns};"
+        return (
+            f"birefcli:2 {self.recipe} {self.precision} {self.product} {self.size} {self.mtime_ns};"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,20 +62,21 @@ def look(path: Path) -> Found:
     record = None
     if match is None:
         if _OTHER.search(head) or _OTHER.search(tail):
-            record = Record("", "", 0, 0)
+            record = Record("", "", "", 0, 0)
     else:
-        record = Record(match[1].decode(), match[2].decode(), int(match[3]), int(match[4]))
+        recipe, precision, product = (match[i].decode() for i in (1, 2, 3))
+        record = Record(recipe, precision, product, int(match[4]), int(match[5]))
     return Found(_is_whole(head, tail, length), record)
 
 
-SHEET = hashlib.sha256(b"birefcli sheet").hexdigest()[:8]
-"""What the recipe of every contact sheet's record begins with: it is no photo for anybody."""
+SHEET = "sheet"
+"""A page of a contact sheet: no photo, and no matte, for anybody."""
 
 
 def is_sheet(path: Path) -> bool:
     """Whether a file is a page of a contact sheet. Raises OSError."""
     found = look(path).record
-    return found is not None and found.recipe.startswith(SHEET)
+    return found is not None and found.product == SHEET
 
 
 def _is_whole(head: bytes, tail: bytes, length: int) -> bool:

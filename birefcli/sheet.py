@@ -293,4 +293,4 @@ def encoded(pixels: Pixels8, format_: Format, name: str) -> bytes:
 
 
 def _record(name: str) -> Record:
-    return Record(f"{record.SHEET}{zlib.crc32(os.fsencode(name)):08x}", "none", 0, 0)
+    return Record(f"{zlib.crc32(os.fsencode(name)):016x}", "none", record.SHEET, 0, 0)

@@ -166,7 +166,7 @@ def test_output_folder_named_as_an_input_is_read(photos):
 
 def test_products_of_an_earlier_run_are_no_photos_unless_named(photos):
     touch(photos, "a.jpg", "c.png")
-    made = Record("0" * 16, "fp32", 1, 2).text()
+    made = Record("0" * 16, "fp32", "cutout", 1, 2).text()
     pixels = np.zeros((1, 1, 4), np.uint8)
     (photos / "a.png").write_bytes(encode(pixels, Format.PNG, notes=Notes(record=made)))
     assert found(photos, output=photos) == ["a.jpg", "c.png"]
@@ -541,7 +541,7 @@ def job(photos, tmp_path):
 
 def make(job, kind, recipe="0" * 16, precision="fp32"):
     pixels = np.zeros((1, 1, 4), np.uint8)
-    made = Record(recipe, precision, *source_state(job.source)).text()
+    made = Record(recipe, precision, kind.value, *source_state(job.source)).text()
     job.targets[kind].write_bytes(encode(pixels, Format.PNG, notes=Notes(record=made)))
 
 

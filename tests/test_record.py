@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from birefcli import record
 from birefcli.encode import Notes, encode
-from birefcli.options import Format
+from birefcli.options import Format, Product
 from birefcli.record import Record
 
 RECORDS = st.builds(
     Record,
     st.text("0123456789abcdef", min_size=16, max_size=16),
     st.sampled_from(["fp16", "bf16", "fp32"]),
+    st.sampled_from([*(kind.value for kind in Product), record.SHEET]),
     st.integers(0, 2**60),
     st.integers(-(2**62), 2**62),
 )
@@ -31,7 +32,7 @@ def test_record_is_read_back_whatever_bytes_follow_it(tmp_path_factory, format_,
 
 @pytest.mark.parametrize("format_", list(Format))
 def test_record_is_found_beside_a_large_profile_and_exif(tmp_path, format_):
-    made = Record("0" * 16, "fp32", 123, 456)
+    made = Record("0" * 16, "fp32", "foreground", 123, 456)
     profile = bytes(36) + b"acsp" + np.random.RandomState(0).bytes(60_000)
     pixels = np.random.RandomState(1).randint(0, 256, (90, 80, 3)).astype(np.uint8)
     notes = Notes(icc=profile, dpi=(300, 300), record=made.text())
@@ -42,7 +43,7 @@ def test_record_is_found_beside_a_large_profile_and_exif(tmp_path, format_):
 @pytest.mark.parametrize("format_", list(Format))
 def test_file_that_was_cut_off_anywhere_is_not_whole(tmp_path, format_):
     pixels = np.random.RandomState(1).randint(0, 256, (20, 20, 3)).astype(np.uint8)
-    notes = Notes(record=Record("f" * 16, "fp16", 1, 2).text())
+    notes = Notes(record=Record("f" * 16, "fp16", "mask", 1, 2).text())
     data = encode(pixels, format_, notes=notes)
     for end in range(0, len(data), 7):
         (tmp_path / "a").write_bytes(data[:end])
@@ -51,7 +52,11 @@ def test_file_that_was_cut_off_anywhere_is_not_whole(tmp_path, format_):
 
 @pytest.mark.parametrize("format_", list(Format))
 def test_product_of_another_version_is_ours_and_out_of_date(tmp_path, format_):
-    for text in ("birefcli:1 0123456789abcdef 12 -5;", "birefcli:34 whatever comes;"):
+    for text in (
+        "birefcli:1 0123456789abcdef 12 -5;",
+        "birefcli:2 0123456789abcdef fp32 1 2;",
+        "birefcli:34 whatever comes;",
+    ):
         data = encode(np.zeros((3, 4, 3), np.uint8), format_, notes=Notes(record=text))
         (tmp_path / "a").write_bytes(data)
         found = record.look(tmp_path / "a")

@@ -117,6 +117,22 @@ def test_pages_are_numbered_and_those_of_a_longer_sheet_go(command, cutouts, tmp
     assert {p.name for p in page.parent.iterdir()} == {"sheet.png", "sheet-9.png"}
 
 
+@pytest.mark.parametrize("format_", ["png", "jpg"])
+def test_grey_composite_of_ours_is_no_mask(command, tmp_path, format_):
+    (tmp_path / "in").mkdir()
+    picture().convert("L").save(tmp_path / "in" / "grey.png")
+    words = ("--write", "composite,mask", "--format", format_)
+    assert command("matte", tmp_path / "in", "-o", tmp_path / "out", *words).returncode == 0
+    alone = command("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png")
+    assert alone.returncode == 3
+    both = tmp_path / "both"
+    both.mkdir()
+    for kind in ("composite", "mask"):
+        (tmp_path / "out" / kind / f"grey.{format_}").rename(both / f"{kind}.{format_}")
+    shown = lines(command("sheet", both, "-o", tmp_path / "a.png", "--json"))
+    assert [item["input"] for item in shown[:-1]] == [str(both / f"mask.{format_}")]
+
+
 def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
     command, cutouts, tmp_path
 ):

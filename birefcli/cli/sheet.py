@@ -198,16 +198,19 @@ def _entered(name: str) -> str:
 
 
 def _is_shown(path: Path) -> bool:
-    """Whether a file of a folder is tried: no earlier sheet, and of JPEGs only masks of ours."""
+    """Whether a file of a folder is tried: of ours cutouts and masks, of others no JPEG.
+
+    A black and white photo that was put on white would pass for a mask.
+    """
     from birefcli import record
 
     try:
-        if record.is_sheet(path):
-            return False
-        jpeg = SUFFIXES[path.suffix.lower()] is Format.JPG
-        return not jpeg or record.look(path).record is not None
+        made = record.look(path).record
     except OSError:
         return True  # reading it says why
+    if made is None:
+        return SUFFIXES[path.suffix.lower()] is not Format.JPG
+    return made.product in PRODUCTS
 
 
 def _check(task: _Task, pages: int) -> None:

@@ -56,7 +56,9 @@ def second_run(count: int, model: str) -> None:
             photo.write_bytes(b"never opened")
             state = current.source_state(photo)
             assert state is not None
-            notes = Notes(record=Record(first.recipe, first.precision, *state).text())
+            notes = Notes(
+                record=Record(first.recipe, first.precision, first.product, *state).text()
+            )
             made = encode(np.zeros((8, 8, 4), np.uint8), Format.PNG, notes=notes)
             (out / f"{i:06d}.png").write_bytes(made)
         started = time.perf_counter()
