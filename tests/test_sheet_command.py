@@ -10,6 +10,7 @@ from conftest import picture
 from PIL import Image
 
 from birefcli import flags, images, record, sheet
+from birefcli.encode import Notes, encode
 from birefcli.flags import Flag
 from birefcli.options import Format
 from birefcli.sheet import Layout
@@ -79,7 +80,7 @@ def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_
     # The folder of photos: three without transparency, and nobody asked for them by name.
     result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
-        0, "skipped, as they have no transparency: 3",
+        0, "skipped, neither cutouts nor masks: 3",
     )  # fmt: skip
     assert command("sheet", photos / "b.png", "-o", page).returncode == 1
 
@@ -131,6 +132,16 @@ def test_grey_composite_of_ours_is_no_mask(command, tmp_path, format_):
         (tmp_path / "out" / kind / f"grey.{format_}").rename(both / f"{kind}.{format_}")
     shown = lines(command("sheet", both, "-o", tmp_path / "a.png", "--json"))
     assert [item["input"] for item in shown[:-1]] == [str(both / f"mask.{format_}")]
+
+
+def test_cutouts_of_another_version_are_shown(command, tmp_path):
+    made = tmp_path / "made"
+    made.mkdir()
+    pixels = np.asarray(cutout(disc()))
+    notes = Notes(record="birefcli:1 0123456789abcdef 12 5;")
+    (made / "a.png").write_bytes(encode(pixels, Format.PNG, notes=notes))
+    shown = lines(command("sheet", made, "-o", tmp_path / "a.png", "--json"))
+    assert [item["input"] for item in shown[:-1]] == [str(made / "a.png")]
 
 
 def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(

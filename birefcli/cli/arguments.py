@@ -9,7 +9,7 @@ from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
 
 VARIABLES: list[str] = []
 """Names of all options' variables."""
-SWITCHES: list[str] = []
+NEGATABLE: list[str] = []
 """Those of options that have a --no-option."""
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
 
@@ -19,7 +19,7 @@ def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.
     variable = "BIREFCLI_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     VARIABLES.append(variable)
     if "/" in names[0]:
-        SWITCHES.append(variable)
+        NEGATABLE.append(variable)
     info: typer.models.OptionInfo = typer.Option(
         *names,
         help=help,

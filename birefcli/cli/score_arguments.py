@@ -25,7 +25,7 @@ Truths: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="TRUTHS",
-        help="True mattes of the same names: a folder, or for a file a file.",
+        help="True mattes: a folder of the same names, or one file.",
         show_default=False,
     ),
 ]

@@ -210,7 +210,7 @@ def _is_shown(path: Path) -> bool:
         return True  # reading it says why
     if made is None:
         return SUFFIXES[path.suffix.lower()] is not Format.JPG
-    return made.product in PRODUCTS
+    return made.product in (*PRODUCTS, "")  # another version's: reading it says what it is
 
 
 def _check(task: _Task, pages: int) -> None:
@@ -340,7 +340,7 @@ def _tell(task: _Task, found: _Found, pages: list[Path], names: str) -> None:
             words = ", ".join(flag.value for flag in tile.findings.flags)
             _print(f"{printable(str(tile.entry.path))}\t{words}")
     if found.foreign:
-        say(f"skipped, as they have no transparency: {found.foreign}")
+        say(f"skipped, neither cutouts nor masks: {found.foreign}")
     if lacking(task.layout, names):
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")

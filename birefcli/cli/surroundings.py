@@ -36,7 +36,7 @@ def check() -> None:
 
 def _meant(own: str, known: list[str]) -> str:
     positive = OURS + own.removeprefix("NO_")
-    if own.startswith("NO_") and positive in arguments.SWITCHES:
+    if own.startswith("NO_") and positive in arguments.NEGATABLE:
         off = os.environ[OURS + own].lower() not in ("", "0", "false", "no", "off")
         return f"; did you mean {positive}={0 if off else 1}?"
     near = get_close_matches(own, known, 1, 0.7)
