@@ -6,8 +6,8 @@ import sys
 import traceback
 import warnings
 
-from birefcli import heap
 from birefcli.errors import BirefcliError, ExitCode, printable
+from birefcli.system import allocator
 
 
 def main() -> None:
@@ -17,13 +17,14 @@ def main() -> None:
     # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    heap.keep()
+    allocator.keep_freed_memory()
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
     try:
-        from birefcli.cli import app, surroundings  # here: Ctrl-C comes whenever it comes
+        from birefcli.cli import environment  # here: Ctrl-C comes whenever it comes
+        from birefcli.cli.app import app
 
-        surroundings.check()
+        environment.check()
         # Not standalone: Typer would tell of a wrong command line in other words and frames.
         sys.exit(app(standalone_mode=False))
     except BirefcliError as error:
@@ -43,11 +44,11 @@ def _explain(error: Exception) -> None:
     """Say what an exception means that is none of ours."""
     import typer
 
-    from birefcli.cli import wording
+    from birefcli.cli import usage_errors
 
     if isinstance(error, typer.Abort):
         _fail("interrupted", ExitCode.INTERRUPTED)
-    if (wrong := wording.told(error)) is not None:
+    if (wrong := usage_errors.explain(error)) is not None:
         _fail(wrong, ExitCode.USAGE) if wrong else sys.exit(ExitCode.USAGE)
     # A file that cannot be read or written has its own message; what has no name is stdout.
     if isinstance(error, OSError) and error.strerror and error.filename is None:

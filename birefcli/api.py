@@ -12,15 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli import compose, devices, files, images, options, stream, zoo
-from birefcli.compose import Background, Matte
-from birefcli.encode import encode_product
+from birefcli import options
 from birefcli.errors import PhotoError, UsageError
-from birefcli.images import Photo, Pixels
-from birefcli.matting import Colour, Matter
-from birefcli.opening import Opened, open_model
+from birefcli.images.colour import to_srgb8
+from birefcli.images.decode import decode_photo, decode_pil
+from birefcli.images.photo import Photo, Pixels, photo_from_array
+from birefcli.matting.device import default_batch
+from birefcli.matting.matte import Matte
+from birefcli.matting.predict_many import Failed, Predicted, predict_many
+from birefcli.matting.predictor import Colour, Predictor
+from birefcli.models import zoo
+from birefcli.models.load import LoadedModel, load_model
 from birefcli.options import SUFFIXES, Compress, PatchOrder, Precision, Product, Rendering
-from birefcli.stream import Lost, Seen
+from birefcli.products.background import Background
+from birefcli.products.render import encode_product, render_product
+from birefcli.system import atomic
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
@@ -58,7 +64,7 @@ def load(
         raise UsageError(f"size {size!r}: give a number of pixels, or (width, height)")
     if both is not None:
         options.check_size(both)
-    opened = open_model(
+    opened = load_model(
         os.fspath(model),
         size=both,
         patch_order=_chosen(PatchOrder, "patch_order", patch_order),
@@ -82,25 +88,25 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
 class Model:
     """A network on its device. Made by :func:`load`; threads may share one."""
 
-    def __init__(self, opened: Opened, max_pixels: int) -> None:
-        self._matter, self._max_pixels = opened.matter, max_pixels
+    def __init__(self, opened: LoadedModel, max_pixels: int) -> None:
+        self._predictor, self._max_pixels = opened.predictor, max_pixels
         self.name = opened.checkpoint.name
         """``mini``, or the name of a weights file."""
 
     @property
     def size(self) -> tuple[int, int]:
         """The network's input as (width, height) in pixels; photos may have any size."""
-        return self._matter.size
+        return self._predictor.size
 
     @property
     def device(self) -> str:
         """``cpu``, ``cuda:0``, ``mps``."""
-        return str(self._matter.compute.device)
+        return str(self._predictor.placement.device)
 
     @property
     def precision(self) -> str:
         """``fp32``, ``fp16`` or ``bf16``."""
-        return self._matter.compute.precision.value
+        return self._predictor.placement.precision.value
 
     def __repr__(self) -> str:
         width, height = self.size
@@ -164,24 +170,24 @@ class Model:
             raise UsageError(f"batch {batch}: give a number from 1")
         if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
             raise TypeError("map takes several photos; for one, call the model itself")
-        together = batch or devices.default_batch(self._matter.compute.device)
+        together = batch or default_batch(self._predictor.placement.device)
         return self._map(photos, together, refine, return_errors)
 
     def _map(
         self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         given = (_given(photo) for photo in photos)
-        for seen in stream.alphas(given, self._read, self._matter, batch):
+        for seen in predict_many(given, self._read, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result
             yield result
 
-    def _result(self, seen: "Seen[Any] | Lost[Any]", refine: bool) -> "Result | PhotoError":
-        if isinstance(seen, Lost):
+    def _result(self, seen: "Predicted[Any] | Failed[Any]", refine: bool) -> "Result | PhotoError":
+        if isinstance(seen, Failed):
             return seen.error
         try:
-            return Result(self._matter, seen, refine)
+            return Result(self._predictor, seen, refine)
         except PhotoError as error:
             return error
 
@@ -191,7 +197,7 @@ class Model:
         if isinstance(given, PhotoError):
             raise given
         try:
-            return images.read(given.read_bytes(), self._max_pixels)
+            return decode_photo(given.read_bytes(), self._max_pixels)
         except OSError as error:
             raise PhotoError(f"{given}: {error.strerror or error}") from error
         except PhotoError as error:
@@ -211,9 +217,9 @@ def _given(photo: Source) -> "Photo | Path | PhotoError":
 def _in_memory(picture: "Image.Image | NDArray[Any]") -> Photo:
     """Raises PhotoError, TypeError, ValueError."""
     if isinstance(picture, Image.Image):
-        return images.from_image(picture)
+        return decode_pil(picture)
     if isinstance(picture, np.ndarray):
-        return images.from_array(picture)
+        return photo_from_array(picture)
     # Not everybody uses a type checker.
     kind = type(picture).__name__  # type: ignore[unreachable]
     raise TypeError(f"a photo is a file's name, a PIL image or a NumPy array, not {kind}")
@@ -226,8 +232,8 @@ class Result:
     which takes longest, is estimated once, when the first of them needs it.
     """
 
-    def __init__(self, matter: Matter, seen: "Seen[Any]", refine: bool) -> None:
-        self._matter, self._refine = matter, refine
+    def __init__(self, predictor: Predictor, seen: "Predicted[Any]", refine: bool) -> None:
+        self._predictor, self._refine = predictor, refine
         # A result may be kept for long: a device must not keep its photo, which it does as long as
         # there is that very object, nor its alpha.
         self._photo = replace(seen.photo)
@@ -235,8 +241,8 @@ class Result:
         self._plain: Matte = self._matted(None)
 
     def _matted(self, colour: Colour | None) -> Matte:
-        low = self._low.to(self._matter.compute.device)
-        return self._matter.matte(self._photo, low, colour)
+        low = self._low.to(self._predictor.placement.device)
+        return self._predictor.matte(self._photo, low, colour)
 
     @cached_property
     def _coloured(self) -> Matte:
@@ -312,7 +318,7 @@ class Result:
             raise UsageError(f"bits {bits}: choose 8 or 16")
         kind = _chosen(Product, "product", product)
         behind = _background(background if kind is Product.COMPOSITE else "white")
-        return compose.product(kind, self._photo, self._matte(kind), bits, behind, Path())
+        return render_product(kind, self._photo, self._matte(kind), bits, behind, Path())
 
     def _picture(self, kind: Product, background: Source = "white") -> Image.Image:
         picture = Image.fromarray(self.pixels(kind.value, background=background))
@@ -351,7 +357,7 @@ class Result:
         pixels = self.pixels(product, bits=bits, background=background)
         data = encode_product(pixels, self._photo, self._matte(kind), rendering)
         try:
-            files.write_atomically(target, data)
+            atomic.write_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
 
@@ -363,7 +369,7 @@ def _background(given: Source) -> Background:
             f"background: a CSS colour, blur, a file's name, a PIL image or an array, not {kind}"
         )
     if not isinstance(given, (str, os.PathLike)):
-        return Background.of(images.srgb8(_in_memory(given)))
+        return Background.of(to_srgb8(_in_memory(given)))
     found = Background(os.fspath(given), MAX_BACKGROUND)
     if found.folder is not None:
         raise UsageError(f"background {given}: is a folder; name a picture")

@@ -16,10 +16,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from birefcli import __version__, cores, hub, zoo
+from birefcli import __version__
 from birefcli.errors import BirefcliError, DeviceError
-from birefcli.opening import open_model
+from birefcli.models import hub, zoo
+from birefcli.models.cache import cache_folder, cached
+from birefcli.models.load import load_model
 from birefcli.options import Precision
+from birefcli.system import cpu
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
@@ -144,7 +147,7 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
-        "cores": cores.count(),
+        "cores": cpu.count(),
         "memory_gb": None if memory is None else round(memory / 1e9, 1),
     }
 
@@ -202,30 +205,30 @@ def _library_remedy(name: str) -> str:
 def _computing(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[str, Any]:
     import torch
 
-    from birefcli import devices
+    from birefcli.matting.device import default_batch, parse_device
 
-    compute = devices.choose(device, precision)
-    kind = compute.device.type
+    placement = parse_device(device, precision)
+    kind = placement.device.type
     facts: dict[str, Any] = {
-        "device": str(compute.device),
+        "device": str(placement.device),
         "device_why": "asked for" if device != "auto" else _device_why(kind),
         "cuda": torch.version.cuda,
-        "precision": compute.precision.value,
+        "precision": placement.precision.value,
         "precision_why": "asked for" if precision is not Precision.AUTO else _precision_why(kind),
-        "batch": devices.default_batch(compute.device),
+        "batch": default_batch(placement.device),
         "batch_why": (
             "a GPU would idle between single photos"
             if kind == "cuda"
             else "more at once take more memory and are no faster"
         ),
-        "threads": cores.count(),
+        "threads": cpu.count(),
         "torch_threads": torch.get_num_threads(),
         "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "deformable_convolution": _deformable_path(kind),
     }
     if kind == "cuda":
-        facts |= _cuda(compute.device) | _gpus()
-    if torch.get_num_threads() < cores.count():
+        facts |= _cuda(placement.device) | _gpus()
+    if torch.get_num_threads() < cpu.count():
         limit = os.environ.get("OMP_NUM_THREADS")
         why = f"OMP_NUM_THREADS is {limit}; unset it" if limit else "torch counts fewer cores"
         facts["torch_threads_why"] = why
@@ -371,14 +374,14 @@ def _version_of(module: str) -> str | None:
 def _models(diagnosis: Diagnosis) -> dict[str, Any]:
     from huggingface_hub import constants
 
-    folder = hub.cache_folder()
+    folder = cache_folder()
     _check_cache(folder, diagnosis)
     here = {}
     for model in zoo.ZOO.values():
         state = _state(model)
         if state == "missing" and model.name != zoo.DEFAULT:
             continue
-        file = zoo.MINI_FILE if model.bundled else hub.cached(model)
+        file = zoo.MINI_FILE if model.bundled else cached(model)
         size = file.stat().st_size if file is not None and file.is_file() else None
         here[model.name] = {
             "state": state,
@@ -437,27 +440,27 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
 
     import numpy as np
 
-    from birefcli import devices
-    from birefcli.bench.stages import synchronize
+    from birefcli.bench.measure import synchronize
+    from birefcli.matting.device import default_batch, parse_device
 
-    compute = devices.choose(device, precision)
-    if compute.device.type == "cpu" and compute.precision is not Precision.FP32:
+    placement = parse_device(device, precision)
+    if placement.device.type == "cpu" and placement.precision is not Precision.FP32:
         why = "half precision can take minutes a photo on a CPU; use --precision fp32 there"
         return {"mini_seconds": "not measured", "mini_seconds_why": why}
-    matter = open_model("mini", device=device, precision=precision).matter
-    width, height = matter.size
-    batch = [np.full((height, width, 3), 128, np.uint8)] * devices.default_batch(compute.device)
+    predictor = load_model("mini", device=device, precision=precision).predictor
+    width, height = predictor.size
+    batch = [np.full((height, width, 3), 128, np.uint8)] * default_batch(placement.device)
     times = []
     for _ in range(6):
         started = time.perf_counter()
-        matter.alphas(batch)
-        synchronize(compute.device)
+        predictor.alphas(batch)
+        synchronize(placement.device)
         times.append((time.perf_counter() - started) / len(batch))
     seconds = statistics.median(times[1:])
     return {
         "mini_seconds": round(seconds, 4),
         "mini_seconds_why": "a photo, network alone, median of 5",
-        **_estimate(compute.device, compute.dtype),
+        **_estimate(placement.device, placement.dtype),
     }
 
 
@@ -465,7 +468,7 @@ def _estimate(device: Any, dtype: Any) -> dict[str, Any]:  # noqa: ANN401
     """Seconds of the default model, from the speed of a matrix product: it is mostly those."""
     import torch
 
-    from birefcli.bench.stages import synchronize
+    from birefcli.bench.measure import synchronize
 
     tokens, channels, wide = 4096, 768, 3072  # the MLP of Swin-L's third stage
     a = torch.ones(tokens, channels, device=device, dtype=dtype)

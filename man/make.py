@@ -16,9 +16,9 @@ from typing import Any
 import typer.main
 
 from birefcli import __version__
-from birefcli.cli import app
+from birefcli.cli.app import app
 from birefcli.errors import ExitCode
-from birefcli.flags import Flag
+from birefcli.products.quality import Defect
 
 PROSE = runpy.run_path(str(Path(__file__).with_name("prose.py")))
 DATE = "2026-11-22"  # of the version; not today's: the same source gives the same pages
@@ -120,7 +120,7 @@ def _description(spoken: str, summary: str, rest: str) -> list[str]:
     if spoken == "birefcli matte":
         lines += [".SS Products", *listed((bold(n), t) for n, t in PROSE["PRODUCTS"])]
     if spoken == "birefcli sheet":
-        told = [(f.value, f.meaning[0].upper() + f.meaning[1:] + ".") for f in Flag]
+        told = [(f.value, f.meaning[0].upper() + f.meaning[1:] + ".") for f in Defect]
         lines += [".SS Flags", *listed((bold(n), t) for n, t in told)]
     return lines
 

@@ -16,8 +16,8 @@ from forks import BEFORE, Forks
 from hypothesis import settings
 from PIL import Image
 
-from birefcli import weights
 from birefcli.birefnet import BiRefNet, Config
+from birefcli.models import weights
 
 TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,

@@ -180,7 +180,7 @@ def script(hub: FakeHub, body: str) -> list[str]:
     program = f"""
         import json, sys, time
         time.sleep = lambda seconds: None
-        from birefcli import digests, hub, zoo
+        from birefcli.models import cache, checksum, download, hub, zoo
         from birefcli.errors import BirefcliError
         from birefcli.options import PatchOrder
         fields = json.loads({json.dumps(json.dumps(model))})

@@ -13,7 +13,9 @@ from PIL import Image, ImageCms
 from support import png
 
 import birefcli
-from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, images, load
+from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, load
+from birefcli.images import metadata
+from birefcli.images.decode import decode_photo
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,7 +30,7 @@ def oriented(tmp_path_factory):
     """A JPEG that lies on its side, with a colour profile and a resolution."""
     path = tmp_path_factory.mktemp("photos") / "oriented.jpg"
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6
+    exif[metadata.ORIENTATION] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture(90, 60).save(path, exif=exif, icc_profile=profile, dpi=(300, 300), quality=95)
     return path
@@ -42,7 +44,7 @@ def written(command, photo, tmp_path, *words):
     assert result.returncode == 0, result.stderr
     found = {}
     for path in out.rglob("*.png"):
-        image = images.read(path.read_bytes(), 10**9)
+        image = decode_photo(path.read_bytes(), 10**9)
         channels = [image.pixels] if image.alpha is None else [image.pixels, image.alpha[..., None]]
         found[path.parent.name] = np.concatenate(channels, 2)
     return found
@@ -339,10 +341,10 @@ def test_limit_of_pillow_is_as_it_was(model, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     file = io.BytesIO()
     picture(60, 40).save(file, "PNG")
-    assert images.read(file.getvalue(), 10**6).size == (40, 60)
+    assert decode_photo(file.getvalue(), 10**6).size == (40, 60)
     assert Image.MAX_IMAGE_PIXELS == 100
     with pytest.raises(PhotoError):
-        images.read(b"no image", 10**6)
+        decode_photo(b"no image", 10**6)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 

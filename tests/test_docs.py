@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from birefcli import zoo
-from birefcli.cli import app
+from birefcli.cli.app import app
 from birefcli.errors import ExitCode
-from birefcli.flags import Flag
+from birefcli.models import zoo
+from birefcli.products.quality import Defect
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -148,7 +148,7 @@ def test_python_of_the_readme_runs_and_gives_what_it_says(monkeypatch):
 def test_every_flag_of_a_sheet_stands_in_its_help_and_man_page():
     man = (ROOT / "man" / "birefcli-sheet.1").read_text(encoding="utf-8")
     told = man.partition(".SH DESCRIPTION")[2].partition(".SH OPTIONS")[0]
-    for flag in Flag:
+    for flag in Defect:
         assert f".B {flag.value}\n" in man
         assert re.search(rf"\b{flag.value}\b", told)
 

@@ -12,7 +12,7 @@ import pytest
 from fake_hub import serving
 from PIL import Image
 
-from birefcli import zoo
+from birefcli.models import zoo
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "man" / "recipes.md").read_text(encoding="utf-8")

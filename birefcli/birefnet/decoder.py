@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from birefcli.birefnet.aspp import DeformableASPP
+from birefcli.birefnet.batch_norm import folded
 from birefcli.birefnet.config import Config
-from birefcli.birefnet.deform import DeformableASPP, folded
 
 MARGIN = 4  # pixels of a strip along the border that decide its outermost row
 

@@ -7,13 +7,7 @@ from torch import Tensor, nn
 
 from birefcli.birefnet import efficientnet
 from birefcli.birefnet.config import Config
-from birefcli.birefnet.decoder import (
-    BasicBlock,
-    Decoder,
-    Supervision,
-    resize,
-    resize_through,
-)
+from birefcli.birefnet.decoder import BasicBlock, Decoder, Supervision, resize, resize_through
 from birefcli.birefnet.swin import Swin
 
 STRIDE = 32

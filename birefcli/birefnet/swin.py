@@ -153,9 +153,13 @@ class WindowAttention(nn.Module):
         return self._plain(x, n, height, width)
 
     def _kernel(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
-        from birefcli.birefnet import fused  # Triton, where it is used
+        from birefcli.birefnet.kernels import attention  # Triton, where it is used
 
-        return fused.attend(self, x, n, height, width)
+        out = attention.window_attention(
+            self.qkv(x), self.qkv.bias, self.bias()[0], (n, height, width), self.size, self.shift
+        )
+        projected: Tensor = self.proj(out)
+        return projected
 
     def _plain(self, x: Tensor, n: int, height: int, width: int) -> Tensor:
         plan = windows(n, height, width, self.size, self.shift, x.device)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birefcli import cores, files, zoo
-from birefcli.cli import arguments, complete, parse
+from birefcli.batch.inputs import PIPE, find_photos, split_missing
+from birefcli.cli import completion, shared_options, values
 from birefcli.errors import ExitCode, NoInputError, OutputError, UsageError
-from birefcli.opening import open_model
+from birefcli.models import zoo
+from birefcli.models.load import load_model
 from birefcli.options import (
     Compress,
     Format,
@@ -25,12 +26,13 @@ from birefcli.options import (
     Rendering,
     Selection,
 )
+from birefcli.system import cpu
 
 if TYPE_CHECKING:
-    from birefcli.bench.rivals import Duel
-    from birefcli.bench.stages import Bench, Figure
-    from birefcli.devices import Compute
-    from birefcli.matting import Matter
+    from birefcli.bench.compare import Comparison
+    from birefcli.bench.measure import Bench, Figure
+    from birefcli.matting.device import Placement
+    from birefcli.matting.predictor import Predictor
 
 MEASURE = "Measuring"
 PHOTOS = 4  # generated ones: more than a batch on a CPU, and still minutes with the largest model
@@ -74,7 +76,7 @@ Against = Annotated[
         help="Compare the network, in turns, with an exported one in ONNX Runtime or with another"
         " model.",
         rich_help_panel=MEASURE,
-        autocompletion=complete.rival,
+        autocompletion=completion.opponent,
     ),
 ]
 AsJson = Annotated[
@@ -90,24 +92,24 @@ def bench(
     repeat: Repeat = 3,
     against: Against = None,
     as_json: AsJson = False,
-    write: arguments.Write = "cutout",
-    background: arguments.Background = "white",
-    format_: arguments.FormatName = None,
-    bits: arguments.Bits = 8,
-    compress: arguments.Effort = Compress.FAST,
-    refine: arguments.Refine = True,
-    model: arguments.Model = zoo.DEFAULT,
-    size: arguments.Size = None,
-    patch_order: arguments.Order = PatchOrder.AUTO,
-    offline: arguments.Offline = False,
-    max_megapixels: arguments.MaxMegapixels = 300.0,
-    max_memory: arguments.MaxMemory = "auto",
-    device: arguments.Device = "auto",
-    precision: arguments.Numbers = Precision.AUTO,
-    batch: arguments.Batch = "auto",
-    threads: arguments.Threads = "auto",
-    progress: arguments.Progress = True,
-    debug: arguments.Debug = False,
+    write: shared_options.Write = "cutout",
+    background: shared_options.Background = "white",
+    format_: shared_options.FormatName = None,
+    bits: shared_options.Bits = 8,
+    compress: shared_options.Effort = Compress.FAST,
+    refine: shared_options.Refine = True,
+    model: shared_options.Model = zoo.DEFAULT,
+    size: shared_options.Size = None,
+    patch_order: shared_options.Order = PatchOrder.AUTO,
+    offline: shared_options.Offline = False,
+    max_megapixels: shared_options.MaxMegapixels = 300.0,
+    max_memory: shared_options.MaxMemory = "auto",
+    device: shared_options.Device = "auto",
+    precision: shared_options.Numbers = Precision.AUTO,
+    batch: shared_options.Batch = "auto",
+    threads: shared_options.Threads = "auto",
+    progress: shared_options.Progress = True,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Measure what this machine does, stage by stage.
 
@@ -115,8 +117,8 @@ def bench(
     to a temporary folder (TMPDIR chooses the disk) and are deleted.
     """
     rendering = Rendering(
-        products=parse.choices("--write", write, Product),
-        format=parse.file_format(format_) or Format.PNG,
+        products=values.choices("--write", write, Product),
+        format=values.file_format(format_) or Format.PNG,
         bits=bits,
         compress=compress,
         background=background,
@@ -126,16 +128,16 @@ def bench(
     options = Options(
         rendering=rendering,
         model=model,
-        size=parse.size(size),
+        size=values.size(size),
         patch_order=patch_order,
         offline=offline,
         device=device,
         precision=precision,
-        batch=parse.automatic("--batch", batch),
+        batch=values.automatic("--batch", batch),
         compiled=True,
-        threads=parse.automatic("--threads", threads) or cores.count(),
-        max_pixels=parse.pixels("--max-megapixels", max_megapixels),
-        max_memory=parse.memory("--max-memory", max_memory),
+        threads=values.automatic("--threads", threads) or cpu.count(),
+        max_pixels=values.pixels("--max-megapixels", max_megapixels),
+        max_memory=values.memory("--max-memory", max_memory),
         max_failures=1,
         fail_if_empty=False,
     )
@@ -163,7 +165,7 @@ class _Measured:
     plan: _Plan
     options: Options
     bench: "Bench"
-    duel: "Duel | None"
+    duel: "Comparison | None"
     model: str
     load_seconds: float
     rounds: int = 0
@@ -171,7 +173,7 @@ class _Measured:
 
 
 def _check(plan: _Plan, options: Options) -> None:
-    if files.PIPE in plan.photos:
+    if PIPE in plan.photos:
         raise UsageError("bench reads its photos again and again, and stdin (-) can be read once")
     if not plan.photos and not 0.001 <= plan.megapixels <= options.max_pixels / 1e6:
         raise UsageError(
@@ -206,7 +208,7 @@ def _run(plan: _Plan, options: Options, as_json: bool) -> ExitCode:
 def _found(names: tuple[str, ...]) -> list[Path]:
     if not names:
         return []
-    found, missing = files.without_missing(files.find(Selection(names, "")).found)
+    found, missing = split_missing(find_photos(Selection(names, "")).found)
     if missing:
         photo, reason = missing[0]
         raise NoInputError(f"{photo.source}: {reason}")
@@ -245,11 +247,11 @@ def _set_up(
     """Load the model, make photos where none were given, and warm up."""
     import time
 
-    from birefcli.bench.stages import Bench
-    from birefcli.devices import default_batch
+    from birefcli.bench.measure import Bench
+    from birefcli.matting.device import default_batch
 
     started = time.perf_counter()
-    opened = open_model(
+    opened = load_model(
         options.model,
         size=options.size,
         patch_order=options.patch_order,
@@ -260,13 +262,13 @@ def _set_up(
         progress=plan.bar,
     )
     seconds = time.perf_counter() - started
-    matter = opened.matter
-    batch = options.batch or default_batch(matter.compute.device)
+    predictor = opened.predictor
+    batch = options.batch or default_batch(predictor.placement.device)
     if not photos:
         photos = _generated(plan, folder, begin)
     results = folder / "results"
     results.mkdir()
-    run = Bench(options, matter, batch, photos, results)
+    run = Bench(options, predictor, batch, photos, results)
     begin("warming up", 1)
     run.warm_up()
     duel = None if plan.against is None else _duel(plan.against, run, options, plan.bar)
@@ -274,40 +276,40 @@ def _set_up(
 
 
 def _generated(plan: _Plan, folder: Path, begin: "Callable[[str, int], Step]") -> list[Path]:
-    from birefcli.bench import scene
+    from birefcli.bench import synthetic
 
     photos = [folder / f"generated-{number}.jpg" for number in range(plan.count or PHOTOS)]
     step = begin("making photos", len(photos))
     for number, photo in enumerate(photos):
-        photo.write_bytes(scene.photo(plan.megapixels, number))
+        photo.write_bytes(synthetic.photo(plan.megapixels, number))
         step()
     return photos
 
 
-def _duel(against: str, run: "Bench", options: Options, bar: bool) -> "Duel":
-    from birefcli import images
-    from birefcli.bench.rivals import Duel, Onnx
+def _duel(against: str, run: "Bench", options: Options, bar: bool) -> "Comparison":
+    from birefcli.bench.compare import Comparison, OnnxNetwork
+    from birefcli.images.decode import decode_photo
 
-    ours = run.matter
-    theirs: Matter | Onnx
+    ours = run.predictor
+    theirs: Predictor | OnnxNetwork
     batch = run.batch
     if against.lower().endswith(".onnx"):
-        theirs = Onnx(Path(against), ours.size, ours.compute)
+        theirs = OnnxNetwork(Path(against), ours.size, ours.placement)
         if theirs.batch not in (None, batch):
             raise UsageError(
                 f"{against} takes {theirs.batch} photos at once; add --batch {theirs.batch}"
             )
         rival = ours
     else:
-        device, precision = str(ours.compute.device), ours.compute.precision
-        theirs = rival = open_model(
+        device, precision = str(ours.placement.device), ours.placement.precision
+        theirs = rival = load_model(
             against, offline=options.offline, device=device, precision=precision, progress=bar
-        ).matter
+        ).predictor
     # Whole batches: an exported network may take no other number.
     names = (run.photos * batch)[: -(-len(run.photos) // batch) * batch]
-    photos = [images.read(photo.read_bytes(), options.max_pixels) for photo in names]
+    photos = [decode_photo(photo.read_bytes(), options.max_pixels) for photo in names]
     inputs = tuple([network.prepare(photo) for photo in photos] for network in (ours, rival))
-    duel = Duel(ours, theirs, (inputs[0], inputs[1]), batch)
+    duel = Comparison(ours, theirs, (inputs[0], inputs[1]), batch)
     duel.compare()
     return duel
 
@@ -328,23 +330,23 @@ def _measure(measured: _Measured, begin: "Callable[[str, int], Step]") -> None:
 
 
 def _record(measured: _Measured) -> dict[str, Any]:
-    from birefcli.bench import stages
-    from birefcli.bench.rivals import OURS, THEIRS
+    from birefcli.bench import measure
+    from birefcli.bench.compare import OURS, THEIRS
 
     run = measured.bench
-    rounds, compute, whole = run.rounds, run.matter.compute, run.rounds.sequential()
+    rounds, placement, whole = run.rounds, run.predictor.placement, run.rounds.sequential()
     assert whole is not None
-    table = {name: _figure(rounds.figure(name), whole.seconds) for name in stages.NAMES}
+    table = {name: _figure(rounds.figure(name), whole.seconds) for name in measure.NAMES}
     record: dict[str, Any] = {
         "model": measured.model,
-        "size": list(run.matter.size),
-        "device": str(compute.device),
-        "device_name": _device_name(compute),
-        "precision": compute.precision.value,
+        "size": list(run.predictor.size),
+        "device": str(placement.device),
+        "device_name": _device_name(placement),
+        "precision": placement.precision.value,
         "batch": run.batch,
         "threads": measured.options.threads,
         "torch_threads": _torch_threads(),
-        "cores": cores.count(),
+        "cores": cpu.count(),
         "photos": len(run.photos),
         "generated": not measured.plan.photos,
         "megapixels": _megapixels(measured),
@@ -356,11 +358,11 @@ def _record(measured: _Measured) -> dict[str, Any]:
         "load_seconds": round(measured.load_seconds, 4),
         "stages": table,
         "sequential": _figure(whole, whole.seconds),
-        "pipeline": _figure(rounds.figure(stages.PIPELINE), whole.seconds),
-        "bottleneck": stages.bottleneck(rounds, measured.options.threads, cores.count()),
+        "pipeline": _figure(rounds.figure(measure.PIPELINE), whole.seconds),
+        "bottleneck": measure.bottleneck(rounds, measured.options.threads, cpu.count()),
         "soft": round(run.soft, 5),
-        "peak_memory": stages.peak_memory(),
-        "peak_device_memory": stages.peak_device_memory(compute.device),
+        "peak_memory": measure.peak_memory(),
+        "peak_device_memory": measure.peak_device_memory(placement.device),
         "against": None,
     }
     ours, theirs = rounds.figure(OURS), rounds.figure(THEIRS)
@@ -386,9 +388,9 @@ def _megapixels(measured: _Measured) -> float:
 
 def _warn_of_noise(measured: _Measured) -> None:
     """Say where rounds differ so much that their median says little."""
-    from birefcli.bench import stages
+    from birefcli.bench import measure
 
-    figure = measured.bench.rounds.figure(stages.PIPELINE)
+    figure = measured.bench.rounds.figure(measure.PIPELINE)
     if figure is None or not figure.seconds:
         return
     spread = (figure.most - figure.least) / figure.seconds
@@ -413,10 +415,10 @@ def _figure(figure: "Figure | None", whole: float) -> dict[str, float] | None:
     }
 
 
-def _device_name(compute: "Compute") -> str | None:
+def _device_name(placement: "Placement") -> str | None:
     import torch
 
-    return torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else None
+    return torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else None
 
 
 def _torch_threads() -> int:

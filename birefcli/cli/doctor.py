@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birefcli.cli import arguments
+from birefcli.cli import shared_options
 from birefcli.errors import ExitCode
 from birefcli.options import Precision
 
@@ -26,9 +26,9 @@ WIDTH = 80
 def doctor(
     measure: Measure = True,
     as_json: AsJson = False,
-    device: arguments.Device = "auto",
-    precision: arguments.Numbers = Precision.AUTO,
-    debug: arguments.Debug = False,
+    device: shared_options.Device = "auto",
+    precision: shared_options.Numbers = Precision.AUTO,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Say what will be used on this machine and why, and what is broken.
 

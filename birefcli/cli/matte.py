@@ -7,10 +7,13 @@ from pathlib import Path
 
 import typer
 
-from birefcli import cores, files, zoo
-from birefcli.cli import arguments, needed, parse
-from birefcli.cli.run import Task, Voice, run
+from birefcli.batch.inputs import PIPE
+from birefcli.batch.run import Task, Verbosity, run
+from birefcli.batch.targets import names_a_file
+from birefcli.cli import rules, shared_options, values
 from birefcli.errors import NoInputError, UsageError
+from birefcli.images.files import PHOTO_SUFFIXES, is_folder
+from birefcli.models import zoo
 from birefcli.options import (
     SUFFIXES,
     Compress,
@@ -25,50 +28,51 @@ from birefcli.options import (
     Selection,
     check_device,
 )
+from birefcli.system import cpu
 
 
 def matte(
     context: typer.Context,
-    inputs: arguments.Inputs = None,
-    output: arguments.Output = "",
-    write: arguments.Write = "cutout",
-    background: arguments.Background = "white",
-    format_: arguments.FormatName = None,
-    bits: arguments.Bits = 8,
-    compress: arguments.Effort = Compress.FAST,
-    name: arguments.Name = "{stem}",
-    crop: arguments.Crop = False,
-    margin: arguments.Margin = "0",
-    refine: arguments.Refine = True,
-    strip: arguments.Strip = False,
-    recursive: arguments.Recursive = True,
-    include: arguments.Include = None,
-    exclude: arguments.Exclude = None,
-    files_from: arguments.FilesFrom = None,
-    null: arguments.Null = False,
-    max_megapixels: arguments.MaxMegapixels = 300.0,
-    model: arguments.Model = zoo.DEFAULT,
-    size: arguments.Size = None,
-    patch_order: arguments.Order = PatchOrder.AUTO,
-    offline: arguments.Offline = False,
-    max_memory: arguments.MaxMemory = "auto",
-    device: arguments.Devices = "auto",
-    precision: arguments.Numbers = Precision.AUTO,
-    batch: arguments.Batch = "auto",
-    compiled: arguments.Compiled = True,
-    threads: arguments.Threads = "auto",
-    existing: arguments.WhenThere = Existing.UPDATE,
-    dry_run: arguments.DryRun = False,
-    lock: arguments.WhenBusy = Lock.LEAVE,
-    failed_to: arguments.FailedTo = None,
-    max_failures: arguments.MaxFailures = None,
-    fail_fast: arguments.FailFast = False,
-    fail_if_empty: arguments.FailIfEmpty = False,
-    json_lines: arguments.JsonLines = False,
-    quiet: arguments.Quiet = False,
-    verbose: arguments.Verbose = False,
-    progress: arguments.Progress = True,
-    debug: arguments.Debug = False,
+    inputs: shared_options.Inputs = None,
+    output: shared_options.Output = "",
+    write: shared_options.Write = "cutout",
+    background: shared_options.Background = "white",
+    format_: shared_options.FormatName = None,
+    bits: shared_options.Bits = 8,
+    compress: shared_options.Effort = Compress.FAST,
+    name: shared_options.Name = "{stem}",
+    crop: shared_options.Crop = False,
+    margin: shared_options.Margin = "0",
+    refine: shared_options.Refine = True,
+    strip: shared_options.Strip = False,
+    recursive: shared_options.Recursive = True,
+    include: shared_options.Include = None,
+    exclude: shared_options.Exclude = None,
+    files_from: shared_options.FilesFrom = None,
+    null: shared_options.Null = False,
+    max_megapixels: shared_options.MaxMegapixels = 300.0,
+    model: shared_options.Model = zoo.DEFAULT,
+    size: shared_options.Size = None,
+    patch_order: shared_options.Order = PatchOrder.AUTO,
+    offline: shared_options.Offline = False,
+    max_memory: shared_options.MaxMemory = "auto",
+    device: shared_options.Devices = "auto",
+    precision: shared_options.Numbers = Precision.AUTO,
+    batch: shared_options.Batch = "auto",
+    compiled: shared_options.Compiled = True,
+    threads: shared_options.Threads = "auto",
+    existing: shared_options.WhenThere = Existing.UPDATE,
+    dry_run: shared_options.DryRun = False,
+    lock: shared_options.WhenBusy = Lock.LEAVE,
+    failed_to: shared_options.FailedTo = None,
+    max_failures: shared_options.MaxFailures = None,
+    fail_fast: shared_options.FailFast = False,
+    fail_if_empty: shared_options.FailIfEmpty = False,
+    json_lines: shared_options.JsonLines = False,
+    quiet: shared_options.Quiet = False,
+    verbose: shared_options.Verbose = False,
+    progress: shared_options.Progress = True,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Cut the subject out of photos.
 
@@ -83,45 +87,45 @@ def matte(
         name=name,
         listed=_listed(files_from, null),
     )
-    if files_from == files.PIPE and files.PIPE in selection.inputs:
+    if files_from == PIPE and PIPE in selection.inputs:
         raise UsageError("--files-from - and the photo - both want stdin")
     if files_from is not None and not selection.inputs and not selection.listed:
         raise NoInputError(f"--files-from {files_from}: names no photo")
     _check_selection(selection, json_lines)
     rendering = Rendering(
-        products=parse.choices("--write", write, Product),
-        format=_format(parse.file_format(format_), selection),
+        products=values.choices("--write", write, Product),
+        format=_format(values.file_format(format_), selection),
         bits=bits,
         compress=compress,
         background=background,
         crop=crop,
-        margin=parse.margin(margin),
+        margin=values.margin(margin),
         refine=refine,
         strip=strip,
     )
     rendering.check()
-    if needed.typed(context, "quiet") and needed.typed(context, "verbose"):
+    if rules.is_typed(context, "quiet") and rules.is_typed(context, "verbose"):
         raise UsageError("--quiet and --verbose: choose one")
-    needed.refuse(context, "--files-from", there=files_from is not None, names=("null",))
+    rules.refuse_without(context, "--files-from", there=files_from is not None, names=("null",))
     _check_effects(context, selection, rendering)
     options = Options(
         rendering=rendering,
         model=model,
-        size=parse.size(size),
+        size=values.size(size),
         patch_order=patch_order,
         offline=offline,
         device=_devices(device),
         precision=precision,
-        batch=parse.automatic("--batch", batch),
+        batch=values.automatic("--batch", batch),
         compiled=compiled,
-        threads=parse.automatic("--threads", threads) or cores.count(),
-        max_pixels=parse.pixels("--max-megapixels", max_megapixels),
-        max_memory=parse.memory("--max-memory", max_memory),
+        threads=values.automatic("--threads", threads) or cpu.count(),
+        max_pixels=values.pixels("--max-megapixels", max_megapixels),
+        max_memory=values.memory("--max-memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
-    quiet = quiet and not needed.typed(context, "verbose")  # over a variable's --quiet
-    voice = Voice(json_lines, quiet, verbose, progress, debug)
+    quiet = quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet
+    voice = Verbosity(json_lines, quiet, verbose, progress, debug)
     task = Task(selection, options, existing, lock, dry_run, failed_to)
     raise typer.Exit(run(task, voice))
 
@@ -133,9 +137,9 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         raise UsageError("a photo's name is empty: is a variable not set?")
     if not selection.output:
         raise UsageError("say where the results go: --output FOLDER, FILE or -")
-    if selection.output == files.PIPE and json_lines:
+    if selection.output == PIPE and json_lines:
         raise UsageError("--json and --output - both want stdout")
-    if selection.inputs.count(files.PIPE) > 1:
+    if selection.inputs.count(PIPE) > 1:
         raise UsageError("stdin (-) can be read once")
     made = selection.name.replace("{stem}", "a").replace("{name}", "a")
     if (
@@ -151,15 +155,15 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
 
 def _check_effects(context: typer.Context, selection: Selection, rendering: Rendering) -> None:
     composed = Product.COMPOSITE in rendering.products
-    needed.refuse(context, "--write composite", there=composed, names=("background",))
-    needed.refuse(context, "--crop", there=rendering.crop, names=("margin",))
-    folder = selection.output != files.PIPE and not files.names_a_file(selection)
-    needed.refuse(context, "a folder as --output", there=folder, names=("name",))
+    rules.refuse_without(context, "--write composite", there=composed, names=("background",))
+    rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
+    folder = selection.output != PIPE and not names_a_file(selection)
+    rules.refuse_without(context, "a folder as --output", there=folder, names=("name",))
 
 
 def _format(asked: Format | None, selection: Selection) -> Format:
     _refuse_odd(selection)
-    if not files.names_a_file(selection):
+    if not names_a_file(selection):
         return asked or Format.PNG
     named = SUFFIXES[Path(selection.output).suffix.lower()]
     if asked not in (None, named):
@@ -180,11 +184,11 @@ def _refuse_odd(selection: Selection) -> None:
     One photo may have been meant for one file; several go to a folder, whatever it is called.
     """
     output, suffix = selection.output, Path(selection.output).suffix.lower()
-    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or files.is_folder(Path(output)):
+    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or is_folder(Path(output)):
         return
-    alone = len(selection.inputs) == 1 and not files.is_folder(Path(selection.inputs[0]))
+    alone = len(selection.inputs) == 1 and not is_folder(Path(selection.inputs[0]))
     meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
-    if suffix in files.PHOTO_SUFFIXES or meant:
+    if suffix in PHOTO_SUFFIXES or meant:
         raise UsageError(
             f"--output {output}: {suffix} is no format that can be written; use"
             f" {', '.join(SUFFIXES)}, or end a folder's name in /"
@@ -195,10 +199,10 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
     if source is None:
         return ()
     try:
-        data = sys.stdin.buffer.read() if source == files.PIPE else Path(source).read_bytes()
+        data = sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
     except OSError as error:
         raise NoInputError(f"--files-from {source}: {error.strerror}") from None
-    if Path(source).suffix.lower() in files.PHOTO_SUFFIXES:
+    if Path(source).suffix.lower() in PHOTO_SUFFIXES:
         raise UsageError(f"--files-from {source}: is a photo by its name; give a list of names")
     if null and data.strip() and b"\0" not in data:
         raise UsageError(f"--files-from {source}: its names do not end in NUL; leave out --null")

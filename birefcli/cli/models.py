@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from birefcli import hub, zoo
-from birefcli.cli import complete
+from birefcli.cli import completion
 from birefcli.cli.command import Command, Group
 from birefcli.errors import ModelError, UsageError, printable
-from birefcli.zoo import Model
+from birefcli.models import hub, zoo
+from birefcli.models.cache import cache_folder, cached
+from birefcli.models.zoo import Model
 
 app = typer.Typer(
     name="models",
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 
 
-def _argument(metavar: str, offer: Callable[..., complete.Offer]) -> typer.models.ArgumentInfo:
+def _argument(metavar: str, offer: Callable[..., completion.Offer]) -> typer.models.ArgumentInfo:
     info: typer.models.ArgumentInfo = typer.Argument(
         metavar=metavar,
         help="As birefcli models list shows it.",
@@ -32,10 +33,10 @@ def _argument(metavar: str, offer: Callable[..., complete.Offer]) -> typer.model
     return info
 
 
-Pulled = Annotated[list[str] | None, _argument("NAME", complete.published)]
-Verified = Annotated[list[str] | None, _argument("NAME", complete.known)]
-Found = Annotated[str, _argument("NAME", complete.known)]
-Removed = Annotated[str, _argument("NAME", complete.published)]
+Pulled = Annotated[list[str] | None, _argument("NAME", completion.published)]
+Verified = Annotated[list[str] | None, _argument("NAME", completion.known)]
+Found = Annotated[str, _argument("NAME", completion.known)]
+Removed = Annotated[str, _argument("NAME", completion.published)]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
@@ -99,9 +100,9 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
 
     Without a name: every model in the cache.
     """
-    models = _known(names) if names else [m for m in _published() if hub.cached(m)]
+    models = _known(names) if names else [m for m in _published() if cached(m)]
     if not models and not quiet:
-        print(f"no model is in the cache ({hub.cache_folder()})")
+        print(f"no model is in the cache ({cache_folder()})")
     bad = []
     for model in models:
         file = _local(model)
@@ -126,11 +127,11 @@ def remove(
     if model.bundled:
         raise UsageError(f"{model.name} ships inside the package and cannot be removed")
     if hub.state(model) is hub.State.MISSING:
-        raise ModelError(f"{model.name}: nothing to remove, it is not in {hub.cache_folder()}")
+        raise ModelError(f"{model.name}: nothing to remove, it is not in {cache_folder()}")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(f"say --yes to remove {model.name} without being asked")
-        if not typer.confirm(f"Remove {model.name} from {hub.cache_folder()}?", err=True):
+        if not typer.confirm(f"Remove {model.name} from {cache_folder()}?", err=True):
             return
     freed = hub.remove(model)
     if not quiet:
@@ -162,7 +163,7 @@ def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
 
 
 def _local(model: Model) -> Path:
-    file = zoo.MINI_FILE if model.bundled else hub.cached(model)
+    file = zoo.MINI_FILE if model.bundled else cached(model)
     if file is None or not file.is_file():
         raise ModelError(
             f"{model.name}: not on this machine; run `birefcli models pull {model.name}`"
@@ -194,7 +195,7 @@ def _megabytes(model: Model) -> int:
 
 
 def _record(model: Model) -> dict[str, object]:
-    file = zoo.MINI_FILE if model.bundled else hub.cached(model)
+    file = zoo.MINI_FILE if model.bundled else cached(model)
     return {
         "name": model.name,
         "width": model.size[0],
@@ -216,7 +217,7 @@ def _print_table(models: list[Model]) -> None:
     from rich import box
     from rich.table import Table
 
-    from birefcli.cli.console import Console
+    from birefcli.cli.terminal import TableConsole
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Name", style="bold", no_wrap=True)
@@ -227,4 +228,4 @@ def _print_table(models: list[Model]) -> None:
     for model in models:
         size = "×".join(map(str, model.size))
         table.add_row(model.name, size, str(_megabytes(model)), _state(model), model.purpose)
-    Console().print(table)
+    TableConsole().print(table)

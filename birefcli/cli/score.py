@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from birefcli import cores, files
-from birefcli.cli import arguments, needed, parse
-from birefcli.cli import score_arguments as own
+from birefcli.cli import rules, score_options, shared_options, values
 from birefcli.errors import ExitCode, OutputError, PairError, UsageError
-from birefcli.opening import open_model
+from birefcli.models.load import load_model
 from birefcli.options import PatchOrder, Precision
+from birefcli.system import atomic, cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from birefcli.matting import Matter
+    from birefcli.matting.predictor import Predictor
+    from birefcli.scoring.batch import Failure, Item
+    from birefcli.scoring.measure import Settings
     from birefcli.scoring.pairs import Matched, Pair, Sources
-    from birefcli.scoring.photo import Settings
-    from birefcli.scoring.report import Page
-    from birefcli.scoring.run import Failure, Item
-    from birefcli.scoring.tally import Tally
+    from birefcli.scoring.report.page import Page
+    from birefcli.scoring.summary import ScoreSummary
 
 OF_MODEL = ("size", "patch_order", "offline", "device", "precision", "batch")
 NAMED = 5  # faults or notes that are told before they are only counted
@@ -54,30 +53,30 @@ class Machine:
 
 def score(
     context: typer.Context,
-    predictions: own.Predictions,
-    truths: own.Truths,
-    trimaps: own.Trimaps = None,
-    trimap_radius: own.TrimapRadius = None,
-    foregrounds: own.Foregrounds = None,
-    photos: own.Photos = None,
-    allow_missing: own.AllowMissing = False,
-    max_megapixels: arguments.MaxMegapixels = 300.0,
-    json_: own.AsJson = False,
-    csv_: own.AsCsv = False,
-    each: own.Each = False,
-    report: own.Report = None,
-    permille: own.Permille = False,
-    model: own.Model = None,
-    size: arguments.Size = None,
-    patch_order: arguments.Order = PatchOrder.AUTO,
-    offline: arguments.Offline = False,
-    device: arguments.Device = "auto",
-    precision: arguments.Numbers = Precision.AUTO,
-    batch: arguments.Batch = "auto",
-    threads: own.Threads = "auto",
-    max_memory: own.MaxMemory = "auto",
-    progress: arguments.Progress = True,
-    debug: arguments.Debug = False,
+    predictions: score_options.Predictions,
+    truths: score_options.Truths,
+    trimaps: score_options.Trimaps = None,
+    trimap_radius: score_options.TrimapRadius = None,
+    foregrounds: score_options.Foregrounds = None,
+    photos: score_options.Photos = None,
+    allow_missing: score_options.AllowMissing = False,
+    max_megapixels: shared_options.MaxMegapixels = 300.0,
+    json_: score_options.AsJson = False,
+    csv_: score_options.AsCsv = False,
+    each: score_options.Each = False,
+    report: score_options.Report = None,
+    permille: score_options.Permille = False,
+    model: score_options.Model = None,
+    size: shared_options.Size = None,
+    patch_order: shared_options.Order = PatchOrder.AUTO,
+    offline: shared_options.Offline = False,
+    device: shared_options.Device = "auto",
+    precision: shared_options.Numbers = Precision.AUTO,
+    batch: shared_options.Batch = "auto",
+    threads: score_options.Threads = "auto",
+    max_memory: score_options.MaxMemory = "auto",
+    progress: shared_options.Progress = True,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Measure how good mattes are, against true ones.
 
@@ -85,31 +84,31 @@ def score(
 
     Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
     """
-    needed.refuse(context, "--model", there=model is not None, names=OF_MODEL)
+    rules.refuse_without(context, "--model", there=model is not None, names=OF_MODEL)
     pictured = report is not None and model is None
-    needed.refuse(context, "--report (and no --model)", there=pictured, names=("photos",))
+    rules.refuse_without(context, "--report (and no --model)", there=pictured, names=("photos",))
     if json_ and csv_:
         raise UsageError("--json and --csv both want stdout: choose one")
     if trimaps is not None and trimap_radius is not None:
         raise UsageError("--trimaps and --trimap-radius both make trimaps: choose one")
     machine = Machine(
         model=model,
-        size=parse.size(size),
+        size=values.size(size),
         patch_order=patch_order,
         offline=offline,
         device=device,
         precision=precision,
-        batch=parse.automatic("--batch", batch),
+        batch=values.automatic("--batch", batch),
     )
-    workers = parse.automatic("--threads", threads)
-    memory = parse.memory("--max-memory", max_memory)
-    pixels = parse.pixels("--max-megapixels", max_megapixels)
+    workers = values.automatic("--threads", threads)
+    memory = values.memory("--max-memory", max_memory)
+    pixels = values.pixels("--max-megapixels", max_megapixels)
     output = Output(json_, csv_, each, report, progress)
     if report is not None:
         _check_report(report)
 
+    from birefcli.scoring.measure import Settings
     from birefcli.scoring.pairs import Sources
-    from birefcli.scoring.photo import Settings
 
     given = Sources(None if model else predictions, truths, predictions if model else photos,
                     trimaps, foregrounds)  # fmt: skip
@@ -125,7 +124,7 @@ def _check_report(report: Path) -> None:
     if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--report {report}: a page is called .html")
     try:
-        files.probe(report.parent)
+        atomic.check_writable(report.parent)
     except OSError as error:
         raise OutputError(f"--report {report}: cannot be written: {error.strerror}") from None
 
@@ -147,13 +146,13 @@ class _Run:
 
     def __call__(self) -> ExitCode:
         """Everything that can be known to fail is checked before the first photo is read."""
+        from birefcli.batch.interrupts import InterruptHandler, StoppedError
         from birefcli.scoring import pairs
-        from birefcli.signals import Signals, StoppedError
 
         sources = pairs.resolve(self.given)
         matched = pairs.match(sources)
         self._check(matched)
-        with Signals() as signals:
+        with InterruptHandler() as signals:
             try:
                 tally, page, bugs = self._measure(sources, matched)
             except StoppedError:
@@ -183,18 +182,18 @@ class _Run:
 
     def _measure(
         self, sources: "Sources", matched: "Matched"
-    ) -> tuple["Tally", "Page | None", int]:
-        from birefcli.cli.ticker import Ticker
-        from birefcli.scoring.report import Page
-        from birefcli.scoring.run import Failure, scores
-        from birefcli.scoring.tally import Tally
+    ) -> tuple["ScoreSummary", "Page | None", int]:
+        from birefcli.cli.terminal import ProgressBar
+        from birefcli.scoring.batch import Failure, measure_all
+        from birefcli.scoring.report.page import Page
+        from birefcli.scoring.summary import ScoreSummary
 
-        tally = Tally(permille=self.settings.permille, unmatched=matched.faults)
+        tally = ScoreSummary(permille=self.settings.permille, unmatched=matched.faults)
         page = Page() if self.settings.pictures else None
-        workers = min(self.limits[0] or cores.count(), len(matched.pairs))
+        workers = min(self.limits[0] or cpu.count(), len(matched.pairs))
         bugs = 0
-        results = scores(self._items(matched.pairs), self.settings, workers, self.limits[1])
-        with Ticker(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:
+        results = measure_all(self._items(matched.pairs), self.settings, workers, self.limits[1])
+        with ProgressBar(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:
             try:
                 for result in results:
                     ticker.advance()
@@ -215,19 +214,19 @@ class _Run:
         return tally, page, bugs
 
     def _items(self, pairs: "list[Pair]") -> "Iterable[Item | Failure]":
-        from birefcli.scoring.run import Item
+        from birefcli.scoring.batch import Item
 
         if self.machine.model is None:
             return (Item(pair) for pair in pairs)
 
-        from birefcli.devices import default_batch
-        from birefcli.scoring.model import mattes
+        from birefcli.matting.device import default_batch
+        from birefcli.scoring.predict import mattes
 
-        matter = _matter(self.machine, self.machine.model, self.output.bar)
-        batch = self.machine.batch or default_batch(matter.compute.device)
-        return mattes(pairs, matter, batch, self.settings.max_pixels)
+        predictor = _predictor(self.machine, self.machine.model, self.output.bar)
+        batch = self.machine.batch or default_batch(predictor.placement.device)
+        return mattes(pairs, predictor, batch, self.settings.max_pixels)
 
-    def _tell(self, tally: "Tally", page: "Page | None") -> None:
+    def _tell(self, tally: "ScoreSummary", page: "Page | None") -> None:
         # The page first: whoever reads our output may have gone.
         if page is not None and self.output.report is not None and tally.photos:
             _write(self.output.report, page.render(tally, self._title()))
@@ -247,8 +246,8 @@ class _Run:
         return f"{by}{made} against {self.given.truths}"
 
 
-def _matter(machine: Machine, model: str, bar: bool) -> "Matter":
-    return open_model(
+def _predictor(machine: Machine, model: str, bar: bool) -> "Predictor":
+    return load_model(
         model,
         size=machine.size,
         patch_order=machine.patch_order,
@@ -256,12 +255,12 @@ def _matter(machine: Machine, model: str, bar: bool) -> "Matter":
         device=machine.device,
         precision=machine.precision,
         progress=bar,
-    ).matter
+    ).predictor
 
 
 def _write(target: Path, text: str) -> None:
     try:
-        files.write_atomically(target, text.encode("utf-8"))
+        atomic.write_file(target, text.encode("utf-8"))
     except OSError as error:
         raise OutputError(f"--report {target}: {error.strerror}") from None
 

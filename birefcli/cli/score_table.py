@@ -6,23 +6,23 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from birefcli.cli.console import Console
+from birefcli.cli.terminal import TableConsole
 from birefcli.errors import printable
-from birefcli.scoring.columns import Column, Group
-from birefcli.scoring.tally import Tally
+from birefcli.scoring.metrics.table import Group, Metric
+from birefcli.scoring.summary import ScoreSummary
 
 WIDTH = 80  # of tables that go to a file
 NAME = (28, 44)  # columns that names of photos have at least and, where they need it, at most
 FIGURE = 7  # columns of a figure, as a rule
 
 
-def show(tally: Tally, *, each: bool) -> None:
+def show(tally: ScoreSummary, *, each: bool) -> None:
     """Print one table a group of metrics: the means, below every photo's figures if wanted."""
-    console = Console(highlight=False)
+    console = TableConsole(highlight=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(WIDTH, console.width))
+        console = TableConsole(highlight=False, width=max(WIDTH, console.width))
     means = tally.means()
-    groups: dict[Group, list[Column]] = {}
+    groups: dict[Group, list[Metric]] = {}
     for column in tally.columns:
         groups.setdefault(column.group, []).append(column)
     for group, columns in groups.items():
@@ -32,14 +32,14 @@ def show(tally: Tally, *, each: bool) -> None:
     console.print(_directions(tally), markup=False)
 
 
-def _name_width(tally: Tally) -> int:
+def _name_width(tally: ScoreSummary) -> int:
     least, most = NAME
     return min(max([least, *(len(printable(name)) for name in tally.photos)]), most)
 
 
-def _parts(columns: list[Column], width: int) -> list[list[Column]]:
+def _parts(columns: list[Metric], width: int) -> list[list[Metric]]:
     """Columns that fit beside the names of photos, in as few tables as that takes."""
-    parts: list[list[Column]] = [[]]
+    parts: list[list[Metric]] = [[]]
     used = 0
     for column in columns:
         wide = max(len(column.heading), FIGURE) + 1
@@ -52,7 +52,11 @@ def _parts(columns: list[Column], width: int) -> list[list[Column]]:
 
 
 def _table(
-    group: Group, columns: list[Column], tally: Tally, means: dict[str, float | None], each: bool
+    group: Group,
+    columns: list[Metric],
+    tally: ScoreSummary,
+    means: dict[str, float | None],
+    each: bool,
 ) -> Table:
     scaled = ", ×1000: MSE, MAD" if tally.permille and group is not Group.SEED else ""
     table = Table(
@@ -77,13 +81,13 @@ def _table(
     return table
 
 
-def _directions(tally: Tally) -> str:
+def _directions(tally: ScoreSummary) -> str:
     """Which metrics are better when higher; all others are when lower."""
     higher = [column.heading for column in tally.columns if column.higher]
     return textwrap.fill(f"higher is better: {', '.join(higher)}; lower: all others", 80)
 
 
-def _caption(tally: Tally) -> str:
+def _caption(tally: ScoreSummary) -> str:
     total = len(tally.photos) + len(tally.failed)
     counted = str(total) if total == len(tally.photos) else f"{len(tally.photos)} of {total}"
     left = f"; {len(tally.unmatched)} without a partner left out" if tally.unmatched else ""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from birefcli import cores, files
-from birefcli.cli import arguments, parse
+from birefcli.batch.inputs import PIPE, find_photos, split_missing
+from birefcli.cli import shared_options, values
 from birefcli.errors import ExitCode, NoInputError, OutputError, UsageError, printable
 from birefcli.options import SUFFIXES, Format, Selection
+from birefcli.system import atomic, cpu
 
 if TYPE_CHECKING:
-    from birefcli.sheet import Entry, Layout, Store, Tile, Unread
+    from birefcli.contact_sheet import Entry, Layout, Store, Tile, Unread
 
 PAGE, TILE, COLUMNS = 120, 200, 8
 LARGEST = 100_000_000  # pixels of a page: more is opened by few programs
@@ -108,11 +109,11 @@ def sheet(
     tile: Side = TILE,
     per_page: PerPage = PAGE,
     font: Face = None,
-    max_megapixels: arguments.MaxMegapixels = 300.0,
-    threads: arguments.Threads = "auto",
+    max_megapixels: shared_options.MaxMegapixels = 300.0,
+    threads: shared_options.Threads = "auto",
     json_: AsJson = False,
-    progress: arguments.Progress = True,
-    debug: arguments.Debug = False,
+    progress: shared_options.Progress = True,
+    debug: shared_options.Debug = False,
 ) -> None:
     """Show many cutouts on one picture, to be checked by eye.
 
@@ -132,10 +133,10 @@ def sheet(
             f"{per_page} tiles of {tile} pixels make a page of {shape[0]}x{shape[1]} pixels: use a"
             " smaller --tile or --per-page"
         )
-    max_pixels = parse.pixels("--max-megapixels", max_megapixels)
-    workers = parse.automatic("--threads", threads) or cores.count()
+    max_pixels = values.pixels("--max-megapixels", max_megapixels)
+    workers = values.automatic("--threads", threads) or cpu.count()
 
-    from birefcli.sheet import Layout
+    from birefcli.contact_sheet import Layout
 
     layout = Layout(columns, tile, None if font is None else str(font))
     try:
@@ -151,7 +152,7 @@ def sheet(
 
 def _run(task: _Task) -> ExitCode:
     """See that the sheet can be written, read every cutout, and write it."""
-    from birefcli.sheet import Store, suited
+    from birefcli.contact_sheet import Store, suited
 
     found = _Found()
     entries = list(_entries(task, found))
@@ -170,13 +171,13 @@ def _run(task: _Task) -> ExitCode:
 
 def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":
     """Cutouts in the order of their names; what cannot be looked at is told."""
-    from birefcli import record
-    from birefcli.sheet import Entry
+    from birefcli.contact_sheet import Entry
+    from birefcli.images import stamp
 
     roots = tuple(_entered(name) for name in task.inputs)
     patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
-    search = files.find(Selection(roots, files.PIPE, include=patterns, products=True))
-    there, missing = files.without_missing(search.found)
+    search = find_photos(Selection(roots, PIPE, include=patterns, products=True))
+    there, missing = split_missing(search.found)
     absent = [(photo.source, reason) for photo, reason in missing]
     for path, reason in [*search.failed, *absent]:
         _fail(task, found, str(path), reason)
@@ -186,12 +187,12 @@ def _entries(task: _Task, found: _Found) -> "Iterator[Entry]":
         if str(photo.source) in named or _is_shown(photo.source):
             yield Entry(photo.source, str(photo.relative))
         else:
-            found.foreign += not record.is_sheet(photo.source)
+            found.foreign += not stamp.is_sheet(photo.source)
 
 
 def _entered(name: str) -> str:
     """The folder of cutouts, where several products lie in a folder each."""
-    if name == files.PIPE:
+    if name == PIPE:
         raise UsageError("a sheet is made of files, and not of stdin (-)")
     inside = [Path(name, product) for product in PRODUCTS]
     return next((str(path) for path in inside if path.is_dir()), name)
@@ -202,10 +203,10 @@ def _is_shown(path: Path) -> bool:
 
     A black and white photo that was put on white would pass for a mask.
     """
-    from birefcli import record
+    from birefcli.images import stamp
 
     try:
-        made = record.look(path).record
+        made = stamp.read(path).stamp
     except OSError:
         return True  # reading it says why
     if made is None:
@@ -215,7 +216,7 @@ def _is_shown(path: Path) -> bool:
 
 def _check(task: _Task, pages: int) -> None:
     """Refuse to replace what is no earlier sheet of this name. Raises OutputError."""
-    from birefcli.sheet import is_page_of
+    from birefcli.contact_sheet import is_page_of
 
     folder = task.output.parent
     for target in [task.output, *_names(task.output, pages)]:
@@ -232,7 +233,7 @@ def _check(task: _Task, pages: int) -> None:
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.probe(folder)
+        atomic.check_writable(folder)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
 
@@ -246,11 +247,11 @@ def _names(output: Path, pages: int) -> list[Path]:
 
 
 def _read(task: _Task, entries: "list[Entry]", store: "Store", found: _Found) -> None:
-    from birefcli.cli.ticker import Ticker
-    from birefcli.sheet import Unread, tiles
+    from birefcli.cli.terminal import ProgressBar
+    from birefcli.contact_sheet import Unread, tiles
 
     read = tiles(entries, store, task.layout, task.threads, task.max_pixels)
-    with Ticker(len(entries), "reading", bar=task.bar) as ticker:
+    with ProgressBar(len(entries), "reading", bar=task.bar) as ticker:
         for tile in read:
             ticker.advance()
             if isinstance(tile, Unread):
@@ -283,9 +284,9 @@ def _as_json(tile: "Tile") -> str:
 
 
 def _sorted(task: _Task, tiles: "list[Tile]") -> "list[Tile]":
-    from birefcli.flags import Flag
+    from birefcli.products.quality import Defect
 
-    order = list(Flag)
+    order = list(Defect)
     if task.flagged:
         tiles = [tile for tile in tiles if tile.findings.flags]
     if task.sort is Sort.NAME:
@@ -301,14 +302,14 @@ def _sorted(task: _Task, tiles: "list[Tile]") -> "list[Tile]":
 
 def _write(task: _Task, tiles: "list[Tile]", store: "Store") -> list[Path]:
     """Write all pages and clear what an earlier, longer sheet left; returns their names."""
-    from birefcli.sheet import encoded, page
+    from birefcli.contact_sheet import encoded, page
 
     targets = _names(task.output, -(-len(tiles) // task.per_page)) if tiles else []
     for number, target in enumerate(targets):
         part = tiles[number * task.per_page :][: task.per_page]
         pixels = page(part, task.layout, lambda tile: store.get(tile.place))
         try:
-            files.write_atomically(target, encoded(pixels, task.format, task.output.name))
+            atomic.write_file(target, encoded(pixels, task.format, task.output.name))
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
     _clear(task.output, set(targets))
@@ -317,7 +318,7 @@ def _write(task: _Task, tiles: "list[Tile]", store: "Store") -> list[Path]:
 
 def _clear(output: Path, kept: set[Path]) -> None:
     """Remove pages of an earlier sheet of this name that this one has not replaced."""
-    from birefcli.sheet import is_page_of
+    from birefcli.contact_sheet import is_page_of
 
     page = re.compile(re.escape(output.stem) + r"(-\d+)?" + re.escape(output.suffix))
     for path in output.parent.iterdir():
@@ -329,7 +330,7 @@ def _clear(output: Path, kept: set[Path]) -> None:
 
 
 def _tell(task: _Task, found: _Found, pages: list[Path], names: str) -> None:
-    from birefcli.sheet import lacking
+    from birefcli.contact_sheet import lacking
 
     flagged = [tile for tile in found.tiles if tile.findings.flags]
     if task.as_json:

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from birefcli import locks
-from birefcli.cli import needed, parse
-from birefcli.cli import train_arguments as arguments
+from birefcli.batch.interrupts import CODES, not_ignored
+from birefcli.batch.lock import hold_folder
+from birefcli.cli import rules, train_options, values
 from birefcli.errors import BusyError, ExitCode, UsageError, printable
 from birefcli.options import LONGEST, STRIDE, Lock, PatchOrder, Precision
-from birefcli.signals import CODES, heard
 from birefcli.training.plan import Loss, Plan
-from birefcli.training.recipe import Stage
+from birefcli.training.schedule import Stage
 
 if TYPE_CHECKING:
-    from birefcli.cli.train_display import Display
-    from birefcli.training.data import DataError
-    from birefcli.training.ranks import Ranks
+    from birefcli.cli.train_reporter import TrainReporter
+    from birefcli.training.dataset import DataError
+    from birefcli.training.distributed import Rank
 
 LISTED = 20
 """How many faulty files are named before they are only counted."""
@@ -30,32 +29,32 @@ LISTED = 20
 
 def train(
     context: typer.Context,
-    data: arguments.Folders = None,
-    output: arguments.Output = "",
-    hold_out: arguments.HoldOut = 10,
-    validate: arguments.Validate = None,
-    soften: arguments.Soften = True,
-    cache: arguments.Cache = "auto",
-    start: arguments.From = None,
-    backbone: arguments.Backbone = None,
-    patch_order: arguments.Order = PatchOrder.AUTO,
-    size: arguments.Size = None,
-    epochs: arguments.Epochs = None,
-    batch: arguments.Batch = None,
-    lr: arguments.Rate = None,
-    edges: arguments.Edges = None,
-    loss: arguments.LossName = Loss.MATTING,
-    stage: arguments.Stages = None,
-    seed: arguments.Seed = 0,
-    device: arguments.Device = "auto",
-    precision: arguments.Numbers = Precision.AUTO,
-    threads: arguments.Threads = "auto",
-    workers: arguments.Workers = "auto",
-    every: arguments.Every = 180.0,
-    restart: arguments.Restart = False,
-    quiet: arguments.Quiet = False,
-    progress: arguments.Progress = True,
-    debug: arguments.Debug = False,
+    data: train_options.Folders = None,
+    output: train_options.Output = "",
+    hold_out: train_options.HoldOut = 10,
+    validate: train_options.Validate = None,
+    soften: train_options.Soften = True,
+    cache: train_options.Cache = "auto",
+    start: train_options.From = None,
+    backbone: train_options.Backbone = None,
+    patch_order: train_options.Order = PatchOrder.AUTO,
+    size: train_options.Size = None,
+    epochs: train_options.Epochs = None,
+    batch: train_options.Batch = None,
+    lr: train_options.Rate = None,
+    edges: train_options.Edges = None,
+    loss: train_options.LossName = Loss.MATTING,
+    stage: train_options.Stages = None,
+    seed: train_options.Seed = 0,
+    device: train_options.Device = "auto",
+    precision: train_options.Numbers = Precision.AUTO,
+    threads: train_options.Threads = "auto",
+    workers: train_options.Workers = "auto",
+    every: train_options.Every = 180.0,
+    restart: train_options.Restart = False,
+    quiet: train_options.Quiet = False,
+    progress: train_options.Progress = True,
+    debug: train_options.Debug = False,
 ) -> None:
     """Train or fine-tune a network on photos with masks.
 
@@ -69,7 +68,7 @@ def train(
         raise UsageError("say where the weights go: --output FILE.safetensors")
     if start and backbone:
         raise UsageError("--from has weights for the whole network: leave out --backbone")
-    if validate and needed.typed(context, "hold_out"):
+    if validate and rules.is_typed(context, "hold_out"):
         raise UsageError("--validate names what is held out: leave out --hold-out")
     if stage and (epochs or batch):
         raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
@@ -94,9 +93,9 @@ def train(
         hold_out=hold_out,
         device=device,
         precision=precision,
-        threads=parse.automatic("--threads", threads),
-        workers=parse.automatic("--workers", workers),
-        cache=parse.memory("--cache", cache),
+        threads=values.automatic("--threads", threads),
+        workers=values.automatic("--workers", workers),
+        cache=values.memory("--cache", cache),
         every=every,
         restart=restart,
     )
@@ -104,19 +103,19 @@ def train(
 
 
 def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
-    from birefcli.cli.train_display import Display
-    from birefcli.training import ranks, run
+    from birefcli.cli.train_reporter import TrainReporter
+    from birefcli.training import distributed, run
 
-    here = ranks.started()
-    compute = run.compute_for(plan, here)
+    here = distributed.started()
+    placement = run.placement_for(plan, here)
     run.use_threads(plan)
-    with Display(quiet=quiet or not here.first, bar=bar) as display:
-        with _told(here), ranks.joined(here, compute.device), _held(plan, here):
+    with TrainReporter(quiet=quiet or not here.first, bar=bar) as display:
+        with _told(here), distributed.joined(here, placement.device), _held(plan, here):
             found = run.divide(plan)
             if plan.restart and here.first:
                 run.forget(plan)
             here.gathered([])  # nobody may find the checkpoint before it is gone
-            training = run.Run(plan, found, compute, here, display)
+            training = run.TrainingRun(plan, found, placement, here, display)
             with _signals(display, here):
                 finished = training()
         if display.code is not None:
@@ -131,9 +130,9 @@ def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
 
 
 @contextmanager
-def _told(here: "Ranks") -> Iterator[None]:
+def _told(here: "Rank") -> Iterator[None]:
     """List what is wrong with the data, a line a file; one of several processes is enough."""
-    from birefcli.training.data import DataError
+    from birefcli.training.dataset import DataError
 
     try:
         yield
@@ -152,7 +151,7 @@ def _list(error: "DataError") -> None:
 
 
 @contextmanager
-def _held(plan: Plan, here: "Ranks") -> Iterator[None]:
+def _held(plan: Plan, here: "Rank") -> Iterator[None]:
     """Have the folder beside the weights to ourselves."""
     from birefcli.training import run
 
@@ -170,7 +169,7 @@ def _held(plan: Plan, here: "Ranks") -> Iterator[None]:
 
 @contextmanager
 def _alone(plan: Plan) -> Iterator[None]:
-    hold = locks.hold(plan.folder, Lock.LEAVE)
+    hold = hold_folder(plan.folder, Lock.LEAVE)
     try:
         hold.__enter__()
     except BusyError:
@@ -182,7 +181,7 @@ def _alone(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
+def _signals(display: "TrainReporter", here: "Rank") -> Iterator[None]:
     """Ctrl-C, SIGTERM, SIGHUP: the step is finished and kept; a second Ctrl-C leaves at once.
 
     Where there are several processes torchrun ends them all: what is kept is the last checkpoint.
@@ -196,7 +195,7 @@ def _signals(display: "Display", here: "Ranks") -> Iterator[None]:
     if here.world > 1:
         yield
         return
-    before = {number: signal.signal(number, stop) for number in heard()}
+    before = {number: signal.signal(number, stop) for number in not_ignored()}
     try:
         yield
     finally:

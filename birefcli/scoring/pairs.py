@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from birefcli import record
 from birefcli.errors import NoInputError, UsageError
-from birefcli.files import PHOTO_SUFFIXES
+from birefcli.images import stamp
+from birefcli.images.files import PHOTO_SUFFIXES
 
 TRUTH_FOLDERS = ("mask", "gt", "alpha")
 PHOTO_FOLDERS = ("blurred_image", "original_image", "im")
@@ -206,7 +206,7 @@ def _walk(place: Path, stem: str | None = None) -> list[Path]:
 
 def _is_sheet(path: Path) -> bool:
     try:
-        return record.is_sheet(path)
+        return stamp.is_sheet(path)
     except OSError:  # reading it, if it comes to that, says what is wrong
         return False
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli.training.data import Bytes, Example
+from birefcli.training.dataset import Bytes, Example
 
 Floats = NDArray[np.float32]
 Rng = np.random.Generator

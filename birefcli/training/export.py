@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from birefcli import weights
 from birefcli.birefnet import BiRefNet
 from birefcli.birefnet.decoder import BasicBlock
+from birefcli.models import weights
 
 LARGEST = 4096.0
 """Variance that a stored batch norm may have: fp16 ends at 65,504, and the features whose variance
@@ -21,16 +21,16 @@ def save(network: BiRefNet, path: Path, size: tuple[int, int]) -> None:
     """Write safetensors for an input of ``size`` (width, height); ``network`` is unchanged.
 
     In fp16, or in fp32 where a number does not fit that. Raises what
-    :func:`birefcli.weights.save` raises.
+    :func:`birefcli.models.weights.save` raises.
     """
     stored = copy.deepcopy(network).cpu()
-    calm(stored)
+    rescale_norms(stored)
     fits = all(t.abs().max() <= FP16_MAX for t in stored.state_dict().values() if t.numel())
     dtype = torch.float16 if fits else torch.float32
     weights.save(stored, path, config=network.config, size=size, dtype=dtype)
 
 
-def calm(network: BiRefNet) -> None:
+def rescale_norms(network: BiRefNet) -> None:
     """Scale down, in place, the decoder's loud convolutions; in eval mode the output is the same.
 
     The image-patch branches have no norm of their own, so the blocks that read them grow features

@@ -5,8 +5,8 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from birefcli import files
 from birefcli.errors import OutputError
+from birefcli.system import atomic
 
 
 class Log:
@@ -28,7 +28,7 @@ class Log:
         kept = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
         lines = [json.dumps(entry) + "\n" for entry in kept]
         try:
-            files.write_atomically(self.path, "".join(lines).encode())
+            atomic.write_file(self.path, "".join(lines).encode())
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from birefcli.birefnet import Supervision
-from birefcli.training.recipe import MATTING, Terms
+from birefcli.training.schedule import MATTING, LossWeights
 
 GRADIENT = 1.0
 """Weight of the gradient supervision."""
@@ -21,7 +21,7 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 def total(
-    out: Supervision, image: Tensor, alpha: Tensor, terms: Terms = MATTING
+    out: Supervision, image: Tensor, alpha: Tensor, terms: LossWeights = MATTING
 ) -> tuple[Tensor, Tensor]:
     """Everything that is minimised, and the last matte's share of it: a number each.
 
@@ -42,7 +42,7 @@ def total(
     return loss, last
 
 
-def matte(logits: Tensor, alpha: Tensor, terms: Terms = MATTING) -> Tensor:
+def matte(logits: Tensor, alpha: Tensor, terms: LossWeights = MATTING) -> Tensor:
     """BCE, MAE, SSIM and IoU of logits N×1×h×w against alpha N×1×H×W in 0..1, weighted."""
     logits = _resize(logits, alpha)
     predicted = torch.sigmoid(logits)

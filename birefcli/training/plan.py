@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 from birefcli.options import PatchOrder, Precision
-from birefcli.training.recipe import MATTING, SEGMENTATION, Recipe, Stage, Terms
+from birefcli.training.schedule import MATTING, SEGMENTATION, Hyperparameters, LossWeights, Stage
 
 BACKBONE = 0.25
 """Learning rate of a trained backbone under an untrained decoder, as a share of the decoder's."""
@@ -21,7 +21,7 @@ class Loss(str, Enum):
     SEGMENTATION = "segmentation"
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> LossWeights:
         """Its weights."""
         return MATTING if self is Loss.MATTING else SEGMENTATION
 
@@ -68,7 +68,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Start:
+class Initialisation:
     """What the first weights bring with them."""
 
     size: int
@@ -81,7 +81,7 @@ class Start:
     """Whether those of the backbone alone are."""
 
 
-def recipe(plan: Plan, start: Start, photos: int) -> Recipe:
+def hyperparameters(plan: Plan, start: Initialisation, photos: int) -> Hyperparameters:
     """The steps of a plan for that many photos."""
     size = plan.size or start.size
     batch = plan.batch or (4 if start.published else 8)
@@ -91,7 +91,7 @@ def recipe(plan: Plan, start: Start, photos: int) -> Recipe:
     # A tenth; the author's last epochs are more or less as many.
     edges = plan.edges if plan.edges is not None else (0 if plan.stages else epochs // 10)
     steps = sum(stage.steps for stage in stages)
-    return Recipe(
+    return Hyperparameters(
         stages,
         lr=plan.lr or _rate(start, stages[-1].batch),
         warmup=min(WARMUP, max(1, steps // 10)),
@@ -110,11 +110,11 @@ def epoch_steps(photos: int, batch: int) -> int:
     return max(1, round(photos / batch))
 
 
-def epoch_ends(recipe: Recipe, photos: int) -> list[int]:
+def epoch_ends(hyperparameters: Hyperparameters, photos: int) -> list[int]:
     """Steps done at the end of each epoch; every stage ends one."""
     ends: list[int] = []
     start = 0
-    for stage in recipe.stages:
+    for stage in hyperparameters.stages:
         each = epoch_steps(photos, stage.batch)
         ends += range(start + each, start + stage.steps, each)
         start += stage.steps
@@ -122,7 +122,7 @@ def epoch_ends(recipe: Recipe, photos: int) -> list[int]:
     return ends
 
 
-def _rate(start: Start, batch: int) -> float:
+def _rate(start: Initialisation, batch: int) -> float:
     """Highest learning rate.
 
     For the published networks the author's for fine-tuning; for small ones what trained mini, and

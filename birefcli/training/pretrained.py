@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from birefcli import weights
 from birefcli.birefnet import BiRefNet, efficientnet
 from birefcli.errors import ModelError
-from birefcli.matting import MEAN, STD
+from birefcli.matting.predictor import MEAN, STD
+from birefcli.models import weights
 
 GREY, RANGE = 127 / 255, 128 / 255
 """What was subtracted from values 0..1, and what the rest was divided by, when Lite was trained."""

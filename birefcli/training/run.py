@@ -10,22 +10,30 @@ from pathlib import Path
 import cv2
 import torch
 
-from birefcli import devices, files, weights
 from birefcli.birefnet import MINI, BiRefNet
-from birefcli.devices import Compute
 from birefcli.errors import OutputError, UsageError
-from birefcli.matting import Matter
+from birefcli.matting.device import Placement, parse_device
+from birefcli.matting.predictor import Predictor
+from birefcli.models import weights
 from birefcli.options import Precision
-from birefcli.training import data, export, pretrained, sheet
-from birefcli.training import score as scores
-from birefcli.training.data import Album, DataError, Pair
+from birefcli.system import atomic
+from birefcli.training import export, pretrained, preview, validate
+from birefcli.training.dataset import (
+    Bytes,
+    DataError,
+    Dataset,
+    Pair,
+    find_pairs,
+    refuse_faults,
+    split_held_out,
+)
+from birefcli.training.distributed import Rank
 from birefcli.training.log import Log
-from birefcli.training.plan import Plan, Start, epoch_ends, recipe
-from birefcli.training.ranks import Ranks
-from birefcli.training.recipe import Recipe
-from birefcli.training.score import Score
+from birefcli.training.plan import Initialisation, Plan, epoch_ends, hyperparameters
+from birefcli.training.sampler import ViewSampler
+from birefcli.training.schedule import Hyperparameters
 from birefcli.training.trainer import Step, Trainer
-from birefcli.training.views import Views
+from birefcli.training.validate import Score
 
 SCRATCH_SIZE = 384
 """Input of a network trained from scratch, in pixels: that of mini."""
@@ -36,7 +44,7 @@ CHECKPOINT, LOG, HELD_OUT, BEST = "checkpoint.pt", "log.jsonl", "held_out.txt", 
 """Files in the folder beside the weights."""
 
 
-class Watcher:
+class TrainCallbacks:
     """Who is told how a training goes; this one does not care."""
 
     stopping = False
@@ -51,16 +59,16 @@ class Watcher:
     def say(self, text: str) -> None:
         """Something worth a line."""
 
-    def begins(self, run: "Run") -> None:
+    def begins(self, run: "TrainingRun") -> None:
         """Everything is in place."""
 
-    def stepped(self, run: "Run", step: Step) -> None:
+    def stepped(self, run: "TrainingRun", step: Step) -> None:
         """One step is done."""
 
     def validating(self, done: int, total: int) -> None:
         """So many of the held-out photos are scored."""
 
-    def validated(self, run: "Run", epoch: int, score: Score, *, best: bool) -> None:
+    def validated(self, run: "TrainingRun", epoch: int, score: Score, *, best: bool) -> None:
         """An epoch's score; ``epoch`` 0 is before training."""
 
 
@@ -86,15 +94,15 @@ class Data:
 
 def divide(plan: Plan) -> Data:
     """Find the photos of a plan. Raises DataError."""
-    found = data.find(plan.data)
+    found = find_pairs(plan.data)
     if plan.validation:
-        held_out = data.find(plan.validation)
+        held_out = find_pairs(plan.validation)
         scored = {pair.image.resolve() for pair in held_out}
         both = [str(pair.image) for pair in found if pair.image.resolve() in scored]
         if both:
             raise DataError(f"{both[0]}: is in the data and in --validate; name other folders")
         return Data(found, held_out)
-    training, held_out = data.split(found, plan.hold_out)
+    training, held_out = split_held_out(found, plan.hold_out)
     if not training:
         raise DataError(
             f"{plan.data[0]}: all its photos would be held out ({len(found)}); add photos, or use"
@@ -103,22 +111,22 @@ def divide(plan: Plan) -> Data:
     return Data(training, held_out)
 
 
-class Run:
+class TrainingRun:
     """A training that is ready to begin, or to go on."""
 
     def __init__(
-        self, plan: Plan, found: Data, compute: Compute, ranks: Ranks, watcher: Watcher
+        self, plan: Plan, found: Data, placement: Placement, rank: Rank, callbacks: TrainCallbacks
     ) -> None:
         """Load what training starts from, and read all photos once. Raises BirefcliError."""
-        self.plan, self.found, self.ranks, self.watcher = plan, found, ranks, watcher
-        network, start = _start(plan)
+        self.plan, self.found, self.rank, self.callbacks = plan, found, rank, callbacks
+        network, start = _initial_network(plan)
         self.start = start
-        self.recipe = recipe(plan, start, len(found.training))
-        _check_batches(self.recipe, ranks)
-        self.ends = epoch_ends(self.recipe, len(found.training))
-        self.training, self.held_out = self._albums()
+        self.hyperparameters = hyperparameters(plan, start, len(found.training))
+        _check_batches(self.hyperparameters, rank)
+        self.ends = epoch_ends(self.hyperparameters, len(found.training))
+        self.training, self.held_out = self._datasets()
         self._check_photos()
-        self.trainer = Trainer(network, self.recipe, compute, ranks)
+        self.trainer = Trainer(network, self.hyperparameters, placement, rank)
         self.log = Log(plan.folder / LOG)
         self.best: dict[str, float] = {}
         self.first: dict[str, float] = {}
@@ -142,34 +150,34 @@ class Run:
 
         Raises BirefcliError.
         """
-        if self.ranks.first:
+        if self.rank.first:
             self.log.begin(self.trainer.step, self.validated)
             self._write(HELD_OUT, "".join(f"{p.image}\n" for p in self.found.held_out))
-        self.watcher.begins(self)
+        self.callbacks.begins(self)
         if not (self._validate() and self._steps()):
             return False
-        if self.ranks.first:
+        if self.rank.first:
             export.save(self.trainer.averaged, self.plan.output, self._size)
         return True
 
     def _steps(self) -> bool:
         """All steps that are left; False when they were stopped."""
         saved = time.monotonic()
-        views = Views(self.training, self.recipe, self.ranks.rank, self.ranks.world)
+        views = ViewSampler(self.training, self.hyperparameters, self.rank.rank, self.rank.world)
         with closing(views.from_step(self.trainer.step, _workers(self.plan))) as batches:
             for batch in batches:
                 step = self.trainer.advance(batch)
                 self._tell(step)
                 ended = self.trainer.step in self.ends
-                if ended or self.watcher.stopping or time.monotonic() - saved > self.plan.every:
+                if ended or self.callbacks.stopping or time.monotonic() - saved > self.plan.every:
                     self._save()
                     saved = time.monotonic()
-                if self.watcher.stopping or (ended and not self._validate()):
+                if self.callbacks.stopping or (ended and not self._validate()):
                     return False
         return True
 
     def _tell(self, step: Step) -> None:
-        if self.ranks.first:
+        if self.rank.first:
             self.log.write(
                 step=self.trainer.step,
                 loss=step.loss,
@@ -177,15 +185,15 @@ class Run:
                 gradient_norm=step.norm,
                 lr=step.lr,
             )
-        self.watcher.stepped(self, step)
+        self.callbacks.stepped(self, step)
 
     def _save(self) -> None:
-        if self.ranks.first:
+        if self.rank.first:
             self.trainer.save(
                 self.checkpoint,
                 {
                     "data": self.found.digest,
-                    "recipe": self.recipe.told(),
+                    "recipe": self.hyperparameters.told(),
                     "validated": self.validated,
                     "best": self.best,
                     "first": self.first,
@@ -199,8 +207,8 @@ class Run:
                 f"{self.checkpoint}: its run had other photos, or held out others; give the same"
                 " data and --hold-out, or --restart"
             )
-        done, wanted = self.trainer.step, self.recipe.steps
-        changed = self.recipe.changed_from(notes.get("recipe"))
+        done, wanted = self.trainer.step, self.hyperparameters.steps
+        changed = self.hyperparameters.changed_from(notes.get("recipe"))
         if done > wanted:
             raise UsageError(
                 f"{self.checkpoint}: has done {done} steps, and these options ask for {wanted}"
@@ -212,7 +220,7 @@ class Run:
                 " --epochs, or --restart"
             )
         if changed:
-            self.watcher.say(f"goes on with other options than it began with: {changed}")
+            self.callbacks.say(f"goes on with other options than it began with: {changed}")
         self.best, self.first = notes.get("best", {}), notes.get("first", {})
         self.validated = int(notes.get("validated", self.trainer.step))
 
@@ -222,7 +230,7 @@ class Run:
         """Score the averaged weights, where an epoch ended; False when it was stopped."""
         step = self.trainer.step
         due = step == 0 or step in self.ends
-        if not (self.ranks.first and due and self.validated != step and self.held_out):
+        if not (self.rank.first and due and self.validated != step and self.held_out):
             return True
         measured = self._measured()
         if measured is None:
@@ -231,8 +239,8 @@ class Run:
         epoch = sum(end <= step for end in self.ends)
         named = {"IoU": score.iou, "MAD": score.mad, "MSE": score.mse, "SAD": score.sad}
         best = not self.best or score.mad < self.best["MAD"]
-        self._keep(epoch, named, best, sheet.png(rows))
-        self.watcher.validated(self, epoch, score, best=best)
+        self._keep(epoch, named, best, preview.png(rows))
+        self.callbacks.validated(self, epoch, score, best=best)
         return True
 
     def _keep(self, epoch: int, named: dict[str, float], best: bool, picture: bytes) -> None:
@@ -248,53 +256,55 @@ class Run:
         self.log.write(**entry)
         self._save()
 
-    def _measured(self) -> tuple[Score, list[data.Bytes]] | None:
-        compute = Compute(self.trainer.compute.device, Precision.FP32)
-        matter = Matter(self.trainer.averaged, self._size, compute)
-        pictured = sheet.shown(len(self.held_out))
+    def _measured(self) -> tuple[Score, list[Bytes]] | None:
+        placement = Placement(self.trainer.placement.device, Precision.FP32)
+        predictor = Predictor(self.trainer.averaged, self._size, placement)
+        pictured = preview.shown(len(self.held_out))
         rows, measured = [], []
-        for i, (example, alpha) in enumerate(scores.mattes(matter, self.held_out)):
-            measured.append(scores.measure(alpha, example.alpha))
+        for i, (example, alpha) in enumerate(validate.mattes(predictor, self.held_out)):
+            measured.append(validate.measure(alpha, example.alpha))
             if i in pictured:
-                rows.append(sheet.row(example, alpha))
-            self.watcher.validating(i + 1, len(self.held_out))
-            if self.watcher.stopping:
+                rows.append(preview.row(example, alpha))
+            self.callbacks.validating(i + 1, len(self.held_out))
+            if self.callbacks.stopping:
                 return None
-        return scores.mean(measured), rows
+        return validate.mean(measured), rows
 
     # What it is made of
 
     @property
     def _size(self) -> tuple[int, int]:
         """Input that the weights are for: what was asked for, or the last stage's."""
-        side = self.plan.size or self.recipe.stages[-1].size
+        side = self.plan.size or self.hyperparameters.stages[-1].size
         return side, side
 
-    def _albums(self) -> tuple[Album, Album]:
+    def _datasets(self) -> tuple[Dataset, Dataset]:
         # What is scored may have what training leaves: it is read once an epoch.
-        budget = self.plan.cache // max(1, self.ranks.world)
-        training = Album(
+        budget = self.plan.cache // max(1, self.rank.world)
+        training = Dataset(
             self.found.training,
-            longest=ROOM * self.recipe.largest,
+            longest=ROOM * self.hyperparameters.largest,
             soften=self.plan.soften,
             budget=budget * 3 // 4,
         )
-        return training, Album(self.found.held_out, longest=None, soften=False, budget=budget // 4)
+        return training, Dataset(
+            self.found.held_out, longest=None, soften=False, budget=budget // 4
+        )
 
     def _check_photos(self) -> None:
         """Read every photo and mask once, a share in each process."""
-        self.watcher.checking(len(self.training) + len(self.held_out))
+        self.callbacks.checking(len(self.training) + len(self.held_out))
         threads = _workers(self.plan)
         faults: list[str] = []
-        for album in (self.training, self.held_out):
-            share = range(self.ranks.rank, len(album), self.ranks.world)
-            faults += album.faults(share, threads, self.watcher.checked)
-        data.refuse(self.ranks.gathered(faults))
+        for dataset in (self.training, self.held_out):
+            share = range(self.rank.rank, len(dataset), self.rank.world)
+            faults += dataset.faults(share, threads, self.callbacks.checked)
+        refuse_faults(self.rank.gathered(faults))
 
     def _write(self, name: str, content: str | bytes) -> None:
         path = self.plan.folder / name
         try:
-            files.write_atomically(path, content.encode() if isinstance(content, str) else content)
+            atomic.write_file(path, content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
@@ -312,8 +322,8 @@ def prepare(plan: Plan) -> None:
         raise OutputError(f"{output}: is there already; name another file, or --restart")
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        files.probe(plan.folder)
-        files.probe(output.parent)
+        atomic.check_writable(plan.folder)
+        atomic.check_writable(output.parent)
     except OSError as error:
         raise OutputError(f"{plan.folder}: cannot be written ({error.strerror})") from error
 
@@ -325,16 +335,16 @@ def forget(plan: Plan) -> None:
             path.unlink()
 
 
-def compute_for(plan: Plan, ranks: Ranks) -> Compute:
+def placement_for(plan: Plan, rank: Rank) -> Placement:
     """Device and precision of this process. Raises DeviceError."""
     device = plan.device
-    if ranks.world > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
-        device = f"cuda:{ranks.local}"
-    chosen = devices.choose(device, plan.precision)
+    if rank.world > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+        device = f"cuda:{rank.local}"
+    chosen = parse_device(device, plan.precision)
     if plan.precision is Precision.AUTO and chosen.precision is Precision.FP16:
         # bf16 has the range of float32: the features of the image branches do not overflow it.
         bf16 = torch.cuda.is_bf16_supported()
-        return Compute(chosen.device, Precision.BF16 if bf16 else Precision.FP16)
+        return Placement(chosen.device, Precision.BF16 if bf16 else Precision.FP16)
     if chosen.precision is Precision.FP16 and chosen.device.type != "cuda":
         raise UsageError(f"--precision fp16: not for training on {chosen.device.type}; use fp32")
     return chosen
@@ -351,7 +361,7 @@ def _workers(plan: Plan) -> int:
     return plan.workers or torch.get_num_threads()
 
 
-def _start(plan: Plan) -> tuple[BiRefNet, Start]:
+def _initial_network(plan: Plan) -> tuple[BiRefNet, Initialisation]:
     """The first network: that of a file, or one of random weights."""
     if plan.start is None:
         torch.manual_seed(plan.seed)
@@ -359,7 +369,7 @@ def _start(plan: Plan) -> tuple[BiRefNet, Start]:
         if plan.backbone is not None:
             pretrained.load(plan.backbone, network)
         trained = plan.backbone is not None
-        return network, Start(SCRATCH_SIZE, published=False, tuned=False, backbone=trained)
+        return network, Initialisation(SCRATCH_SIZE, published=False, tuned=False, backbone=trained)
     checkpoint = weights.resolve(plan.start)
     width, height = checkpoint.size
     if width != height and plan.size is None and not plan.stages:
@@ -368,17 +378,17 @@ def _start(plan: Plan) -> tuple[BiRefNet, Start]:
             " say --size"
         )
     # A copy: the loaded tensors may be the file itself, mapped.
-    network = copy.deepcopy(weights.load(checkpoint, patch_order=plan.patch_order))
+    network = copy.deepcopy(weights.load_network(checkpoint, patch_order=plan.patch_order))
     published = network.config.backbone == "swin"
-    return network.requires_grad_(True), Start(width, published=published, tuned=True)
+    return network.requires_grad_(True), Initialisation(width, published=published, tuned=True)
 
 
-def _check_batches(recipe: Recipe, ranks: Ranks) -> None:
-    for stage in recipe.stages:
-        share, rest = divmod(stage.batch, ranks.world)
+def _check_batches(hyperparameters: Hyperparameters, rank: Rank) -> None:
+    for stage in hyperparameters.stages:
+        share, rest = divmod(stage.batch, rank.world)
         if rest:
             raise UsageError(
-                f"--batch {stage.batch}: cannot be divided among {ranks.world} processes"
+                f"--batch {stage.batch}: cannot be divided among {rank.world} processes"
             )
         if share < 2:
             # The pooled branch has one value a photo and channel: batch norm needs two.

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from birefcli.birefnet import BiRefNet, Supervision
-from birefcli.devices import Compute
 from birefcli.errors import BirefcliError, DeviceError, ExitCode, ModelError, OutputError
+from birefcli.matting.device import Placement
 from birefcli.options import Precision
 from birefcli.training import losses
-from birefcli.training.ranks import ALONE, Ranks
-from birefcli.training.recipe import Recipe
-from birefcli.training.sampling import use_fast_sampling
-from birefcli.training.views import Batch
+from birefcli.training.distributed import ALONE, Rank
+from birefcli.training.fast_deformable import use_fast_sampling
+from birefcli.training.sampler import Batch
+from birefcli.training.schedule import Hyperparameters
 
-ON_CPU = Compute(torch.device("cpu"), Precision.FP32)
+ON_CPU = Placement(torch.device("cpu"), Precision.FP32)
 
 
 class DivergedError(BirefcliError):
@@ -54,23 +54,25 @@ class Trainer:
     def __init__(
         self,
         network: BiRefNet,
-        recipe: Recipe,
-        compute: Compute = ON_CPU,
-        ranks: Ranks = ALONE,
+        hyperparameters: Hyperparameters,
+        placement: Placement = ON_CPU,
+        rank: Rank = ALONE,
     ) -> None:
         """``network`` is taken over; its weights are where training starts."""
-        self.recipe, self.compute, self.ranks = recipe, compute, ranks
-        self.network = network.to(compute.device).to(memory_format=torch.channels_last)
-        if compute.device.type == "cpu":
+        self.hyperparameters, self.placement, self.rank = hyperparameters, placement, rank
+        self.network = network.to(placement.device).to(memory_format=torch.channels_last)
+        if placement.device.type == "cpu":
             use_fast_sampling(self.network)
         for module in self.network.modules():
             if isinstance(module, nn.Dropout):
-                module.p = recipe.dropout
+                module.p = hyperparameters.dropout
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(_groups(self.network, recipe), lr=recipe.lr)
-        half = compute.precision is Precision.FP16
-        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=half)
-        self._replica = _replica(self.network, compute.device, ranks)
+        self.optimiser = torch.optim.AdamW(
+            _groups(self.network, hyperparameters), lr=hyperparameters.lr
+        )
+        half = placement.precision is Precision.FP16
+        self.scaler = torch.amp.GradScaler(placement.device.type, enabled=half)
+        self._replica = _replica(self.network, placement.device, rank)
         self.step = 0
 
     def advance(self, batch: Batch) -> Step:
@@ -79,17 +81,17 @@ class Trainer:
             return self._advance(batch)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"{self.compute.device}: not enough memory for a step; lower --batch or --size"
+                f"{self.placement.device}: not enough memory for a step; lower --batch or --size"
             ) from error
 
     def _advance(self, batch: Batch) -> Step:
-        rate = self.recipe.rate(self.step)
+        rate = self.hyperparameters.rate(self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
         # Dropout too is a function of seed and step: nothing else needs to be remembered.
-        torch.manual_seed(_mixed(self.recipe.seed, self.step, self.ranks.rank))
-        loss, matte = self._loss(*batch.tensors(self.compute.device))
-        whole, last = self.ranks.mean(torch.stack([loss, matte]).detach()).tolist()
+        torch.manual_seed(_mixed(self.hyperparameters.seed, self.step, self.rank.rank))
+        loss, matte = self._loss(*batch.tensors(self.placement.device))
+        whole, last = self.rank.mean(torch.stack([loss, matte]).detach()).tolist()
         if not math.isfinite(whole):
             raise DivergedError(
                 f"step {self.step + 1}: the loss is {whole}; --restart with a lower --lr"
@@ -97,7 +99,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.hyperparameters.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self._average()
@@ -106,9 +108,9 @@ class Trainer:
 
     def _loss(self, image: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         self._replica.train()
-        if self.recipe.frozen_norms:
+        if self.hyperparameters.frozen_norms:
             _freeze_norms(self.network.bb)
-        kind, dtype = self.compute.device.type, self.compute.dtype
+        kind, dtype = self.placement.device.type, self.placement.dtype
         with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
             out = self._replica(image)
         assert isinstance(out, Supervision)
@@ -116,11 +118,11 @@ class Trainer:
         whole = Supervision(
             out.logits.float(), [s.float() for s in out.sides], [g.float() for g in out.gradients]
         )
-        return losses.total(whole, image, alpha, self.recipe.terms_at(self.step))
+        return losses.total(whole, image, alpha, self.hyperparameters.terms_at(self.step))
 
     def _average(self) -> None:
         # The first steps' weights are noise: the average remembers little of them.
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        decay = min(self.hyperparameters.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, now in zip(
                 self.averaged.state_dict().values(),
@@ -189,15 +191,15 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def _replica(network: BiRefNet, device: torch.device, ranks: Ranks) -> nn.Module:
+def _replica(network: BiRefNet, device: torch.device, rank: Rank) -> nn.Module:
     """What is called to train: the network, or what averages its gradients over processes."""
-    if ranks.world == 1:
+    if rank.world == 1:
         return network
     ids = [device] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(network, device_ids=ids)
 
 
-def _groups(network: BiRefNet, recipe: Recipe) -> list[dict[str, object]]:
+def _groups(network: BiRefNet, hyperparameters: Hyperparameters) -> list[dict[str, object]]:
     """Parameters by the share of the learning rate they have; biases and norms are not decayed."""
     backbone = {id(p) for p in network.bb.parameters()}
     own = list(network.bb.parameters())
@@ -208,8 +210,8 @@ def _groups(network: BiRefNet, recipe: Recipe) -> list[dict[str, object]]:
             "weight_decay": decay,
             "share": share,
         }
-        for part, share in ((own, recipe.backbone), (others, 1.0))
-        for decays, decay in ((True, recipe.weight_decay), (False, 0.0))
+        for part, share in ((own, hyperparameters.backbone), (others, 1.0))
+        for decays, decay in ((True, hyperparameters.weight_decay), (False, 0.0))
     ]
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from stages import matted, photo
 
-from birefcli import deflate
-from birefcli.encode import encode
-from birefcli.images import Pixels
+from birefcli.images import deflate
+from birefcli.images.encode import encode
+from birefcli.images.photo import Pixels
 from birefcli.options import Compress, Format, Product
 
 ISAL = deflate.FASTEST

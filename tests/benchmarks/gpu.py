@@ -33,9 +33,9 @@ import numpy as np
 from PIL import Image
 from support import known_image, known_network
 
-from birefcli import weights
 from birefcli.birefnet import MINI, SWIN_L, SWIN_T, BiRefNet, Config, kernels
-from birefcli.graphs import record
+from birefcli.matting.cuda_graph import record
+from birefcli.models import weights
 
 CONFIGS = {"lite": SWIN_T, "large": SWIN_L, "mini": MINI}
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
@@ -159,8 +159,8 @@ def profile(name: str, asked: argparse.Namespace, device: torch.device) -> None:
 
 def sweep(asked: argparse.Namespace, device: torch.device) -> None:
     """Time other cuts of the kernels' work, at the sizes of Swin-L and its largest pyramid."""
-    from birefcli.birefnet import fused
-    from birefcli.birefnet.deform import DeformableASPP
+    from birefcli.birefnet import fused_pyramid
+    from birefcli.birefnet.aspp import DeformableASPP
     from birefcli.birefnet.kernels import attention, deformable
 
     dtype = DTYPES[asked.precision]
@@ -185,10 +185,14 @@ def sweep(asked: argparse.Namespace, device: torch.device) -> None:
             )
     module = DeformableASPP(64, 256, (1, 3, 7)).to(device, dtype).eval()
     x = torch.randn(1, 64, 256, 256, device=device).to(dtype)
-    pack = fused._pack(module, x)
-    moves = [fused._predict(each, x) for each in pack.moves]
+    pack = fused_pyramid._pack(module, x)
+    moves = [fused_pyramid._predict(each, x) for each in pack.moves]
     start = torch.zeros(1, 64, device=device)
-    _time("offsets of a pyramid | ", lambda: [fused._predict(m, x) for m in pack.moves], device)
+    _time(
+        "offsets of a pyramid | ",
+        lambda: [fused_pyramid._predict(m, x) for m in pack.moves],
+        device,
+    )
     for pixels, channels, warps, stages in (
         *((64, 64, 8, 2), (64, 32, 4, 2), (128, 32, 8, 2), (128, 64, 8, 2)),
         *((64, 64, 8, 1), (64, 32, 4, 3), (64, 64, 8, 3)),

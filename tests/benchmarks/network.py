@@ -42,9 +42,9 @@ def serve(orders: Connection, folder: str | None, size: int, threads: int) -> No
     network = (_ours(orders.recv()) if folder is None else _theirs(folder, orders)).eval()
     image = known_image(size, size, 7)
     if folder is None:
-        from birefcli import heap
+        from birefcli.system import allocator
 
-        heap.keep()  # now: a command reads its weights from a file and makes none
+        allocator.keep_freed_memory()  # now: a command reads its weights from a file and makes none
     _forget_peak()
     with torch.inference_mode():
         while orders.recv():

@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from birefcli import current, files, record
-from birefcli.encode import Notes, encode
+from birefcli.batch import freshness
+from birefcli.batch.inputs import find_photos
+from birefcli.batch.targets import plan_targets
+from birefcli.images import stamp
+from birefcli.images.encode import encode
+from birefcli.images.metadata import Metadata
+from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product, Selection
-from birefcli.record import Record
 
 
 def plan(count: int) -> None:
@@ -30,9 +34,9 @@ def plan(count: int) -> None:
             (folder / f"IMG_{i:06d}.jpg").touch()
         selection = Selection((str(photos),), str(Path(root, "out")))
         started = time.perf_counter()
-        found = files.find(selection).found
+        found = find_photos(selection).found
         middle = time.perf_counter()
-        jobs = files.plan(found, selection, (Product.CUTOUT,), Format.PNG)
+        jobs = plan_targets(found, selection, (Product.CUTOUT,), Format.PNG)
         ended = time.perf_counter()
         print(f"{len(jobs)} photos: found in {middle - started:.2f} s", end=", ")
         print(f"planned in {ended - middle:.2f} s")
@@ -49,17 +53,17 @@ def second_run(count: int, model: str) -> None:
         Image.new("RGB", (8, 8)).save(photos / "first.png")
         words = [sys.executable, "-m", "birefcli", "matte", photos, "-o", out, "-m", model]
         subprocess.run(words, capture_output=True, check=True)
-        first = record.look(out / "first.png").record
+        first = stamp.read(out / "first.png").stamp
         assert first is not None
         for i in range(count - 1):
             photo = photos / f"{i:06d}.jpg"
             photo.write_bytes(b"never opened")
-            state = current.source_state(photo)
+            state = freshness.source_state(photo)
             assert state is not None
-            notes = Notes(
-                record=Record(first.recipe, first.precision, first.product, *state).text()
+            notes = Metadata(
+                record=Stamp(first.fingerprint, first.precision, first.product, *state).text()
             )
-            made = encode(np.zeros((8, 8, 4), np.uint8), Format.PNG, notes=notes)
+            made = encode(np.zeros((8, 8, 4), np.uint8), Format.PNG, metadata=notes)
             (out / f"{i:06d}.png").write_bytes(made)
         started = time.perf_counter()
         result = subprocess.run(words, capture_output=True, check=True)

@@ -75,65 +75,75 @@ class Clock:
         setattr(owner, function, timed)
 
 
-def matter_of(model: str) -> Any:
+def predictor_of(model: str) -> Any:
     """A model that is here already, on the device that birefcli would choose."""
-    from birefcli import devices, matting, weights
+    from birefcli.matting import predictor
+    from birefcli.matting.device import parse_device
+    from birefcli.models import weights
     from birefcli.options import PatchOrder, Precision
 
     checkpoint = weights.resolve(model, offline=True, progress=False)
-    network = weights.load(checkpoint, patch_order=PatchOrder.AUTO)
-    compute = devices.choose("auto", Precision.AUTO)
-    return matting.Matter(network, checkpoint.size, compute)
+    network = weights.load_network(checkpoint, patch_order=PatchOrder.AUTO)
+    placement = parse_device("auto", Precision.AUTO)
+    return predictor.Predictor(network, checkpoint.size, placement)
 
 
 def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
     """Products of a photo, 8 bits."""
-    from birefcli import compose, images, matting
+    from birefcli.images.decode import decode_photo
+    from birefcli.matting import predictor
+    from birefcli.products.background import Background
+    from birefcli.products.render import render_product
 
-    matter = matter_of(model)
-    decoded = images.read(data, 10**9)
-    alpha = matter.alphas([matter.prepare(decoded)])[0]
-    matte = matter.matte(decoded, alpha, matting.Colour())
-    white = compose.Background("white", 10**9)
-    return [compose.product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
+    network = predictor_of(model)
+    decoded = decode_photo(data, 10**9)
+    alpha = network.alphas([network.prepare(decoded)])[0]
+    matte = network.matte(decoded, alpha, predictor.Colour())
+    white = Background("white", 10**9)
+    return [render_product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
 
 
 def work(model: str, product: str, compress: str) -> None:
     """Answer each line of stdin, the name of a JPEG, with its times."""
     import torch
 
-    from birefcli import compose, files, foreground_cpu, images, matting
-    from birefcli.encode import encode
+    from birefcli.images.decode import decode_photo
+    from birefcli.images.encode import encode
+    from birefcli.matting import predictor
+    from birefcli.matting.foreground import cpu as foreground_cpu
     from birefcli.options import Compress, Format, Product
+    from birefcli.products.background import Background
+    from birefcli.products.render import render_product
+    from birefcli.system import atomic
 
-    matter = matter_of(model)
-    background = compose.Background("white", 10**9)
+    network = predictor_of(model)
+    background = Background("white", 10**9)
     kind = Product(product)
-    colour = matting.Colour() if kind.has_colour else None
+    colour = predictor.Colour() if kind.has_colour else None
     clock = Clock()
-    clock.wrap(matting, "enlarge", "enlarge")
-    clock.wrap(matting, "enlarged_levels", "enlarge")
+    clock.wrap(predictor, "enlarge", "enlarge")
+    clock.wrap(predictor, "enlarged_levels", "enlarge")
     clock.wrap(foreground_cpu, "estimate_pixels", "foreground")
     for line in sys.stdin:
         file = Path(line.strip())
         data = file.read_bytes()
         clock.times.clear()
         with clock.stage("decode"):
-            decoded = images.read(data, 10**9)
+            decoded = decode_photo(data, 10**9)
         with clock.stage("prepare"):
-            prepared = matter.prepare(decoded)
+            prepared = network.prepare(decoded)
         with clock.stage("network"):
-            alpha = matter.alphas([prepared])[0]
+            alpha = network.alphas([prepared])[0]
             if alpha.device.type == "cuda":
                 torch.cuda.synchronize()
         with clock.stage("levels"):
-            matte = matter.matte(decoded, alpha, colour)
+            matte = network.matte(decoded, alpha, colour)
         with clock.stage("compose"):
-            made = compose.product(kind, decoded, matte, 8, background, file)
+            made = render_product(kind, decoded, matte, 8, background, file)
         with clock.stage("encode"):
             encoded = encode(made, Format.PNG, Compress(compress))
         with clock.stage("write"):
-            files.write_atomically(file.with_suffix(f".{os.getpid()}.png"), encoded)
+            atomic.write_file(file.with_suffix(f".{os.getpid()}.png"), encoded)
         print(json.dumps({"times": clock.times, "bytes": len(encoded)}), flush=True)
 
 

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from birefcli import hub, zoo
+from birefcli.models import zoo
+from birefcli.models.cache import cached
 
 HERE = Path(__file__).parents[2]
 
@@ -51,9 +52,9 @@ def evict(model: str) -> None:
         path = Path(model)
     else:
         known = zoo.lookup(model)
-        cached = zoo.MINI_FILE if known.bundled else hub.cached(known)
-        assert cached is not None, f"{model} is not on this machine"
-        path = cached
+        local = zoo.MINI_FILE if known.bundled else cached(known)
+        assert local is not None, f"{model} is not on this machine"
+        path = local
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import cv2
 
-from birefcli import cores
-from birefcli.scoring import hce, photo, read, saliency, weighted
+from birefcli.scoring import masks, measure
+from birefcli.scoring.metrics import hce, saliency, weighted
 from birefcli.scoring.pairs import Pair
 
 TURNS = 10
@@ -25,8 +25,8 @@ TESTS = Path(__file__).parent.parent
 
 def ten_columns(pair):
     """What the library measures too, of the same files."""
-    truth = read.matte(pair.truth, 10**9).alpha
-    found = read.fitted(read.matte(pair.prediction, 10**9).alpha, truth.shape, cv2.INTER_LINEAR)
+    truth = masks.read(pair.truth, 10**9).alpha
+    found = masks.resize_to(masks.read(pair.prediction, 10**9).alpha, truth.shape, cv2.INTER_LINEAR)
     maps = saliency.Maps(found, truth > saliency.CUT)
     f, e = saliency.f_curve(maps), saliency.e_curve(maps)
     return {
@@ -45,7 +45,7 @@ def ten_columns(pair):
 
 def everything(pair):
     """All columns, as the command measures them."""
-    return photo.score(pair, photo.Settings())
+    return measure.measure(pair, measure.Settings())
 
 
 def timed(call, pairs):
@@ -102,8 +102,8 @@ def main():
         each = cpu / len(pairs)
         print(f"{name:28}{wall:8.1f} s{cpu:8.1f} cpu-s{each:8.3f} cpu-s/photo  ×{base / cpu:.1f}")
     print(f"largest difference of any figure: {apart:.2g}")
-    threads, processes = in_parallel(pairs, cores.count())
-    print(f"all columns on {cores.count()} cores:", end=" ")
+    threads, processes = in_parallel(pairs, cpu.count())
+    print(f"all columns on {cpu.count()} cores:", end=" ")
     print(f"threads {threads:.1f} s, processes {processes:.1f} s")
 
 

@@ -1,0 +1,224 @@
+"""Which photos: named, listed, and found in folders."""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+from birefcli.errors import NoInputError
+from birefcli.images import stamp
+from birefcli.images.files import PHOTO_SUFFIXES, entry_key, is_folder, real_path
+from birefcli.options import Selection
+
+PIPE = "-"
+MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo of this one
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo, and the path it keeps below the output folder. ``source`` None is stdin."""
+
+    source: Path | None
+    relative: Path
+
+
+@dataclass
+class Search:
+    """What a search came upon; ``skipped`` and ``failed`` are (path, reason)."""
+
+    found: list[FoundPhoto] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """What is no photo."""
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    """What may be photos and could not be looked at."""
+
+
+def find_photos(selection: Selection) -> Search:
+    """Find every photo the user named, in order, each once.
+
+    Folders are walked in name order, hidden files and the output folder left out; files named by
+    the user are always taken, and one that is not there fails alone. Raises NoInputError when
+    nothing was found.
+    """
+    search = Search()
+    skip = _output_folder(selection)
+    for name in selection.inputs:
+        if name == PIPE:
+            search.found.append(FoundPhoto(None, Path("stdin")))
+            continue
+        path = Path(name)
+        if is_folder(path):
+            _walk(path, selection, skip, search)
+        else:
+            search.found.append(FoundPhoto(path, Path(path.name)))
+    search.found.extend(_listed(name) for name in selection.listed)
+    search.found = list(_once(search.found))
+    if not search.found:
+        raise NoInputError(_nothing(selection, search))
+    return search
+
+
+def _output_folder(selection: Selection) -> Path | None:
+    """The output folder where it is another than every input folder, to be left out of a walk."""
+    if selection.output == PIPE:
+        return None
+    out = real_path(Path(selection.output))
+    return None if any(real_path(Path(i)) == out for i in selection.inputs if i != PIPE) else out
+
+
+def _listed(name: str) -> FoundPhoto:
+    """A photo of a list, under its own path below the output folder, without leaving it.
+
+    Like rsync, what stands before ``/./`` is not part of that path.
+    """
+    root, mark, below = name.partition("/./")
+    path = Path(name)
+    parts = Path(below if mark else root).parts
+    kept = [part for part in parts if part not in (path.anchor, os.pardir, os.curdir)]
+    return FoundPhoto(path, Path(*kept))
+
+
+def _nothing(selection: Selection, search: Search) -> str:
+    what = "cutout or mask" if selection.products else "photo"
+    where = ", ".join(selection.inputs) or "the list"
+    unfit = search.failed + search.skipped
+    if not unfit:
+        filters = {"--include": selection.include, "--exclude": selection.exclude}
+        given = [option for option, patterns in filters.items() if patterns]
+        if given and not selection.products:
+            return f"no {what} found in {where} that fits {' and '.join(given)}"
+        named = "a file that is named itself is tried whatever its name"
+        return f"no {what} found in {where}; {named}"
+    more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+    return f"no {what} found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
+
+
+def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
+    seen: set[str] = set()
+    for photo in found:
+        key = PIPE if photo.source is None else entry_key(photo.source)
+        if key not in seen:
+            seen.add(key)
+            yield photo
+
+
+def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
+    walked: set[tuple[int, int]] = set()
+
+    def unreadable(error: OSError) -> None:
+        search.failed.append((Path(error.filename), error.strerror or str(error)))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
+        here = Path(folder)
+        try:
+            status = here.stat()
+        except OSError as error:  # it has just gone
+            unreadable(error)
+            folders.clear()
+            continue
+        if (status.st_dev, status.st_ino) in walked:  # a symlink led back
+            folders.clear()
+            continue
+        walked.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if selection.recursive
+            and not name.startswith(".")
+            and (skip is None or real_path(here / name) != skip)
+        )
+        for name in sorted(names):
+            path = here / name
+            if not _wanted(path.relative_to(root), selection):
+                continue
+            try:
+                reason = _unfit(path)
+            except OSError as error:
+                unreadable(error)
+                continue
+            if reason is None and not selection.products and _is_product(path):
+                reason = MADE_BY_US
+            if reason is None:
+                search.found.append(FoundPhoto(path, path.relative_to(root)))
+            else:
+                search.skipped.append((path, reason))
+
+
+def _wanted(relative: Path, selection: Selection) -> bool:
+    """Whether a file of a folder is to be tried, by its name."""
+    if relative.name.startswith("."):
+        return False
+    names = (relative.name, relative.as_posix())
+    if any(fnmatch(name, pattern) for name in names for pattern in selection.exclude):
+        return False
+    if selection.include:
+        return any(fnmatch(name, pattern) for name in names for pattern in selection.include)
+    return relative.suffix.lower() in PHOTO_SUFFIXES
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a file of a folder is no photo, before anything opens it (opening a pipe would wait).
+
+    Raises OSError where that cannot be said.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+            return "a symbolic link to nothing"
+        raise
+    return None if stat.S_ISREG(mode) else "not a regular file"
+
+
+def _is_product(path: Path) -> bool:
+    """Whether a file was written by an earlier run, and is no photo of the next one.
+
+    Wherever this run writes: folders of cutouts and composites may lie among the photos.
+    """
+    try:
+        return stamp.read(path).stamp is not None
+    except OSError:
+        return False
+
+
+def split_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[tuple[FoundPhoto, str]]]:
+    """Part the photos that are there from those that are not, with the reason.
+
+    Raises NoInputError when none is there.
+    """
+    there: list[FoundPhoto] = []
+    missing: list[tuple[FoundPhoto, str]] = []
+    for photo in found:
+        reason = None if photo.source is None else _absence(photo.source)
+        if reason is None:
+            there.append(photo)
+        else:
+            missing.append((photo, reason))
+    if missing and not there:
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise NoInputError(f"{missing[0][0].source}: {missing[0][1]}{more}")
+    return there, missing
+
+
+def _absence(path: Path) -> str | None:
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return "is a folder, and lists name photos; name it on the command line"
+    except OSError as error:
+        return f"{error.strerror or error}{_hint(path)}"
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _hint(path: Path) -> str:
+    """What may have been meant by a name under which no file is."""
+    if re.match(r"(?!file:)[a-z][a-z0-9]+:/", str(path), re.IGNORECASE):
+        return "; photos are read from files, not from addresses: download it first"
+    if re.match(r"#\s", str(path)):
+        return "; every line of a list is a name, there are no comments"
+    return ""

@@ -1,0 +1,99 @@
+"""Ctrl-C, SIGTERM and a closed terminal: the run ends in order, and soon."""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from birefcli.errors import ExitCode
+from birefcli.system import atomic
+
+GRACE = 8.0  # seconds for what is being encoded and written; a large WebP may take a minute
+CODES: dict[int, ExitCode] = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+}
+if hasattr(signal, "SIGHUP"):  # a terminal that was closed
+    CODES[signal.SIGHUP] = ExitCode.TERMINATED
+
+
+def not_ignored(codes: Iterable[int] = CODES) -> list[int]:
+    """Those of the signals that whoever started us does not ignore, as nohup does SIGHUP."""
+    return [number for number in codes if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+class StoppedError(BaseException):
+    """A signal has asked the run to end."""
+
+
+class InterruptHandler:
+    """The first of these signals becomes an exception in the main thread.
+
+    What is in flight then has a few seconds to be written; after that, or at a second Ctrl-C, the
+    process ends at once, and what was in flight is dropped without a trace.
+    """
+
+    def __init__(self, codes: Mapping[int, ExitCode] = CODES, grace: float = GRACE) -> None:
+        """``codes``: the signals, and what the process then ends with; ``grace``: in seconds."""
+        self._codes, self._grace = codes, grace
+        self.code: ExitCode | None = None
+        self.last_words: Callable[[], object] = lambda: None
+        """Prints the summary of a run that is given up."""
+        self._held = self._raised = False
+
+    def __enter__(self) -> "InterruptHandler":
+        self._before = {n: signal.signal(n, self._stop) for n in not_ignored(self._codes)}
+        if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no signal interrupt a few steps that belong together; it is raised after them."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self.code is not None:
+            self._raise()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.code is not None:
+            if number == signal.SIGINT:
+                self._leave(self.code)
+            return
+        self.code = self._codes[number]
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, self._grace)
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        if not self._raised:
+            self._raised = True
+            raise StoppedError
+
+    def _give_up(self, number: int, frame: FrameType | None) -> None:
+        assert self.code is not None
+        try:
+            if not self._held:
+                self.last_words()
+        finally:
+            self._leave(self.code)
+
+    def _leave(self, code: ExitCode) -> None:
+        atomic.drop_unfinished()
+        os._exit(code)

@@ -1,0 +1,76 @@
+"""One run at a time on an output folder.
+
+The lock is on the folder itself (``flock``): nothing is left behind, and the system lets go of it
+when a run is killed. A second run, of a crontab that overtook itself, would do the same photos
+again; no file would be torn, only time lost.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from birefcli.errors import BusyError
+from birefcli.options import Lock
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks on folders there
+    fcntl = None  # type: ignore[assignment]
+
+POLL = 0.5  # seconds between two tries of a run that waits
+
+
+@contextlib.contextmanager
+def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
+    """Hold the folder for a run. Raises BusyError when another run has it and ``lock`` is leave."""
+    if lock is Lock.NONE or fcntl is None:
+        yield
+        return
+    try:
+        descriptor = _held(folder, lock)
+    except PermissionError:  # a folder that may be written to and not read cannot be locked
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path, lock: Lock) -> int:
+    """Descriptor of the folder, locked. Whoever held it before us may have removed it empty."""
+    while True:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            continue
+        try:
+            _acquire(descriptor, folder, lock)
+            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:
+    while not _try(descriptor):
+        if lock is Lock.LEAVE:
+            raise BusyError(
+                f"{folder}: another run is writing here; use --lock wait to wait for it"
+            )
+        time.sleep(POLL)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: files are written whole all the same
+    return True

@@ -1,0 +1,146 @@
+"""What became of each photo, and of all of them."""
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from birefcli.batch.inputs import PIPE
+from birefcli.batch.targets import Job
+from birefcli.errors import ExitCode
+from birefcli.options import Product
+
+
+class Status(str, Enum):
+    """How a photo ended."""
+
+    WRITTEN = "written"
+    CURRENT = "current"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    PENDING = "pending"
+
+    @property
+    def words(self) -> str:
+        """As a person says it."""
+        return "up to date" if self is Status.CURRENT else self.value
+
+
+@dataclass
+class Seconds:
+    """Time spent on one photo, per stage."""
+
+    load: float = 0.0
+    matte: float = 0.0
+    save: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One photo's end. ``coverage``: share of the photo its subject covers, 0..1."""
+
+    input: str
+    status: Status
+    outputs: dict[Product, Path | None] = field(default_factory=dict)
+    seconds: Seconds = field(default_factory=Seconds)
+    coverage: float | None = None
+    error: str | None = None
+    reason: str | None = None
+    """Why it was done, or not."""
+    notes: tuple[str, ...] = ()
+    """What was found on the way that its owner may want to know."""
+    fatal: bool = False
+    """Whether the failure would meet every other photo too: the disk is full."""
+    bug: Exception | None = None
+    """What failed where nothing should."""
+    short: bool = False
+    """Whether the device had too little memory for it; another may have more."""
+
+    @classmethod
+    def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
+        """Build the outcome of a photo that could not be done."""
+        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error)
+
+    def as_json(self) -> str:
+        """One line of JSON, ASCII, whatever the file names hold."""
+        return json.dumps(
+            {
+                "input": self.input,
+                "status": self.status.value,
+                "outputs": {
+                    kind.value: PIPE if path is None else str(path)
+                    for kind, path in self.outputs.items()
+                },
+                "seconds": {k: round(v, 4) for k, v in vars(self.seconds).items()},
+                "coverage": None if self.coverage is None else round(self.coverage, 5),
+                "error": self.error,
+                "reason": self.reason,
+                "notes": list(self.notes),
+            }
+        )
+
+
+@dataclass
+class Summary:
+    """Counts of a run."""
+
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    seconds: float = 0.0
+    device: str | None = None
+    precision: str | None = None
+    model: str | None = None
+    stopped: ExitCode | None = None
+    """Why the run ended before its end, if it did."""
+    bugs: int = 0
+    """Photos that failed because of a bug."""
+    lost: list[str] = field(default_factory=list)
+    """Devices that the run had to go on without, and why."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one photo."""
+        self.counts[outcome.status] += 1
+        self.bugs += outcome.bug is not None
+
+    def leave(self, photos: int) -> None:
+        """Count the photos of a run that stopped and that nobody has tried."""
+        self.counts[Status.PENDING] += photos
+
+    @property
+    def rate(self) -> float:
+        """Photos written a second."""
+        return self.counts[Status.WRITTEN] / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The one place where the exit code of a run that started is decided."""
+        if self.stopped is not None:
+            return self.stopped
+        if self.bugs:
+            return ExitCode.BUG
+        return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
+
+    def summary(self) -> str:
+        """One line for a person."""
+        counted = ", ".join(f"{n} {s.words}" for s, n in self.counts.items() if n) or "nothing done"
+        if self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
+            counted = f"{self.stopped.name.lower()}: {counted}"
+        if not self.counts[Status.WRITTEN]:
+            return counted
+        where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
+        return f"{counted} in {self.seconds:.1f} s ({self.rate:.2f} photos/s{where})"
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        summary: dict[str, Any] = {status.value: n for status, n in self.counts.items()}
+        summary |= {
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.rate, 4),
+            "device": self.device,
+            "precision": self.precision,
+            "model": self.model,
+            "lost": self.lost,
+            "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
+            "exit_code": int(self.exit_code),
+        }
+        return json.dumps({"summary": summary})

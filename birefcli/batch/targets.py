@@ -1,0 +1,162 @@
+"""Where products go: every target before any work, and collisions."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from birefcli.batch.inputs import PIPE, FoundPhoto
+from birefcli.errors import OutputError, UsageError
+from birefcli.images.files import entry_key, is_folder, real_path
+from birefcli.options import SUFFIXES, Format, Product, Selection
+from birefcli.system.atomic import check_writable
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and where its products go. ``source`` None is stdin, a target None stdout."""
+
+    source: Path | None
+    targets: Mapping[Product, Path | None]
+    relative: Path
+
+    @property
+    def label(self) -> str:
+        """How the photo is called in messages; no two photos of a run are called the same."""
+        if self.source is None:
+            return PIPE
+        # A file called - is another photo than what comes through stdin.
+        return f"./{PIPE}" if str(self.source) == PIPE else str(self.source)
+
+
+def listed_as(job: Job) -> str:
+    """Name a photo so that a list of such names gives it the same target again."""
+    source, relative = str(job.source), str(job.relative)
+    root = source.removesuffix(relative)
+    if root.endswith(("/", os.sep)):
+        return f"{root}./{relative}"
+    return source if os.path.isabs(source) else f"./{source}"  # noqa: PTH117 - text, not a path
+
+
+def _is_stdin(target: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(0), target.stat())
+    except OSError:
+        return False
+
+
+def plan_targets(
+    found: list[FoundPhoto],
+    selection: Selection,
+    products: tuple[Product, ...],
+    format_: Format,
+) -> list[Job]:
+    """Every target before any work.
+
+    Raises OutputError where two photos want one target or a target is one of the photos, and
+    UsageError where the output is one file but the work is not.
+    """
+    if selection.output == PIPE or names_a_file(selection):
+        return [_single(found, selection, products)]
+    jobs = [_job(photo, selection, products, format_) for photo in found]
+    _refuse_collisions(jobs)
+    return jobs
+
+
+def output_folder(selection: Selection) -> Path:
+    """The folder that ``--output`` names, or that the file it names lies in."""
+    out = Path(selection.output)
+    return out.parent if names_a_file(selection) else out
+
+
+def names_a_file(selection: Selection) -> bool:
+    """Whether ``--output`` is the name of a picture and not of a folder."""
+    out = Path(selection.output)
+    return (
+        selection.output != PIPE
+        and out.suffix.lower() in SUFFIXES
+        and not is_folder(out)
+        and not selection.output.endswith(("/", os.sep))
+    )
+
+
+def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Product, ...]) -> Job:
+    shown = selection.output
+    if len(found) != 1 or any(is_folder(Path(i)) for i in selection.inputs if i != PIPE):
+        raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
+    if len(products) != 1:
+        raise UsageError(f"--output {shown} is one file: --write one product, or name a folder")
+    target = None if selection.output == PIPE else Path(selection.output)
+    job = Job(found[0].source, {products[0]: target}, found[0].relative)
+    _refuse_collisions([job])
+    return job
+
+
+def _job(
+    photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
+) -> Job:
+    out = Path(selection.output)
+    stem = selection.name.replace("{stem}", photo.relative.stem)
+    stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
+    place = photo.relative.parent / (stem + format_.suffix)
+    targets = {p: (out / p.value if len(products) > 1 else out) / place for p in products}
+    return Job(photo.source, targets, photo.relative)
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        for target in job.targets.values():
+            if target is None:
+                continue
+            other = taken.setdefault(entry_key(target), job)
+            if other is not job:
+                alike = other.relative.name == job.relative.name
+                way = "run them separately" if alike else "use --name '{name}'"
+                raise OutputError(
+                    f"{other.label} and {job.label} would both be written to {target}; {way}"
+                )
+    for job in jobs:
+        if job.source is None:
+            continue
+        at = real_path(job.source) if job.source.is_symlink() else job.source
+        for key in (entry_key(job.source), entry_key(at)):
+            if key in taken:
+                raise OutputError(
+                    f"{job.label} would be overwritten by the result of {taken[key].label};"
+                    " choose another --output"
+                )
+
+
+def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> list[Path]:
+    """See that the output can be written; ``make`` its folder. Raises OutputError.
+
+    Returns the folders that were made, innermost first.
+    """
+    if selection.output == PIPE:
+        return []
+    folder = output_folder(selection)
+    made = [f for f in (folder, *folder.parents) if make and not is_folder(f)]
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
+    except FileExistsError:
+        raise OutputError(f"{folder}: is a file, not a folder; choose another --output") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    for job in jobs:
+        for target in job.targets.values():
+            if target is not None and job.source is None and _is_stdin(target):
+                raise OutputError(f"{target}: is the photo on stdin; choose another --output")
+            if target is not None and is_folder(target):
+                raise OutputError(f"{target}: is a folder where {job.label} is to be written")
+    return made
+
+
+def remove_empty(made: Iterable[Path]) -> None:
+    """Remove those of the folders into which nothing came."""
+    for folder in made:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()

@@ -1,0 +1,63 @@
+"""A worker's line to the run: what it asks for and tells, and what it hears of the run's end."""
+
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+
+from birefcli.batch.workers.protocol import Assign, FromWorker, NoWork, Shutdown, ToWorker
+from birefcli.errors import ExitCode
+from birefcli.system import atomic
+
+STOPPING: dict[int, ExitCode] = {}
+"""The signal by which the worker's main thread is told to stop, wherever it is."""
+if hasattr(signal, "SIGUSR1"):  # elsewhere it stops when what it holds has ended
+    STOPPING[signal.SIGUSR1] = ExitCode.INTERRUPTED
+
+
+class WorkerChannel:
+    """Listens in a thread of its own: a worker whose run is gone must not go on for an hour."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._answers: SimpleQueue[Assign | None] = SimpleQueue()
+        self._stopped = False
+        threading.Thread(target=self._listen, name="link", daemon=True).start()
+
+    def answer(self) -> Assign | None:
+        """Wait for the photo that was asked for; None: none for now, or none any more."""
+        return None if self._stopped else self._answers.get()
+
+    def tell(self, message: FromWorker) -> None:
+        """Send a message, whole. To be called by the main thread alone."""
+        # A run that is gone is heard of by the thread that listens.
+        try:
+            self._connection.send(message)
+        except OSError:
+            self._end()
+
+    def _listen(self) -> None:
+        try:
+            while not self._stopped:
+                self._hear(self._connection.recv())
+            self._connection.recv()
+        except (EOFError, OSError):
+            self._end()
+
+    def _hear(self, message: ToWorker) -> None:
+        match message:
+            case Assign():
+                self._answers.put(message)
+            case NoWork():
+                self._answers.put(None)
+            case Shutdown():
+                self._stopped = True
+                self._answers.put(None)
+                for number in STOPPING:
+                    signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+    def _end(self) -> None:
+        """Leave at once: nobody is there to be told of what would still be written."""
+        atomic.drop_unfinished()
+        os._exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,95 @@
+"""One worker as the run sees it: a process, a line to it, and a thread that hears what it says."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, resource_tracker
+
+from birefcli.batch.interrupts import CODES
+from birefcli.batch.workers.protocol import FromWorker, Shutdown, ToWorker, WorkerConfig, WorkerLost
+from birefcli.batch.workers.worker import work
+
+LEAVE = 5.0  # seconds a worker may take to be gone once it has said all, before it is killed
+
+
+class WorkerProcess:
+    """A worker, from its start to its end."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        hear: Callable[[FromWorker], None],
+        gone: Callable[[WorkerLost], None],
+    ) -> None:
+        """``hear`` and ``gone`` (told why) are called in the thread that listens."""
+        # Spawned: a process with CUDA or threads in it cannot be forked.
+        context = get_context("spawn")
+        self._line, self._theirs = context.Pipe()
+        self._sending = threading.Lock()
+        self._hear, self._gone = hear, gone
+        # Should this process end in some other way, its workers are not waited for.
+        self.process = context.Process(target=work, args=(self._theirs, config), daemon=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+
+    def start(self) -> None:
+        """Start the process; whatever interrupts this finds it started, or not at all."""
+        with _signals_blocked():
+            self.process.start()
+            self._theirs.close()  # so that the line ends with the worker
+            self._listener.start()
+
+    def tell(self, message: ToWorker) -> None:
+        """Send a message; that a worker is gone is heard of otherwise."""
+        with self._sending, suppress(OSError):
+            self._line.send(message)
+
+    def stop(self) -> None:
+        """Ask the worker to end."""
+        self.tell(Shutdown())
+
+    def join(self) -> None:
+        """Wait until the worker has said all, and is gone."""
+        if self._listener.ident is not None:
+            self._listener.join()
+        self._line.close()
+
+    def _listen(self) -> None:
+        lost = None
+        with suppress(EOFError, OSError):
+            while True:
+                message: FromWorker = self._line.recv()
+                if isinstance(message, WorkerLost):
+                    lost = message
+                self._hear(message)
+        self._reap()
+        self._gone(lost or WorkerLost(_ending(self.process.exitcode or 0), ""))
+
+    def _reap(self) -> None:
+        self.process.join(LEAVE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with code {code}"
+    with suppress(ValueError):
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process was ended by signal {-code}"
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Let a process start that no Ctrl-C, SIGTERM or SIGHUP can end, not even while it begins."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # Python 3.11 lets signals through again after it has started this process of its own.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CODES)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

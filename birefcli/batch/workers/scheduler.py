@@ -1,0 +1,143 @@
+"""Who does which photo: dealt out on demand, and dealt again where a device was lost.
+
+Only bookkeeping; it knows nothing of processes. Photos that were in flight on a device that died
+are suspects: one of them may have killed it. They are done when all others are, each alone on its
+device, so that what kills a second one is known, and costs nobody else's photos.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from birefcli.batch.freshness import Decision
+from birefcli.batch.outcome import Outcome
+
+TRIES = 2  # devices on which a photo is tried, where it costs the first, or does not fit it
+
+
+class Scheduler:
+    """The photos of a run, and the workers ``0..workers - 1`` that do them."""
+
+    def __init__(self, todo: Iterable[Decision], workers: list[str]) -> None:
+        """``workers``: their names, as they are told."""
+        self.names = workers
+        self.decisions = {decision.job.label: decision for decision in todo}
+        self.lost: dict[int, str] = {}
+        """Workers that are gone, and why."""
+        self.no_device_left = False
+        """Whether photos were left because no worker was."""
+        self._fresh = deque(self.decisions)
+        self._suspects: deque[str] = deque()
+        self._held: dict[int, set[str]] = {i: set() for i in range(len(workers))}
+        self._tried: dict[str, dict[int, str]] = {}  # why a worker could not do a photo
+        self._order = dict.fromkeys(self.decisions)  # in which they are told
+        self._ended: dict[str, Outcome] = {}
+
+    @property
+    def left(self) -> int:
+        """Photos that have not ended."""
+        return len(self._order) - len(self._ended)
+
+    def assign(self, worker: int) -> Decision | None:
+        """Give a worker its next photo; None when there is none for it now."""
+        label = self._next(worker)
+        if label is None:
+            return None
+        self._held[worker].add(label)
+        return self.decisions[label]
+
+    def _next(self, worker: int) -> str | None:
+        held = len(self._held[worker])
+        if self._fresh:
+            # No worker may fill its queue with what others could begin at once.
+            fair = -(-self.left // len(self._alive))
+            return self._fresh.popleft() if held < fair else None
+        if held:
+            return None
+        for label in self._suspects:
+            if worker not in self._tried[label]:
+                self._suspects.remove(label)
+                return label
+        return None
+
+    @property
+    def _alive(self) -> list[int]:
+        return [i for i in range(len(self.names)) if i not in self.lost]
+
+    def end(self, worker: int, outcome: Outcome) -> None:
+        """Note what became of a photo; for lack of device memory it may be tried elsewhere."""
+        label = outcome.input
+        if label not in self._held[worker]:
+            return  # told twice by a worker that was stopped
+        self._held[worker].discard(label)
+        if outcome.short and self._may_go_elsewhere(label, worker, "out of memory"):
+            self._suspect(label)
+        else:
+            self._ended[label] = outcome
+
+    def lose(self, worker: int, reason: str) -> list[Decision]:
+        """Go on without a worker; returns what it had in flight."""
+        self.lost[worker] = reason
+        held = [label for label in self._order if label in self._held[worker]]
+        self._held[worker].clear()
+        for label in held:
+            if self._may_go_elsewhere(label, worker, reason):
+                self._suspect(label)
+            else:
+                self._let_go(label)
+        self._give_up()
+        return [self.decisions[label] for label in held]
+
+    def elsewhere(self, decisions: Iterable[Decision]) -> int:
+        """How many of these photos another worker is to do, or does already."""
+        others = set(self._suspects).union(*self._held.values())
+        return sum(decision.job.label in others for decision in decisions)
+
+    def _suspect(self, label: str) -> None:
+        self._suspects.append(label)
+        self._order[label] = self._order.pop(label)  # it will end last, and keeps no other waiting
+
+    def _may_go_elsewhere(self, label: str, worker: int, reason: str) -> bool:
+        tried = self._tried.setdefault(label, {})
+        tried[worker] = reason
+        return len(tried) < TRIES and any(i not in tried for i in self._alive)
+
+    def _give_up(self) -> None:
+        """Let go what no worker is left for."""
+        for label in list(self._suspects):
+            if all(i in self._tried[label] for i in self._alive):
+                self._suspects.remove(label)
+                self._let_go(label)
+        if not self._alive:
+            for label in self._fresh:
+                self._let_go(label)
+            self._fresh.clear()
+
+    def _let_go(self, label: str) -> None:
+        """A photo fails where it may be its own fault; where no device is left, it is not done."""
+        tried = self._tried.get(label, {})
+        if len(tried) == TRIES:
+            text = f"two devices could not do it: {self._reasons(tried)}"
+        elif tried and self._alive:
+            text = f"{self._reasons(tried)}, and no other device is left for it"
+        else:
+            self.no_device_left = True
+            self._order.pop(label)
+            return
+        self._ended[label] = Outcome.failed(self.decisions[label].job, text)
+
+    def _reasons(self, why: dict[int, str]) -> str:
+        return "; ".join(f"{self.names[i]}: {reason}" for i, reason in why.items())
+
+    def first(self) -> Outcome | None:
+        """The outcome that is told next; None while its photo has not ended."""
+        label = next(iter(self._order), None)
+        return None if label is None else self._ended.get(label)
+
+    def told(self, outcome: Outcome) -> None:
+        """Forget a photo: it was told."""
+        self._order.pop(outcome.input, None)
+        self._ended.pop(outcome.input, None)
+
+    def ended(self) -> list[Outcome]:
+        """All that has ended and was not told yet."""
+        return [self._ended[label] for label in self._order if label in self._ended]

@@ -1,0 +1,122 @@
+"""Networks to compare with: another model of ours, or a model in ONNX Runtime."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birefcli.bench.measure import Rounds, synchronize
+from birefcli.errors import ModelError, UsageError
+from birefcli.matting.device import Placement
+from birefcli.matting.predictor import MEAN, STD, Predictor
+
+OURS, THEIRS = "ours", "theirs"
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxNetwork:
+    """An exported network in ONNX Runtime.
+
+    It must have one input N×3×H×W of float32 or float16, RGB scaled to 0..1, then ImageNet mean
+    and standard deviation, and one output N×1×H×W: logits, or alpha of 0..1.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], placement: Placement) -> None:
+        """``size``: (width, height) in pixels. Raises ModelError, UsageError."""
+        self.path, self.size = path, size
+        self._session = _session(path, placement.device)
+        self.provider: str = self._session.get_providers()[0]
+        self._input, self._dtype = self._check()
+
+    def _check(self) -> tuple[str, Any]:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape = inputs[0].shape if inputs else []
+        if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3:
+            raise ModelError(
+                f"{self.path}: has {len(inputs)} inputs and {len(outputs)} outputs, the first input"
+                f" of shape {shape}; what can be compared takes one N×3×H×W and gives one matte"
+            )
+        if inputs[0].type not in _TYPES:
+            raise ModelError(f"{self.path}: its input is {inputs[0].type}, not float or float16")
+        for length, ours in zip(shape[2:], self.size[::-1], strict=True):
+            if isinstance(length, int) and length != ours:
+                raise UsageError(
+                    f"{self.path} takes {shape[3]}x{shape[2]} pixels and our network gets"
+                    f" {self.size[0]}x{self.size[1]}; add --size {shape[3]}x{shape[2]}"
+                )
+        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
+        return inputs[0].name, _TYPES[inputs[0].type]
+
+    def alphas(self, inputs: list[NDArray[np.uint8]]) -> Tensor:
+        """Alpha of prepared photos: float32 N×1×h×w, 0..1."""
+        batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(t).view(3, 1, 1) * 255 for t in (MEAN, STD))
+        values = ((batch - mean) / std).numpy().astype(self._dtype)
+        found = torch.from_numpy(self._session.run(None, {self._input: values})[0]).float()
+        found = found.reshape(len(inputs), 1, *found.shape[-2:])
+        is_alpha = bool(found.min() >= 0) and bool(found.max() <= 1)
+        return found if is_alpha else torch.sigmoid(found)
+
+
+def _session(path: Path, device: torch.device) -> Any:  # noqa: ANN401
+    if not path.is_file():
+        raise ModelError(f"--against {path}: no such file")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(
+            f"--against {path}: onnxruntime is not installed ({error});"
+            " pip install 'birefcli[bench]' or onnxruntime"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    wanted = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
+    if wanted not in onnxruntime.get_available_providers():
+        raise UsageError(
+            f"--against {path}: this onnxruntime has no {wanted}; pip install onnxruntime-gpu, or"
+            " compare with --device cpu"
+        )
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+    except Exception as error:  # its exceptions share no base class
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{path}: onnxruntime cannot load it ({reason})") from error
+
+
+@dataclass
+class Comparison:
+    """Two networks on the same photos, in turns."""
+
+    ours: Predictor
+    theirs: "Predictor | OnnxNetwork"
+    inputs: tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]
+    """The same photos as each of them sees them."""
+    batch: int
+    difference: float | None = None
+    """Largest difference of alpha, where both have one input size."""
+
+    def round(self, rounds: Rounds, number: int, step: Callable[[], None] = lambda: None) -> None:
+        """One round of both; who begins changes with ``number``."""
+        sides = [(OURS, self.ours, self.inputs[0]), (THEIRS, self.theirs, self.inputs[1])]
+        for name, network, inputs in sides if number % 2 == 0 else sides[::-1]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            for start in range(0, len(inputs), self.batch):
+                network.alphas(inputs[start : start + self.batch])
+                synchronize(self.ours.placement.device)
+                step()
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            rounds.add(name, wall / len(inputs), cpu / len(inputs))
+
+    def compare(self) -> None:
+        """Run both once, which warms them up, and see how far their mattes are apart."""
+        ours = self.ours.alphas(self.inputs[0][: self.batch]).cpu()
+        theirs = self.theirs.alphas(self.inputs[1][: self.batch]).cpu()
+        if ours.shape == theirs.shape:
+            self.difference = float((ours - theirs).abs().max())

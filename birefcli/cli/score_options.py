@@ -1,0 +1,131 @@
+"""What ``birefcli score`` can be told beside what other commands take: one alias an option.
+
+Unlike those of ``matte`` they are no environment variables: a BIREFCLI_MODEL that is meant for
+every night's photos must not turn a comparison of files into a matting.
+"""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from birefcli.cli import completion, shared_options
+
+COMPARED, OUTPUT = "What is compared", "Output"
+
+Predictions: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PREDICTIONS",
+        help="Masks or cutouts: a folder, or a file. With --model: photos.",
+        show_default=False,
+    ),
+]
+Truths: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TRUTHS",
+        help="True mattes: a folder of the same names, or one file.",
+        show_default=False,
+    ),
+]
+Trimaps: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--trimaps",
+        metavar="DIR",
+        rich_help_panel=COMPARED,
+        help="Trimaps, whose unknown region is scored as well.",
+    ),
+]
+TrimapRadius: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--trimap-radius",
+        metavar="N",
+        min=0,
+        rich_help_panel=COMPARED,
+        help="Derive trimaps: unknown is N pixels around what is soft in the truth.",
+    ),
+]
+Foregrounds: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--foregrounds",
+        metavar="DIR",
+        rich_help_panel=COMPARED,
+        help="True foregrounds, to compare the colours of cutouts with.",
+    ),
+]
+Photos: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--photos",
+        metavar="DIR",
+        rich_help_panel=COMPARED,
+        help="The photos, for the pictures of a report.",
+    ),
+]
+AllowMissing: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing",
+        rich_help_panel=COMPARED,
+        help="Score what has a partner and can be read; name the rest.",
+    ),
+]
+AsJson: TypeAlias = Annotated[
+    bool,
+    typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON object, full precision."),
+]
+AsCsv: TypeAlias = Annotated[
+    bool, typer.Option("--csv", rich_help_panel=OUTPUT, help="CSV with a header line.")
+]
+Each: TypeAlias = Annotated[
+    bool, typer.Option("--each", rich_help_panel=OUTPUT, help="Every photo's figures.")
+]
+Report: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        rich_help_panel=OUTPUT,
+        help="Write a page with tables, histograms, best and worst photos.",
+    ),
+]
+Permille: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--permille", rich_help_panel=OUTPUT, help="MSE, MAD and colour errors times 1000."
+    ),
+]
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        rich_help_panel=shared_options.MODEL,
+        help="Matte the photos with this model, and score that.",
+        autocompletion=completion.model,
+        show_default=False,
+    ),
+]
+Threads: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        rich_help_panel=shared_options.SPEED,
+        help="Photos scored at once, or auto: one a core.",
+    ),
+]
+MaxMemory: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--max-memory",
+        metavar="GB",
+        rich_help_panel=shared_options.SPEED,
+        help="Memory of photos in flight. auto: a quarter of the machine's.",
+    ),
+]

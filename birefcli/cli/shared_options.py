@@ -1,0 +1,279 @@
+"""What ``birefcli matte`` can be told: one alias an option, which keeps the command readable."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from birefcli.cli import completion
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+
+VARIABLES: list[str] = []
+"""Names of all options' variables."""
+NEGATABLE: list[str] = []
+"""Those of options that have a --no-option."""
+OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
+
+
+def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
+    """Describe an option of ``panel`` that a crontab can set as BIREFCLI_NAME too."""
+    variable = "BIREFCLI_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
+    VARIABLES.append(variable)
+    if "/" in names[0]:
+        NEGATABLE.append(variable)
+    info: typer.models.OptionInfo = typer.Option(
+        *names,
+        help=help,
+        rich_help_panel=panel,
+        envvar=variable,
+        show_envvar=False,
+        **more,  # type: ignore[arg-type]
+    )
+    return info
+
+
+Inputs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PHOTO", help="Photos, folders of photos, or - for stdin.", show_default=False
+    ),
+]
+Output: TypeAlias = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Folder; for one photo also a file, whose name says the format, or -.",
+        show_default=False,
+    ),
+]
+Write: TypeAlias = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--write",
+        metavar="LIST",
+        help="cutout, mask, composite, foreground, trimap; several with commas.",
+        autocompletion=completion.products,
+    ),
+]
+Background: TypeAlias = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--background",
+        metavar="WHAT",
+        help="CSS colour, image, folder of images, or blur[:RADIUS].",
+        autocompletion=completion.background,
+    ),
+]
+FormatName: TypeAlias = Annotated[
+    str | None,
+    _option(
+        OUTPUT,
+        "--format",
+        metavar="FORMAT",
+        help="png, webp, tiff or jpg. Default: png.",
+        show_default=False,
+        autocompletion=completion.formats,
+    ),
+]
+Bits: TypeAlias = Annotated[
+    int,
+    _option(
+        OUTPUT,
+        "--bits",
+        metavar="8|16",
+        help="Bits a channel: 8 or 16.",
+        autocompletion=completion.bits,
+    ),
+]
+Effort: TypeAlias = Annotated[
+    Compress,
+    _option(
+        OUTPUT, "--compress", metavar="HOW", help="fast, balanced or small: time against file size."
+    ),
+]
+Name: TypeAlias = Annotated[
+    str,
+    _option(
+        OUTPUT,
+        "--name",
+        metavar="TEMPLATE",
+        help="Name of the result; {name} keeps the photo's extension.",
+    ),
+]
+Crop: TypeAlias = Annotated[bool, _option(OUTPUT, "--crop", help="Cut to the subject.")]
+Margin: TypeAlias = Annotated[
+    str,
+    _option(OUTPUT, "--margin", metavar="N|N%", help="Room around a crop: pixels, or like 5%."),
+]
+Refine: TypeAlias = Annotated[
+    bool,
+    _option(
+        OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
+    ),
+]
+Strip: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "--strip", help="Leave out where the photo was taken.")
+]
+Recursive: TypeAlias = Annotated[
+    bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders inside folders.")
+]
+Include: TypeAlias = Annotated[
+    list[str] | None,
+    _option(SELECTION, "--include", metavar="GLOB", help="Only names like this, in folders."),
+]
+Exclude: TypeAlias = Annotated[
+    list[str] | None,
+    _option(SELECTION, "--exclude", metavar="GLOB", help="No names like this, in folders."),
+]
+FilesFrom: TypeAlias = Annotated[
+    str | None,
+    _option(SELECTION, "--files-from", metavar="FILE", help="Read photo names from a file, or -."),
+]
+Null: TypeAlias = Annotated[
+    bool, _option(SELECTION, "--null", "-0", help="Names of --files-from end in NUL.")
+]
+MaxMegapixels: TypeAlias = Annotated[
+    float, _option(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
+]
+Model: TypeAlias = Annotated[
+    str,
+    _option(
+        MODEL,
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="Name (see birefcli models list) or weights file.",
+        autocompletion=completion.model,
+    ),
+]
+Size: TypeAlias = Annotated[
+    str | None,
+    _option(
+        MODEL, "--size", metavar="N|WxH", help="Input size N or WxH instead of the model's own."
+    ),
+]
+Order: TypeAlias = Annotated[
+    PatchOrder,
+    _option(
+        MODEL,
+        "--patch-order",
+        metavar="ORDER",
+        help="How weights of your own read patches: columns or channels. auto knows all published"
+        " ones.",
+    ),
+]
+Offline: TypeAlias = Annotated[
+    bool, _option(MODEL, "--offline", help="Use downloaded weights only.")
+]
+MaxMemory: TypeAlias = Annotated[
+    str,
+    _option(
+        SPEED,
+        "--max-memory",
+        metavar="GB",
+        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
+        " products). auto: a quarter of the machine's.",
+    ),
+]
+Device: TypeAlias = Annotated[
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N, mps.",
+        autocompletion=completion.device,
+    ),
+]
+Devices: TypeAlias = Annotated[
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="LIST",
+        help="auto, cpu, cuda, cuda:N, mps; several with commas, or all GPUs: all.",
+        autocompletion=completion.devices,
+    ),
+]
+Numbers: TypeAlias = Annotated[
+    Precision,
+    _option(
+        SPEED,
+        "--precision",
+        metavar="TYPE",
+        help="fp16, bf16, fp32 or auto: fp16 on CUDA, fp32 elsewhere.",
+    ),
+]
+Batch: TypeAlias = Annotated[
+    str, _option(SPEED, "--batch", metavar="N", help="Photos at once, or auto.")
+]
+Compiled: TypeAlias = Annotated[
+    bool,
+    _option(
+        SPEED,
+        "--compile/--no-compile",
+        help="Record the network as one CUDA graph at its second batch.",
+    ),
+]
+Threads: TypeAlias = Annotated[
+    str,
+    _option(SPEED, "--threads", metavar="N", help="Photos decoded and encoded at once, or auto."),
+]
+WhenThere: TypeAlias = Annotated[
+    Existing,
+    _option(
+        RUNNING,
+        "--existing",
+        metavar="HOW",
+        help="Results that are there: update what is out of date, skip, overwrite, or error.",
+    ),
+]
+DryRun: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--dry-run", help="Say what would be done and why, and do nothing.")
+]
+WhenBusy: TypeAlias = Annotated[
+    Lock,
+    _option(
+        RUNNING,
+        "--lock",
+        metavar="HOW",
+        help="While another run writes there: leave with code 75, wait, or none: go on.",
+    ),
+]
+FailedTo: TypeAlias = Annotated[
+    str | None,
+    _option(
+        RUNNING,
+        "--failed-to",
+        metavar="FILE",
+        help="Write the failed photos' names, for --files-from.",
+    ),
+]
+MaxFailures: TypeAlias = Annotated[
+    int | None,
+    _option(RUNNING, "--max-failures", metavar="N", help="Stop after N failed photos.", min=1),
+]
+FailFast: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--fail-fast", help="Stop at the first photo that fails.")
+]
+FailIfEmpty: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--fail-if-empty", help="A matte without a subject is a failure.")
+]
+JsonLines: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--json", help="A JSON line per photo and a summary, on stdout.")
+]
+Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
+Verbose: TypeAlias = Annotated[
+    bool,
+    _option(RUNNING, "--verbose", "-v", help="A line for each photo that is not up to date."),
+]
+Progress: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
+]
+Debug: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--debug", help="Traceback when something fails.")
+]

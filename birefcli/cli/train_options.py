@@ -1,0 +1,220 @@
+"""What ``birefcli train`` can be told: one alias an option.
+
+Unlike those of ``matte`` they are no environment variables: a BIREFCLI_SIZE that is meant for every
+night's photos must not decide what a network is trained for.
+"""
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from birefcli.cli import completion
+from birefcli.options import PatchOrder, Precision
+from birefcli.training.plan import Loss
+
+DATA, MODEL, RECIPE, SPEED, RUNNING = "Data", "Model", "Recipe", "Speed", "Running"
+
+
+def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
+    info: typer.models.OptionInfo = typer.Option(
+        *names,
+        help=help,
+        rich_help_panel=panel,
+        **more,  # type: ignore[arg-type]
+    )
+    return info
+
+
+Folders: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Folders with photos in im/ and masks in gt/, or in P3M's layout.",
+        show_default=False,
+    ),
+]
+Output: TypeAlias = Annotated[
+    str,
+    _option(
+        MODEL,
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Weights to write: a .safetensors file. Checkpoint, log and pictures go to a folder"
+        " beside it, NAME.train.",
+        show_default=False,
+    ),
+]
+HoldOut: TypeAlias = Annotated[
+    int,
+    _option(DATA, "--hold-out", metavar="N", help="Score on every N-th photo; 0: none.", min=0),
+]
+Validate: TypeAlias = Annotated[
+    list[Path] | None,
+    _option(
+        DATA, "--validate", metavar="FOLDER", help="Score on this folder instead; may be repeated."
+    ),
+]
+Soften: TypeAlias = Annotated[
+    bool,
+    _option(DATA, "--soften/--no-soften", help="Soft edges, after the photo's, for binary masks."),
+]
+Cache: TypeAlias = Annotated[
+    str,
+    _option(
+        DATA,
+        "--cache",
+        metavar="GB",
+        help="Memory for decoded photos. auto: a quarter of the machine's.",
+    ),
+]
+From: TypeAlias = Annotated[
+    str | None,
+    _option(
+        MODEL,
+        "--from",
+        metavar="NAME|FILE",
+        help="Fine-tune these weights: portrait, mini, ... or a file."
+        " Without it mini is trained from scratch.",
+        show_default=False,
+        autocompletion=completion.model,
+    ),
+]
+Backbone: TypeAlias = Annotated[
+    Path | None,
+    _option(
+        MODEL,
+        "--backbone",
+        metavar="FILE",
+        help="Weights of EfficientNet-Lite0, for the backbone of a mini from scratch.",
+        show_default=False,
+    ),
+]
+Order: TypeAlias = Annotated[
+    PatchOrder,
+    _option(
+        MODEL,
+        "--patch-order",
+        metavar="ORDER",
+        help="How the weights of --from read patches: columns or channels. auto knows all published"
+        " ones.",
+    ),
+]
+Size: TypeAlias = Annotated[
+    int | None,
+    _option(
+        MODEL,
+        "--size",
+        metavar="N",
+        help="Input N×N the weights are for. Default: the model's own, or 384.",
+        show_default=False,
+    ),
+]
+Epochs: TypeAlias = Annotated[
+    int | None,
+    _option(
+        RECIPE,
+        "--epochs",
+        metavar="N",
+        help="Times that about every photo is seen. Default: 20 with --from, else 100.",
+        show_default=False,
+        min=1,
+    ),
+]
+Batch: TypeAlias = Annotated[
+    int | None,
+    _option(
+        RECIPE,
+        "--batch",
+        metavar="N",
+        help="Photos a step. Default: 4 for the published networks, 8 for small ones.",
+        show_default=False,
+        min=2,
+    ),
+]
+Rate: TypeAlias = Annotated[
+    float | None,
+    _option(
+        RECIPE,
+        "--lr",
+        metavar="RATE",
+        help="Highest learning rate. Default: 1e-5 sqrt(batch/4) for the published networks;"
+        " 1.5e-4 for small ones, 1.5e-3 from scratch.",
+        show_default=False,
+    ),
+]
+Edges: TypeAlias = Annotated[
+    int | None,
+    _option(
+        RECIPE,
+        "--edges",
+        metavar="N",
+        help="Last epochs that train edges: SSIM and IoU. Default: a tenth.",
+        show_default=False,
+        min=0,
+    ),
+]
+LossName: TypeAlias = Annotated[
+    Loss,
+    _option(
+        RECIPE,
+        "--loss",
+        metavar="NAME",
+        help="matting: BCE, MAE and SSIM; segmentation adds IoU.",
+    ),
+]
+Stages: TypeAlias = Annotated[
+    list[str] | None,
+    _option(
+        RECIPE,
+        "--stage",
+        metavar="SIZExSTEPSxBATCH",
+        help="Steps at one input size, instead of epochs; may be repeated.",
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int,
+    _option(RECIPE, "--seed", metavar="N", help="The same seed, the same training.", min=0),
+]
+Device: TypeAlias = Annotated[
+    str,
+    _option(
+        SPEED,
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N, mps.",
+        autocompletion=completion.device,
+    ),
+]
+Numbers: TypeAlias = Annotated[
+    Precision,
+    _option(
+        SPEED,
+        "--precision",
+        metavar="TYPE",
+        help="fp16, bf16, fp32 or auto: bf16 (fp16 on older GPUs) on CUDA, else fp32.",
+    ),
+]
+Threads: TypeAlias = Annotated[
+    str, _option(SPEED, "--threads", metavar="N", help="Threads of the network, or auto.")
+]
+Workers: TypeAlias = Annotated[
+    str,
+    _option(SPEED, "--workers", metavar="N", help="Threads that prepare photos, or auto."),
+]
+Every: TypeAlias = Annotated[
+    float,
+    _option(RUNNING, "--every", metavar="SECONDS", help="Between two checkpoints.", min=0),
+]
+Restart: TypeAlias = Annotated[
+    bool,
+    _option(RUNNING, "--restart", help="Begin anew, and replace the weights at the end."),
+]
+Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
+Progress: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
+]
+Debug: TypeAlias = Annotated[
+    bool, _option(RUNNING, "--debug", help="Traceback when something fails.")
+]

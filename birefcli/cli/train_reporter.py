@@ -1,0 +1,183 @@
+"""What a person sees while a network is trained. Everything here goes to stderr."""
+
+import time
+from collections import deque
+from statistics import fmean
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from birefcli.cli.batch_reporter import span
+from birefcli.cli.terminal import INTERVAL, Terminal
+from birefcli.errors import ExitCode
+from birefcli.training.run import BEST, TrainCallbacks, TrainingRun
+from birefcli.training.trainer import Step
+from birefcli.training.validate import Score
+
+RECENT = 50  # steps whose mean loss and time are shown
+
+
+class TrainReporter(Terminal, TrainCallbacks):
+    """A bar on a terminal, now and then a line elsewhere, and a line an epoch."""
+
+    def __init__(self, *, quiet: bool, bar: bool) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TextColumn("·"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("left"),
+            wanted=bar and not quiet,
+        )
+        self.quiet = quiet
+        self.code: ExitCode | None = None
+        """Set when a signal asked the training to stop."""
+        self.task: TaskID | None = None
+        self._losses: deque[float] = deque(maxlen=RECENT)
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._since = self.told = 0.0
+
+    def __enter__(self) -> "TrainReporter":
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def stop(self, code: ExitCode) -> None:
+        """End after the step that is running."""
+        self.stopping, self.code = True, code
+        again = " (Ctrl-C again to leave at once)" if code is ExitCode.INTERRUPTED else ""
+        self.say(f"stopping after this step{again}")
+
+    def say(self, text: str) -> None:
+        """One line, unless nothing is to be said."""
+        if not self.quiet:
+            super().say(text)
+
+    def checking(self, total: int) -> None:
+        """Photos are read for the first time."""
+        self._show("checking photos", total)
+
+    def checked(self) -> None:
+        """One more."""
+        self._advance()
+
+    def begins(self, run: TrainingRun) -> None:
+        """Say what is trained on what."""
+        for line in _beginning(run):
+            self.say(line)
+        self._show(self._epoch(run), run.hyperparameters.steps, run.trainer.step)
+        self._since = self.told = time.monotonic()
+
+    def stepped(self, run: TrainingRun, step: Step) -> None:
+        """One step is done."""
+        self._losses.append(step.loss)
+        now = time.monotonic()
+        self._times.append(now - self._since)
+        self._since = now
+        loss = f"loss {fmean(self._losses):.1f}"
+        if self.progress is not None and self.task is not None:
+            self.progress.update(
+                self.task, advance=1, description=self._epoch(run), loss=loss, refresh=False
+            )
+        elif not self.quiet and now - self.told > INTERVAL:
+            self.told = now
+            each = fmean(self._times)
+            left = span(each * (run.hyperparameters.steps - run.trainer.step))
+            done = f"step {run.trainer.step} of {run.hyperparameters.steps}"
+            self.say(f"{self._epoch(run)}, {done}, {loss}, {each:.2f} s a step, {left} left")
+
+    def validating(self, done: int, total: int) -> None:
+        """So many held-out photos are scored."""
+        self._since = time.monotonic()  # the next step takes none of this time
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, description=f"scoring {done}/{total}")
+
+    def validated(self, run: TrainingRun, epoch: int, score: Score, *, best: bool) -> None:
+        """A line an epoch."""
+        name = f"epoch {epoch:>3}" if epoch else "before   "
+        loss = f"loss {mean:7.2f}  " if (mean := _epoch_loss(run, epoch)) else " " * 14
+        told = f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
+        edges = run.trainer.step > run.hyperparameters.steps - run.hyperparameters.edges
+        notes = ["edges"] * edges + ["best"] * (best and epoch > 0)
+        self.say("  ".join([f"{name}  {loss}{told}", *notes]))
+
+    def summary(self, run: TrainingRun) -> None:
+        """Last lines."""
+        size = run.plan.output.stat().st_size / 1e6
+        self.say(f"{run.plan.output}: written, {size:.1f} MB")
+        last = self._last(run)
+        if last is None or not run.first:
+            return
+        self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {last:.4f} after")
+        if run.best["epoch"] == 0:
+            self.say("no epoch was better than what it began with: try a lower --lr, more photos")
+        elif run.best["MAD"] < last:
+            path = run.plan.folder / BEST
+            self.say(f"best was epoch {run.best['epoch']:.0f}, {run.best['MAD']:.4f}: {path}")
+
+    @staticmethod
+    def _last(run: TrainingRun) -> float | None:
+        scores = [entry["MAD"] for entry in run.log if "MAD" in entry]
+        return scores[-1] if scores else None
+
+    def _epoch(self, run: TrainingRun) -> str:
+        return f"epoch {run.epoch}/{len(run.ends)}"
+
+    def _show(self, description: str, total: int, done: int = 0) -> None:
+        if self.progress is not None:
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(description, total=total, completed=done, loss="")
+
+    def _advance(self) -> None:
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, advance=1)
+
+
+def _beginning(run: TrainingRun) -> list[str]:
+    hyperparameters, trainer = run.hyperparameters, run.trainer
+    photos = f"{_count(len(run.training), 'photo')} to learn from, {len(run.held_out)} held out"
+    kept = run.training.kept
+    if kept < len(run.training) // run.rank.world:  # each process has read its share
+        photos += f"; {kept} stay in memory (--cache)"
+    numbers = sum(p.numel() for p in trainer.network.parameters())
+    begins = "fine-tuned from " + run.plan.start if run.plan.start else "from scratch"
+    stages = ", ".join(
+        f"{_count(s.steps, 'step')} of {s.batch} at {s.size}×{s.size}"
+        for s in hyperparameters.stages
+    )
+    where = f"{trainer.placement.device}, {trainer.placement.precision.value}"
+    if run.rank.world > 1:
+        where += f", {run.rank.world} processes"
+    lines = [
+        photos,
+        f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {begins}; {where}",
+        f"{_count(len(run.ends), 'epoch')}: {stages}; learning rate {hyperparameters.lr:.2g}",
+    ]
+    if trainer.step == hyperparameters.steps:
+        unscored = run.held_out and run.validated != trainer.step
+        then = "what is left is its last score" if unscored else "--restart begins anew"
+        lines.append(f"trained to the end already; {then}")
+    elif trainer.step:
+        lines.append(f"goes on after step {trainer.step} of {hyperparameters.steps}")
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _epoch_loss(run: TrainingRun, epoch: int) -> float | None:
+    """Mean loss of an epoch's steps, also of those before the run was resumed."""
+    first, last = (0, *run.ends)[epoch - 1], run.ends[epoch - 1]
+    losses = [e["loss"] for e in run.log if "loss" in e and first < e["step"] <= last]
+    return fmean(losses) if epoch and losses else None

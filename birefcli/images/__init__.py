@@ -1,0 +1,1 @@
+"""One picture: bytes to pixels and back."""

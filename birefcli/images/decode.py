@@ -1,0 +1,294 @@
+"""How a file's bytes become upright pixels."""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from birefcli.errors import PhotoError
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+from birefcli.images.colour import convert_to_srgb, is_rgb_profile
+from birefcli.images.metadata import orientation_of, read_dpi, read_exif
+from birefcli.images.photo import Photo, Pixels, upright
+
+PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+
+
+def decode_photo(
+    data: bytes,
+    max_pixels: int,
+    admit: Callable[[int], None] = lambda _: None,
+    enough: tuple[int, int] | None = None,
+) -> Photo:
+    """Decode one photo: first frame, upright, 8 or 16 bits as stored.
+
+    ``admit`` is told how many pixels are about to be decoded, and may wait. ``enough``: (width,
+    height) that suffice; a JPEG is then decoded at a half, a quarter or an eighth of its size, but
+    no smaller. Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels``
+    pixels.
+    """
+    if not data:
+        raise PhotoError("the file is empty")
+    with without_pillow_limit(), _one_error(data), _open(data) as image:
+        _refuse_bomb(image, max_pixels)
+        admit(image.width * image.height)
+        return _decode(image, data, enough)
+
+
+def decode_pil(image: Image.Image) -> Photo:
+    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for two things.
+
+    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; and what was done to the
+    picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
+    damaged, or of a mode without a meaning here (``I``, ``F``).
+    """
+    with without_pillow_limit(), _one_error(b""):
+        deep = image.mode.startswith("I;16")
+        return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image))
+
+
+def _deep_grey(image: Image.Image) -> "Decoded":
+    grey = np.asarray(image).astype(np.uint16)
+    return np.repeat(grey[:, :, None], 3, 2), None
+
+
+@contextmanager
+def _one_error(data: bytes) -> Iterator[None]:
+    """Whatever decoding raises, as PhotoError with the cause."""
+    try:
+        yield
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(f"not an image that birefcli can read{_looks_like(data)}") from None
+    except MemoryError:
+        raise PhotoError("the photo does not fit into memory") from None
+    except Exception as error:
+        # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
+        raise PhotoError(f"damaged image: {_cause(error)}") from error
+
+
+_lifting = threading.Lock()
+_lifted: list[int | None] = []
+"""Pillow's limit, once for everybody who has set it aside."""
+
+
+@contextmanager
+def without_pillow_limit() -> Iterator[None]:
+    """Set Pillow's limit of pixels aside: :func:`decode_photo` has its own, with its own message.
+
+    It is one for the whole process, which may not be ours: it is put back when the last is done.
+    """
+    with _lifting:
+        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _lifting:
+            limit = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = limit
+
+
+def _open(data: bytes) -> "ImageFile":
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if not _is_heif(data) or not _register_heif():
+            raise
+        return Image.open(io.BytesIO(data))
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+
+
+def _register_heif() -> bool:
+    """Teach Pillow HEIC where the extra is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise PhotoError(
+            f"{image.width}×{image.height} pixels are more than the limit of"
+            f" {max_pixels / 1e6:g} megapixels (raise --max-megapixels)"
+        )
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).strip().rstrip(".") or "cannot be decoded"
+    return "the file ends too early" if "truncated" in text.lower() else text
+
+
+def _looks_like(data: bytes) -> str:
+    """Say what a file is when its first bytes tell."""
+    if _is_heif(data):
+        return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
+    if data[:5] == b"%PDF-":
+        return " (it is a PDF)"
+    if b"\0" not in data[:512]:
+        return " (it looks like text)"
+    return ""
+
+
+def _decode(image: "ImageFile", data: bytes, enough: tuple[int, int] | None) -> Photo:
+    # First: reading the EXIF block of a PNG may load its pixels.
+    if _is_deep(image):
+        return _photo(image, lambda: _deep_pixels(image, data))
+    whole = image.size
+    times = 1 if enough is None or image.format != "JPEG" else _times_smaller(image, enough)
+    if times > 1:
+        # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
+        image.draft(None, (whole[0] // times, whole[1] // times))
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+    if times == 1:
+        return photo
+    turned = orientation_of(image) >= 5
+    return replace(photo, whole=whole if turned else whole[::-1])
+
+
+def _times_smaller(image: "ImageFile", enough: tuple[int, int]) -> int:
+    """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
+    width, height = image.size if orientation_of(image) < 5 else image.size[::-1]
+    fit = (n for n in (8, 4, 2) if width // n >= enough[0] and height // n >= enough[1])
+    return next(fit, 1)
+
+
+Decoded: TypeAlias = tuple[Pixels, Pixels | None]
+"""H×W×3, and the photo's own transparency."""
+
+
+def _photo(image: Image.Image, decode: Callable[[], Decoded]) -> Photo:
+    """What an image says of itself, and then its pixels, upright."""
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"first of {frames} frames or pages")
+    icc: bytes | None = image.info.get("icc_profile") or None
+    orientation = orientation_of(image)
+    dpi = read_dpi(image, orientation)
+    if image.mode == "CMYK":
+        notes.append("CMYK converted to sRGB")
+    # What _pixels makes of those is sRGB; and a grey or broken profile says nothing of RGB pixels.
+    if icc is not None and (image.mode in ("CMYK", "LAB") or not is_rgb_profile(icc)):
+        icc = None
+    pixels, alpha = decode()
+    if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
+        pixels = upright(pixels, orientation)
+        alpha = alpha if alpha is None else upright(alpha, orientation)
+    return Photo(pixels, alpha, icc, dpi, read_exif(image), tuple(notes))
+
+
+def _is_deep(image: "ImageFile") -> bool:
+    """Whether the file stores 16 bits a channel in a form Pillow would cut to 8."""
+    if image.mode.startswith("I;16"):
+        return True
+    if image.format == "PNG":
+        return any("16" in str(tile[3]) for tile in image.tile)
+    if image.format == "TIFF":
+        depth = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
+        return image.mode in ("RGB", "RGBA", "RGBX") and max(np.atleast_1d(depth)) == 16
+    return image.format == "PPM" and _ppm_peak(image) > 255
+
+
+def _ppm_peak(image: "ImageFile") -> int:
+    """Value of white in a PPM or PGM file."""
+    layout = image.tile[0].args if image.tile else None
+    if isinstance(layout, tuple):  # (mode, peak)
+        return int(layout[-1])
+    return 65535 if image.mode == "I" else 255  # stored as it is
+
+
+def _deep_pixels(image: "ImageFile", data: bytes) -> tuple[Pixels, Pixels | None]:
+    """16-bit pixels through OpenCV, which keeps them."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(PLANAR) == 2 and image.mode in ("RGB", "RGBA", "RGBX"):
+        # OpenCV fills such a picture with whatever lay in memory.
+        raise PhotoError("16-bit TIFF in separate colour planes: save it with interleaved colours")
+    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None:
+        raise PhotoError("damaged image: its 16-bit pixels cannot be decoded")
+    stored = raw if raw.dtype == np.uint16 else raw.astype(np.uint16) * 257
+    if image.format == "PPM":
+        stored = _stretched(stored, _ppm_peak(image))
+    if tags.get(PHOTOMETRIC) == 0:  # a negative: 0 is white
+        stored = 65535 - stored
+    if stored.ndim == 2:
+        stored = stored[:, :, None]
+    grey = stored.shape[2] <= 2  # alone, or with alpha
+    colour = np.repeat(stored[:, :, :1], 3, 2) if grey else stored[:, :, 2::-1]
+    key = image.info.get("transparency")
+    alpha = None
+    if stored.shape[2] in (2, 4) and (image.mode in ("LA", "RGBA") or key is not None):
+        alpha = stored[:, :, -1]
+    elif isinstance(key, int):
+        alpha = np.where(stored[:, :, 0] == key, 0, 65535).astype(np.uint16)
+    if alpha is None or alpha.min() == 65535:
+        return np.ascontiguousarray(colour), None
+    if tags.get(EXTRA_SAMPLES) == (1,):
+        colour = _unmultiplied(colour, alpha)
+    return np.ascontiguousarray(colour), np.ascontiguousarray(alpha)
+
+
+def _stretched(stored: Pixels, peak: int) -> Pixels:
+    """Values of 0..peak to all of 0..65535."""
+    stretched = (stored.astype(np.uint32).clip(max=peak) * 65535 + peak // 2) // peak
+    return stretched.astype(np.uint16)
+
+
+def _unmultiplied(colour: Pixels, alpha: Pixels) -> Pixels:
+    """Straight colour of one that was stored multiplied by alpha, as some TIFF files have it."""
+    whole = np.maximum(alpha, 1).astype(np.uint64)[:, :, None]
+    straight = (colour.astype(np.uint64) * 65535 + whole // 2) // whole
+    return straight.clip(max=65535).astype(np.uint16)
+
+
+def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
+    """Pixels of a JPEG where the extra ``fast`` is installed: Pillow's, without its copies.
+
+    None for what is not plain, or is damaged in any way: that is left to Pillow, and to its words.
+    """
+    if simplejpeg is None or image.format != "JPEG" or image.mode != "RGB":
+        return None
+    try:
+        width, height = image.size
+        pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
+    except ValueError:
+        return None
+    # A file of several pictures may hold another size than the one that was asked about.
+    return (pixels, None) if pixels.shape[1::-1] == image.size else None
+
+
+def _pixels(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    if image.mode in ("I", "F"):
+        raise PhotoError(f"{image.mode} pixels of 32 bits are not supported: save 8 or 16 bits")
+    if image.mode in ("CMYK", "LAB"):
+        return np.asarray(convert_to_srgb(image)), None
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        # Pillow converts premultiplied grey to nothing but straight grey.
+        straight = image.convert("LA") if image.mode == "La" else image
+        rgba = np.asarray(straight.convert("RGBA"))
+        alpha = np.ascontiguousarray(rgba[:, :, 3])
+        return np.ascontiguousarray(rgba[:, :, :3]), None if alpha.min() == 255 else alpha
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None

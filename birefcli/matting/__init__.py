@@ -1,0 +1,1 @@
+"""One photo through the network: alpha, and the colour of the subject."""

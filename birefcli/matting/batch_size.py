@@ -1,0 +1,74 @@
+"""How many photos the network sees at once, where the user does not say."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from birefcli.matting.device import default_batch
+
+if TYPE_CHECKING:
+    from birefcli.matting.predictor import Predictor
+
+SIZES = (1, 2, 4, 8, 16)
+MANY = 100  # photos of a run that is worth a measurement; it would only hold up a shorter one
+GAIN = 0.03  # of the time of a photo: what a batch twice as large must save to be taken
+SHARE = 0.5  # of the free memory: a recorded network keeps its own, and photos need some too
+
+
+def fitting(free: int, each: int) -> list[int]:
+    """Batch sizes whose features fit ``free`` bytes, at ``each`` bytes a photo; always one."""
+    return [size for size in SIZES if size == 1 or size * each <= free * SHARE]
+
+
+def smallest_efficient(seconds: Callable[[int], float], sizes: Iterable[int]) -> int:
+    """Smallest size after which more photos at once save next to nothing.
+
+    ``seconds``: time of a batch of so many photos. Lack of memory ends the search.
+    """
+    best, fastest = 1, float("inf")
+    for size in sizes:
+        try:
+            each = seconds(size) / size
+        except torch.OutOfMemoryError:
+            break
+        if each > fastest * (1 - GAIN):
+            break
+        best, fastest = size, each
+    return best
+
+
+def choose_batch_size(predictor: "Predictor", photos: int) -> int:
+    """Photos at once for a run of ``photos``: measured on CUDA, if they are many."""
+    device = predictor.placement.device
+    if device.type != "cuda" or photos < MANY:
+        return default_batch(device)
+    try:
+        each, free = _memory(predictor)
+    except torch.OutOfMemoryError:
+        return 1
+    best = smallest_efficient(lambda size: _seconds(predictor, size), fitting(free, each))
+    torch.cuda.empty_cache()
+    return best
+
+
+def _memory(predictor: "Predictor") -> tuple[int, int]:
+    """Bytes that a photo's features take, and bytes that are free, on the matter's GPU."""
+    device = predictor.placement.device
+    predictor.warm_up(1)  # what is made once is not counted
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    predictor.warm_up(1)
+    each = torch.cuda.max_memory_allocated(device) - before
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return each, torch.cuda.mem_get_info(device)[0] + unused
+
+
+def _seconds(predictor: "Predictor", size: int) -> float:
+    predictor.warm_up(size)
+    torch.cuda.synchronize(predictor.placement.device)
+    started = time.perf_counter()
+    predictor.warm_up(size)
+    torch.cuda.synchronize(predictor.placement.device)
+    return time.perf_counter() - started

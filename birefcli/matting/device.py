@@ -1,0 +1,120 @@
+"""Which devices the network runs on, and in which precision. Never a silent fallback."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+
+from birefcli.errors import DeviceError, UsageError
+from birefcli.options import Precision, check_device
+
+DTYPES = {
+    Precision.FP16: torch.float16,
+    Precision.BF16: torch.bfloat16,
+    Precision.FP32: torch.float32,
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and in what the network computes."""
+
+    device: torch.device
+    precision: Precision
+    """Never ``AUTO``."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of weights and features."""
+        return DTYPES[self.precision]
+
+
+def parse_device(device: str, precision: Precision) -> Placement:
+    """Choose what ``--device`` and ``--precision`` mean on this machine. Raises DeviceError."""
+    chosen = _best() if device == "auto" else _asked(device)
+    if precision is Precision.AUTO:
+        # Half precision on MPS is known for NaN; on a CPU it is slower than float32.
+        precision = Precision.FP16 if chosen.type == "cuda" else Precision.FP32
+    return Placement(chosen, precision)
+
+
+def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
+    """What ``--device`` means where it may name several: by what each is asked for and told as.
+
+    Only the CPU can be named more than once: its processes share the cores. Raises DeviceError,
+    UsageError.
+    """
+    names = _all() if text == "all" else [name.strip() for name in text.split(",")]
+    if len(names) == 1:
+        return {names[0]: parse_device(names[0], precision)}
+    for name in names:
+        if name in ("auto", "all"):
+            raise UsageError(f"--device {text}: {name} stands alone")
+    placements = [parse_device(name, precision) for name in names]
+    taken = Counter(str(placement.device) for placement in placements)
+    for device, times in taken.items():
+        if times > 1 and device != "cpu":
+            raise UsageError(f"--device {text}: {device} is named {times} times; once is enough")
+    return dict(zip(_told_apart(placements), placements, strict=True))
+
+
+def _told_apart(placements: list[Placement]) -> list[str]:
+    names = [str(placement.device) for placement in placements]
+    return [
+        f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def _all() -> list[str]:
+    _cuda_index("all", "")
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def device_answers(device: torch.device) -> bool:
+    """Whether a device still computes: after some faults every call of its process fails."""
+    try:
+        return int(torch.ones(2, device=device).sum().item()) == 2
+    except torch.OutOfMemoryError:
+        return True
+    except RuntimeError:  # every error of a device is one
+        return False
+
+
+def default_batch(device: torch.device) -> int:
+    """Photos at once where nothing was measured: more only where a GPU would idle otherwise."""
+    return 4 if device.type == "cuda" else 1
+
+
+def _best() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _asked(name: str) -> torch.device:
+    if "," in name or name == "all":
+        raise UsageError(f"--device {name}: name one device; several are for birefcli matte")
+    check_device(name)
+    kind, _, number = name.partition(":")
+    if kind == "cuda":
+        return torch.device("cuda", _cuda_index(name, number))
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"--device {name}: this machine has no MPS device; use --device cpu")
+    return torch.device(kind)
+
+
+def _cuda_index(name: str, number: str) -> int:
+    if not torch.cuda.is_available():
+        why = (
+            "torch finds no CUDA device or driver"
+            if torch.version.cuda is not None
+            else "this torch is built without CUDA"
+        )
+        raise DeviceError(f"--device {name}: {why}; use --device cpu")
+    index = int(number or 0)
+    if index >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: only {torch.cuda.device_count()} CUDA device(s) here")
+    return index

@@ -1,0 +1,233 @@
+"""Matter: from a photo to its alpha and its subject's colour."""
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from birefcli.birefnet import BiRefNet
+from birefcli.errors import PhotoError
+from birefcli.images.colour import to_srgb8
+from birefcli.images.photo import Photo, row_blocks
+from birefcli.matting.cuda_graph import GraphedNetwork
+from birefcli.matting.device import Placement
+from birefcli.matting.foreground import cpu as foreground_cpu
+from birefcli.matting.gpu import PhotoStaging, StagedPhoto
+from birefcli.matting.matte import Matte
+
+Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
+"""A photo as the network sees it, h×w×3 of uint8, here or on its device."""
+
+MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How much of the subject's colour is wanted."""
+
+    refine: bool = True
+    """Estimate it under soft alpha; False keeps the photo's pixels."""
+    everywhere: bool = False
+    """Also where there is no subject, for a foreground without alpha."""
+
+
+class Predictor:
+    """A network on its device, at its input size."""
+
+    def __init__(
+        self,
+        network: BiRefNet,
+        size: tuple[int, int],
+        placement: Placement,
+        *,
+        compiled: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``size``: the network's input as (width, height) in pixels, multiples of 32.
+
+        ``compiled``: launch the network as one recorded graph, where the device has such; ``tell``
+        hears what takes its time, in a few words, and ``""`` when it is over.
+        """
+        self.size = size
+        self.placement = placement
+        self.network = network.to(placement.device, placement.dtype).eval()
+        self._run: Callable[[Tensor], Tensor] = self.network
+        self._dock: PhotoStaging | None = None
+        if placement.device.type == "cuda":
+            torch.cuda.set_device(placement.device)  # recordings and kernels go to the current one
+            # Tensor cores read features channels last; other layouts are turned around each time.
+            self.network.to(memory_format=torch.channels_last)
+            # By default torch rounds what convolutions multiply to ten bits of fraction.
+            torch.backends.cudnn.allow_tf32 = placement.dtype != torch.float32
+            self._dock = PhotoStaging.of(placement.device)
+            if compiled:
+                self._run = GraphedNetwork(self.network, tell)
+        self._exact: BiRefNet | None = None
+        self._one = threading.Lock()
+        self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
+        self._std = torch.tensor(STD, device=placement.device).view(3, 1, 1) * 255
+
+    def upload(self, photo: Photo) -> Prepared:
+        """:meth:`prepare` a photo, on a GPU with room, where :meth:`matte_async` finds it."""
+        # Only bytes that need no conversion are shrunk there.
+        if self._dock is not None and to_srgb8(photo) is photo.pixels:
+            staged = self._dock.upload(photo, self.size)
+            if staged is not None:
+                return staged
+        return self.prepare(photo)
+
+    def prepare(self, photo: Photo) -> NDArray[np.uint8]:
+        """What the network will see: h×w×3 of 8-bit sRGB, stretched, antialiased."""
+        # Torch's antialiased resize of bytes is many times as quick as Pillow's, and within a level
+        # of it. A decoded photo may be read-only, which torch does not know and warns of.
+        pixels = np.require(to_srgb8(photo), requirements=["C", "W"])
+        picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        width, height = self.size
+        small = F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
+        return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
+
+    def alphas(self, inputs: Sequence[Prepared]) -> Tensor:
+        """Alpha of prepared photos: float32 N×1×h×w at the network's size, 0..1.
+
+        A photo whose features overflowed half precision is done again in float32. A batch too
+        large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
+        is too large. Threads take turns: a recorded network has one place for its input.
+        """
+        with self._one:
+            return self._alphas(inputs)
+
+    def _alphas(self, inputs: Sequence[Prepared]) -> Tensor:
+        stacked = torch.stack([self._here(prepared) for prepared in inputs])
+        batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
+        with torch.inference_mode():
+            alphas = self._forward(self._run, batch.to(self.placement.dtype))
+            bad = ~alphas.isfinite().flatten(1).all(1)
+            if bad.any() and self.placement.dtype != torch.float32:
+                alphas[bad] = self._forward(self._in_float32(), batch[bad])
+        return alphas
+
+    def _here(self, prepared: Prepared) -> Tensor:
+        if isinstance(prepared, StagedPhoto):
+            return prepared.here()
+        return torch.from_numpy(prepared).to(self.placement.device)
+
+    def warm_up(self, photos: int) -> None:
+        """Run the network on noise, to see what so many photos at once take, without recording."""
+        shape = (photos, 3, self.size[1], self.size[0])
+        with torch.inference_mode():
+            self.network(torch.randn(shape, device=self.placement.device).to(self.placement.dtype))
+
+    def _forward(self, network: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        try:
+            logits = network(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+            torch.cuda.empty_cache()
+        else:
+            assert isinstance(logits, Tensor)
+            return torch.sigmoid(logits.float())
+        return torch.cat([self._forward(network, half) for half in batch.chunk(2)])
+
+    def _in_float32(self) -> BiRefNet:
+        if self._exact is None:
+            self._exact = copy.deepcopy(self.network).float()
+        return self._exact
+
+    def matte_async(
+        self, photo: Photo, alpha: Tensor, colour: Colour | None
+    ) -> Callable[[], Matte]:
+        """Start :meth:`matte`; what is returned ends it, in any thread.
+
+        On a GPU the copy of the result runs beside the network's next batch.
+        """
+        _check(alpha)
+        refine = colour is not None and colour.refine
+        everywhere = colour is not None and colour.everywhere
+        if self._dock is None:
+            matte = _on_cpu(photo, alpha.cpu(), refine, everywhere)
+            return lambda: matte
+        with torch.inference_mode():
+            full = enlarge(alpha, photo.size)
+            return self._dock.finish(photo, full, refine=refine, everywhere=everywhere)
+
+    def matte(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Matte:
+        """Alpha and colour at the photo's size.
+
+        ``alpha``: one of :meth:`alphas`, 1×h×w; ``colour`` None leaves the photo's pixels, for
+        products that show none. The photo's own transparency is multiplied in. Raises PhotoError
+        when the network gave no numbers.
+        """
+        return self.matte_async(photo, alpha, colour)()
+
+
+def _on_cpu(photo: Photo, alpha: Tensor, refine: bool, everywhere: bool) -> Matte:
+    levels, pixels = enlarged_levels(alpha, photo.size), photo.pixels
+    if refine:
+        # Under the photo's own transparency its pixels are no mixture: only the network's alpha
+        # says how much background they hold.
+        pixels = foreground_cpu.estimate_pixels(pixels, levels, everywhere=everywhere)
+    return Matte(_times(levels, photo.alpha), pixels)
+
+
+def enlarged_levels(alpha: Tensor, size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Alpha 1×h×w on the CPU to 0..65535 at the photo's size, as :func:`enlarge` has it.
+
+    The bicubic enlargement is OpenCV's, of 16-bit numbers: nothing of the photo's size is made in
+    floating point. It is within three levels of 65535.
+    """
+    height, width = size
+    if height < alpha.shape[1] or width < alpha.shape[2]:
+        return _whole(enlarge(alpha, size))
+    levels = _whole(alpha[0])
+    if levels.shape == size:
+        return levels
+    large = cv2.resize(levels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint16)
+
+
+def _check(alpha: Tensor) -> None:
+    if not alpha.isfinite().all():
+        raise PhotoError("the network gave NaN or infinite values, in float32 too")
+
+
+def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:
+    """Alpha 1×h×w to float32 H×W of the photo, 0..1: bicubic up, averaged down."""
+    if alpha.device.type == "mps":
+        alpha = alpha.cpu()  # torch has no antialiased resize there
+    if tuple(alpha.shape[1:]) == size:
+        return alpha[0]
+    smaller = size[0] < alpha.shape[1] or size[1] < alpha.shape[2]
+    full = F.interpolate(alpha[None], size=size, mode="bicubic", antialias=smaller)
+    return full[0, 0].clamp_(0, 1)
+
+
+def _whole(alpha: Tensor) -> NDArray[np.uint16]:
+    """Alpha H×W of 0..1 as 0..65535."""
+    out = np.empty(tuple(alpha.shape), np.uint16)
+    for rows in row_blocks(len(out)):
+        out[rows] = (alpha[rows] * 65535).round_().to(torch.int32).cpu().numpy()
+    return out
+
+
+def _times(
+    alpha: NDArray[np.uint16], own: NDArray[np.uint8] | NDArray[np.uint16] | None
+) -> NDArray[np.uint16]:
+    """Multiply the photo's own transparency into ``alpha``, which is changed."""
+    if own is None:
+        return alpha
+    peak = int(np.iinfo(own.dtype).max)
+    for rows in row_blocks(len(alpha)):
+        # Even the largest product, 65535², and half a step fit 32 bits.
+        product = alpha[rows].astype(np.uint32) * own[rows] + np.uint32(peak // 2)
+        alpha[rows] = product // np.uint32(peak)
+    return alpha

@@ -1,0 +1,1 @@
+"""From a name to a network: known checkpoints, the Hugging Face Hub, weights files."""

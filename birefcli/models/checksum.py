@@ -1,0 +1,76 @@
+"""SHA-256 of large files, computed once and remembered while the file stays as it is.
+
+What is remembered lies in ``$XDG_CACHE_HOME/birefcli/digests`` (``~/.cache`` where that is not
+set), one small file for each weights file. It is not kept beside the weights: their folder belongs
+to the Hub library, may be shared between users, and may be read-only. A weights file counts as
+unchanged while its real path, size and modification time are the same. Losing this folder costs a
+few seconds of hashing and nothing else.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+
+_BLOCK = 1 << 20  # bytes read at a time: large enough to be fast, small enough for any machine
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of the file, from memory where that still holds. OSError if unreadable."""
+    return remembered(path) or measure_sha256(path)
+
+
+def measure_sha256(path: Path) -> str:
+    """SHA-256 (hex) of the file as it is on disk now, remembered for later."""
+    stamp = _state(path)
+    digest = hashlib.sha256()
+    block = memoryview(bytearray(_BLOCK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(block[:count])
+    # A file that changed while it was read must not be remembered under either state.
+    if _state(path) == stamp:
+        _remember(path, stamp, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def remembered(path: Path) -> str | None:
+    """SHA-256 (hex) measured earlier, or None if there is none or the file has changed since."""
+    try:
+        note = json.loads(_remembered_in(path).read_text(encoding="utf-8"))
+        return str(note["sha256"]) if note["file"] == _state(path) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def trust(path: Path, digest: str) -> None:
+    """Remember a digest that was measured on this content before it came to be at ``path``."""
+    _remember(path, _state(path), digest)
+
+
+def forget(path: Path) -> None:
+    """Drop what is remembered about the file, if anything."""
+    with contextlib.suppress(OSError):
+        _remembered_in(path).unlink()
+
+
+def _remember(path: Path, stamp: list[str | int], digest: str) -> None:
+    note = _remembered_in(path)
+    part = note.with_name(f"{note.name}.{os.getpid()}.part")
+    # Remembering is a convenience: a full disk or a read-only home must not stop the work.
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"file": stamp, "sha256": digest}), encoding="utf-8")
+        part.replace(note)
+
+
+def _state(path: Path) -> list[str | int]:
+    stat = path.stat()
+    return [os.path.realpath(path), stat.st_size, stat.st_mtime_ns]
+
+
+def _remembered_in(path: Path) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118 - Path.expanduser raises where there is no home
+    key = hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()
+    return Path(base) / "birefcli" / "digests" / f"{key[:32]}.json"

@@ -1,0 +1,151 @@
+"""Known models between the Hugging Face Hub and this machine: find, download, verify, remove.
+
+The files live in the Hub library's own cache, so that other programs share them, and its
+environment variables hold: HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.
+
+The library finds, authenticates, transfers and links. Three things are done here because it does
+not do them: an interrupted download goes on in the next run, a file enters the cache only when its
+checksum is right, and a file that is in the cache costs no request at all.
+"""
+
+import contextlib
+import dataclasses
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birefcli.errors import ModelError
+from birefcli.models import checksum
+from birefcli.models.zoo import Model
+
+# huggingface_hub takes a quarter of a second to import: only functions that need it do.
+if TYPE_CHECKING:
+    pass  # type: ignore[import-untyped, unused-ignore]
+from birefcli.models.cache import (
+    cache_folder,
+    cached,
+    digest_of,
+    discard,
+    partial_files,
+    partial_size,
+    pointers,
+    repo_folder,
+    snapshot_of,
+)
+from birefcli.models.download import download, library_quiet
+
+
+class State(str, Enum):
+    """What the cache holds of a model."""
+
+    MISSING = "missing"
+    PARTIAL = "partial"
+    """An interrupted download; pulling it again goes on from there."""
+    CACHED = "cached"
+    """There, with the right size; its checksum has not been compared on this machine."""
+    VERIFIED = "verified"
+    """There, with the right checksum, and unchanged since that was found."""
+    DAMAGED = "damaged"
+
+
+def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path:
+    """Local path of the model's file, downloaded if need be; its checksum is right.
+
+    With the file in the cache no request is made. ``progress`` shows a bar on stderr where that
+    is a terminal. Raises ModelError if the file is neither cached nor to be had, or is damaged; a
+    damaged one has then been removed.
+    """
+    pointer = cached(model)
+    if pointer is None:
+        if offline or is_offline():
+            raise ModelError(
+                f"{model.name}: not downloaded yet, and --offline or HF_HUB_OFFLINE forbids it;"
+                f" without them run `birefcli models pull {model.name}`, or use `--model mini`,"
+                " which is built in"
+            )
+        return download(model, progress=progress)
+    if digest_of(model, pointer) != model.sha256:
+        discard(model, pointer)
+        raise ModelError(
+            f"{model.name}: the file in the cache was damaged and has been removed ({pointer}); "
+            f"run `birefcli models pull {model.name}` to download it again"
+        )
+    return pointer
+
+
+def state(model: Model) -> State:
+    """What is known of the model without a request and without reading its file."""
+    pointer = cached(model)
+    if pointer is None:
+        return State.PARTIAL if partial_size(model) else State.MISSING
+    if pointer.stat().st_size != model.size_bytes:
+        return State.DAMAGED
+    match checksum.remembered(pointer):
+        case None:
+            return State.CACHED
+        case model.sha256:
+            return State.VERIFIED
+        case _:
+            return State.DAMAGED
+
+
+def verify(model: Model) -> State:
+    """As :func:`state`, after reading the whole file. ModelError if it cannot be read."""
+    pointer = cached(model)
+    if pointer is not None:
+        checksum.forget(pointer)
+        digest_of(model, pointer)
+    return state(model)
+
+
+def discard_damaged(model: Model) -> None:
+    """Remove the cached file if it is known to be damaged, so that it is downloaded again."""
+    pointer = cached(model)
+    if pointer is not None and state(model) is State.DAMAGED:
+        discard(model, pointer)
+
+
+def remove(model: Model) -> int:
+    """Take the model out of the cache, parts of downloads too. Returns the bytes freed.
+
+    Deletes the revisions of the model's own repository that hold its file, nothing else. Raises
+    ModelError if something of it cannot be deleted.
+    """
+    freed = partial_size(model)
+    for part in partial_files(model):
+        with contextlib.suppress(OSError):
+            part.unlink()
+    holders = {snapshot_of(model, pointer).name for pointer in pointers(model)}
+    for pointer in pointers(model):
+        checksum.forget(pointer)
+    if holders:
+        with library_quiet():
+            freed += _delete_revisions(model, holders)
+    if state(model) is not State.MISSING:
+        raise ModelError(
+            f"{model.name}: not all of it could be deleted; check the permissions of "
+            f"{repo_folder(model)}"
+        )
+    return freed
+
+
+def _delete_revisions(model: Model, holders: set[str]) -> int:
+    from huggingface_hub import scan_cache_dir
+
+    cache = scan_cache_dir(cache_folder())
+    freed = 0
+    for repo in cache.repos:
+        if repo.repo_type == "model" and repo.repo_id == model.repo:
+            # Revisions are picked by hash alone: show the library no repository but this one.
+            alone = dataclasses.replace(cache, repos=frozenset({repo}))
+            plan = alone.delete_revisions(*holders & {r.commit_hash for r in repo.revisions})
+            freed += plan.expected_freed_size
+            plan.execute()
+    return freed
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids to ask the network (HF_HUB_OFFLINE)."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE

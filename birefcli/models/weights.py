@@ -1,0 +1,423 @@
+"""Weights files: what is known of one, reading it, and building its network strictly from it.
+
+Which order the image patches were stacked in cannot be seen in a file (see
+:class:`birefcli.models.zoo.Model`). It is known for the published files, which are recognised by
+their SHA-256 under any name, and for files that say so themselves, as all do that this program
+saves. For the rest it is taken to be ``channels``: a file that is neither is most likely somebody's
+own training, and the author's code has trained that way since November 2024. Older files of the
+author's that were converted to another format or precision need ``--patch-order columns``.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from birefcli.birefnet import STRIDE, SWIN_L, SWIN_T, BiRefNet, Config
+from birefcli.errors import ModelError, OutputError
+from birefcli.models import checksum, hub, zoo
+from birefcli.models.zoo import Model
+from birefcli.options import PatchOrder
+
+DEFAULT_SIZE = (1024, 1024)
+"""Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
+
+# Metadata of the files this program saves; every value is JSON.
+CONFIG_KEY = "birefcli.config"
+SIZE_KEY = "birefcli.size"
+PATCH_ORDER_KEY = "birefcli.patch_order"
+
+_PATCH_WEIGHT = re.compile(r"decoder\.ipt_blk[2-5]\.conv1\.weight")
+_WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")  # DistributedDataParallel, compile
+_CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "params", "weights")
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # in torch's refusal of a class or function
+_BACKBONE_NAME = re.compile(r"[A-Za-z0-9_.]+")
+_PROJECTION = "bb.patch_embed.proj.weight"  # its shape tells the published backbones apart
+_PUBLISHED = {192: SWIN_L, 96: SWIN_T}
+_NAMED = 3  # how many tensors a message names before it only counts
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is known of weights before the network is built."""
+
+    name: str
+    """``portrait``, or the name of the user's file."""
+    path: Path
+    size: tuple[int, int]
+    """Input (width, height) in pixels."""
+    patch_order: PatchOrder
+    """Never ``AUTO``."""
+    sha256: str
+    """Of the whole file, in hex: two results with the same one were made with the same weights."""
+    patch_order_known: bool = True
+    """False where ``patch_order`` is the assumption for unknown files."""
+
+
+def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Checkpoint:
+    """The weights that ``--model`` means, on this machine; downloaded and verified if need be.
+
+    ``model``: a name of the zoo, or a file. Raises ModelError.
+    """
+    if zoo.is_file(model):
+        return _own(Path(model))
+    known = zoo.lookup(model)
+    if known.bundled:
+        return _shipped(known)
+    path = hub.fetch(known, offline=offline, progress=progress)
+    return _published(known, known.name, path)
+
+
+def load_network(
+    checkpoint: Checkpoint,
+    *,
+    patch_order: PatchOrder = PatchOrder.AUTO,
+    dtype: torch.dtype = torch.float32,
+) -> BiRefNet:
+    """The network with these weights: on the CPU, in eval mode, its numbers in ``dtype``.
+
+    ``patch_order`` other than ``AUTO`` overrides the checkpoint's. Raises ModelError unless the
+    file holds exactly the tensors that the network has.
+    """
+    path = checkpoint.path
+    tensors, metadata = read(path)
+    config = _config(path, tensors, metadata)
+    network = _on_meta(path, config)
+    _check(path, network, tensors)
+    order = checkpoint.patch_order if patch_order is PatchOrder.AUTO else patch_order
+    if order is PatchOrder.COLUMNS:
+        tensors = {
+            key: columns_to_channels(value) if _PATCH_WEIGHT.fullmatch(key) else value
+            for key, value in tensors.items()
+        }
+    weights = {
+        key: value.to(dtype) if value.is_floating_point() else value
+        for key, value in tensors.items()
+    }
+    return _filled(network, weights).eval()
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, as stored and mapped from the file where possible, and its text metadata.
+
+    Reads safetensors and the files of ``torch.save``. Wrappers around the weights and prefixes
+    that training adds to the names are taken off. Raises ModelError.
+    """
+    try:
+        if _is_safetensors(path):
+            tensors, metadata = _read_safetensors(path)
+        else:
+            tensors, metadata = _read_pickled(path), {}
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return _plain_names(path, tensors), metadata
+
+
+def save(
+    network: nn.Module,
+    path: Path,
+    *,
+    config: Config,
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float16,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the weights as safetensors that say by themselves how they want to be run.
+
+    ``size`` is the input's (width, height) the network was trained for, ``metadata`` anything else
+    to keep. A file at ``path`` is replaced only by a complete one. Raises ModelError for weights
+    that do not fit ``dtype``, OutputError if the file cannot be written.
+    """
+    names = _plain_names(path, dict(network.state_dict()))
+    tensors = {key: _storable(key, value, dtype) for key, value in names.items()}
+    notes = {
+        **(metadata or {}),
+        "format": "pt",
+        CONFIG_KEY: json.dumps(dataclasses.asdict(config)),
+        SIZE_KEY: json.dumps(list(size)),
+        PATCH_ORDER_KEY: json.dumps(PatchOrder.CHANNELS.value),
+    }
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.touch()
+        mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
+        save_file(tensors, part, notes)
+        _settle(part)
+        part.chmod(mode)
+        part.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Put the metadata of a safetensors file in order, so that equal weights are equal files.
+
+    safetensors writes it as its hash table has it, which differs from process to process.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))  # readers skip spaces
+
+
+def columns_to_channels(weight: Tensor) -> Tensor:
+    """A patch convolution trained on (column, row, colour), for patches in (colour, row, column).
+
+    ``weight``: out × (3·g·g) × k × k, where g is the number of patches along each side.
+    """
+    out, channels, high, wide = weight.shape
+    grid = math.isqrt(channels // 3)
+    by_patch = weight.reshape(out, grid, grid, 3, high, wide)
+    return by_patch.permute(0, 3, 2, 1, 4, 5).reshape(weight.shape)
+
+
+# What is known of a file
+
+
+def _shipped(model: Model) -> Checkpoint:
+    path = zoo.MINI_FILE
+    if not path.is_file():
+        raise ModelError(f"{model.name}: {path} is missing; install birefcli again")
+    return Checkpoint(model.name, path, model.size, model.patch_order, checksum.sha256_of(path))
+
+
+def _published(model: Model, name: str, path: Path) -> Checkpoint:
+    return Checkpoint(name, path, model.size, model.patch_order, str(model.sha256))
+
+
+def _own(path: Path) -> Checkpoint:
+    if not path.is_file():
+        known = zoo.by_repo(str(path))
+        hint = f"; `--model {known.name}` is that model" if known else ""
+        raise ModelError(f"{path}: no such weights file{hint}")
+    try:
+        digest = checksum.sha256_of(path)
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    for model in zoo.ZOO.values():
+        if (model.size_bytes, model.sha256) == (size_bytes, digest):
+            return _published(model, path.name, path)
+    notes = _notes(path)
+    size = _noted_size(path, notes)
+    if PATCH_ORDER_KEY not in notes:
+        return Checkpoint(path.name, path, size, PatchOrder.CHANNELS, digest, False)
+    try:
+        order = PatchOrder(json.loads(notes[PATCH_ORDER_KEY]))
+    except ValueError:
+        order = PatchOrder.AUTO
+    if order is PatchOrder.AUTO:
+        raise ModelError(f"{path}: its metadata has no such patch order: {notes[PATCH_ORDER_KEY]}")
+    return Checkpoint(path.name, path, size, order, digest)
+
+
+def _notes(path: Path) -> dict[str, str]:
+    try:
+        return zoo.read_metadata(path)
+    except (OSError, ValueError):
+        return {}  # no safetensors file, or a broken one: reading its tensors will tell
+
+
+def _noted_size(path: Path, notes: Mapping[str, str]) -> tuple[int, int]:
+    if SIZE_KEY not in notes:
+        return DEFAULT_SIZE
+    try:
+        width, height = (int(side) for side in json.loads(notes[SIZE_KEY]))
+    except (ValueError, TypeError):
+        width = height = 0
+    if min(width, height) < STRIDE or width % STRIDE or height % STRIDE:
+        raise ModelError(
+            f"{path}: its input size {notes[SIZE_KEY]} is no width and height in multiples of "
+            f"{STRIDE}; save it again"
+        )
+    return width, height
+
+
+# Reading
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    return path.suffix.lower() == ".safetensors" or start[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {key: cast(Tensor, file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - not a dict
+            return tensors, dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's version; what matters is raised
+            # Files in the format before torch 1.6 cannot be mapped.
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+    except pickle.UnpicklingError as error:
+        raise _unpickled(path, error) from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(path, str(error)) from error
+    return _unwrapped(path, content)
+
+
+def _unpickled(path: Path, error: pickle.UnpicklingError) -> ModelError:
+    """The reason alone: torch's text goes on to explain how to run the file's code."""
+    foreign = _GLOBAL.search(str(error))
+    if foreign is None and not zipfile.is_zipfile(path):
+        return _unreadable(path, "not written by torch.save")
+    what = foreign[1] if foreign else "Python objects"
+    return ModelError(
+        f"{path}: holds {what} besides tensors, and loading that could run any code; save its "
+        "state_dict alone, best as .safetensors"
+    )
+
+
+def _unwrapped(path: Path, content: object) -> dict[str, Tensor]:
+    while isinstance(content, dict):
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        if tensors and len(tensors) == len(content):
+            return tensors
+        inner = [content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)]
+        if not inner:
+            break
+        content = inner[0]
+    raise ModelError(f"{path}: not a BiRefNet checkpoint (holds no table of tensors)")
+
+
+def _unreadable(path: Path, why: str) -> ModelError:
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return ModelError(f"{path}: a Git LFS pointer, not the weights; run `git lfs pull`")
+    if not start:
+        return ModelError(f"{path}: empty file; download or copy it again")
+    reason = why.strip().partition("\n")[0].rstrip(".")
+    return ModelError(
+        f"{path}: truncated, damaged, or no weights file ({reason}); download or copy it again"
+    )
+
+
+def _plain_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    plain = {_WRAPPERS.sub("", key): value for key, value in tensors.items()}
+    if len(plain) != len(tensors):
+        raise ModelError(f"{path}: holds two sets of weights, with and without a prefix")
+    return plain
+
+
+# Building
+
+
+def _config(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Config:
+    if CONFIG_KEY in metadata:
+        return _noted_config(path, metadata[CONFIG_KEY])
+    projection = tensors.get(_PROJECTION)
+    if projection is None or projection.ndim == 0 or projection.shape[0] not in _PUBLISHED:
+        first = next(iter(tensors), "none")
+        raise ModelError(
+            f"{path}: not a BiRefNet checkpoint of a known architecture "
+            f"({len(tensors)} tensors, the first is {first})"
+        )
+    return _PUBLISHED[projection.shape[0]]
+
+
+def _noted_config(path: Path, text: str) -> Config:
+    try:
+        config = Config(**json.loads(text))
+        # timm would take some names for addresses and go to the network for them.
+        plain = bool(_BACKBONE_NAME.fullmatch(config.backbone))
+        numbers = [config.width, config.aspp_width, config.gradient_width, *config.kernels]
+        numbers += [*config.depths, *config.heads]
+        plain = plain and all(isinstance(number, int) and number > 0 for number in numbers)
+    except (ValueError, TypeError):
+        plain = False
+    if not plain:
+        raise ModelError(
+            f"{path}: this birefcli does not know its architecture ({text[:200]}); "
+            "a newer one may have made it"
+        )
+    return config
+
+
+def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and kinds with the network's; ModelError that lists what is wrong."""
+    expected = network.state_dict()
+    both = expected.keys() & tensors.keys()
+    faults = {
+        "missing": [key for key in expected if key not in tensors],
+        "unexpected": [key for key in tensors if key not in expected],
+        "of the wrong shape": [
+            f"{key} is {_shape(tensors[key])} instead of {_shape(expected[key])}"
+            for key in expected
+            if key in both and tensors[key].shape != expected[key].shape
+        ],
+        "of the wrong type": [
+            f"{key} is {tensors[key].dtype} instead of {expected[key].dtype}"
+            for key in expected
+            if key in both and tensors[key].is_floating_point() != expected[key].is_floating_point()
+        ],
+    }
+    if any(faults.values()):
+        told = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
+        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {told}")
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return ", ".join(items[:_NAMED]) + more
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a single number"
+
+
+def _on_meta(path: Path, config: Config) -> BiRefNet:
+    """The network without memory: names and shapes only."""
+    try:
+        with torch.device("meta"):
+            return BiRefNet(config)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: no network can be built from {config}: {error}") from error
+
+
+def _filled(network: BiRefNet, weights: dict[str, Tensor]) -> BiRefNet:
+    """The network around these very tensors: no second copy, no time lost on random numbers."""
+    network.load_state_dict(weights, strict=True, assign=True)
+    if any(tensor.is_meta for tensor in network.buffers()):
+        # Some timm backbones compute buffers that they do not save: let them.
+        network = BiRefNet(network.config)
+        network.load_state_dict(weights, strict=True, assign=True)
+    return network
+
+
+def _storable(key: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    stored = value.detach().cpu()
+    if stored.is_floating_point():
+        stored = stored.to(dtype)
+        if not stored.isfinite().all():
+            raise ModelError(f"weights cannot be saved as {dtype}: {key} is not finite there")
+    return stored.contiguous().clone()

@@ -1,0 +1,1 @@
+"""What is made of a matte: cutouts, masks, composites; and what is doubtful about it."""

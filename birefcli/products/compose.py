@@ -1,0 +1,64 @@
+"""Pixels of products: cutout, subject over a background, trimap, crop."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from birefcli.images.photo import Pixels, row_blocks, to_depth, to_unit
+from birefcli.matting.matte import Matte
+from birefcli.options import Margin
+
+BLEED = 8  # pixels around the subject that keep a colour, so that scaling shows no dark edge
+UNSURE = 0.01  # radius of a trimap's unknown band, as a share of the longer side
+
+
+def cutout(matte: Matte, bits: int) -> Pixels:
+    """RGBA with straight alpha, H×W×4.
+
+    Colour far from the subject is set to zero, which halves the file; near it the colour stays, for
+    whoever scales the picture mixes it in.
+    """
+    alpha, colour = to_depth(matte.alpha, bits), to_depth(matte.foreground, bits)
+    box = np.ones((2 * BLEED + 1, 2 * BLEED + 1), np.uint8)
+    far = cv2.dilate((alpha > 0).view(np.uint8), box) == 0
+    out = np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2RGBA))
+    # One number a pixel; where alpha is put last it is zero there anyhow.
+    np.copyto(out.view(np.uint32 if bits == 8 else np.uint64)[:, :, 0], 0, where=far)
+    cv2.insertChannel(alpha, out, 3)
+    return out
+
+
+def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
+    """Composite the subject over ``background`` (H×W×3 or one pixel 1×1×3): H×W×3."""
+    out: Pixels = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
+    peak = 255 if bits == 8 else 65535
+    for rows in row_blocks(len(out)):
+        a = matte.alpha[rows, :, None].astype(np.float32) / 65535
+        front = to_unit(matte.foreground[rows])
+        back = to_unit(background if background.shape[0] == 1 else background[rows])
+        out[rows] = np.rint((front * a + back * (1 - a)) * peak)
+    return out
+
+
+def trimap(matte: Matte) -> NDArray[np.uint8]:
+    """0 background, 255 subject, 128 where alpha is soft or within the unknown band: H×W."""
+    alpha = to_depth(matte.alpha, 8)
+    radius = max(1, round(UNSURE * max(alpha.shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    sure = cv2.erode((alpha >= 250).astype(np.uint8), kernel)
+    possible = cv2.dilate((alpha > 5).astype(np.uint8), kernel)
+    return np.where(sure > 0, 255, np.where(possible > 0, 128, 0)).astype(np.uint8)
+
+
+def crop_box(alpha: NDArray[np.uint16], margin: Margin) -> tuple[slice, slice]:
+    """Rows and columns of the subject with a margin; everything where there is no subject."""
+    seen = alpha >= 65535 // 50  # two percent: fainter is no subject, but noise of the network
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    if not rows.size:
+        return slice(0, alpha.shape[0]), slice(0, alpha.shape[1])
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    room = margin.pixels(int(right - left), int(bottom - top))
+    return (
+        slice(max(0, int(top) - room), min(alpha.shape[0], int(bottom) + room)),
+        slice(max(0, int(left) - room), min(alpha.shape[1], int(right) + room)),
+    )

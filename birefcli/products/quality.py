@@ -1,0 +1,91 @@
+"""What in a finished matte asks for a look: found from its alpha alone, so of any tool's mattes."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+EMPTY = 0.0005  # a matte that covers less of the photo than this shows no subject
+SMALL = 0.01
+FULL = 0.95
+UNSURE = (0.1, 0.9)  # alpha between these is neither subject nor background
+SOFT = 0.35  # hair and blur alike stay below; a network that is not sure does not
+EDGE = 0.2
+MAIN = 0.8
+
+
+class Defect(str, Enum):
+    """A reason to look at a matte; its ``meaning`` is a line of the manual."""
+
+    EMPTY = "empty"
+    SMALL = "small"
+    FULL = "full"
+    SOFT = "soft"
+    CUT = "cut"
+    PARTS = "parts"
+
+    @property
+    def meaning(self) -> str:
+        """What it says, in one line."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Defect.EMPTY: f"nothing was found (less than {EMPTY:.2%} of the picture is kept)",
+    Defect.SMALL: f"less than {SMALL:.0%} of the picture is kept",
+    Defect.FULL: f"more than {FULL:.0%} of the picture is kept",
+    Defect.SOFT: f"more than {SOFT:.0%} of what is kept is neither subject nor background"
+    f" (alpha between {UNSURE[0]:g} and {UNSURE[1]:g})",
+    Defect.CUT: f"the subject meets all four edges, each along {EDGE:.0%} or more",
+    Defect.PARTS: f"the largest connected part is less than {MAIN:.0%} of the subject",
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of one matte. ``coverage``: share of the picture that is kept, 0..1."""
+
+    coverage: float
+    flags: tuple[Defect, ...]
+
+
+def check(alpha: NDArray[Any]) -> Quality:
+    """Flags of a matte: ``alpha`` H×W of uint8 or uint16, full scale."""
+    peak = float(np.iinfo(alpha.dtype).max)
+    coverage = cv2.mean(alpha)[0] / peak
+    if coverage < EMPTY:
+        return Quality(coverage, (Defect.EMPTY,))
+    found = {
+        Defect.SMALL: coverage < SMALL,
+        Defect.FULL: coverage > FULL,
+        Defect.SOFT: _unsure(alpha, peak) > SOFT,
+        Defect.CUT: coverage <= FULL and _least_edge(alpha, peak) >= EDGE,
+        Defect.PARTS: _main_part(alpha, peak) < MAIN,
+    }
+    return Quality(coverage, tuple(flag for flag, there in found.items() if there))
+
+
+def _unsure(alpha: NDArray[Any], peak: float) -> float:
+    """Share of what is kept at all that is kept by half."""
+    low, high = UNSURE[0] * peak, UNSURE[1] * peak
+    kept, sure = int((alpha > low).sum()), int((alpha > high).sum())
+    return (kept - sure) / kept if kept else 1.0
+
+
+def _least_edge(alpha: NDArray[Any], peak: float) -> float:
+    """The share of an edge that is subject, of the edge where that is least."""
+    edges = (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1])
+    return min(float((edge > peak / 2).mean()) for edge in edges)
+
+
+def _main_part(alpha: NDArray[Any], peak: float) -> float:
+    """Share of the subject that hangs together; 1 where nothing is subject."""
+    subject = (alpha > peak / 2).astype(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(subject, connectivity=8)
+    if count < 2:
+        return 1.0
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return float(areas.max() / areas.sum())

@@ -1,0 +1,55 @@
+"""From a matte to the bytes of a product."""
+
+from pathlib import Path
+
+import numpy as np
+
+from birefcli.images.encode import encode
+from birefcli.images.metadata import Metadata, without_gps
+from birefcli.images.photo import Photo, Pixels, to_depth
+from birefcli.matting.matte import Matte
+from birefcli.options import Product, Rendering
+from birefcli.products.background import Background
+from birefcli.products.compose import crop_box, cutout, over, trimap
+
+
+def render_product(
+    kind: Product,
+    photo: Photo,
+    matte: Matte,
+    bits: int,
+    background: Background,
+    relative: Path,
+) -> Pixels:
+    """One product of a photo, at the photo's size."""
+    match kind:
+        case Product.CUTOUT:
+            return cutout(matte, bits)
+        case Product.MASK:
+            return to_depth(matte.alpha, bits)
+        case Product.FOREGROUND:
+            return to_depth(matte.foreground, bits)
+        case Product.TRIMAP:
+            return to_depth(trimap(matte), bits)
+        case Product.COMPOSITE:
+            return over(matte, background.pixels(photo, matte, relative), bits)
+
+
+def encode_product(
+    pixels: Pixels, photo: Photo, matte: Matte, rendering: Rendering, stamp: str | None = None
+) -> bytes:
+    """Encode a product, cropped where ``rendering`` asks for it, with what the photo says.
+
+    ``stamp``: as of :class:`Metadata`. Raises as :func:`encode` does.
+    """
+    if rendering.crop:
+        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
+    metadata = Metadata(
+        icc=photo.icc,
+        dpi=photo.dpi,
+        exif=without_gps(photo.exif) if rendering.strip else photo.exif,
+        stamp=stamp,
+    )
+    return encode(
+        np.ascontiguousarray(pixels), rendering.format, rendering.compress, metadata=metadata
+    )

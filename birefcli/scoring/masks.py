@@ -1,0 +1,104 @@
+"""Mattes of files: whatever a file holds, as one channel."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from birefcli.errors import PhotoError
+from birefcli.images.decode import decode_photo, without_pillow_limit
+from birefcli.images.photo import Photo, to_depth
+
+Grey = NDArray[Any]
+"""H×W of uint8 or uint16, full scale."""
+
+SPREAD = 16.0  # levels of 255: how far the channels of a grey JPEG may differ, on average
+COLOUR = 24.0  # levels of 255 by which the channels of a coloured pixel differ, or more
+COLOURED = 0.01  # share of such pixels from which a picture is no mask: a photo on white has 2%
+
+
+class NotAMaskError(PhotoError):
+    """A picture that shows no alpha: colour without transparency."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A matte, and the colours beside it where the file is a cutout."""
+
+    alpha: Grey
+    colours: NDArray[Any] | None = None
+    """H×W×3, straight, of the dtype of ``alpha``."""
+
+
+def photo(path: Path, max_pixels: int) -> Photo:
+    """Decode a file, upright. Raises PhotoError, which names the file."""
+    try:
+        data = path.read_bytes()
+        return decode_photo(data, max_pixels)
+    except OSError as error:
+        raise PhotoError(f"{path}: {error.strerror}") from None
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from None
+
+
+def read(path: Path, max_pixels: int) -> Mask:
+    """Read a matte: the transparency of a cutout, or the grey of a mask.
+
+    Raises PhotoError where the file cannot be read, and NoMatteError where it is a colour picture
+    without transparency.
+    """
+    found = photo(path, max_pixels)
+    if found.alpha is not None:
+        return Mask(found.alpha, found.pixels)
+    if _is_grey(found.pixels):
+        return Mask(found.pixels[:, :, 0] if _is_exact(found.pixels) else _luma(found.pixels))
+    if _could_be_clear(path):
+        # A cutout whose subject fills the picture.
+        peak = np.iinfo(found.pixels.dtype).max
+        return Mask(np.full(found.size, peak, found.pixels.dtype), found.pixels)
+    raise NotAMaskError(f"{path}: in colour and without transparency, neither a mask nor a cutout")
+
+
+def _is_exact(pixels: NDArray[Any]) -> bool:
+    red, green, blue = (pixels[:, :, channel] for channel in range(3))
+    return bool((red == green).all() and (green == blue).all())
+
+
+def _is_grey(pixels: NDArray[Any]) -> bool:
+    level = np.iinfo(pixels.dtype).max / 255
+    apart = [cv2.absdiff(pixels[:, :, i], pixels[:, :, i + 1]) for i in (0, 1)]
+    if max(float(part.mean()) for part in apart) > SPREAD * level:
+        return False
+    return float((np.maximum(*apart) > COLOUR * level).mean()) <= COLOURED
+
+
+def _luma(pixels: NDArray[Any]) -> Grey:
+    return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+
+
+def _could_be_clear(path: Path) -> bool:
+    with without_pillow_limit(), Image.open(io.BytesIO(path.read_bytes())) as image:
+        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def resize_to(picture: NDArray[Any], size: tuple[int, int], method: int) -> NDArray[Any]:
+    """Resize to (height, width); ``method`` is OpenCV's."""
+    if picture.shape[:2] == size:
+        return picture
+    return cv2.resize(picture, size[::-1], interpolation=method)
+
+
+def to_unit(grey: Grey) -> NDArray[np.float64]:
+    """Levels as 0..1."""
+    return grey / float(np.iinfo(grey.dtype).max)
+
+
+def to_uint8(grey: Grey) -> NDArray[np.uint8]:
+    """Levels as 0..255, rounded."""
+    eight: NDArray[np.uint8] = to_depth(grey, 8)
+    return eight

@@ -1,0 +1,1 @@
+"""The machine: files, cores, memory. Knows nothing of photos."""

@@ -1,0 +1,45 @@
+"""Work that one photo can share among cores that would idle."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+_sharers = 1
+
+
+def set_sharers(sharers: int) -> None:
+    """From now on this process is one of so many that have the cores between them."""
+    global _sharers
+    _sharers = sharers
+
+
+def count() -> int:
+    """Cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, cores // _sharers)
+
+
+def parallel_map(call: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+    """Results of calls that let other threads run (zlib, NumPy), in order.
+
+    All photos share one thread a core, however many are being written: no more calls are at work,
+    and hold memory for it, than there are cores. What is called must not spread work itself.
+    """
+    parts = list(items)
+    if len(parts) == 1:
+        return [call(parts[0])]
+    return list(_pool().map(call, parts))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count(), "core")

@@ -1,0 +1,111 @@
+"""Which view of which photo each step sees, and making the views ahead of the network."""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from birefcli.matting.predictor import MEAN, STD
+from birefcli.training import augment
+from birefcli.training.dataset import Example
+from birefcli.training.schedule import Hyperparameters
+
+View: TypeAlias = tuple[augment.Floats, augment.Floats]
+"""Photo size×size×3 and alpha size×size, both 0..1."""
+AHEAD = 2
+"""Batches made before they are wanted. One hides the time; two also hide that times differ."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process sees of one step."""
+
+    images: NDArray[np.float32]
+    """N×H×W×3, RGB, 0..1."""
+    alphas: NDArray[np.float32]
+    """N×H×W, 0..1."""
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Network input N×3×H×W (normalised) and alpha N×1×H×W (0..1) on a device."""
+        images = torch.from_numpy(self.images).to(device)
+        return normalise(images), torch.from_numpy(self.alphas).to(device)[:, None]
+
+
+def normalise(images: Tensor) -> Tensor:
+    """N×H×W×3, RGB, 0..1, to what the network reads: N×3×H×W around zero."""
+    mean, std = (torch.tensor(t, device=images.device) for t in (MEAN, STD))
+    centred = (images - mean) / std
+    return centred.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+class ViewSampler:
+    """Views of examples, each a function of the recipe's seed, the step and its slot alone.
+
+    So a resumed run sees what an unbroken one would, and so do several processes together.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        hyperparameters: Hyperparameters,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """``rank`` of ``world`` processes sees its share of each batch."""
+        self.examples, self.hyperparameters = examples, hyperparameters
+        self.rank, self.world = rank, world
+        self._order = lru_cache(2)(self._shuffled)
+
+    def from_step(self, step: int, threads: int) -> Generator[Batch, None, None]:
+        """The batches of ``step`` and those after it, to the recipe's end, made ahead."""
+        with closing(self._samples_ahead(step, threads)) as samples:
+            for each in range(step, self.hyperparameters.steps):
+                drawn = [next(samples).result() for _ in self._slots(each)]
+                yield Batch(np.stack([i for i, _ in drawn]), np.stack([a for _, a in drawn]))
+
+    def sample(self, step: int, slot: int) -> View:
+        """One view: photo size×size×3 and alpha size×size, both 0..1."""
+        rng = np.random.default_rng((self.hyperparameters.seed, step, slot))
+        return augment.sample(
+            self.examples, self.index(step, slot), rng, self.hyperparameters.stage(step).size
+        )
+
+    def index(self, step: int, slot: int) -> int:
+        """Which example: each comes once in every pass over them, in another order each time."""
+        passes, place = divmod(self.hyperparameters.seen(step) + slot, len(self.examples))
+        return int(self._order(passes)[place])
+
+    def _shuffled(self, passes: int) -> NDArray[np.int64]:
+        # A second word tells these numbers from those of the views.
+        rng = np.random.default_rng((self.hyperparameters.seed, passes, 0, 1))
+        return rng.permutation(len(self.examples))
+
+    def _slots(self, step: int) -> range:
+        share = self.hyperparameters.stage(step).batch // self.world
+        return range(self.rank * share, (self.rank + 1) * share)
+
+    def _samples_ahead(self, step: int, threads: int) -> "Generator[Future[View], None, None]":
+        """Views in order, made by threads: their work is numpy's and OpenCV's, without the GIL."""
+        pending: deque[Future[View]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for each in range(step, self.hyperparameters.steps):
+                    slots = self._slots(each)
+                    for slot in slots:
+                        pending.append(pool.submit(self.sample, each, slot))
+                        # Bounded: a batch at 1024×1024 has 16 MB for each photo.
+                        if len(pending) > AHEAD * len(slots):
+                            yield pending.popleft()
+                while pending:
+                    yield pending.popleft()
+            finally:
+                for future in pending:
+                    future.cancel()

@@ -1,0 +1,513 @@
+"""Every kind of input a batch must survive, through the real command.
+
+One run over a folder of odd inputs is held against a table, which is the user's table too:
+``python tests/test_batch_inputs.py`` writes ``man/inputs.md`` from it.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image, features
+from support import fill, png, tiff
+
+PAGE = Path(__file__).parents[2] / "man" / "inputs.md"
+WIDTH, HEIGHT = 60, 40
+SEEN = {
+    "written": "done",
+    "failed": "fails: exit code 1",
+    "skipped": "skipped",
+    "unseen": "not looked at",
+    "refused": "refused before any work: exit code 5",
+    "stopped": "stops the run: exit code 5",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One odd input and what becomes of it. ``told``: part of what is said of it."""
+
+    what: str
+    status: str
+    told: str = ""
+    name: "str | bytes" = ""
+    """Path in the folder of odd inputs; empty where a test of its own makes the input."""
+    make: "Callable[[Path], object] | None" = None
+    size: tuple[int, int] = (WIDTH, HEIGHT)
+    where: str = ""
+    """What it takes, in words."""
+    possible: bool = True
+
+
+def file(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def saved(
+    image: Any = None, format_: str | None = None, **options: Any
+) -> Callable[[Path], object]:
+    shown = picture() if image is None else image
+    return lambda path: shown.save(path, format_, **options)
+
+
+def of(
+    make: Callable[[Path], object], change: Callable[[bytes], bytes]
+) -> Callable[[Path], object]:
+    """Make a file and change its bytes."""
+
+    def changed(path: Path) -> None:
+        make(path)
+        path.write_bytes(change(path.read_bytes()))
+
+    return changed
+
+
+UNDO = {  # how an upright picture is stored under each orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def turned(orientation: int) -> Callable[[Path], object]:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = picture()
+    if orientation in UNDO:
+        stored = stored.transpose(UNDO[orientation])
+    return saved(stored, "JPEG", exif=exif, quality=98, subsampling=0)
+
+
+def see_through() -> Image.Image:
+    image = picture().convert("RGBA")
+    image.paste((0, 0, 0, 0), (10, 10, 20, 20))
+    return image
+
+
+def bomb(path: Path) -> None:
+    """A PNG of 20,000×20,000 white pixels: 50 kB that would take 1.2 GB."""
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(2501) * 500) for _ in range(40)) + packer.flush()
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def link_to(target: str) -> Callable[[Path], object]:
+    return lambda path: path.symlink_to(target)
+
+
+def elsewhere(path: Path) -> None:
+    """A folder beside the inputs, and a link to it among them."""
+    (path.parent.parent / "elsewhere").mkdir()
+    saved()(path.parent.parent / "elsewhere" / "b.jpg")
+    path.symlink_to("../elsewhere")
+
+
+NOISE = np.random.RandomState(0).randint(0, 65536, HEIGHT * WIDTH * 3)
+FRAMES = {"save_all": True, "append_images": [picture(seed=i) for i in (1, 2)]}
+HALF = (lambda data: data[: len(data) // 2],)
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+AVIF = features.check("avif")
+CODEC = "pip install 'birefcli[heif]'"
+FRAME = "first of 3 frames or pages"
+
+CASES: dict[str, list[Case]] = {
+    "Pictures": [
+        Case("the same name in two folders", "written", "", "a.jpg", saved()),
+        Case("the same name in two folders, the other", "written", "", "sub/a.jpg", saved()),
+        *(
+            Case(f"EXIF orientation {n}", "written", "", f"turned-{n}.jpg", turned(n))
+            for n in range(1, 9)
+        ),
+        Case("progressive JPEG", "written", "", "p.jpg", saved(None, None, progressive=True)),
+        Case("CMYK JPEG", "written", "CMYK converted to sRGB", "cmyk.jpg",
+             saved(picture().convert("CMYK"), "JPEG")),
+        Case("YCCK JPEG", "written", "CMYK converted to sRGB", "ycck.jpg",
+             of(saved(picture().convert("CMYK"), "JPEG"),
+                lambda data: data.replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"))),
+        Case("grey JPEG", "written", "", "grey.jpg", saved(picture().convert("L"))),
+        Case("grey with transparency", "written", "", "la.png", saved(see_through().convert("LA"))),
+        Case("grey PNG of 16 bits", "written", "", "grey16.png",
+             file(png(16, 0, NOISE[: HEIGHT * WIDTH], WIDTH, HEIGHT))),
+        Case("colour PNG of 16 bits", "written", "", "rgb16.png",
+             file(png(16, 2, NOISE, WIDTH, HEIGHT))),
+        Case("palette with transparency", "written", "", "palette.png",
+             saved(picture().quantize(16), None, transparency=3)),
+        Case("RGBA with a hole", "written", "", "hole.png", saved(see_through())),
+        Case("1×1", "written", "", "1x1.png", saved(picture(1, 1)), (1, 1)),
+        Case("1×5000", "written", "", "1x5000.png", saved(picture(1, 5000)), (1, 5000)),
+        Case("20,000×20,000 (a decompression bomb)", "failed", "raise --max-megapixels",
+             "bomb.png", bomb),
+        Case("WebP", "written", "", "w.webp", saved()),
+        Case("TIFF", "written", "", "t.tif", saved()),
+        Case("TIFF of 16 bits", "written", "", "t16.tif",
+             file(tiff(16, 2, 3, NOISE, WIDTH, HEIGHT))),
+        Case("TIFF of several pages", "written", FRAME, "pages.tiff", saved(None, None, **FRAMES)),
+        Case("BMP", "written", "", "b.bmp", saved()),
+        Case("animated GIF", "written", FRAME, "moving.gif", saved(None, None, **FRAMES)),
+        Case("animated PNG", "written", FRAME, "frames.apng", saved(None, "PNG", **FRAMES)),
+        Case("HEIC without its codec", "failed", CODEC, "h.heic", file(HEIC),
+             possible=importlib.util.find_spec("pillow_heif") is None),
+        Case("AVIF", "written", "", "v.avif", saved(), where="where Pillow has the codec",
+             possible=AVIF),
+    ],
+    "Files that are not what they say": [
+        Case("extension in upper case", "written", "", "UPPER.JPG", saved(None, "JPEG")),
+        Case("no extension, in a folder", "unseen", "", "photo", saved(None, "JPEG")),
+        Case("no extension, named by the user", "written"),
+        Case("a PNG called .jpg", "written", "", "really-png.jpg", saved(None, "PNG")),
+        Case("a text called .jpg", "failed", "(it looks like text)", "text.jpg", file(b"Dear me,")),
+        Case("a JPEG cut off", "failed", "the file ends too early", "cut.jpg", of(saved(), *HALF)),
+        Case("a PNG cut off", "failed", "damaged image", "cutoff.png", of(saved(), *HALF)),
+        Case("zero bytes", "failed", "the file is empty", "empty.jpg", file(b"")),
+        Case("a terabyte of nothing", "failed", "are no photo of --max-megapixels", "sparse.jpg",
+             lambda path: (path.touch(), os.truncate(path, 1 << 40))),
+        Case("a folder called x.jpg", "written", "", "x.jpg/inside.jpg", saved()),
+        Case("a named pipe in a folder", "skipped", "not a regular file", "pipe.jpg",
+             lambda path: os.mkfifo(path)),
+        Case("a named pipe, named by the user", "written", where="where something writes to it"),
+    ],
+    "Names": [
+        Case("a.jpg and a.png in one folder", "refused", "--name '{name}'"),
+        Case("the same with --name '{name}'", "written"),
+        Case("spaces", "written", "", "a b  c .jpg", saved()),
+        Case("é as one character", "written", "", "caf\u00e9.jpg", saved()),
+        Case("é as two characters", "written", "", "cafe\u0301.jpg", saved()),
+        Case("a leading dash, in a folder", "written", "", "-rf.jpg", saved()),
+        Case("a leading dash, named by the user after --", "written"),
+        Case("a line break", "written", "", "new\nline.jpg", saved()),
+        Case("an escape sequence", "written", "", "\x1b[31mred.jpg", saved()),
+        Case("bytes that are no UTF-8", "written", "", b"not-\xff-utf8.jpg", saved()),
+        Case("255 bytes", "written", "", "n" * 251 + ".jpg", saved()),
+        Case("a hidden file, in a folder", "unseen", "", ".hidden.jpg", saved()),
+        Case("a hidden file, named by the user", "written"),
+    ],
+    "Links": [
+        Case("to a file", "written", "", "link.jpg", link_to("a.jpg")),
+        Case("to a folder", "written", "", "linked/b.jpg", lambda path: elsewhere(path.parent)),
+        Case("to nothing", "skipped", "a symbolic link to nothing", "gone.jpg", link_to("no.jpg")),
+        Case("to itself", "skipped", "a symbolic link to nothing", "self.jpg", link_to("self.jpg")),
+        Case("to the folder it lies in", "unseen", "", "round", link_to(".")),
+    ],
+    "Permissions, disks and other people": [
+        Case("a file that may not be read", "failed", "Permission denied"),
+        Case("a folder that may not be read", "failed", "Permission denied"),
+        Case("an output folder that may not be written to", "refused", "cannot be written"),
+        Case("an output disk mounted read-only", "refused", "Read-only file system"),
+        Case("a full output disk", "stopped", "No space left on device"),
+        Case("a photo deleted while it waits", "failed", "No such file"),
+        Case("a photo rewritten while it waits", "written"),
+        Case("10,000 small files", "written"),
+    ],
+}  # fmt: skip
+ALL = {case.what: case for cases in CASES.values() for case in cases}
+MADE = [case for case in ALL.values() if case.make is not None]
+needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+
+
+def page() -> str:
+    """The table as the user reads it."""
+    lines = [
+        "# What becomes of odd inputs",
+        "",
+        "Every line is tested with the real command. A photo that fails costs itself and no other;",
+        "what is said of it is in the last column. (This page is written by",
+        "`python tests/test_batch_inputs.py`.)",
+    ]
+    for group, cases in CASES.items():
+        lines += ["", f"## {group}", "", "| input | what becomes of it | and is said |"]
+        lines += ["|---|---|---|"]
+        for case in cases:
+            result = SEEN[case.status] + (f", {case.where}" if case.where else "")
+            said = f"`{case.told}`" if case.told else ""
+            lines.append(f"| {case.what} | {result} | {said} |".replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
+# One run over all of them
+
+
+@dataclass
+class Ran:
+    """The one run: its folders, and what it said."""
+
+    folder: Path
+    out: Path
+    returncode: int
+    lines: dict[str, dict[str, Any]]
+    summary: dict[str, Any]
+    stderr: str
+    impossible: set[str]
+    before: dict[bytes, str]
+
+
+def hashes(folder: Path) -> dict[bytes, str]:
+    """Digest of every file below a folder, large holes left out."""
+    return {
+        os.fsencode(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.stat().st_size < 1 << 30
+    }
+
+
+@pytest.fixture(scope="session")
+def ran(command, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """All odd inputs, made once and given to the command once."""
+    top = tmp_path_factory.mktemp("odd")
+    folder, out = top / "in", top / "out"
+    impossible = set()
+    for case in MADE:
+        path = folder / os.fsdecode(case.name)
+        if case.what != "to a folder":
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            assert case.possible
+            assert case.make is not None
+            case.make(path)
+        except (OSError, AssertionError, AttributeError):
+            impossible.add(case.what)  # a file system that cannot hold such a name, a codec
+    before = hashes(top)
+    words = ("--write", "cutout,foreground", "--no-refine", "--json")
+    result = command("matte", folder, "-o", out, *words)
+    assert result.returncode in (0, 1), result.stderr.decode()
+    *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
+    return Ran(
+        folder,
+        out,
+        result.returncode,
+        {line["input"]: line for line in lines},
+        last["summary"],
+        result.stderr.decode(),
+        impossible,
+        before,
+    )
+
+
+def place(ran: Ran, case: Case) -> str:
+    return str(ran.folder / os.fsdecode(case.name))
+
+
+@pytest.mark.parametrize("case", MADE, ids=lambda case: case.what)
+def test_odd_input_becomes_what_the_table_says(ran, case):
+    if case.what in ran.impossible:
+        pytest.skip("cannot be made on this system")
+    line = ran.lines.get(place(ran, case))
+    if case.status == "unseen":
+        assert line is None
+        return
+    assert line is not None
+    assert line["status"] == case.status, line
+    said = " ".join(filter(None, (line["error"], line["reason"], *line["notes"])))
+    assert case.told in said
+    if case.status == "failed":
+        assert case.told in ran.stderr
+        assert line["outputs"] == {}
+    elif case.status == "written":
+        relative = Path(os.fsdecode(case.name)).with_suffix(".png")
+        assert line["outputs"] == {
+            kind: str(ran.out / kind / relative) for kind in ("cutout", "foreground")
+        }
+        with Image.open(line["outputs"]["cutout"]) as image:
+            image.load()
+            assert (image.mode, image.size) == ("RGBA", case.size)
+
+
+def test_the_run_counts_and_says_what_the_lines_say(ran):
+    statuses = [line["status"] for line in ran.lines.values()]
+    for status in ("written", "failed", "skipped"):
+        assert ran.summary[status] == statuses.count(status) > 0
+    expected = [c for c in MADE if c.status != "unseen" and c.what not in ran.impossible]
+    assert len(ran.lines) == len(expected)
+    assert ran.returncode == ran.summary["exit_code"] == 1
+
+
+def test_no_input_is_changed_and_nothing_lies_about(ran):
+    now = hashes(ran.folder.parent)
+    assert {path: now.get(path) for path in ran.before} == ran.before
+    made = {os.fsdecode(path) for path in now.keys() - ran.before.keys()}
+    outputs = {path for line in ran.lines.values() for path in line["outputs"].values()}
+    assert made == outputs
+    assert not list(ran.folder.parent.rglob("*.part"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photo_of_any_orientation_comes_out_upright_and_without_the_tag(ran, orientation):
+    line = ran.lines[str(ran.folder / f"turned-{orientation}.jpg")]
+    with Image.open(line["outputs"]["foreground"]) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+        pixels = np.asarray(image).astype(int)
+    assert np.abs(pixels - np.asarray(picture())).mean() < 4
+
+
+@pytest.mark.parametrize("name", ["hole.png", "la.png"])
+def test_hole_of_a_photo_stays_a_hole(ran, name):
+    line = ran.lines[str(ran.folder / name)]
+    with Image.open(line["outputs"]["cutout"]) as image:
+        alpha = np.asarray(image)[:, :, 3]
+    assert alpha[10:20, 10:20].max() == 0
+    assert alpha[20:, 20:].min() > 0
+
+
+def test_messages_stay_on_their_lines_whatever_the_names_hold(ran, command, tmp_path):
+    name = "bad\n\x1b[31m\u202e.jpg"
+    (tmp_path / name).write_text("no photo")
+    result = command("matte", tmp_path, "-o", tmp_path / "out")
+    said = result.stderr.decode().splitlines()
+    assert any("bad\\n\\x1b[31m\\u202e.jpg: not an image" in line for line in said)
+    assert len(said) == 2
+    assert "\x1b" not in ran.stderr
+
+
+# What has to be named, or meets others
+
+
+def test_photos_named_by_the_user_are_tried_whatever_their_names(command, tmp_path):
+    cases = ("no extension, named by the user", "a hidden file, named by the user",
+             "a leading dash, named by the user after --")  # fmt: skip
+    names = ["photo", ".hidden.jpg", "-rf.jpg"]
+    for name in names:
+        saved(None, "JPEG")(tmp_path / name)
+    result = command("matte", "-o", "out", "--json", "--", *names, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    lines = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
+    assert [line["status"] for line in lines] == [ALL[what].status for what in cases]
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"photo.png", ".hidden.png", "-rf.png"}
+
+
+@needs_fifo
+def test_named_pipe_named_by_the_user_is_read(start, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    picture().save(tmp_path / "a.jpg")
+    process = start("matte", tmp_path / "pipe", "-o", tmp_path / "out", "--json")
+    with (tmp_path / "pipe").open("wb") as pipe:
+        pipe.write((tmp_path / "a.jpg").read_bytes())
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    line = json.loads(out.splitlines()[0])
+    assert line["status"] == ALL["a named pipe, named by the user"].status
+
+
+def test_photos_for_one_target_are_refused_and_kept_apart_on_request(command, tmp_path):
+    case = ALL["a.jpg and a.png in one folder"]
+    for name in ("in/a.jpg", "in/a.png", "in/sub/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        saved()(tmp_path / name)
+    before = hashes(tmp_path)
+    result = command("matte", tmp_path / "in", "-o", tmp_path / "out")
+    assert (case.status, result.returncode) == ("refused", 5)
+    said = result.stderr.decode()
+    assert all(text in said for text in ("in/a.jpg", "in/a.png", "out/a.png", case.told))
+    assert hashes(tmp_path) == before
+    result = command("matte", tmp_path / "in", "-o", tmp_path / "out", "--name", "{name}")
+    assert ALL["the same with --name '{name}'"].status == "written"
+    assert result.returncode == 0, result.stderr.decode()
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert made == {"a.jpg.png", "a.png.png", "sub", "sub/a.jpg.png"}
+
+
+def test_what_may_not_be_read_fails_by_name_and_the_rest_goes_on(command, as_user, tmp_path):
+    for name in ("a.jpg", "shut.jpg", "locked/b.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        saved()(tmp_path / "in" / name)
+    (tmp_path / "in" / "shut.jpg").chmod(0)
+    (tmp_path / "in" / "locked").chmod(0)
+    try:
+        result = command("matte", tmp_path / "in", "-o", tmp_path / "out", "--json", within=as_user)
+    finally:
+        (tmp_path / "in" / "locked").chmod(0o700)
+    assert result.returncode == 1, result.stderr.decode()
+    *lines, _ = [json.loads(line) for line in result.stdout.splitlines()]
+    by_name = {Path(line["input"]).name: line for line in lines}
+    assert by_name["a.jpg"]["status"] == "written"
+    for name, what in (("shut.jpg", "a file"), ("locked", "a folder")):
+        case = ALL[f"{what} that may not be read"]
+        assert by_name[name]["status"] == case.status
+        assert by_name[name]["error"] == case.told
+
+
+def test_output_folder_that_may_not_be_written_to_is_refused(command, as_user, photos, tmp_path):
+    case = ALL["an output folder that may not be written to"]
+    (tmp_path / "out").mkdir(mode=0o500)
+    result = command("matte", photos, "-o", tmp_path / "out", within=as_user)
+    assert (case.status, result.returncode) == ("refused", 5)
+    assert case.told in result.stderr.decode()
+
+
+def test_output_disk_mounted_read_only_is_refused(command, photos, small_disk, remount):
+    case = ALL["an output disk mounted read-only"]
+    remount(small_disk, "ro")
+    result = command("matte", photos, "-o", small_disk / "out")
+    assert (case.status, result.returncode) == ("refused", 5)
+    assert case.told in result.stderr.decode()
+
+
+def test_full_output_disk_stops_the_run(command, photos, small_disk):
+    case = ALL["a full output disk"]
+    fill(small_disk / "filler")
+    result = command("matte", photos, "-o", small_disk / "out", "--json")
+    said = result.stderr.decode()
+    assert (case.status, result.returncode) == ("stopped", 5), said
+    assert f"{case.told} ({small_disk / 'out' / 'a.png'})" in said
+    assert "goes on where it stopped" in said
+    assert not list(small_disk.rglob("*.part"))
+    assert json.loads(result.stdout.splitlines()[-1])["summary"]["exit_code"] == 5
+
+
+def test_photos_deleted_or_rewritten_while_they_wait(start, command, tmp_path):
+    deleted = ALL["a photo deleted while it waits"]
+    rewritten = ALL["a photo rewritten while it waits"]
+    (tmp_path / "in").mkdir()
+    for i in range(20):
+        picture(200, 150, seed=i % 5).save(tmp_path / "in" / f"{i:02d}.jpg")
+    words = ("matte", tmp_path / "in", "-o", tmp_path / "out", "--threads", 1, "--json")
+    process = start(*words)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    (tmp_path / "in" / "18.jpg").unlink()
+    picture(30, 20).save(tmp_path / "in" / "19.jpg")
+    rest, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    lines = [json.loads(line) for line in [first, *rest.splitlines()]][:-1]
+    assert [line["status"] for line in lines[:-2]] == ["written"] * 18
+    assert lines[-2]["status"] == deleted.status
+    assert deleted.told in lines[-2]["error"]
+    assert lines[-1]["status"] == rewritten.status
+    with Image.open(tmp_path / "out" / "19.png") as image:
+        assert image.size == (30, 20)
+    again = command(*words)
+    assert json.loads(again.stdout.splitlines()[-1])["summary"]["current"] == 19
+
+
+def test_page_of_odd_inputs_is_what_the_table_says():
+    assert PAGE.read_text(encoding="utf-8") == page(), "python tests/test_batch_inputs.py"
+
+
+def test_every_kind_of_input_has_a_name_of_its_own():
+    assert len(ALL) == sum(map(len, CASES.values()))
+    assert {case.status for case in ALL.values()} == set(SEEN)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    sys.stdout.write(f"{PAGE}\n")

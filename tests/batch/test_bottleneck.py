@@ -1,0 +1,97 @@
+"""Which stage a run waits for: counted by a clock of the test's own, and by real runs."""
+
+import contextlib
+import time
+
+import pytest
+from conftest import picture
+from test_pipeline import Bright, a_run, decision, finished
+
+from birefcli.batch import pipeline
+from birefcli.batch.bottleneck import StageTimer
+from birefcli.batch.outcome import Outcome, Status
+from birefcli.cli.batch_reporter import ProgressDisplay
+from birefcli.matting.predictor import Predictor
+from birefcli.options import Product
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("load", "save", "matte", "limit"),
+    [
+        (6, 1, 3, ("load", 0.6)),
+        (1, 7, 2, ("save", 0.7)),
+        (1, 1, 8, ("matte", 0.8)),
+        (0, 0, 4, ("matte", 1.0)),
+    ],
+)
+def test_the_stage_that_took_most_of_the_time_is_the_limit(load, save, matte, limit):
+    clock = Clock()
+    waits = StageTimer(clock)
+    waits.start()
+    with waits.waiting("load"):
+        clock.now += load
+    clock.now += matte
+    with waits.waiting("save"):
+        clock.now += save
+    stage, share = waits.limit()
+    assert (stage, share) == (limit[0], pytest.approx(limit[1]))
+
+
+def test_a_wait_that_ends_in_an_error_is_counted():
+    clock = Clock()
+    waits = StageTimer(clock)
+    waits.start()
+    with contextlib.suppress(KeyError), waits.waiting("save"):
+        clock.now += 5
+        raise KeyError
+    assert waits.limit() == ("save", 1.0)
+
+
+def test_nothing_is_said_before_a_run_begins():
+    clock = Clock()
+    waits = StageTimer(clock)
+    assert waits.limit() is None
+    waits.start()
+    assert waits.limit() is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "stage", "limit"),
+    [
+        (Predictor, "prepare", "load"),
+        (Predictor, "alphas", "matte"),
+        (pipeline, "encode_product", "save"),
+    ],
+)
+def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage, limit):
+    plain = getattr(owner, stage)
+
+    def slow(*values, **options):
+        time.sleep(0.2)
+        return plain(*values, **options)
+
+    monkeypatch.setattr(owner, stage, slow)
+    todo = []
+    for i in range(6):
+        picture(seed=i).save(tmp_path / f"{i}.png")
+        todo.append(decision(tmp_path / f"{i}.png", tmp_path / "o", (Product.MASK,)))
+    run = a_run(Bright(), products=(Product.MASK,))
+    assert len(finished(run, todo)) == 6
+    assert run.waits.limit()[0] == limit
+
+
+def test_a_progress_line_names_the_limit(capsys):
+    display = ProgressDisplay(quiet=False, verbose=False, bar=False)
+    display.begin(3)
+    for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
+        display.limit = lambda limit=limit: limit
+        display.told -= 60
+        display.add(Outcome("a.jpg", Status.WRITTEN))
+        assert capsys.readouterr().err.endswith(words)

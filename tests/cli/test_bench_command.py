@@ -1,0 +1,252 @@
+"""``birefcli bench`` through the real command, with the tiny model."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+from birefcli.bench import synthetic
+from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
+from birefcli.cli.bench import _warn_of_noise
+
+QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
+
+
+def record(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def measured(command):
+    return record(command(*QUICK, "--json", "--threads", "3", "--batch", "2"))
+
+
+def test_every_stage_and_the_whole_have_seconds_rates_and_cpu_time(measured):
+    assert set(measured["stages"]) == set(NAMES)
+    for name in ("decode", "prepare", "network", "upsample", "compose", "encode", "write"):
+        figure = measured["stages"][name]
+        assert 0 < figure["least"] <= figure["seconds"] <= figure["most"]
+        assert figure["photos_per_second"] == pytest.approx(1 / figure["seconds"], rel=0.01)
+    assert measured["stages"]["network"]["cpu_seconds"] > 0
+    assert measured["pipeline"]["seconds"] > 0
+
+
+def test_shares_add_up_to_the_whole_one_after_the_other(measured):
+    # Medians of parts are not parts of the median, but near it.
+    assert sum(f["share"] for f in measured["stages"].values()) == pytest.approx(1, abs=0.3)
+    assert measured["sequential"]["share"] == 1
+
+
+def test_settings_are_those_that_were_asked_for(measured):
+    assert (measured["threads"], measured["batch"], measured["device"]) == (3, 2, "cpu")
+    assert (measured["size"], measured["precision"]) == ([96, 64], "fp32")
+    assert (measured["photos"], measured["generated"], measured["rounds"]) == (2, True, 2)
+    assert measured["interrupted"] is False
+
+
+def test_peak_memory_is_that_of_a_process_with_torch(measured):
+    assert 5e7 < measured["peak_memory"] < 1e11
+
+
+def test_photos_of_the_user_are_measured_and_left_alone(command, photos):
+    before = {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()}
+    result = record(command(*QUICK, "--json", "--repeat", "1", photos))
+    assert (result["photos"], result["generated"]) == (2, False), "the first two, by --count"
+    assert result["megapixels"] == 0.002
+    assert {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()} == before
+
+
+def test_mask_alone_needs_no_foreground(command):
+    result = command(*QUICK, "--repeat", "1", "--write", "mask,trimap", "--json")
+    assert record(result)["stages"]["foreground"]["seconds"] == 0
+    assert record(result)["write"] == ["mask", "trimap"]
+
+
+def test_text_is_a_table_with_bottleneck_memory_and_spread(command):
+    shown = command(*QUICK).stdout.decode()
+    assert "least-most" in shown
+    rows = {line.split()[0] for line in shown.splitlines() if line}
+    assert {*NAMES, "overlapped", "bottleneck:"} <= rows
+    assert "median of 2 rounds" in shown
+    assert " GB" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_another_model_takes_turns_and_gives_a_ratio(command, tiny_weights):
+    against = record(command(*QUICK, "--json", "--against", tiny_weights))["against"]
+    assert against["ratio"] == pytest.approx(
+        against["theirs"]["seconds"] / against["ours"]["seconds"], rel=0.05
+    )
+    assert against["difference"] == 0  # it is the same model
+    assert against["provider"] is None
+
+
+def test_onnx_without_onnxruntime_says_what_to_install(command, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('blocked')\n")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    words = (*QUICK, "--against", tmp_path / "model.onnx")
+    result = command(*words, PYTHONPATH=path)
+    assert result.returncode == 2
+    assert b"pip install 'birefcli[bench]'" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_onnx_that_is_not_there_or_no_model_is_one_line(command, tmp_path):
+    result = command(*QUICK, "--against", tmp_path / "none.onnx")
+    assert result.returncode == 4
+    assert b"no such file" in result.stderr
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    result = command(*QUICK, "--against", tmp_path / "bad.onnx")
+    assert result.returncode == 4
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_exported_network_in_onnxruntime_is_fed_what_ours_is_fed(command, tmp_path):
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "mean.onnx"
+    _mean_of_channels(onnx, path)
+    against = record(command(*QUICK, "--json", "--against", path))["against"]
+    assert against["provider"] == "CPUExecutionProvider"
+    assert against["ratio"] > 0
+    assert 0 < against["difference"] <= 1
+
+
+def _mean_of_channels(onnx, path):
+    """A network of one operator: N×3×H×W to the mean of the channels, N×1×H×W."""
+    help_, kind = onnx.helper, onnx.TensorProto.FLOAT
+    ends = [
+        help_.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
+        for name, channels in (("image", 3), ("logits", 1))
+    ]
+    node = help_.make_node("ReduceMean", ["image", "axis"], ["logits"], keepdims=1)
+    axis = help_.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
+    graph = help_.make_graph([node], "mean", ends[:1], ends[1:], [axis])
+    version = help_.make_opsetid("", 18)
+    onnx.save(help_.make_model(graph, opset_imports=[version], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["-"], 2, b"stdin"),
+        (["missing.jpg"], 3, b"missing.jpg"),
+        (["--megapixels", "0"], 2, b"--megapixels 0"),
+        (["--format", "jpg"], 2, b"jpg cannot hold a cutout"),
+        (["--model", "nobody"], 4, b"no model is called"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(command, words, code, text):
+    result = command("bench", *words)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_unreadable_photo_ends_it_with_its_name(command, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no photo at all")
+    result = command("bench", tmp_path / "broken.jpg", "--device", "cpu")
+    assert result.returncode == 1
+    assert b"broken.jpg: not an image" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environment, tmp_path):
+    words = [*QUICK, "--repeat", "100000", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "birefcli", *words],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/results/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    found = json.loads(out)
+    assert found["interrupted"] is True
+    assert found["rounds"] >= 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_before_the_first_round_says_interrupted(environment, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "birefcli", "bench", "--megapixels", "12", "--count", "50"],
+        env={**environment, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")
+    assert error.decode().strip() == "birefcli: interrupted before the first round ended"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generated_photo_has_the_size_asked_for_and_is_the_same_again():
+    data = synthetic.photo(0.3, 1)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.width * image.height == pytest.approx(300_000, rel=0.01)
+        assert image.width < image.height
+        grain = np.asarray(image.convert("L"), np.float32)
+    assert data == synthetic.photo(0.3, 1)
+    assert data != synthetic.photo(0.3, 2)
+    assert 1 < np.abs(np.diff(grain, axis=1)).mean() < 20  # noise as of a sensor, no snow
+
+
+def rounds_of(**seconds):
+    rounds = Rounds()
+    for name in NAMES:
+        for factor in (1.0, 3.0, 1.1):
+            rounds.add(name, seconds.get(name, 0.001) * factor, 0.0)
+    return rounds
+
+
+def test_rounds_that_differ_are_told_and_others_are_not(capsys):
+    for factors, told in (((1.0, 1.1, 1.05), ""), ((1.0, 1.5, 1.1), "rounds differ by 45%")):
+        rounds = Rounds()
+        for factor in factors:
+            rounds.add(PIPELINE, factor, 0.0)
+        _warn_of_noise(SimpleNamespace(bench=SimpleNamespace(rounds=rounds)))
+        err = capsys.readouterr().err
+        assert err.startswith(told)
+        assert bool(err) is bool(told)
+
+
+def test_figures_are_medians_with_the_least_and_the_most():
+    figure = rounds_of(network=2.0).figure("network")
+    assert (figure.least, figure.seconds, figure.most) == (2.0, 2.2, 6.0)
+
+
+def test_bottleneck_names_the_slowest_stage_and_who_waits_for_whom():
+    assert "network, 100%" in bottleneck(rounds_of(network=2.0), 2, 2)
+    assert "overlap with it" in bottleneck(rounds_of(network=2.0), 2, 2)
+    text = bottleneck(rounds_of(network=0.1, encode=2.0), 2, 2)
+    assert text.startswith("encode")
+    assert "network waiting" in text
+    text = bottleneck(rounds_of(network=0.3, encode=2.0), 16, 16)
+    assert text.endswith("keeps up with network, upsample and foreground")
+
+
+def test_bench_measures_a_picture_of_any_kind(command, tmp_path):
+    picture(50, 30).convert("L").save(tmp_path / "grey.png")
+    words = (*QUICK, "--json", "--repeat", "1", "--bits", "16", tmp_path / "grey.png")
+    assert record(command(*words))["photos"] == 1

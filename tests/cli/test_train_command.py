@@ -1,0 +1,427 @@
+"""``birefcli train`` as users run it: data, stops and kills, several processes, what it leaves."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+from support import fill
+from typer.testing import CliRunner
+
+from birefcli.birefnet import Config
+from birefcli.cli.app import app
+from birefcli.cli.train import _stage
+from birefcli.errors import BirefcliError, ExitCode, UsageError
+from birefcli.models import weights
+from birefcli.options import Precision
+from birefcli.training import run as runs
+from birefcli.training.dataset import Dataset, find_pairs
+from birefcli.training.plan import Plan
+from birefcli.training.sampler import ViewSampler
+from birefcli.training.schedule import Stage
+from birefcli.training.trainer import Trainer, _mixed
+
+SCRATCH = Config(
+    "mobilenetv4_conv_small_035", width=8, aspp_width=8, kernels=(3,), gradient_width=4
+)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Eight red figures on blue-green walls."""
+    folder = tmp_path_factory.mktemp("people")
+    for name in ("im", "gt"):
+        (folder / name).mkdir()
+    for number in range(8):
+        rng = np.random.default_rng(number)
+        alpha = np.zeros((120, 90), np.uint8)
+        x = int(rng.integers(35, 55))
+        cv2.ellipse(alpha, (x, 25), (8, 11), 0, 0, 360, 255, -1)
+        cv2.ellipse(alpha, (x, 75), (17, 38), 0, 0, 360, 255, -1)
+        image = rng.integers(0, 90, (120, 90, 3)).astype(np.uint8)
+        image += np.array([120, 60, 0], np.uint8)
+        image[alpha > 0] = (20, 30, 200)
+        cv2.imwrite(str(folder / "im" / f"{number}.png"), image)
+        cv2.imwrite(str(folder / "gt" / f"{number}.png"), alpha)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def words(people, tiny_weights):
+    """A short training: 6 photos to learn from, 2 held out, 4 epochs of 3 steps."""
+    return (
+        *("train", people, "--from", tiny_weights, "--size", 64, "--hold-out", 4),
+        *("--epochs", 4, "--batch", 2, "--lr", 3e-3, "--threads", 1, "--workers", 1),
+        *("--device", "cpu"),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(command, words, tmp_path_factory):
+    """What the short training says, and the weights it writes."""
+    output = tmp_path_factory.mktemp("whole") / "new" / "w.safetensors"
+    return command(*words, "-o", output), output
+
+
+@pytest.fixture
+def inside(monkeypatch):
+    """Run the command in this process: code, what it said, what it raised."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+
+    def run(*words):
+        result = CliRunner().invoke(app, list(map(str, words)))
+        error = result.exception
+        if isinstance(error, BirefcliError):
+            return error.exit_code, f"{result.stderr}{error}"
+        assert isinstance(error, SystemExit | None), error
+        return result.exit_code, result.stderr
+
+    yield run
+    assert torch.get_num_threads() == threads
+
+
+def log_of(output):
+    path = output.with_suffix(".train") / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait_for_log(output, lines):
+    path = output.with_suffix(".train") / "log.jsonl"
+    for _ in range(1200):
+        if path.is_file() and path.read_text().count("\n") >= lines:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no log")
+
+
+def same_weights(one, other):
+    pairs = zip(weights.read(one)[0].values(), weights.read(other)[0].values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def text(result):
+    return result.stderr.decode()
+
+
+def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
+    result, output = whole
+    assert result.returncode == 0, text(result)
+    assert result.stdout == b""
+    assert "6 photos to learn from, 2 held out" in text(result)
+    found = weights.resolve(str(output))
+    assert found.size == (64, 64)
+    assert weights.load_network(found).config == TINY
+    log = log_of(output)
+    scores = [entry for entry in log if "epoch" in entry]
+    assert [entry["epoch"] for entry in scores] == list(range(5))
+    assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 13))
+    assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
+    told = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
+    assert told in text(result)
+    folder = output.with_suffix(".train")
+    assert {p.name for p in folder.iterdir()} == {
+        *("checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"),
+        *(f"epoch-000{epoch}.png" for epoch in range(5)),
+    }
+    held_out = [f"{people}/im/{n}.png" for n in (0, 4)]
+    assert (folder / "held_out.txt").read_text().split() == held_out
+    picture = cv2.imread(str(folder / "epoch-0004.png"))
+    assert picture is not None
+    assert picture.shape[0] > 2 * 240
+
+
+def test_the_same_command_in_this_process_comes_to_the_same_weights(whole, inside, words, tmp_path):
+    output = tmp_path / "w.safetensors"
+    assert inside(*words, "-o", output)[0] == 0
+    if torch.get_num_threads() == 1:  # sums have another order with more
+        assert log_of(output) == log_of(whole[1])
+        assert same_weights(output, whole[1])
+    first = output.with_suffix(".train") / "best.safetensors"
+    assert weights.load_network(weights.resolve(str(first))).config == TINY
+
+
+def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
+    whole, command, start, words, tmp_path
+):
+    broken = tmp_path / "broken.safetensors"
+    process = start(*words, "-o", broken, "--every", 0)
+    wait_for_log(broken, 6)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not broken.exists()
+    assert len(log_of(broken)) < len(log_of(whole[1]))
+    result = command(*words, "-o", broken)
+    assert result.returncode == 0, text(result)
+    assert "goes on after step" in text(result)
+    assert log_of(broken) == log_of(whole[1])
+    assert same_weights(broken, whole[1])
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+)
+def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, number, code):
+    output = tmp_path / "w.safetensors"
+    process = start(*words, "-o", output)
+    wait_for_log(output, 3)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == code
+    steps = max(entry["step"] for entry in log_of(output))
+    assert f"stopped after step {steps}; the same command goes on from there" in told.decode()
+    assert not output.exists()
+    code, told = inside(*words, "-o", output)
+    assert f"goes on after step {steps} of 12" in told
+    assert code == 0
+    assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 13))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(
+    inside, people, tiny_weights, tmp_path
+):
+    outputs = [tmp_path / f"{name}.safetensors" for name in "abc"]
+    for output, seed in zip(outputs, (1, 1, 2), strict=True):
+        words = ("train", people, "--from", tiny_weights, "--stage", "64x2x2", "--seed", seed)
+        assert inside(*words, "-o", output, "--workers", seed)[0] == 0
+    assert same_weights(*outputs[:2])
+    assert not same_weights(*outputs[1:])
+
+
+def test_bad_data_is_listed_before_anything_is_trained(command, words, tmp_path, people):
+    for name in ("im", "gt"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for i in range(4):
+            target = tmp_path / "d" / name / f"{i}.png"
+            target.write_bytes((people / name / f"{i}.png").read_bytes())
+    (tmp_path / "d" / "gt" / "1.png").write_bytes(b"")
+    (tmp_path / "d" / "im" / "2.png").write_bytes(b"GIF89a")
+    output = tmp_path / "w.safetensors"
+    words = [tmp_path / "d" if word == people else word for word in words]
+    result = command(*words, "-o", output)
+    assert result.returncode == ExitCode.NO_INPUT
+    lines = text(result).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"{tmp_path}/d/gt/1.png",
+        f"{tmp_path}/d/im/2.png",
+        "birefcli",
+    ]
+    assert lines[2] == "birefcli: 2 files are not as training needs them; nothing done"
+    assert not output.exists()
+    assert not output.with_suffix(".train").exists()
+
+
+def test_several_processes_average_their_gradients_and_one_writes(
+    tmp_path, people, tiny_weights, environment
+):
+    output = tmp_path / "w.safetensors"
+    run = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "birefcli", "train", people, "-o", output, "--from", tiny_weights),
+        *("--hold-out", "4", "--stage", "64x1x4", "--device", "cpu", "--threads", "1"),
+    ]
+    result = subprocess.run(
+        list(map(str, run)), env=environment, capture_output=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, text(result)
+    assert text(result).count("6 photos to learn from") == 1
+    log = log_of(output)
+    assert [entry["step"] for entry in log] == [0, 1, 1]
+
+    # The same step by hand: the mean of both halves' gradients, each with its own batch norm.
+    pairs = [pair for i, pair in enumerate(find_pairs([people])) if i % 4]
+    dataset = Dataset(pairs, longest=256, soften=True, budget=10**9)
+    network = weights.load_network(weights.resolve(str(tiny_weights))).requires_grad_(True)
+    state = torch.load(output.with_suffix(".train") / "checkpoint.pt", weights_only=True)
+    hyperparameters = runs.hyperparameters(
+        Plan((people,), output, stages=(Stage(64, 1, 4),)),
+        runs.Start(64, published=True, tuned=True),
+        6,
+    )
+    trainer = Trainer(network, hyperparameters)
+    losses = []
+    for rank in (0, 1):
+        batch = next(ViewSampler(dataset, hyperparameters, rank, 2).from_step(0, 1))
+        torch.manual_seed(_mixed(hyperparameters.seed, 0, rank))
+        loss, _ = trainer._loss(*batch.tensors(torch.device("cpu")))
+        (loss / 2).backward()
+        losses.append(loss.item())
+    assert log[1]["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+    parameters = [p for group in trainer.optimiser.param_groups for p in group["params"]]
+    gradient = torch.cat([p.grad.flatten() for p in parameters])
+    norm = float(gradient.norm())
+    assert log[1]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
+    first = [state["optimiser"]["state"][i]["exp_avg"].flatten() for i in range(len(parameters))]
+    clipped = gradient * min(1, hyperparameters.clip / norm)
+    assert torch.allclose(torch.cat(first), 0.1 * clipped, atol=1e-5 * norm)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    hyperparameters = runs.Recipe((Stage(64, 1, 6),))
+    for world, why in ((4, "cannot be divided among 4"), (6, "2 photos a step or more")):
+        with pytest.raises(UsageError, match=why):
+            runs._check_batches(hyperparameters, runs.Ranks(0, world, 0))
+
+
+def test_trained_from_scratch_it_has_the_architecture_of_mini(tmp_path, people, monkeypatch):
+    monkeypatch.setattr(runs, "MINI", SCRATCH)
+    plan = Plan((people,), tmp_path / "w.safetensors", stages=(Stage(64, 2, 2),), device="cpu")
+    runs.prepare(plan)
+    found = runs.divide(plan)
+    run = runs.TrainingRun(
+        plan, found, runs.placement_for(plan, runs.Ranks()), runs.Ranks(), runs.TrainCallbacks()
+    )
+    assert run()
+    assert weights.load_network(weights.resolve(str(plan.output))).config == SCRATCH
+    assert run.hyperparameters.lr == 1.5e-3
+
+
+def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, words, tmp_path):
+    output = tmp_path / "w.safetensors"
+    asked = [*words, "-o", output]
+    epochs = asked.index("--epochs") + 1
+    asked[epochs] = 1
+    assert inside(*asked)[0] == 0
+    before = weights.read(output)[0]
+    code, told = inside(*asked)
+    assert code == 0
+    assert "trained to the end already; --restart begins anew" in told
+    assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
+    code, told = inside(*asked, "--seed", 5)
+    assert code == ExitCode.USAGE
+    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in told
+    asked[epochs] = 2
+    _, told = inside(*asked)
+    changed = "size x steps x batch 64x6x2, was 64x3x2"
+    assert f"goes on with other options than it began with: {changed}\n" in told
+    assert "goes on after step 3 of 6" in told
+    assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
+    code, told = inside(*asked, "--hold-out", 3)
+    assert code == ExitCode.USAGE
+    assert "other photos" in told
+    asked[epochs] = 1
+    code, told = inside(*asked)
+    assert code == ExitCode.USAGE
+    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2, was" in told
+    assert inside(*asked, "--restart", "-q") == (0, "")
+    assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
+    assert not (output.with_suffix(".train") / "epoch-0002.png").exists()
+
+
+def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
+    output = tmp_path / "w.safetensors"
+    output.write_bytes(b"mine")
+    code, told = inside(*words, "-o", output)
+    assert code == ExitCode.OUTPUT
+    assert "is there already; name another file, or --restart" in told
+    assert output.read_bytes() == b"mine"
+    assert not output.with_suffix(".train").exists()
+
+
+def test_two_trainings_do_not_write_the_same_weights(inside, start, words, tmp_path):
+    output = tmp_path / "w.safetensors"
+    process = start(*words, "-o", output)
+    wait_for_log(output, 1)
+    code, told = inside(*words, "-o", output)
+    process.kill()
+    assert code == ExitCode.BUSY
+    assert f"{output}: another training is writing it" in told
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_path, small_disk):
+    fill(small_disk / "filler")
+    result = command(*words, "-o", small_disk / "w.safetensors")
+    assert result.returncode == ExitCode.OUTPUT
+    assert "cannot be written" in text(result)
+    assert "Traceback" not in text(result)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        (["-o", "w.pth"], ExitCode.USAGE, "ends in .safetensors"),
+        (["-o", "w.safetensors", "--size", "100"], ExitCode.USAGE, "multiple of 32"),
+        (["-o", "w.safetensors", "--stage", "64x5"], ExitCode.USAGE, "like 224x2000x16"),
+        (["-o", "w.safetensors", "--stage", "64x5x4", "--epochs", "2"], ExitCode.USAGE, "leave"),
+        (["-o", "w.safetensors", "--from", "not"], ExitCode.MODEL, "no model is called 'not'"),
+        (["-o", "w.safetensors", "--lr", "-1"], ExitCode.USAGE, "above 0"),
+        (["-o", "w.safetensors", "--device", "tpu"], ExitCode.USAGE, "--device tpu"),
+        (["-o", "w.safetensors", "--precision", "fp16", "--device", "cpu"], ExitCode.USAGE, "fp32"),
+        (["-o", "w.safetensors", "--validate", "not"], ExitCode.NO_INPUT, "no such folder"),
+        ([], ExitCode.USAGE, "--output FILE.safetensors"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_in_one_line(
+    inside, people, tmp_path, monkeypatch, more, code, told
+):
+    monkeypatch.chdir(tmp_path)
+    found, said = inside("train", people, *more)
+    assert found == code
+    assert told in said
+    assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_model_that_cannot_be_had_is_told_with_the_option_of_train(command, people, tmp_path):
+    result = command("train", people, "-o", tmp_path / "w.safetensors", "--from", "lite")
+    assert result.returncode == ExitCode.MODEL
+    assert "or use `--from mini`" in text(result)
+
+
+def test_photos_to_score_on_may_be_a_folder_of_their_own(people, tmp_path):
+    plan = Plan((people,), tmp_path / "w.safetensors", validation=(people,))
+    with pytest.raises(runs.DataError, match="is in the data and in --validate"):
+        runs.divide(plan)
+    for name in ("im", "gt"):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        (tmp_path / "v" / name / "a.png").write_bytes((people / name / "3.png").read_bytes())
+    found = runs.divide(Plan((people,), tmp_path / "w", validation=(tmp_path / "v",)))
+    assert (len(found.training), len(found.held_out)) == (8, 1)
+
+
+def test_a_single_photo_is_not_held_out_and_trained_on(people, tmp_path):
+    for name in ("im", "gt"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "3.png").write_bytes((people / name / "3.png").read_bytes())
+    with pytest.raises(runs.DataError, match="would be held out"):
+        runs.divide(Plan((tmp_path,), tmp_path / "w"))
+    found = runs.divide(Plan((tmp_path,), tmp_path / "w", hold_out=0))
+    assert (len(found.training), len(found.held_out)) == (1, 0)
+
+
+def test_stages_are_read_as_size_steps_batch():
+    assert _stage("224x2000x16") == Stage(224, 2000, 16)
+    for wrong in ("100x5x4", "64x5x1", "64x5", "64x0x2", "ax5x4"):
+        with pytest.raises(UsageError):
+            _stage(wrong)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_trains_in_half_precision(people, tmp_path, tiny_weights):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    for precision in (Precision.AUTO, Precision.FP16, Precision.FP32):
+        plan = Plan(
+            (people,),
+            tmp_path / f"{precision.value}.safetensors",
+            start=str(tiny_weights),
+            stages=(Stage(64, 12, 4),),
+            lr=3e-3,
+            precision=precision,
+            hold_out=4,
+        )
+        runs.prepare(plan)
+        placement = runs.placement_for(plan, runs.Ranks())
+        assert placement.device.type == "cuda"
+        run = runs.TrainingRun(
+            plan, runs.divide(plan), placement, runs.Ranks(), runs.TrainCallbacks()
+        )
+        assert run()
+        assert run.best["MAD"] < run.first["MAD"]

@@ -1,0 +1,375 @@
+"""What a wrong command line is told: one line, what is wrong and what to do."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from birefcli.__main__ import main
+from birefcli.cli import environment, shared_options, values
+from birefcli.cli.sheet import Sort
+from birefcli.errors import printable
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.system import allocator
+from birefcli.training.plan import Loss
+
+
+def told(result):
+    return result.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("matte a.jpg -o o --format gif", "--format gif: choose from png, webp, tiff, jpg"),
+        ("matte a.jpg -o o -q -v", "--quiet and --verbose: choose one"),
+        ("nothing", "nothing is no command; see birefcli --help"),
+        ("matte -o o", "no photo named; see birefcli matte --help"),
+        ("train -o a.pt", "no data named; see birefcli train --help"),
+        ("matte --files-from a.jpg -o o", "--files-from a.jpg: is a photo by its name; give a"),
+        ("matte a.jpg -o o --bits x", "--bits: must be a whole number"),
+        ("matte a.jpg -o o --max-failures 0", "--max-failures: must be at least 1"),
+        ("matte a.jpg -o o --max-megapixels x", "--max-megapixels: must be a number"),
+        ("matte a.jpg -o o --crpo", "--crpo is no option; did you mean --crop? See birefcli matte"),
+        ("matte -o o -dash.jpg", "-d is no option; the file -dash.jpg is called ./-dash.jpg here"),
+        ("matte a.jpg -o o -d", "-d is no option; see"),
+        ("matte a.jpg --output", "--output wants a value"),
+        ("matte a.jpg -o o --modle mini", "--modle is no option; did you mean --model? See"),
+        ("matte a.jpg -o o --device gpu", "--device gpu: choose auto, cpu, cuda, cuda:N, mps"),
+        ("matte --files-from list -0 -o o", "--files-from list: its names do not end in NUL"),
+        ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
+        ("matte a.jpg -o o --size 0", "--size 0: both sides must be multiples of 32, from 32 to"),
+        ("matte a.jpg -o o --crop=5", "--crop takes no value"),
+        ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
+        ("score a", "TRUTHS is missing; see"),
+        ("mate a.jpg", "mate is no command; did you mean matte? See birefcli --help"),
+        ("matte a.jpg -o o.xyz", "--output o.xyz: .xyz is no format that can be written; use"),
+        ("matte a.jpg -o o.gif", "--output o.gif: .gif is no format that can be written; use"),
+        ("matte a.jpg -o o --background red", "--background does nothing without --write compos"),
+        ("matte a.jpg -o o --margin 5%", "--margin does nothing without --crop"),
+        ("matte a.jpg -o o -0", "--null does nothing without --files-from"),
+        ("matte a.jpg -o o.png --name x", "--name does nothing without a folder as --output"),
+        ("score a b --size 64", "--size does nothing without --model"),
+        ("score a b --photos c", "--photos does nothing without --report (and no --model)"),
+        ("train a -o a.pt --validate b --hold-out 3", "--validate names what is held out"),
+        ("sheet a -o a.png --font a.jpg", "--font a.jpg: is not there, or no font"),
+    ],
+)  # fmt: skip
+def test_wrong_command_line_is_one_line_that_says_what_to_do(
+    monkeypatch, capsys, tmp_path, words, text
+):
+    for name in ("a.jpg", "-dash.jpg"):
+        Image.new("RGB", (20, 20)).save(tmp_path / name)
+    (tmp_path / "list").write_text("a.jpg\nb.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    code, said = ended(monkeypatch, capsys, words)
+    assert code == 2, said
+    assert said.startswith(f"birefcli: {text}")
+    assert said.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg", "list"]
+
+
+def ended(monkeypatch, capsys, words):
+    """Exit code and stderr of a command line that is refused.
+
+    Not of a process of its own, which takes a second: nothing is left behind by a refusal.
+    """
+    monkeypatch.setattr(sys, "argv", ["birefcli", *words.split()])
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: False)
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code, capsys.readouterr().err
+
+
+def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
+    for words in ((), ("models",)):
+        result = command(*words)
+        assert result.returncode == 2
+        assert b"Usage:" in result.stdout + result.stderr
+        assert b"birefcli: \n" not in result.stderr
+
+
+def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, tmp_path):
+    result = command("matte", photos, "-o", tmp_path / "out", BIREFCLI_QUIET="banana")
+    assert result.returncode == 2
+    assert told(result).startswith("birefcli: BIREFCLI_QUIET=banana: must be 1 or 0")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words", "text"),
+    [
+        ("WRITE", "mask,cutuot", "", "BIREFCLI_WRITE=cutuot: choose from"),
+        ("WRITE", ",", "", "BIREFCLI_WRITE: choose from"),
+        ("SIZE", "12", "", "BIREFCLI_SIZE=12: both sides must"),
+        ("BITS", "16", "--format JPEG --write mask", "BIREFCLI_BITS=16: jpg holds 8"),
+        ("BITS", "8", "--format jpeg --write mask --bits 16", "--bits 16: jpg holds 8"),
+        ("DEVICE", "gpu", "", "BIREFCLI_DEVICE=gpu: choose auto"),
+        ("JSON", "1", "--output -", "BIREFCLI_JSON and --output - both want stdout"),
+    ],
+)
+def test_what_is_wrong_is_called_as_it_was_given(
+    monkeypatch, capsys, tmp_path, variable, value, words, text
+):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.jpg")
+    monkeypatch.setenv(f"BIREFCLI_{variable}", value)
+    code, said = ended(monkeypatch, capsys, f"matte a.jpg -o o {words}")
+    assert (code, said.startswith(f"birefcli: {text}")) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("https://example.org/a.jpg", "download it first"),
+        ("# my photos", "there are no comments"),
+        ("HTTP://example.org/a.jpg", "download it first"),
+    ],
+)
+def test_names_that_are_none_are_told_as_what_they_are(monkeypatch, capsys, tmp_path, name, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list").write_text(f"{name}\n")
+    code, said = ended(monkeypatch, capsys, "matte --files-from list -o o")
+    assert code == 3
+    assert said.count("\n") == 1
+    assert "No such file" in said
+    assert hint in said
+
+
+def test_bytes_that_are_no_text_are_told_as_a_shell_writes_them():
+    assert printable("a\udcff\udc80\n\ud800é.jpg") == "a\\xff\\x80\\n\\ud800é.jpg"
+    assert printable("\xad \udcad") == "\\u00ad \\xad"
+
+
+@pytest.mark.parametrize(("word", "suffix"), [("jpeg", ".jpg"), ("TIF", ".tiff"), (".png", ".png")])
+def test_formats_have_all_their_names(word, suffix):
+    assert values.file_format(word).suffix == suffix
+
+
+@pytest.mark.parametrize("name", ["matte", "train", "sheet", "score", "bench", "doctor"])
+def test_help_breaks_no_choice_and_shows_no_type_of_python(command, name):
+    shown = command(name, "--help", COLUMNS="80").stdout.decode()
+    assert "<" not in shown.replace("<=", "")
+    for kind in (Compress, Existing, Lock, Precision, PatchOrder, Sort, Loss):
+        option = f"--{HELD[kind]} "
+        if option in shown:
+            text = shown.partition(option)[2].partition("│ --")[0]
+            for choice in kind:
+                assert re.search(rf"\b{choice.value}\b", text), (option, choice)
+
+
+HELD = {
+    Compress: "compress",
+    Existing: "existing",
+    Lock: "lock",
+    Precision: "precision",
+    PatchOrder: "patch-order",
+    Sort: "sort",
+    Loss: "loss",
+}
+
+
+def test_dry_run_finds_what_the_run_would_fail_for(command, photos, tmp_path):
+    words = ("matte", photos, "-o", tmp_path / "out", "--dry-run")
+    device = command(*words, "--device", "cuda:99")
+    assert device.returncode == 4
+    assert "--device cuda:99" in told(device)
+    assert command(*words, "--device", "cpu,auto").returncode == 2
+    hub = {"HF_HOME": str(tmp_path / "hub"), "BIREFCLI_MODEL": "lite", "HF_HUB_OFFLINE": "0"}
+    for offline in (
+        command(*words, "--offline", **hub),
+        command(*words, **{**hub, "HF_HUB_OFFLINE": "1"}),
+    ):
+        assert offline.returncode == 4
+        assert "lite: not downloaded yet" in told(offline)
+        assert "without them run" in told(offline)
+    later = command(*words, **hub)
+    assert later.returncode == 0
+    assert "lite is to be downloaded first: 178 MB" in told(later)
+    file = command(*words, "--model", tmp_path / "none.pth")
+    assert file.returncode == 4
+    assert "none.pth: no such weights file" in told(file)
+    assert command("matte", photos, "-o", tmp_path / "out").returncode == 0
+    done = command(*words, "--device", "cuda:99")
+    assert (done.returncode, told(done)) == (0, "3 up to date\n"), "nothing is needed"
+
+
+def test_typed_option_is_stronger_than_the_opposite_variable(command, photos, tmp_path):
+    words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png")
+    assert told(command(*words, BIREFCLI_QUIET="1")) == ""
+    assert "1 up to date" in told(command(*words, "-v", BIREFCLI_QUIET="1"))
+
+
+def test_half_precision_on_a_cpu_is_said_to_be_slow(command, photos, tmp_path):
+    words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png", "--device", "cpu")
+    half = command(*words, "--precision", "bf16")
+    assert half.returncode == 0, told(half)
+    assert "bf16 is slower than fp32 on most CPUs" in told(half)
+    whole = command(*words)
+    assert "1 written" in told(whole), "auto is another precision here"
+    assert "slower" not in told(whole)
+    named = command(*words, "--precision", "fp32")
+    assert "1 up to date" in told(named)
+
+
+def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, tmp_path):
+    result = command(
+        "matte", photos, "-o", tmp_path / "out", BIREFCLI_MAX_FAILURE="1", BIREFCLI_KERNELS="plain"
+    )
+    assert result.returncode == 0
+    first, *rest = told(result).splitlines()
+    assert first == (
+        "birefcli: unknown variable BIREFCLI_MAX_FAILURE, ignored; did you mean"
+        " BIREFCLI_MAX_FAILURES?"
+    )
+    assert not any("BIREFCLI_" in line for line in rest)
+
+
+def test_variable_without_effect_is_meant_for_other_runs_and_refuses_nothing(
+    command, photos, tmp_path
+):
+    result = command(
+        "matte", photos, "-o", tmp_path / "out", BIREFCLI_BACKGROUND="red", BIREFCLI_MARGIN="5%"
+    )
+    assert result.returncode == 0, told(result)
+
+
+@pytest.mark.parametrize("threads", ["banana", "0", "-1", ""])
+def test_count_of_threads_that_is_none_is_told_in_our_words(command, photos, tmp_path, threads):
+    result = command("matte", photos, "-o", tmp_path / "out", OMP_NUM_THREADS=threads)
+    assert result.returncode == 0
+    assert f"OMP_NUM_THREADS={threads}: not a number from 1, and not read" in told(result)
+    assert "libgomp" not in told(result)
+
+
+@pytest.mark.parametrize("threads", ["1", "2,3", " 4 "])
+def test_good_counts_of_threads_stay(monkeypatch, capsys, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    environment.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_every_option_of_matte_has_its_variable():
+    import typer
+
+    from birefcli.cli.app import app
+
+    commands = vars(typer.main.get_command(app))["commands"]
+    options = [p.opts[0] for p in commands["matte"].params if p.opts[0].startswith("--")]
+    named = {"BIREFCLI_" + option[2:].replace("-", "_").upper() for option in options}
+    assert named - {"BIREFCLI_HELP"} <= set(shared_options.VARIABLES)
+    assert len(named) > 30
+
+
+@pytest.mark.parametrize("name", ["BIREFCLI_FOO", "BIREFCLI_XYZZY", "BIREFCLI_"])
+def test_nothing_is_proposed_where_nothing_is_like_it(monkeypatch, capsys, name):
+    monkeypatch.setenv(name, "1")
+    environment.check()
+    assert capsys.readouterr().err == f"birefcli: unknown variable {name}, ignored\n"
+    monkeypatch.setenv(environment.COMPLETING, "complete_bash")
+    environment.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_flag_that_is_switched_off_is_proposed_as_such(monkeypatch, capsys):
+    for value, meant in (("1", "0"), ("0", "1")):
+        monkeypatch.setenv("BIREFCLI_NO_REFINE", value)
+        environment.check()
+        assert f"did you mean BIREFCLI_REFINE={meant}?" in capsys.readouterr().err
+    monkeypatch.setenv("BIREFCLI_NO_SIZE", "1")
+    environment.check()
+    assert "BIREFCLI_SIZE=0" not in capsys.readouterr().err
+
+
+def test_folder_in_a_list_is_refused_before_anything_is_done(command, photos, tmp_path):
+    (tmp_path / "list").write_text(f"{photos}\n{photos / 'a.jpg'}\n")
+    words = ("matte", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
+    for more in ((), ("--dry-run",)):
+        result = command(*words, *more)
+        assert result.returncode == 1
+        assert f"{photos}: is a folder, and lists name photos" in told(result)
+
+
+def test_quiet_dry_run_says_only_what_is_wrong(command, photos, tmp_path):
+    result = command("matte", photos, "-o", tmp_path / "out", "--dry-run", "-q")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_list_without_names_is_no_list_that_was_forgotten(command, photos, tmp_path):
+    (tmp_path / "none").touch()
+    words = ("--files-from", tmp_path / "none", "-0", "-o", tmp_path / "out")
+    assert command("matte", photos / "a.jpg", *words).returncode == 0
+
+
+def test_refused_run_leaves_no_folder(command, photos, tmp_path):
+    out = tmp_path / "new" / "out"
+    result = command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch")
+    assert result.returncode == 4, told(result)
+    assert not out.parent.exists()
+    dry = command("matte", photos, "-o", out, "--dry-run")
+    assert (dry.returncode, out.parent.exists()) == (0, False)
+    out.mkdir(parents=True)
+    assert command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch").returncode == 4
+    assert out.is_dir(), "what was there stays"
+
+
+def test_folder_that_is_named_with_a_slash_may_have_any_name(command, photos, tmp_path):
+    result = command("matte", photos / "a.jpg", "-o", f"{tmp_path}/out.xyz/")
+    assert result.returncode == 0, told(result)
+    assert (tmp_path / "out.xyz" / "a.png").is_file()
+
+
+def test_sheet_names_what_is_not_there_and_shows_the_rest(command, tmp_path):
+    Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "mask.png")
+    gone = tmp_path / "gone"
+    alone = command("sheet", gone, "-o", tmp_path / "s.png")
+    assert alone.returncode == 3
+    assert told(alone).startswith(f"birefcli: {gone}: No such file")
+    both = command("sheet", gone, tmp_path / "mask.png", "-o", tmp_path / "s.png", "--json")
+    assert both.returncode == 1
+    assert json.loads(both.stdout.splitlines()[-1])["summary"]["failed"] == 1
+    (tmp_path / "empty").mkdir()
+    empty = command("sheet", tmp_path / "empty", "-o", tmp_path / "t.png")
+    assert (empty.returncode, "no cutout or mask found" in told(empty)) == (3, True)
+
+
+def test_font_of_the_users_draws_the_names(tmp_path):
+    from birefcli.contact_sheet import Layout, fitted
+
+    fonts = sorted(Path("/usr/share/fonts").rglob("*.ttf"))
+    if not fonts:
+        pytest.skip("no font on this machine")
+    layout = Layout(4, 200, str(fonts[0]))
+    assert layout.font.path == str(fonts[0])
+    assert layout.font.getlength(fitted("abc" * 99, layout)) <= 200
+
+
+def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
+    filtered = command("matte", photos, "-o", tmp_path / "out", "--include", "*.tif")
+    assert filtered.returncode == 3
+    assert f"no photo found in {photos} that fits --include" in told(filtered)
+    (tmp_path / "none").touch()
+    empty = command("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
+    assert empty.returncode == 3
+    assert f"--files-from {tmp_path / 'none'}: names no photo" in told(empty)
+
+
+def test_photo_that_is_new_needs_no_reason(command, photos, tmp_path):
+    first = command("matte", photos, "-o", tmp_path / "out", "--verbose")
+    assert "written" in told(first)
+    assert "(missing)" not in told(first)
+    (tmp_path / "out" / "a.png").write_bytes(b"torn")
+    again = command("matte", photos, "-o", tmp_path / "out", "--verbose", "--existing", "overwrite")
+    assert "written" in told(again)
+
+
+@pytest.mark.parametrize("place", ["photo", "output"])
+def test_name_that_is_too_long_is_no_bug(command, photos, tmp_path, place):
+    long = "x" * 300
+    words = (long, "-o", "out") if place == "photo" else (photos / "a.jpg", "-o", long)
+    result = command("matte", *words, cwd=tmp_path)
+    assert result.returncode == (3 if place == "photo" else 5)
+    assert "File name too long" in told(result)

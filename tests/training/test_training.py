@@ -1,0 +1,738 @@
+"""Training: data, views, losses, steps, and how a result is scored."""
+
+import json
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from birefcli.birefnet import BiRefNet, Config, Supervision
+from birefcli.birefnet.deform import DeformableConv
+from birefcli.errors import ExitCode, ModelError, OutputError
+from birefcli.matting.device import Placement
+from birefcli.models import weights
+from birefcli.options import Precision
+from birefcli.training import augment, export, losses, plan, preview, soft_edges, validate
+from birefcli.training.dataset import (
+    DataError,
+    Dataset,
+    Example,
+    find_pairs,
+    read_mask,
+    split_held_out,
+)
+from birefcli.training.fast_deformable import use_fast_sampling
+from birefcli.training.log import Log
+from birefcli.training.sampler import ViewSampler, normalise
+from birefcli.training.schedule import (
+    EDGES,
+    MATTING,
+    SEGMENTATION,
+    Hyperparameters,
+    LossWeights,
+    Stage,
+)
+from birefcli.training.trainer import DivergedError, Trainer
+
+TINY = Config("mobilenetv4_conv_small_035", width=8, aspp_width=8, kernels=(3,), gradient_width=4)
+
+
+def person(number: int) -> Example:
+    """A red figure on a blue-green wall: rows 20 to 150 of 160, a head on a body."""
+    rng = np.random.default_rng(number)
+    alpha = np.zeros((160, 120), np.uint8)
+    x = int(rng.integers(45, 75))
+    cv2.ellipse(alpha, (x, 35), (10, 15), 0, 0, 360, 255, -1)
+    cv2.ellipse(alpha, (x, 100), (22, 50), 0, 0, 360, 255, -1)
+    image = rng.integers(0, 90, (160, 120, 3)).astype(np.uint8) + np.array([0, 60, 120], np.uint8)
+    image[alpha > 0] = (200, 30, 20)
+    return Example(f"{number}.png", image, alpha)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return [person(i) for i in range(6)]
+
+
+def write(folder, examples, photos="im", masks="gt"):
+    for name in (photos, masks):
+        (folder / name).mkdir(parents=True)
+    for example in examples:
+        cv2.imwrite(str(folder / photos / example.name), example.image[..., ::-1])
+        cv2.imwrite(str(folder / masks / example.name), example.alpha)
+    return folder
+
+
+def dataset(folder, **options):
+    given = {"longest": None, "soften": False, "budget": 10**9, **options}
+    return Dataset(find_pairs([folder]), **given)
+
+
+def faults_of(folder):
+    pairs = dataset(folder)
+    return pairs.faults(range(len(pairs)), 2)
+
+
+# Data
+
+
+def test_photos_are_read_with_their_masks_in_the_order_of_their_names(tmp_path, people):
+    found = dataset(write(tmp_path / "d", people))
+    assert [e.name for e in found] == [f"{i}.png" for i in range(6)]
+    assert all((a.image == b.image).all() for a, b in zip(found, people, strict=True))
+    assert all((a.alpha == b.alpha).all() for a, b in zip(found, people, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("below", "photos", "masks"),
+    [
+        ("", "im", "gt"),
+        ("", "blurred_image", "mask"),
+        ("train", "blurred_image", "mask"),
+        ("P3M-500-NP", "original_image", "mask"),
+    ],
+)
+def test_the_layouts_of_known_sets_are_found(tmp_path, people, below, photos, masks):
+    write(tmp_path / below, people[:2], photos, masks)
+    given = tmp_path if below == "train" else tmp_path / below
+    assert [pair.image.name for pair in find_pairs([given])] == ["0.png", "1.png"]
+
+
+def test_several_folders_are_one_set(tmp_path, people):
+    folders = [write(tmp_path / name, people[:2]) for name in "ab"]
+    assert len(find_pairs([*folders, folders[0]])) == 4
+
+
+def test_every_photo_and_mask_without_a_partner_is_listed_at_once(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    (folder / "gt" / "0.png").unlink()
+    (folder / "im" / "1.png").unlink()
+    (folder / "im" / "2.jpg").touch()
+    (folder / "im" / "._3.png").touch()  # macOS leaves such files
+    (folder / "im" / "notes.txt").touch()
+    with pytest.raises(DataError, match="4 files are not as training needs them") as error:
+        find_pairs([folder])
+    *names, content = error.value.faults
+    assert content.startswith(f"{folder}/im/2.jpg: ")
+    assert names == [
+        f"{folder}/im/2.png: has the name of 2.jpg",
+        f"{folder}/im/0.png: no mask in gt/",
+        f"{folder}/gt/1.png: no photo in im/",
+    ]
+
+
+def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    (folder / "im" / "0.png").write_bytes(b"no image")
+    whole = (folder / "im" / "1.png").read_bytes()
+    (folder / "im" / "1.png").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(folder / "gt" / "2.png"), people[2].alpha[:80])
+    cv2.imwrite(str(folder / "gt" / "3.png"), people[3].alpha // 255)
+    (folder / "gt" / "4.png").write_bytes(b"")
+    found = faults_of(folder)
+    assert len(found) == 5
+    assert found[0].startswith(f"{folder}/im/0.png: not an image")
+    assert found[1].startswith(f"{folder}/im/1.png: damaged image")
+    assert found[2] == f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160"
+    assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
+    assert "largest value here is 1)" in found[3]
+    assert found[4] == f"{folder}/gt/4.png: not readable as an image"
+
+
+def test_a_folder_that_is_no_data_is_refused(tmp_path):
+    with pytest.raises(DataError, match="must hold im/ and gt/"):
+        find_pairs([tmp_path])
+    with pytest.raises(DataError, match="no such folder"):
+        find_pairs([tmp_path / "not"])
+    write(tmp_path / "d", [])
+    with pytest.raises(DataError, match="1 file is not"):
+        find_pairs([tmp_path / "d"])
+
+
+def test_a_mask_may_be_the_transparency_of_a_cutout(tmp_path, people):
+    example = people[0]
+    cutout = np.dstack([example.image[..., ::-1], example.alpha])
+    cv2.imwrite(str(tmp_path / "cut.png"), cutout)
+    assert (read_mask(tmp_path / "cut.png") == example.alpha).all()
+    opaque = np.dstack([np.repeat(example.alpha[..., None], 3, 2), np.full((160, 120), 255)])
+    cv2.imwrite(str(tmp_path / "grey.png"), opaque)
+    assert (read_mask(tmp_path / "grey.png") == example.alpha).all()
+    cv2.imwrite(str(tmp_path / "deep.png"), example.alpha.astype(np.uint16) * 257)
+    assert (read_mask(tmp_path / "deep.png") == example.alpha).all()
+
+
+def test_what_does_not_fit_in_memory_is_read_again_and_is_the_same(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    few, every = dataset(folder, budget=2 * 160 * 120 * 4), dataset(folder)
+    for _ in range(2):
+        pairs = zip(few, every, strict=True)
+        assert all((a.image == b.image).all() and (a.alpha == b.alpha).all() for a, b in pairs)
+    assert (few.kept, every.kept) == (2, 6)
+
+
+def test_large_photos_are_kept_no_larger_than_views_need(tmp_path, people):
+    found = dataset(write(tmp_path / "d", people), longest=80)
+    assert found[0].image.shape == (80, 60, 3)
+    assert abs(float(found[0].alpha.mean()) - float(people[0].alpha.mean())) < 1
+
+
+def test_a_file_that_goes_away_later_is_named(tmp_path, people):
+    found = dataset(write(tmp_path / "d", people), budget=0)
+    found.pairs[3].mask.unlink()
+    with pytest.raises(DataError, match=r"gt/3\.png: No such file"):
+        found[3]
+
+
+def test_each_nth_photo_is_held_out_and_never_trained_on(people):
+    train, held_out = split_held_out(people, 3)
+    assert [e.name for e in held_out] == ["0.png", "3.png"]
+    assert [e.name for e in train] == ["1.png", "2.png", "4.png", "5.png"]
+    assert split_held_out(people, 0) == (people, [])
+
+
+# Soft edges for binary masks
+
+
+def hair():
+    """Dark strands on a bright wall, four pixels apart, and a mask that is cut around them all."""
+    strands = np.full((64, 64, 3), 220, np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    strands[:, 10:32] = 30
+    strands[::4, 32:40] = 30
+    mask[:, 10:36] = 255
+    return strands, mask
+
+
+def test_a_softened_mask_follows_the_photo_at_its_edge_and_stays_elsewhere():
+    strands, mask = hair()
+    soft = soft_edges.soften(strands, mask)
+    rows = np.arange(64) % 4 == 0
+    at_edge = slice(33, 36)
+    assert soft[rows][:, at_edge].mean() > soft[~rows][:, at_edge].mean() + 20
+    far = soft_edges.RADIUS * 2 + 1
+    assert (soft[:, 10 + far : 36 - far] == 255).all()
+    assert (soft[:, 36 + far :] == 0).all()
+    assert ((soft > 20) & (soft < 235)).any()
+
+
+def test_masks_that_were_cut_count_as_binary_and_mattes_do_not(people):
+    mask = people[0].alpha
+    assert soft_edges.is_binary(mask)
+    _, stored = cv2.imencode(".jpg", mask, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    assert soft_edges.is_binary(cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE))
+    assert not soft_edges.is_binary(cv2.GaussianBlur(mask, (0, 0), 1))
+    assert not soft_edges.is_binary(cv2.resize(mask, (90, 120), interpolation=cv2.INTER_AREA))
+
+
+def test_only_binary_masks_are_softened_and_only_when_asked(tmp_path, people):
+    blurred = replace(people[1], alpha=cv2.GaussianBlur(people[1].alpha, (0, 0), 2))
+    folder = write(tmp_path / "d", [people[0], blurred])
+    plain, soft = dataset(folder), dataset(folder, soften=True)
+    assert (soft[0].alpha != plain[0].alpha).any()
+    assert (soft[0].alpha == soft_edges.soften(plain[0].image, plain[0].alpha)).all()
+    assert (soft[1].alpha == plain[1].alpha).all()
+
+
+# Views
+
+
+def test_photo_and_truth_of_a_view_stay_on_each_other(people):
+    alpha = people[0].alpha
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        window = augment.draw_window(alpha, rng)
+        image = augment.look(np.repeat(alpha[..., None], 3, 2), window, 64)
+        assert np.abs(image[..., 1] - augment.look(alpha, window, 64)).max() < 0.01
+
+
+def test_the_window_over_a_whole_photo_shows_it_unmoved(people):
+    window = augment.Window(60, 80, 120, 160, 0, mirrored=False)
+    seen = augment.look(people[0].alpha, window, 160)
+    expected = cv2.resize(people[0].alpha, (160, 160), interpolation=cv2.INTER_LINEAR) / 255
+    assert np.abs(seen - expected).mean() < 0.01
+    mirrored = augment.Window(60, 80, 120, 160, 0, mirrored=True)
+    assert np.abs(augment.look(people[0].alpha, mirrored, 160) - expected[:, ::-1]).mean() < 0.01
+
+
+def test_views_show_enough_of_the_subject_and_soft_edges_when_they_shrink(people):
+    rng = np.random.default_rng(1)
+    drawn = [augment.sample(people, 0, rng, 64) for _ in range(40)]
+    shares = [float(alpha.mean()) for _, alpha in drawn]
+    assert min(shares) > 0.03
+    assert 0.15 < float(np.mean(shares)) < 0.8
+    small = augment.look(people[0].alpha, augment.Window(60, 80, 120, 160, 0, False), 32)
+    assert ((small > 0.1) & (small < 0.9)).any()
+
+
+def test_a_backdrop_shows_nobody(people):
+    for example in people:
+        street = augment.behind(example, 64)
+        red = street[..., 0] - street[..., 2]
+        assert red.max() < 0.1  # the subject's red is 0.7 above its blue
+    rng = np.random.default_rng(0)
+    assert (augment.beside(people[0], rng, 64)[..., 0] < 0.5).all()
+
+
+def test_a_composed_sample_has_the_subject_on_the_other_background(people):
+    window = augment.Window(60, 80, 120, 160, 0, mirrored=False)
+    image = augment.look(people[0].image, window, 64)
+    alpha = augment.look(people[0].alpha, window, 64)
+    green = np.tile(np.array([0, 1, 0], np.float32), (64, 64, 1))
+    out = augment.compose(image, alpha, green, np.random.default_rng(0))
+    assert np.abs(out[alpha == 0] - green[alpha == 0]).max() < 1e-6
+    core = cv2.erode(alpha, np.ones((9, 9))) == 1
+    assert core.any()
+    assert np.abs(out[core] - image[core]).max() < 1e-6
+
+
+def test_a_portrait_is_never_cut_to_less_than_most_of_it():
+    alpha = np.zeros((200, 200), np.uint8)
+    cv2.ellipse(alpha, (100, 90), (50, 60), 0, 0, 360, 255, -1)
+    cv2.ellipse(alpha, (100, 200), (95, 70), 0, 0, 360, 255, -1)
+    rng = np.random.default_rng(0)
+    heights = [augment.draw_window(alpha, rng).height for _ in range(100)]
+    assert min(heights) > 0.55 * 170
+    standing = np.zeros((200, 200), np.uint8)
+    standing[10:190, 80:130] = 255
+    heights = [augment.draw_window(standing, rng).height for _ in range(100)]
+    assert min(heights) < 0.3 * 180  # head and shoulders
+
+
+FOUR = Hyperparameters((Stage(64, 3, 4), Stage(96, 2, 2)), seed=5)
+
+
+def test_a_view_depends_on_seed_step_and_slot_alone(people):
+    whole = list(ViewSampler(people, FOUR).from_step(0, 3))
+    assert [b.images.shape for b in whole] == [(4, 64, 64, 3)] * 3 + [(2, 96, 96, 3)] * 2
+    assert [b.alphas.shape for b in whole] == [(4, 64, 64)] * 3 + [(2, 96, 96)] * 2
+    resumed = list(ViewSampler(people, FOUR).from_step(2, 1))
+    assert len(resumed) == 3
+    for a, b in zip(whole[2:], resumed, strict=True):
+        assert (a.images == b.images).all()
+        assert (a.alphas == b.alphas).all()
+    other = next(ViewSampler(people, replace(FOUR, seed=6)).from_step(0, 1))
+    assert not (other.images == whole[0].images).all()
+
+
+def test_processes_share_each_batch_among_them(people):
+    whole = list(ViewSampler(people, FOUR).from_step(0, 1))
+    halves = [list(ViewSampler(people, FOUR, rank, 2).from_step(0, 1)) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        both = np.concatenate([half[step].images for half in halves])
+        assert (both == batch.images).all()
+
+
+def test_every_photo_is_seen_once_in_a_pass_and_each_pass_has_its_own_order(people):
+    views = ViewSampler(people, Hyperparameters((Stage(64, 2, 3), Stage(64, 3, 4))))
+    seen = [views.index(step, slot) for step in (0, 1) for slot in range(3)]
+    seen += [views.index(step, slot) for step in (2, 3, 4) for slot in range(4)]
+    passes = [seen[i : i + 6] for i in (0, 6, 12)]
+    assert all(sorted(each) == list(range(6)) for each in passes)
+    assert passes[0] != passes[1]
+
+
+def test_a_photo_lost_while_training_ends_the_views_with_its_name(tmp_path, people):
+    found = dataset(write(tmp_path / "d", people), budget=0)
+    for pair in found.pairs:
+        pair.image.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        next(ViewSampler(found, FOUR).from_step(0, 2))
+
+
+def test_the_network_sees_imagenet_normalisation():
+    grey = normalise(torch.full((1, 2, 2, 3), 0.5))
+    expected = torch.tensor([(0.5 - 0.485) / 0.229, (0.5 - 0.456) / 0.224, (0.5 - 0.406) / 0.225])
+    assert torch.allclose(grey[0, :, 0, 0], expected)
+
+
+# Losses
+
+
+def test_an_undecided_matte_of_a_half_covered_photo_costs_what_the_formula_says():
+    alpha = torch.zeros(2, 1, 32, 32)
+    alpha[..., :16] = 1
+    logits = torch.zeros(2, 1, 32, 32)
+    ssim = float(losses.ssim_loss(torch.sigmoid(logits), alpha))
+    # BCE ln 2, MAE 1/2, intersection over union (1/4) / (3/4)
+    expected = 30 * np.log(2) + 100 * 0.5 + 10 * ssim
+    assert float(losses.matte(logits, alpha)) == pytest.approx(expected, rel=1e-5)
+    segmentation = float(losses.matte(logits, alpha, SEGMENTATION))
+    assert segmentation == pytest.approx(expected + 0.5 * (1 - 1 / 3), rel=1e-5)
+    last = float(losses.matte(logits, alpha, EDGES))
+    assert last == pytest.approx(10 * 0.5 + 10 * ssim + 0.5 * (1 - 1 / 3), rel=1e-5)
+
+
+def test_the_whole_loss_is_all_mattes_and_all_gradient_maps():
+    logits, alpha = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    # A flat photo has a gradient target of one half everywhere: BCE of an undecided map is ln 2.
+    image = torch.full((1, 3, 32, 32), 0.3)
+    out = Supervision(
+        logits, [torch.zeros(1, 1, s, s) for s in (1, 2, 4)], [torch.zeros(1, 1, 4, 4)] * 3
+    )
+    terms = LossWeights(bce=1, mae=2, ssim=0, iou=0)
+    total, last = losses.total(out, image, alpha, terms)
+    assert float(last) == pytest.approx(math.log(2) + 1, rel=1e-6)
+    assert float(total) == pytest.approx(4 * (math.log(2) + 1) + 3 * math.log(2), rel=1e-6)
+
+
+def test_a_perfect_matte_costs_nothing():
+    alpha = (torch.rand(1, 1, 32, 32, generator=torch.manual_seed(0)) > 0.5).float()
+    assert float(losses.matte((alpha - 0.5) * 1000, alpha)) == pytest.approx(0, abs=1e-4)
+
+
+def test_ssim_is_that_of_eleven_by_eleven_gaussian_windows():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 16, 20))
+    bell = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window = np.outer(bell, bell) / bell.sum() ** 2
+    px, py = np.pad(x, 5), np.pad(y, 5)
+    total = 0.0
+    for i in range(16):
+        for j in range(20):
+            a, b = px[i : i + 11, j : j + 11], py[i : i + 11, j : j + 11]
+            ma, mb = (window * a).sum(), (window * b).sum()
+            va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
+            cov = (window * a * b).sum() - ma * mb
+            top = (2 * ma * mb + 0.01**2) * (2 * cov + 0.03**2)
+            total += top / ((ma**2 + mb**2 + 0.01**2) * (va + vb + 0.03**2))
+    tensors = (torch.from_numpy(v)[None, None] for v in (x, y))
+    assert float(losses.ssim_loss(*tensors)) == pytest.approx(1 - total / 320, abs=1e-9)
+
+
+def test_the_gradient_target_is_the_laplacian_gated_by_the_side_output():
+    grey = torch.zeros(1, 1, 9, 9)
+    grey[..., 4, 4] = 1
+    side = torch.full((1, 1, 3, 3), 2.0, requires_grad=True)
+    target = losses.gradient_target(losses.laplacian(grey), side)
+    expected = torch.full((9, 9), 0.5)  # flat: sigmoid of zero
+    expected[2:7, 2:7] = torch.sigmoid(torch.tensor(2 * 1 / 48))
+    expected[4, 4] = torch.sigmoid(torch.tensor(2 * -24 / 48))
+    assert torch.allclose(target[0, 0], expected)
+    assert not target.requires_grad
+
+
+def test_last_output_side_outputs_and_gradient_maps_all_learn():
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 1, s, s, requires_grad=True) for s in (32, 1, 2, 4, 1, 2, 4)]
+    out = Supervision(maps[0], maps[1:4], maps[4:])
+    alpha = (torch.rand(2, 1, 32, 32) > 0.5).float()
+    losses.total(out, torch.randn(2, 3, 32, 32), alpha)[0].backward()
+    for each in maps:
+        assert each.grad is not None
+        assert float(each.grad.abs().sum()) > 0
+
+
+# The fast deformable convolution
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_fast_sampling_changes_neither_result_nor_gradients(kernel):
+    torch.manual_seed(0)
+    slow = DeformableConv(4, 5, kernel)
+    for conv in (slow.offset_conv, slow.modulator_conv):
+        torch.nn.init.normal_(conv.weight)  # offsets of several pixels, many outside the map
+    holder = torch.nn.Sequential(DeformableConv(4, 5, kernel))
+    holder.load_state_dict({f"0.{k}": v for k, v in slow.state_dict().items()})
+    use_fast_sampling(holder)
+    assert type(holder[0]) is not DeformableConv
+    x = torch.randn(2, 4, 6, 9)
+    results = []
+    for network in (slow, holder):
+        given = x.clone().requires_grad_(True)
+        out = network(given)
+        F.mse_loss(out, torch.ones_like(out)).backward()
+        results.append([out, given.grad, *(p.grad for p in network.parameters())])
+    for expected, found in zip(*results, strict=True):
+        assert torch.allclose(expected, found, atol=1e-4)
+
+
+# Steps
+
+SHORT = Hyperparameters((Stage(64, 3, 2), Stage(96, 3, 2)), lr=2e-3, warmup=2, dropout=0.2, edges=2)
+
+
+def fresh(hyperparameters, config=TINY, **more):
+    torch.manual_seed(hyperparameters.seed)
+    return Trainer(BiRefNet(config), hyperparameters, **more)
+
+
+def advance(trainer, people, steps):
+    batches = ViewSampler(people, trainer.hyperparameters).from_step(trainer.step, 1)
+    return [trainer.advance(next(batches)) for _ in range(steps)]
+
+
+def test_the_rate_warms_up_and_falls_to_nothing_and_stages_follow_each_other():
+    hyperparameters = Hyperparameters(
+        (Stage(64, 10, 4), Stage(96, 10, 2)), lr=1.0, warmup=4, edges=3
+    )
+    assert [hyperparameters.rate(step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert hyperparameters.rate(12) == pytest.approx(0.5)
+    assert hyperparameters.rate(20) == pytest.approx(0)
+    assert (hyperparameters.stage(9).size, hyperparameters.stage(10).size) == (64, 96)
+    assert (hyperparameters.seen(9), hyperparameters.seen(10), hyperparameters.seen(13)) == (
+        36,
+        40,
+        46,
+    )
+    assert [hyperparameters.terms_at(step) for step in (16, 17)] == [MATTING, EDGES]
+    with pytest.raises(IndexError):
+        hyperparameters.stage(20)
+
+
+def test_a_few_steps_on_generated_photos_lower_the_loss(people):
+    trainer = fresh(Hyperparameters((Stage(64, 30, 4),), lr=3e-3, warmup=5))
+    seen = [step.loss for step in advance(trainer, people, 30)]
+    assert np.mean(seen[-5:]) < 0.75 * np.mean(seen[:5])
+
+
+def test_a_resumed_training_repeats_the_unbroken_one_exactly(tmp_path, people):
+    path = tmp_path / "c.pt"
+    whole = fresh(SHORT)
+    expected = advance(whole, people, 6)
+    broken = fresh(SHORT)
+    first = advance(broken, people, 2)
+    broken.save(path, {"a": 1})
+    torch.rand(3)  # whatever else drew random numbers meanwhile
+    resumed = fresh(SHORT)
+    assert resumed.resume(path) == {"a": 1}
+    assert resumed.step == 2
+    assert first + advance(resumed, people, 4) == expected
+    pairs = zip(
+        whole.averaged.state_dict().values(), resumed.averaged.state_dict().values(), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_trained_backbone_learns_slower_and_keeps_its_statistics(people):
+    hyperparameters = Hyperparameters(
+        (Stage(64, 2, 2),), warmup=1, backbone=0.25, frozen_norms=True
+    )
+    trainer = fresh(hyperparameters)
+    before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    advance(trainer, people, 1)
+    rates = {group["lr"] / hyperparameters.rate(0) for group in trainer.optimiser.param_groups}
+    assert rates == {0.25, 1.0}
+    after = trainer.network.state_dict()
+    for key in after:
+        if key.endswith("running_mean"):
+            assert torch.equal(before[key], after[key]) is key.startswith("bb."), key
+    moved = [(before[k] - after[k]).abs().max() for k in after if k.startswith("bb.conv_stem")]
+    assert 0 < max(moved) < 0.3 * hyperparameters.rate(0)
+
+
+def test_large_gradients_are_clipped_and_the_average_follows(people):
+    trainer = fresh(replace(SHORT, clip=1e-6, lr=1.0, weight_decay=0.0))
+    before = {k: v.clone() for k, v in trainer.averaged.named_parameters()}
+    (step,) = advance(trainer, people, 1)
+    assert step.norm > 1
+    state = trainer.optimiser.state_dict()["state"]
+    first = torch.cat([each["exp_avg"].flatten() for each in state.values()])
+    assert float(first.norm()) == pytest.approx(0.1 * 1e-6, rel=1e-2)  # Adam's mean starts at 0.1
+    now = dict(trainer.network.named_parameters())
+    for name, mean in trainer.averaged.named_parameters():
+        expected = before[name] + (now[name] - before[name]) * 0.9  # decay 1/10 in the first step
+        assert torch.allclose(mean, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_half_precision_runs_the_network_and_not_the_loss(people, fast, monkeypatch):
+    if not fast:  # as on a GPU
+        monkeypatch.setattr("birefcli.training.trainer.use_fast_sampling", lambda network: None)
+    seen = []
+    real = losses.matte
+    monkeypatch.setattr(losses, "matte", lambda x, *a: (seen.append(x.dtype), real(x, *a))[1])
+    hyperparameters = Hyperparameters((Stage(64, 2, 2),))
+    full = advance(fresh(hyperparameters), people, 1)[0].loss
+    half = fresh(hyperparameters, placement=Placement(torch.device("cpu"), Precision.BF16))
+    heads = []
+    half.network.decoder.conv_ms_spvn_4.register_forward_hook(lambda *a: heads.append(a[2].dtype))
+    loss = advance(half, people, 1)[0].loss
+    assert heads == [torch.bfloat16]
+    assert set(seen) == {torch.float32}
+    assert loss != full
+    assert loss == pytest.approx(full, rel=0.05)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(people):
+    trainer = fresh(SHORT)
+    torch.nn.init.constant_(trainer.network.decoder.conv_out1[0].weight, math.nan)
+    with pytest.raises(DivergedError, match=r"step 1: the loss is nan; .* lower --lr"):
+        advance(trainer, people, 1)
+
+
+def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
+    path = tmp_path / "c.pt"
+    fresh(SHORT).save(path, {})
+    other = fresh(SHORT, replace(TINY, width=16))
+    with pytest.raises(ModelError, match="not a checkpoint of this architecture"):
+        other.resume(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ModelError, match=r"damaged .* --restart"):
+        fresh(SHORT).resume(path)
+    with pytest.raises(OutputError, match="cannot be written"):
+        other.save(tmp_path / "not" / "c.pt", {})
+
+
+def test_checkpoints_from_before_the_command_can_be_gone_on_from(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 2)
+    names = ("network", "averaged", "optimiser")
+    state = {name: getattr(trainer, name).state_dict() for name in names}
+    torch.save({**state, "random": torch.get_rng_state(), "step": 2}, tmp_path / "c.ckpt")
+    again = fresh(SHORT)
+    assert again.resume(tmp_path / "c.ckpt") == {}
+    assert advance(again, people, 1) == advance(trainer, people, 1)
+
+
+# The plan
+
+MINI_FROM_SCRATCH = plan.Initialisation(384, published=False, tuned=False)
+
+
+def planned(**options):
+    return plan.Plan(data=(), output=None, **options)
+
+
+def test_a_plan_becomes_steps_that_see_every_photo_as_often_as_asked():
+    hyperparameters = plan.hyperparameters(planned(), MINI_FROM_SCRATCH, 811)
+    assert hyperparameters.stages == (Stage(384, 100 * 101, 8),)
+    assert (hyperparameters.lr, hyperparameters.edges, hyperparameters.warmup) == (
+        1.5e-3,
+        10 * 101,
+        100,
+    )
+    assert hyperparameters.seen(hyperparameters.steps) / 811 == pytest.approx(100, rel=0.01)
+    tuned = plan.hyperparameters(
+        planned(epochs=2, batch=2, size=64), plan.Initialisation(384, False, True), 7
+    )
+    assert tuned.stages == (Stage(64, 8, 2),)
+    assert (tuned.lr, tuned.edges, tuned.warmup) == (1.5e-4, 0, 1)
+
+
+def test_the_published_networks_are_tuned_at_the_rate_of_their_author():
+    large = plan.hyperparameters(planned(batch=16), plan.Initialisation(1024, True, True), 1000)
+    assert large.lr == pytest.approx(2e-5)
+    assert large.stages == (Stage(1024, 20 * 62, 16),)
+    assert large.dropout == 0.5
+
+
+def test_epochs_end_where_all_photos_were_seen_and_where_stages_end():
+    hyperparameters = Hyperparameters((Stage(64, 10, 2), Stage(96, 5, 4)))
+    assert plan.epoch_ends(hyperparameters, 8) == [4, 8, 10, 12, 14, 15]
+    assert plan.epoch_ends(Hyperparameters((Stage(64, 3, 8),)), 4) == [1, 2, 3]
+
+
+# Log and sheet
+
+
+def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    log.begin(0, -1)
+    log.write(step=0, epoch=0, MAD=0.5)
+    for step in (1, 2, 3):
+        log.write(step=step, loss=float(step))
+    log.write(step=2, epoch=1, MAD=0.4)
+    log.write(step=2, gradient_norm=math.inf)
+    with log.path.open("a") as file:
+        file.write('{"step": 4, "lo')  # cut off by a kill
+    log.begin(2, 0)
+    kept = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert kept == list(log)
+    steps = [(entry["step"], "epoch" in entry) for entry in kept]
+    assert steps == [(0, True), (1, False), (2, False), (2, False)]
+    assert kept[-1] == {"step": 2}  # infinity is no JSON
+
+
+def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():
+    example = Example(
+        "a", np.full((480, 240, 3), (10, 20, 200), np.uint8), np.zeros((480, 240), np.uint8)
+    )
+    example.alpha[:, :120] = 255
+    row = preview.row(example, example.alpha.astype(np.float32) / 255)
+    assert row.shape == (240, 4 * 120 + 3 * preview.GAP, 3)
+    step = 120 + preview.GAP
+    assert (row[100, 5] == (10, 20, 200)).all()
+    assert (row[100, step + 5] == 255).all()
+    assert (row[100, 2 * step + 100] == 0).all()
+    assert (row[100, 3 * step + 5] == (10, 20, 200)).all()
+    assert set(np.unique(row[:, 3 * step + 70 :])) <= {205, 255}
+    picture = cv2.imdecode(
+        np.frombuffer(preview.png([row, row[:, :300]]), np.uint8), cv2.IMREAD_COLOR
+    )
+    assert picture.shape == (2 * (240 + preview.GAP), row.shape[1], 3)
+    assert preview.shown(3) == [0, 1, 2]
+    assert preview.shown(91) == [0, 13, 26, 39, 51, 64, 77, 90]
+
+
+# The file
+
+
+def test_variances_beyond_half_precision_are_scaled_and_the_result_stays(tmp_path):
+    torch.manual_seed(0)
+    network = BiRefNet(TINY).eval()
+    block = network.decoder.decoder_block4
+    with torch.no_grad():
+        block.conv_in.weight.mul_(1000)
+        block.bn_in.running_var.fill_(1e6)
+        block.bn_in.running_mean.fill_(300)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(image)
+    with pytest.raises(ModelError, match="not finite"):  # what the scaling is for
+        weights.save(network, tmp_path / "w.safetensors", config=TINY, size=(64, 64))
+    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    assert float(block.bn_in.running_var[0]) == 1e6  # a training could go on
+    loaded = weights.load_network(weights.resolve(str(tmp_path / "w.safetensors")))
+    assert float(loaded.decoder.decoder_block4.bn_in.running_var.max()) <= export.LARGEST
+    with torch.no_grad():
+        assert float((loaded(image) - expected).abs().max()) < 0.01 * float(expected.std())
+
+
+def test_weights_too_large_for_half_precision_are_kept_in_single(tmp_path):
+    network = BiRefNet(TINY).eval()
+    with torch.no_grad():
+        network.decoder.conv_out1[0].weight[0, 0] = 1e6
+    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    tensors, _ = weights.read(tmp_path / "w.safetensors")
+    assert float(tensors["decoder.conv_out1.0.weight"][0, 0, 0, 0]) == 1e6
+    assert network.decoder.conv_out1[0].weight.dtype == torch.float32
+
+
+# Scores
+
+
+def test_the_score_command_prints_the_score_of_weights_on_photos(tmp_path, people, capsys):
+    export.save(BiRefNet(TINY), tmp_path / "w.safetensors", (64, 64))
+    folder = write(tmp_path / "d", people)
+    arguments = [str(tmp_path / "w.safetensors"), str(folder), "--device", "cpu"]
+    assert validate.main([*arguments, "--every", "2"]) == 0
+    assert capsys.readouterr().out.startswith("3 photos: mean IoU 0.")
+    assert validate.main([str(tmp_path / "not.safetensors"), str(folder)]) == ExitCode.MODEL
+    assert "no such weights file" in capsys.readouterr().err
+
+
+def test_scores_are_what_their_names_say():
+    mask = np.zeros((10, 200), np.uint8)
+    mask[:, :100] = 255
+    alpha = np.zeros((10, 200), np.float32)
+    alpha[:, :50] = 1
+    alpha[:, 50:100] = 0.5  # not above one half: background
+    found = validate.measure(alpha, mask)
+    assert found.iou == pytest.approx((0.5 + 100 / 150) / 2)
+    assert (found.mad, found.mse, found.sad) == pytest.approx((0.125, 0.0625, 0.25))
+    both = validate.mean([found, validate.measure(mask.astype(np.float32) / 255, mask)])
+    assert (both.mad, both.sad) == pytest.approx((0.0625, 0.125))
+
+
+def test_mean_iou_counts_both_classes():
+    truth = np.zeros((4, 4), np.float32)
+    truth[:, :2] = 1
+    assert validate.mean_iou(truth, truth) == 1
+    half = truth.copy()
+    half[:, 1] = 0.4  # below one half: background; subject 4 of 8, background 8 of 12
+    assert validate.mean_iou(half, truth) == pytest.approx((0.5 + 8 / 12) / 2)
+    assert validate.mean_iou(np.zeros_like(truth), np.zeros_like(truth)) == 1
