@@ -1,7 +1,7 @@
 """Every kind of input a batch must survive, through the real command.
 
 One run over a folder of odd inputs is held against a table, which is the user's table too:
-``python tests/test_batch_inputs.py`` writes ``man/inputs.md`` from it.
+``python tests/test_batch_inputs.py`` writes ``man/guide/inputs.md`` from it.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from conftest import picture
 from PIL import Image, features
 from support import fill, png, tiff
 
-PAGE = Path(__file__).parent.parent / "man" / "inputs.md"
+PAGE = Path(__file__).parent.parent / "man" / "guide" / "inputs.md"
 WIDTH, HEIGHT = 60, 40
 SEEN = {
     "written": "done",

@@ -1,4 +1,4 @@
-"""What the man pages say beyond ``--help``: values only, read by make.py. Backquotes mean bold."""
+"""What the man pages say beyond ``--help``: values only, read by pages.py. Backquotes mean bold."""
 
 MORE = {
     "birefcli": [
