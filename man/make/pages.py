@@ -36,7 +36,7 @@ def escape(text: str) -> str:
 
 def filled(text: str) -> list[str]:
     """A paragraph as lines of roff: each sentence begins one, none is longer than 78 bytes."""
-    sentences = re.split(r"(?<=[.?!]) (?=[A-Z`0-9])", escape(" ".join(text.split())))
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z0-9\\]|birefcli )", escape(" ".join(text.split())))
     return [
         re.sub(r"^([.'])", r"\\&\1", line)
         for sentence in sentences
