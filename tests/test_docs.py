@@ -18,7 +18,9 @@ from birefcli.products.quality import Defect
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAKE = runpy.run_path(str(ROOT / "man" / "make.py"))
+PAGES = ROOT / "man" / "man1"
+GUIDES = [f"man/guide/{page.name}" for page in sorted((ROOT / "man" / "guide").glob("*.md"))]
+MAKE = runpy.run_path(str(ROOT / "man" / "make" / "pages.py"))
 
 
 def commands_of_readme():
@@ -52,7 +54,7 @@ def test_every_command_that_is_shown_has_only_options_that_exist(line):
 
 
 def test_exit_codes_stand_in_readme_man_pages_and_help():
-    man = (ROOT / "man" / "birefcli-matte.1").read_text(encoding="utf-8")
+    man = (PAGES / "birefcli-matte.1").read_text(encoding="utf-8")
     epilog = app.registered_commands[0].epilog
     assert epilog is not None
     for code in ExitCode:
@@ -63,14 +65,14 @@ def test_exit_codes_stand_in_readme_man_pages_and_help():
 
 def test_man_pages_are_what_their_generator_writes():
     pages = MAKE["pages"]()
-    assert {p.name for p in (ROOT / "man").glob("*.1")} == set(pages)
+    assert {p.name for p in PAGES.glob("*.1")} == set(pages)
     for name, text in pages.items():
-        assert (ROOT / "man" / name).read_text(encoding="utf-8") == text, (
-            f"{name} is out of date: python man/make.py"
+        assert (PAGES / name).read_text(encoding="utf-8") == text, (
+            f"{name} is out of date: python man/make/pages.py"
         )
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "man").glob("*.1")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.1")), ids=lambda page: page.name)
 @pytest.mark.parametrize("words", [["mandoc", "-Tlint"], ["groff", "-ww", "-man", "-Tutf8", "-z"]])
 def test_those_who_format_man_pages_have_no_complaint(words, page):
     if shutil.which(words[0]) is None:
@@ -107,13 +109,20 @@ def test_readme_and_models_list_say_the_same_of_what_a_model_is_for():
     assert {name: rows[name].replace("`", "") for name in known} == known
 
 
-def test_files_that_readme_links_to_exist():
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+@pytest.mark.parametrize("page", ["README.md", "man/README.md", *GUIDES])
+def test_files_that_readme_and_guides_link_to_exist(page):
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         file, _, heading = target.partition("#")
-        assert (ROOT / file).is_file(), target
+        assert (ROOT / page).parent.joinpath(file).is_file(), target
         if heading:
-            text = (ROOT / file).read_text(encoding="utf-8").lower()
+            text = (ROOT / page).parent.joinpath(file).read_text(encoding="utf-8").lower()
             assert f"\n## {heading.replace('-', ' ')}\n" in text
+
+
+def test_the_list_of_guides_is_complete():
+    listed = (ROOT / "man" / "guide" / "README.md").read_text(encoding="utf-8")
+    names = {Path(guide).name for guide in GUIDES} - {"README.md"}
+    assert set(re.findall(r"^- \[(\S+)\]\(\1\)", listed, re.M)) == names
 
 
 def block_after(command: str) -> list[str]:
@@ -146,7 +155,7 @@ def test_python_of_the_readme_runs_and_gives_what_it_says(monkeypatch):
 
 
 def test_every_flag_of_a_sheet_stands_in_its_help_and_man_page():
-    man = (ROOT / "man" / "birefcli-sheet.1").read_text(encoding="utf-8")
+    man = (PAGES / "birefcli-sheet.1").read_text(encoding="utf-8")
     told = man.partition(".SH DESCRIPTION")[2].partition(".SH OPTIONS")[0]
     for flag in Defect:
         assert f".B {flag.value}\n" in man

@@ -14,7 +14,7 @@ import pytest
 from birefcli import __version__
 
 ROOT = Path(__file__).parent.parent
-PAGES = {page.name for page in (ROOT / "man").glob("*.1")}
+PAGES = {page.name for page in (ROOT / "man" / "man1").glob("*.1")}
 MAN = f"birefcli-{__version__}.data/data/share/man/man1"
 INFO = f"birefcli-{__version__}.dist-info"
 

@@ -15,7 +15,7 @@ from PIL import Image
 from birefcli.models import zoo
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "man" / "recipes.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "man" / "guide" / "recipes.md").read_text(encoding="utf-8")
 
 
 def recipe(title: str, language: str) -> list[str]:

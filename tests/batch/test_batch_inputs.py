@@ -1,7 +1,7 @@
 """Every kind of input a batch must survive, through the real command.
 
 One run over a folder of odd inputs is held against a table, which is the user's table too:
-``python tests/test_batch_inputs.py`` writes ``man/inputs.md`` from it.
+``python tests/test_batch_inputs.py`` writes ``man/guide/inputs.md`` from it.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from conftest import picture
 from PIL import Image, features
 from support import fill, png, tiff
 
-PAGE = Path(__file__).parents[2] / "man" / "inputs.md"
+PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
 WIDTH, HEIGHT = 60, 40
 SEEN = {
     "written": "done",
     "failed": "fails: exit code 1",
     "skipped": "skipped",
-    "unseen": "not looked at",
+    "unseen": "ignored",
     "refused": "refused before any work: exit code 5",
     "stopped": "stops the run: exit code 5",
 }
@@ -228,14 +228,13 @@ needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipe
 def page() -> str:
     """The table as the user reads it."""
     lines = [
-        "# What becomes of odd inputs",
+        "# Odd inputs",
         "",
-        "Every line is tested with the real command. A photo that fails costs itself and no other;",
-        "what is said of it is in the last column. (This page is written by",
-        "`python tests/test_batch_inputs.py`.)",
+        "Tests run every line with the real command. A photo that fails does not affect others;",
+        "the last column quotes its message. `python tests/test_batch_inputs.py` writes this page.",
     ]
     for group, cases in CASES.items():
-        lines += ["", f"## {group}", "", "| input | what becomes of it | and is said |"]
+        lines += ["", f"## {group}", "", "| input | result | message |"]
         lines += ["|---|---|---|"]
         for case in cases:
             result = SEEN[case.status] + (f", {case.where}" if case.where else "")

@@ -1,7 +1,7 @@
 """Size and time of each ``--compress`` level: ``python tests/benchmarks/encoding.py``.
 
-Prints the table of man/compression.md, or writes it there (``--write``): the cutout and the mask of
-a 12-megapixel photo, made by ``mini``. CPU seconds are those of all threads; the median of
+Prints the table of man/guide/compression.md, or writes it there (``--write``): the cutout and the
+mask of a 12-megapixel photo, made by ``mini``. CPU seconds are those of all threads; the median of
 ``--rounds``, formats in turns.
 """
 
@@ -21,7 +21,7 @@ from birefcli.images.photo import Pixels
 from birefcli.options import Compress, Format, Product
 
 ISAL = deflate.FASTEST
-PAGE = Path(__file__).parents[2] / "man" / "compression.md"
+PAGE = Path(__file__).parents[2] / "man" / "guide" / "compression.md"
 HEAD = [
     "| format | `--compress` | cutout: CPU | file | mask: CPU | file |",
     "|---|---|---|---|---|---|",
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--width", type=int, default=4000, help="of the photo, in pixels")
-    parser.add_argument("--write", action="store_true", help="into man/compression.md")
+    parser.add_argument("--write", action="store_true", help="into man/guide/compression.md")
     arguments = parser.parse_args()
     kinds = (Product.CUTOUT, Product.MASK)
     pictures = matted(photo(arguments.width), "mini", kinds)

@@ -1,4 +1,4 @@
-"""Make the README's picture from the samples and their products: ``python man/pictures.py OUT``.
+"""Make the README's picture of samples and products: ``python man/make/before_after.py OUT``.
 
 OUT is what ``birefcli matte samples/ -o OUT --model mini --write cutout,mask,composite --background
 '#e9c46a'`` wrote.
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEIGHT = 240  # pixels of each photo
 GAP = 8
 SQUARE = 12  # of the checkerboard
@@ -50,7 +50,7 @@ def main() -> None:
         for image in images:
             sheet.paste(image, (left, i * (HEIGHT + GAP)))
             left += image.width + GAP
-    target = ROOT / "man" / "pictures" / "before-after.jpg"
+    target = ROOT / "man" / "guide" / "pictures" / "before-after.jpg"
     target.parent.mkdir(exist_ok=True)
     sheet.save(target, quality=88, optimize=True)
 

@@ -1,4 +1,4 @@
-"""Write the man pages from the command line itself: ``python man/make.py [FOLDER]``.
+"""Write the man pages from the command line itself: ``python man/make/pages.py [FOLDER]``.
 
 One page for ``birefcli`` and one per command, so that what a page says is what the command does;
 what ``--help`` has no room for is in prose.py.
@@ -36,7 +36,7 @@ def escape(text: str) -> str:
 
 def filled(text: str) -> list[str]:
     """A paragraph as lines of roff: each sentence begins one, none is longer than 78 bytes."""
-    sentences = re.split(r"(?<=[.?!]) (?=[A-Z`0-9])", escape(" ".join(text.split())))
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z0-9\\]|birefcli )", escape(" ".join(text.split())))
     return [
         re.sub(r"^([.'])", r"\\&\1", line)
         for sentence in sentences
@@ -232,7 +232,7 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Write all pages."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "man1"
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")
         print(folder / name)

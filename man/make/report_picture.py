@@ -1,7 +1,7 @@
-"""Make the README's picture of a report: ``python man/report.py CHROMIUM``, from the samples alone.
+"""Make the README's picture of a report: ``python man/make/report_picture.py CHROMIUM``.
 
-Parts of the samples are matted by ``mini``; what it says at its own size stands in for the
-truth, and what it says at half of that is scored. The page is shot light above, dark below.
+``mini`` mattes parts of the samples: its mattes at its own size stand in for the truths, those at
+half of that are scored. A screenshot shows the page in light on the left, in dark on the right.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 1200, 2960  # of the window, pixels
 PART = 1500  # of that, shown
 SHARES = {"whole": (0, 0, 1, 1), "left": (0, 0, 0.8, 0.9), "right": (0.2, 0, 1, 0.8)}
@@ -68,7 +68,7 @@ def main() -> None:
     sheet = Image.new("RGB", (light.width * 2 + 8, light.height), "white")
     sheet.paste(light, (0, 0))
     sheet.paste(dark, (light.width + 8, 0))
-    sheet.save(ROOT / "man" / "pictures" / "report.jpg", quality=80, optimize=True)
+    sheet.save(ROOT / "man" / "guide" / "pictures" / "report.jpg", quality=80, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""What the man pages add to ``--help``: values only, read by pages.py. Backquotes mean bold."""
+
+MORE = {
+    "birefcli": [
+        "A folder of portraits in, mattes and cutouts out. The models are the published BiRefNets, "
+        "and `mini`, a small one that is part of the package and needs no download. birefcli "
+        "downloads the others at first use, verifies them and keeps them in the Hugging Face "
+        "cache; later runs need no network.",
+        "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
+        "zsh and fish.",
+        "Results go to standard output; progress, notes and failures go to standard error, a "
+        "line each.",
+    ],
+    "birefcli matte": [
+        "PHOTO is a file, a folder, or `-` (one photo from standard input); `--files-from` reads a "
+        "list. birefcli never changes a photo. `--output` is a folder; for one photo also a file, "
+        "or `-`.",
+        "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
+        "products get a folder each there. Two photos with the same output name stop the run "
+        "before any work; `--name '{name}'` keeps both.",
+        "A second run makes only files that are missing, damaged, or from another version of a "
+        "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
+        "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
+        "keeps and reports a picture that it did not make. Writes are atomic, even when the "
+        "process is killed.",
+        "birefcli reports a failed photo on standard error, does the others, and exits with "
+        "status 1. On Ctrl-C and SIGTERM it finishes the files it is writing and ends; a second "
+        "Ctrl-C drops them.",
+        "`--json` prints an object per photo, a line each: input, status (written, current: up to "
+        "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
+        "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
+        "and notes. The last line is an object named summary: a count for each status, seconds, "
+        "images_per_second, device, precision, model, lost (devices that failed), interrupted and "
+        "exit_code.",
+    ],
+    "birefcli score": [
+        "The default is a table of means: the columns of BiRefNet's tables (Smeasure, weighted "
+        "F, MAE and others), and on soft mattes the errors of the matting literature (SAD, MSE, "
+        "MAD, Grad, Conn). `--model` mattes the photos of the first folder and scores the results.",
+        "A file that is missing, unreadable or has no truth is an error, unless `--allow-missing`.",
+    ],
+    "birefcli train": [
+        "Each folder holds photos in im/ and masks of the same names in gt/ (white is the "
+        "subject; the transparency of cutouts works too), or has P3M-10k's layout. birefcli "
+        "checks all of it first: it lists files that are missing, unreadable or of another size, "
+        "and then does not train.",
+        "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "
+        "current step.",
+        "Under torchrun(1) several processes train together; `--batch` is their total.",
+    ],
+    "birefcli models": [
+        "birefcli downloads a model at first use; these commands download it earlier, check it or "
+        "delete it.",
+    ],
+}
+
+PRODUCTS = [
+    ("cutout", "The subject with straight alpha, and its own colour at soft edges."),
+    ("mask", "The matte, grey: black is background, white the subject."),
+    ("composite", "The subject over `--background`."),
+    ("foreground", "The subject's own colour wherever it is visible, without transparency."),
+    ("trimap", "0 is background, 255 the subject, 128 soft alpha and pixels near it."),
+]
+
+MODELS_STATUS = (
+    "0 on success, 4 when a model is missing, damaged or unavailable; the other codes are in"
+)
+
+VARIABLES = [
+    ("HF_HOME, HF_HUB_CACHE", "Folders of downloaded weights."),
+    ("HF_HUB_OFFLINE", "1: do not use the network."),
+    ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and the user's token."),
+    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core."),
+    ("NO_COLOR", "Any value: no colours."),
+    ("BIREFCLI_DEBUG", "1: as --debug."),
+]
+
+EXAMPLES = {
+    "birefcli": [
+        ("Cut out every portrait of a folder:", "birefcli matte photos/ -o cutouts/"),
+        ("Without a download:", "birefcli matte photos/ -o cutouts/ --model mini"),
+        ("How good are these mattes?",
+         "birefcli score predictions/ truths/ --report report.html"),
+        ("Fine-tune the small model on photos in im/ with masks in gt/:",
+         "birefcli train people/ -o mine.safetensors --from mini"),
+    ],
+    "birefcli matte": [
+        ("Cut out every portrait of a folder:", "birefcli matte photos/ -o cutouts/"),
+        ("White background, as shops want it:",
+         "birefcli matte photos/ -o shop/ --write composite --format jpg"),
+        ("Cutouts and mattes in 16 bits, each in a folder:",
+         "birefcli matte photos/ -o out/ --write cutout,mask --bits 16"),
+        ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
+        ("Photos that another program finds:",
+         "find . -name '*.jpg' -print0 |\n    birefcli matte --files-from - -0 -o out/"),
+        ("Retry failed photos:",
+         "birefcli matte photos/ -o out/ --failed-to failed.txt\n"
+         "birefcli matte --files-from failed.txt -o out/"),
+    ],
+    "birefcli bench": [
+        ("The small model on generated photos:", "birefcli bench --model mini --megapixels 1"),
+        ("The default model on your own photos, at two batch sizes:",
+         "birefcli bench photos/ --batch 1\nbirefcli bench photos/ --batch 4"),
+    ],
+    "birefcli doctor": [("A report without measurements:", "birefcli doctor --no-measure")],
+    "birefcli score": [
+        ("A table of means:", "birefcli score predictions/ truths/"),
+        ("A page with pictures of the best and the worst:",
+         "birefcli score predictions/ truths/ --photos photos/ \\\n    --report report.html"),
+        ("Matte photos and score the mattes:",
+         "birefcli score photos/ truths/ --model mini --json"),
+    ],
+    "birefcli sheet": [
+        ("Look at all cutouts, the doubtful ones first:",
+         "birefcli sheet cutouts/ -o sheet.png"),
+    ],
+    "birefcli train": [
+        ("Fine-tune the small model, and use it:",
+         "birefcli train people/ -o mine.safetensors --from mini\n"
+         "birefcli matte photos/ -o cutouts/ --model mine.safetensors"),
+        ("Four GPUs:",
+         "torchrun --nproc-per-node 4 -m birefcli train people/ \\\n"
+         "    -o mine.safetensors --from portrait --batch 16"),
+    ],
+    "birefcli models": [
+        ("Prepare for use without a network:", "birefcli models pull portrait"),
+        ("Check the downloaded models:", "birefcli models verify"),
+    ],
+}  # fmt: skip
+
+CACHE = ("~/.cache/huggingface/hub", "Downloaded weights, shared with other programs.")
+DIGESTS = (
+    "$XDG_CACHE_HOME/birefcli/digests",
+    "SHA-256 of weights files, so that birefcli reads each only once. You can delete it.",
+)
+
+FILES = {
+    "birefcli": [CACHE],
+    "birefcli matte": [CACHE, DIGESTS],
+    "birefcli train": [
+        CACHE,
+        ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),
+        ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
+         "and the best epoch's weights. You can delete it after training."),
+    ],
+    "birefcli models": [CACHE],
+}  # fmt: skip
