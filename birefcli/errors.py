@@ -1,6 +1,9 @@
 """How birefcli fails: the exit codes, and the exceptions that carry them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeAlias
 
 
 class ExitCode(IntEnum):
@@ -51,10 +54,76 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode()
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option in a message, by its name in Python: whoever shows the message spells it."""
+
+    name: str
+    """Like ``max_megapixels``."""
+    value: str | None = None
+    given: bool = False
+    """Whether this is what the user gave, and no advice."""
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+Spell: TypeAlias = Callable[[Option], str]
+"""An option as its reader writes it: ``--device cpu`` in a shell, ``device=cpu`` in Python."""
+
+
+class Message:
+    """A sentence that may name options. ``str()`` spells them as Python does."""
+
+    def __init__(self, *parts: "str | Option | Message") -> None:
+        """``parts`` follow each other without space between them."""
+        self.parts: tuple[str | Option, ...] = tuple(
+            inner
+            for part in parts
+            for inner in (part.parts if isinstance(part, Message) else (part,))
+        )
+
+    def spelled(self, spell: Spell) -> str:
+        """The sentence with options as ``spell`` writes them."""
+        return "".join(spell(part) if isinstance(part, Option) else part for part in self.parts)
+
+    def __str__(self) -> str:
+        return self.spelled(str)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Message) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __repr__(self) -> str:
+        return f"Message({str(self)!r})"
+
+
 class BirefcliError(Exception):
-    """A failure the user can act on: its text is one line that says file, cause and next step."""
+    """A failure the user can act on: its text is one line that says file, cause and next step.
+
+    ``option`` and ``value`` are those that are at fault, by the option's name in Python; the text
+    then begins with them. ``hint`` is the next step, after a semicolon.
+    """
 
     exit_code = ExitCode.BUG
+
+    def __init__(
+        self,
+        text: str | Message,
+        *,
+        option: str | None = None,
+        value: object = None,
+        hint: str | Message | None = None,
+    ) -> None:
+        self.option, self.hint = option, hint
+        self.value = None if value is None else str(value)
+        subject = () if option is None else (Option(option, self.value, given=True), ": ")
+        advice = () if hint is None else ("; ", hint)
+        self.message = Message(*subject, text, *advice)
+        # One argument, and all else as attributes: so it can be pickled.
+        super().__init__(self.message)
 
 
 class UsageError(BirefcliError, ValueError):

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
-from birefcli.errors import UsageError
+from birefcli.errors import Message, Option, UsageError
 
 STRIDE = 32  # the network's input is a multiple of this in both directions
 LONGEST = 8192  # pixels of a side of the network's input
@@ -139,37 +140,63 @@ class Rendering:
         if self.bits not in self.format.bits:
             held = " or ".join(map(str, self.format.bits))
             deep = "" if self.bits != 16 else "; use png or tiff"
-            raise UsageError(f"--bits {self.bits}: {self.format.value} holds {held} bits{deep}")
+            text = f"{self.format.value} holds {held} bits{deep}"
+            raise UsageError(text, option="bits", value=self.bits)
         transparent = [kind.value for kind in self.products if kind.has_alpha]
         if self.format is Format.JPG and transparent:
-            raise UsageError(f"jpg cannot hold a {transparent[0]}: use --write composite, or png")
+            raise UsageError(
+                Message(
+                    f"jpg cannot hold a {transparent[0]}: use ",
+                    Option("write", "composite"),
+                    ", or png",
+                )
+            )
+
+
+class Size(NamedTuple):
+    """Of a picture, in pixels. An array's ``shape`` is the other way round: (height, width)."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True)
-class Options:
-    """One run of ``birefcli matte``."""
+class ModelOptions:
+    """Which network, and how it runs."""
+
+    name: str
+    """A name that ``birefcli models list`` shows, or a weights file."""
+    size: Size | None = None
+    """The network's input; None for the model's own."""
+    patch_order: PatchOrder = PatchOrder.AUTO
+    offline: bool = False
+    """Use downloaded weights only."""
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    compile: bool = False
+    """Record the network as one graph, where the device has such."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch is done, but for which photos and where to."""
 
     rendering: Rendering
-    model: str
-    size: tuple[int, int] | None
-    """Input size of the network as (width, height) in pixels; None for the model's own."""
-    patch_order: PatchOrder
-    offline: bool
-    device: str
-    precision: Precision
+    model: ModelOptions
     batch: int | None
     """Photos the network sees at once; None chooses by device."""
-    compiled: bool
-    """Record the network as one graph, where the device has such."""
     threads: int
     """Photos decoded or encoded at once."""
     max_pixels: int
     """A photo of more pixels fails, before it is decoded."""
     max_memory: int
     """Bytes that photos in flight may take, by estimate."""
-    max_failures: int | None
+    max_failures: int | None = None
     """Stop after so many failed photos."""
-    fail_if_empty: bool
+    fail_if_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,21 +210,25 @@ class Selection:
     exclude: tuple[str, ...] = ()
     name: str = "{stem}"
     listed: tuple[str, ...] = ()
-    """Photos of ``--files-from``."""
+    """Photos of a list."""
     products: bool = False
     """Take what birefcli made for photos too."""
 
 
-def check_size(size: tuple[int, int], said: str | None = None) -> None:
-    """Raise UsageError for an input size that the network does not take, by what was ``said``."""
+def check_size(size: Size) -> None:
+    """Raise UsageError for an input size that the network does not take."""
     if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):
-        shown = said or "x".join(map(str, size))
+        shown = size.width if size.width == size.height else size
         raise UsageError(
-            f"--size {shown}: both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}"
+            f"both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}",
+            option="size",
+            value=shown,
         )
 
 
 def check_device(name: str) -> None:
     """Raise UsageError for what can be no device, whether it is there or not."""
     if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"--device {name}: choose auto, cpu, cuda, cuda:N, mps or, for matte, all")
+        raise UsageError(
+            "choose auto, cpu, cuda, cuda:N, mps or, for matte, all", option="device", value=name
+        )

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from birefcli.errors import NoInputError
 from birefcli.images import stamp
-from birefcli.images.files import PHOTO_SUFFIXES, entry_key, is_folder, real_path
+from birefcli.images.files import (
+    PHOTO_SUFFIXES,
+    entry_key,
+    is_folder,
+    real_path,
+    walk_folder,
+)
 from birefcli.options import Selection
 
 PIPE = "-"
@@ -107,45 +113,23 @@ def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
 
 
 def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
-    walked: set[tuple[int, int]] = set()
-
     def unreadable(error: OSError) -> None:
         search.failed.append((Path(error.filename), error.strerror or str(error)))
 
-    for folder, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
-        here = Path(folder)
+    for path in walk_folder(root, recursive=selection.recursive, skip=skip, on_error=unreadable):
+        if not _wanted(path.relative_to(root), selection):
+            continue
         try:
-            status = here.stat()
-        except OSError as error:  # it has just gone
+            reason = _unfit(path)
+        except OSError as error:
             unreadable(error)
-            folders.clear()
             continue
-        if (status.st_dev, status.st_ino) in walked:  # a symlink led back
-            folders.clear()
-            continue
-        walked.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if selection.recursive
-            and not name.startswith(".")
-            and (skip is None or real_path(here / name) != skip)
-        )
-        for name in sorted(names):
-            path = here / name
-            if not _wanted(path.relative_to(root), selection):
-                continue
-            try:
-                reason = _unfit(path)
-            except OSError as error:
-                unreadable(error)
-                continue
-            if reason is None and not selection.products and _is_product(path):
-                reason = MADE_BY_US
-            if reason is None:
-                search.found.append(FoundPhoto(path, path.relative_to(root)))
-            else:
-                search.skipped.append((path, reason))
+        if reason is None and not selection.products and _is_product(path):
+            reason = MADE_BY_US
+        if reason is None:
+            search.found.append(FoundPhoto(path, path.relative_to(root)))
+        else:
+            search.skipped.append((path, reason))
 
 
 def _wanted(relative: Path, selection: Selection) -> bool:

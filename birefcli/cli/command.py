@@ -1,13 +1,13 @@
 """Commands as Typer makes them, but for what it has no setting for."""
 
 import os
-import re
 import sys
 from typing import Any
 
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
+from birefcli.cli.spelling import spelled
 from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
 
@@ -23,7 +23,7 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except BirefcliError as error:
-            error.args = (_as_written(ctx, str(error)), *error.args[1:])
+            error.args = (spelled(ctx, error.message),)
             raise
         except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
             drop_output()
@@ -56,19 +56,3 @@ def _plain(params: list[Any]) -> list[Any]:
 
 def _no_type(ctx: Any) -> None:  # noqa: ANN401 - as Typer calls it
     """Say nothing of ``<list[str]>``: what an argument is stands in its help."""
-
-
-def _as_written(context: Any, text: str) -> str:  # noqa: ANN401
-    """Name what the user wrote, or can: a variable, or the option that train has instead."""
-    if context.command.name == "train":  # where the network is an end, and not a means
-        text = text.replace("--model mini", "--from mini")
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name)
-        if getattr(source, "name", None) != "ENVIRONMENT":
-            continue
-        found = re.match(rf"{parameter.opts[0]}(?=[ :])", text)
-        if found is not None:
-            rest = text[found.end() :]
-            valued = rest.startswith(" ") and not parameter.is_flag
-            return f"{parameter.envvar}{'=' + rest[1:] if valued else rest}"
-    return text

@@ -5,20 +5,20 @@ from enum import Enum
 from typing import TypeVar
 
 from birefcli.errors import UsageError
-from birefcli.options import SUFFIXES, Format, Margin, check_size
+from birefcli.options import SUFFIXES, Format, Margin, Size, check_size
 
 Choice = TypeVar("Choice", bound=Enum)
 
 
-def size(text: str | None) -> tuple[int, int] | None:
-    """Read ``1024`` or ``1024x768``: (width, height) in pixels."""
+def size(text: str | None) -> Size | None:
+    """Read ``1024`` or ``1024x768``."""
     if text is None:
         return None
     width, by, height = text.lower().replace("×", "x").partition("x")
     if not width.isdigit() or not (height.isdigit() if by else True):
         raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
-    both = (int(width), int(height or width))
-    check_size(both, text)
+    both = Size(int(width), int(height or width))
+    check_size(both)
     return both
 
 

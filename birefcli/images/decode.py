@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from birefcli.errors import PhotoError
+from birefcli.errors import Message, Option, PhotoError
 
 try:
     import simplejpeg
@@ -131,8 +131,12 @@ def _register_heif() -> bool:
 def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise PhotoError(
-            f"{image.width}×{image.height} pixels are more than the limit of"
-            f" {max_pixels / 1e6:g} megapixels (raise --max-megapixels)"
+            Message(
+                f"{image.width}×{image.height} pixels are more than the limit of"
+                f" {max_pixels / 1e6:g} megapixels (raise ",
+                Option("max_megapixels"),
+                ")",
+            )
         )
 
 

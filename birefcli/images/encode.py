@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from birefcli.errors import PhotoError
+from birefcli.errors import Message, Option, PhotoError
 from birefcli.images import deflate
 from birefcli.images.metadata import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Metadata
 from birefcli.images.photo import Pixels
@@ -60,7 +60,8 @@ def encode(
     if max(height, width) > LONGEST.get(format_, height + width):
         raise PhotoError(
             f"{width}×{height} pixels: {format_.value} holds no more than {LONGEST[format_]} on a"
-            " side; use --format png"
+            " side",
+            hint=Message("use ", Option("format", "png")),
         )
     if pixels.dtype == np.uint16 and 16 not in format_.bits:
         raise ValueError(f"{format_.value} holds 8 bits a channel")

@@ -45,11 +45,11 @@ class GraphedNetwork:
     def __init__(
         self,
         network: Forward,
-        tell: Callable[[str], None],
+        on_state: Callable[[str], None],
         recorder: Callable[[Forward, Tensor], Forward] = record,
     ) -> None:
-        """``tell`` hears what takes its time, in a few words, and ``""`` when it is over."""
-        self._network, self._tell, self._recorder = network, tell, recorder
+        """``on_state`` is called with what takes its time, and with ``""`` when it is over."""
+        self._network, self._on_state, self._recorder = network, on_state, recorder
         self._seen: set[Key] = set()
         self._recorded: dict[Key, Forward] = {}
         self._refused: set[Key] = set()
@@ -76,19 +76,19 @@ class GraphedNetwork:
         first = not self._seen
         self._seen.add(key)
         if first:
-            self._tell("warming up")
+            self._on_state("warming up")
         out = self._network(batch)
         if first:
-            self._tell("")
+            self._on_state("")
         return out
 
     def _record(self, key: Key, batch: Tensor) -> None:
-        self._tell("recording the network")
+        self._on_state("recording the network")
         try:
             self._recorded[key] = self._recorder(self._network, batch)
         except RuntimeError:  # lack of memory is one too
             self._refused.add(key)
-        self._tell("")
+        self._on_state("")
 
     def _size_to_fill(self, key: Key) -> int | None:
         """Photos of a recorded batch that this one fills by more than half."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from birefcli.errors import DeviceError, UsageError
+from birefcli.errors import DeviceError, Message, Option, UsageError
 from birefcli.options import Precision, check_device
 
 DTYPES = {
@@ -30,7 +30,10 @@ class Placement:
 
 
 def parse_device(device: str, precision: Precision) -> Placement:
-    """Choose what ``--device`` and ``--precision`` mean on this machine. Raises DeviceError."""
+    """What the names of a device and of a precision mean on this machine.
+
+    Raises DeviceError, UsageError.
+    """
     chosen = _best() if device == "auto" else _asked(device)
     if precision is Precision.AUTO:
         # Half precision on MPS is known for NaN; on a CPU it is slower than float32.
@@ -39,7 +42,7 @@ def parse_device(device: str, precision: Precision) -> Placement:
 
 
 def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
-    """What ``--device`` means where it may name several: by what each is asked for and told as.
+    """What a text that may name several devices means: by what each is asked for and told as.
 
     Only the CPU can be named more than once: its processes share the cores. Raises DeviceError,
     UsageError.
@@ -49,12 +52,14 @@ def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
         return {names[0]: parse_device(names[0], precision)}
     for name in names:
         if name in ("auto", "all"):
-            raise UsageError(f"--device {text}: {name} stands alone")
+            raise UsageError(f"{name} stands alone", option="device", value=text)
     placements = [parse_device(name, precision) for name in names]
     taken = Counter(str(placement.device) for placement in placements)
     for device, times in taken.items():
         if times > 1 and device != "cpu":
-            raise UsageError(f"--device {text}: {device} is named {times} times; once is enough")
+            raise UsageError(
+                f"{device} is named {times} times; once is enough", option="device", value=text
+            )
     return dict(zip(_told_apart(placements), placements, strict=True))
 
 
@@ -96,13 +101,15 @@ def _best() -> torch.device:
 
 def _asked(name: str) -> torch.device:
     if "," in name or name == "all":
-        raise UsageError(f"--device {name}: name one device; several are for birefcli matte")
+        raise UsageError(
+            "name one device; several are for birefcli matte", option="device", value=name
+        )
     check_device(name)
     kind, _, number = name.partition(":")
     if kind == "cuda":
         return torch.device("cuda", _cuda_index(name, number))
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"--device {name}: this machine has no MPS device; use --device cpu")
+        raise _no_device(name, "this machine has no MPS device")
     return torch.device(kind)
 
 
@@ -113,8 +120,14 @@ def _cuda_index(name: str, number: str) -> int:
             if torch.version.cuda is not None
             else "this torch is built without CUDA"
         )
-        raise DeviceError(f"--device {name}: {why}; use --device cpu")
+        raise _no_device(name, why)
     index = int(number or 0)
     if index >= torch.cuda.device_count():
-        raise DeviceError(f"--device {name}: only {torch.cuda.device_count()} CUDA device(s) here")
+        found = f"only {torch.cuda.device_count()} CUDA device(s) here"
+        raise DeviceError(found, option="device", value=name)
     return index
+
+
+def _no_device(name: str, why: str) -> DeviceError:
+    hint = Message("use ", Option("device", "cpu"))
+    return DeviceError(why, option="device", value=name, hint=hint)

@@ -22,6 +22,7 @@ from birefcli.matting.device import Placement
 from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.gpu import PhotoStaging, StagedPhoto
 from birefcli.matting.matte import Matte
+from birefcli.options import Size
 
 Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
 """A photo as the network sees it, h×w×3 of uint8, here or on its device."""
@@ -46,31 +47,30 @@ class Predictor:
     def __init__(
         self,
         network: BiRefNet,
-        size: tuple[int, int],
+        size: Size,
         placement: Placement,
         *,
-        compiled: bool = False,
-        tell: Callable[[str], None] = lambda _: None,
+        cuda_graph: bool = False,
+        on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``size``: the network's input as (width, height) in pixels, multiples of 32.
-
-        ``compiled``: launch the network as one recorded graph, where the device has such; ``tell``
-        hears what takes its time, in a few words, and ``""`` when it is over.
+        """``size``: the network's input, multiples of 32. ``cuda_graph``: launch the network as one
+        recorded graph, where the device has such. ``on_state`` is called with what takes its time,
+        in a few words, and ``""`` when it is over.
         """
         self.size = size
         self.placement = placement
         self.network = network.to(placement.device, placement.dtype).eval()
         self._run: Callable[[Tensor], Tensor] = self.network
-        self._dock: PhotoStaging | None = None
+        self._staging: PhotoStaging | None = None
         if placement.device.type == "cuda":
             torch.cuda.set_device(placement.device)  # recordings and kernels go to the current one
             # Tensor cores read features channels last; other layouts are turned around each time.
             self.network.to(memory_format=torch.channels_last)
             # By default torch rounds what convolutions multiply to ten bits of fraction.
             torch.backends.cudnn.allow_tf32 = placement.dtype != torch.float32
-            self._dock = PhotoStaging.of(placement.device)
-            if compiled:
-                self._run = GraphedNetwork(self.network, tell)
+            self._staging = PhotoStaging.of(placement.device)
+            if cuda_graph:
+                self._run = GraphedNetwork(self.network, on_state)
         self._exact: BiRefNet | None = None
         self._one = threading.Lock()
         self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
@@ -79,8 +79,8 @@ class Predictor:
     def upload(self, photo: Photo) -> Prepared:
         """:meth:`prepare` a photo, on a GPU with room, where :meth:`matte_async` finds it."""
         # Only bytes that need no conversion are shrunk there.
-        if self._dock is not None and to_srgb8(photo) is photo.pixels:
-            staged = self._dock.upload(photo, self.size)
+        if self._staging is not None and to_srgb8(photo) is photo.pixels:
+            staged = self._staging.upload(photo, self.size)
             if staged is not None:
                 return staged
         return self.prepare(photo)
@@ -153,12 +153,12 @@ class Predictor:
         _check(alpha)
         refine = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
-        if self._dock is None:
+        if self._staging is None:
             matte = _on_cpu(photo, alpha.cpu(), refine, everywhere)
             return lambda: matte
         with torch.inference_mode():
             full = enlarge(alpha, photo.size)
-            return self._dock.finish(photo, full, refine=refine, everywhere=everywhere)
+            return self._staging.finish(photo, full, refine=refine, everywhere=everywhere)
 
     def matte(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Matte:
         """Alpha and colour at the photo's size.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli.errors import ModelError
+from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
 from birefcli.models.zoo import Model
 
@@ -26,6 +26,7 @@ from birefcli.models.cache import SHA256, cache_folder, cached, digest_of, disca
 RETRY_SECONDS = 1.0
 """Wait before the Hub is asked once more, and before a cut transfer goes on."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+MINI, NEEDS_NONE = Option("model", "mini"), "`, which needs no download"
 _STEP = 1 << 20  # bytes
 _HEADROOM = 16_000_000  # bytes to leave free on the disk beside the download
 
@@ -58,15 +59,18 @@ def _ask(model: Model) -> str:
     metadata = _metadata(model)
     if metadata.commit_hash is None or metadata.etag is None:
         raise ModelError(
-            f"{model.name}: {_endpoint()} does not answer like a Hugging Face Hub; check "
-            "HF_ENDPOINT and the proxy, or use `--model mini`, which needs no download"
+            f"{model.name}: {_endpoint()} does not answer like a Hugging Face Hub",
+            hint=Message("check HF_ENDPOINT and the proxy, or use `", MINI, NEEDS_NONE),
         )
     other_digest = SHA256.fullmatch(metadata.etag) and metadata.etag != model.sha256
     other_size = metadata.size is not None and metadata.size != model.size_bytes
     if other_digest or other_size:
         raise ModelError(
-            f"{model.name}: {model.repo} now holds another file than the one birefcli knows; "
-            "update birefcli, or download that file yourself and give it as --model FILE"
+            f"{model.name}: {model.repo} now holds another file than the one birefcli knows",
+            hint=Message(
+                "update birefcli, or download that file yourself and give it as ",
+                Option("model", "FILE"),
+            ),
         )
     return metadata.etag
 
@@ -249,21 +253,28 @@ def _told_plainly(model: Model) -> Iterator[None]:
 def _refused(model: Model, status: int) -> ModelError:
     if status in (401, 403):
         return ModelError(
-            f"{model.name}: {_endpoint()} refuses {model.repo} (HTTP {status}); it may have become "
-            "private or gated: check HF_TOKEN, or use `--model mini`, which needs no download"
+            f"{model.name}: {_endpoint()} refuses {model.repo} (HTTP {status})",
+            hint=Message(
+                "it may have become private or gated: check HF_TOKEN, or use `", MINI, NEEDS_NONE
+            ),
         )
     if status == 404:
         return ModelError(
             f"{model.name}: {_endpoint()} has no {model.repo} with revision {model.revision} "
-            "(HTTP 404); check HF_ENDPOINT, update birefcli, or use `--model mini`"
+            "(HTTP 404)",
+            hint=Message("check HF_ENDPOINT, update birefcli, or use `", MINI, "`"),
         )
     return _not_here(model, f"{_endpoint()} does not serve it now (HTTP {status})")
 
 
 def _not_here(model: Model, why: str) -> ModelError:
     return ModelError(
-        f"{model.name}: not downloaded yet, and {why}; download it where there is a network "
-        f"(`birefcli models pull {model.name}`), or use `--model mini`, which is built in"
+        f"{model.name}: not downloaded yet, and {why}",
+        hint=Message(
+            f"download it where there is a network (`birefcli models pull {model.name}`), or use `",
+            MINI,
+            "`, which is built in",
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli.errors import ModelError
+from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
 from birefcli.models.zoo import Model
 
@@ -59,9 +59,14 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
     if pointer is None:
         if offline or is_offline():
             raise ModelError(
-                f"{model.name}: not downloaded yet, and --offline or HF_HUB_OFFLINE forbids it;"
-                f" without them run `birefcli models pull {model.name}`, or use `--model mini`,"
-                " which is built in"
+                Message(
+                    f"{model.name}: not downloaded yet, and ",
+                    Option("offline"),
+                    f" or HF_HUB_OFFLINE forbids it; without them run `birefcli models pull"
+                    f" {model.name}`, or use `",
+                    Option("model", "mini"),
+                    "`, which is built in",
+                )
             )
         return download(model, progress=progress)
     if digest_of(model, pointer) != model.sha256:

@@ -4,12 +4,10 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli.models import zoo
-from birefcli.models.cache import cached
-from birefcli.options import Options, PatchOrder, Precision
+from birefcli.models.locate import locate
+from birefcli.options import ModelOptions
 
 if TYPE_CHECKING:
     from birefcli.matting.device import Placement
@@ -26,70 +24,49 @@ class LoadedModel:
 
 
 def load_model(
-    model: str,
+    options: ModelOptions,
     *,
-    size: tuple[int, int] | None = None,
-    patch_order: PatchOrder = PatchOrder.AUTO,
-    offline: bool = False,
-    device: str = "auto",
-    precision: Precision = Precision.AUTO,
-    compiled: bool = False,
     progress: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    on_state: Callable[[str], None] = lambda _: None,
 ) -> LoadedModel:
     """Find a model, download it if need be, and load it on a device.
 
-    ``model``: a name of the zoo, or a weights file; ``size``: the network's input as (width,
-    height) in pixels, None for the model's own; ``progress`` shows how far a download is, and
-    ``compiled`` and ``tell`` are those of :class:`.predictor.Predictor`. Raises DeviceError before
-    anything is loaded, and ModelError.
+    ``progress`` shows on stderr how far a download is; ``on_state`` is that of
+    :func:`load_predictor`. Raises UsageError and DeviceError before anything is loaded, and
+    ModelError.
     """
-    prefetch_weights(model)
+    prefetch_weights(options.name)
     from birefcli.matting.device import parse_device
     from birefcli.models import weights
 
-    placement = parse_device(device, precision)
-    checkpoint = weights.resolve(model, offline=offline, progress=progress)
-    return LoadedModel(_on(placement, checkpoint, size, patch_order, compiled, tell), checkpoint)
+    placement = parse_device(options.device, options.precision)
+    checkpoint = weights.resolve(options.name, offline=options.offline, progress=progress)
+    return LoadedModel(load_predictor(options, checkpoint, placement, on_state), checkpoint)
 
 
 def load_predictor(
-    options: Options, checkpoint: "Checkpoint", tell: Callable[[str], None]
-) -> "Predictor":
-    """Open weights that are found already on ``options.device``. Raises DeviceError, ModelError.
-
-    ``tell`` hears what takes its time, in a few words, and ``""`` when it is over.
-    """
-    from birefcli.matting.device import parse_device
-
-    placement = parse_device(options.device, options.precision)
-    return _on(placement, checkpoint, options.size, options.patch_order, options.compiled, tell)
-
-
-def _on(
-    placement: "Placement",
+    options: ModelOptions,
     checkpoint: "Checkpoint",
-    size: tuple[int, int] | None,
-    patch_order: PatchOrder,
-    compiled: bool,
-    tell: Callable[[str], None],
+    placement: "Placement",
+    on_state: Callable[[str], None] = lambda _: None,
 ) -> "Predictor":
+    """Load weights that are on this machine onto a device. Raises ModelError.
+
+    ``on_state`` is called with what takes its time, in a few words, and ``""`` when it is over.
+    """
     from birefcli.matting.predictor import Predictor
     from birefcli.models import weights
 
-    network = weights.load_network(checkpoint, patch_order=patch_order)
-    return Predictor(network, size or checkpoint.size, placement, compiled=compiled, tell=tell)
+    network = weights.load_network(checkpoint, patch_order=options.patch_order)
+    size = options.size or checkpoint.size
+    return Predictor(network, size, placement, cuda_graph=options.compile, on_state=on_state)
 
 
 def prefetch_weights(model: str) -> None:
     """Let the disk bring the weights into memory while torch is imported and the photo decoded."""
     if not hasattr(os, "posix_fadvise"):  # Linux has it
         return
-    if zoo.is_file(model):
-        path: Path | None = Path(model)
-    else:
-        known = zoo.lookup(model)
-        path = zoo.MINI_FILE if known.bundled else cached(known)
+    path = locate(model).path
     if path is None:
         return
     with contextlib.suppress(OSError), path.open("rb") as file:

@@ -5,7 +5,7 @@ Which order the image patches were stacked in cannot be seen in a file (see
 their SHA-256 under any name, and for files that say so themselves, as all do that this program
 saves. For the rest it is taken to be ``channels``: a file that is neither is most likely somebody's
 own training, and the author's code has trained that way since November 2024. Older files of the
-author's that were converted to another format or precision need ``--patch-order columns``.
+author's that were converted to another format or precision need the patch order ``columns``.
 """
 
 import dataclasses
@@ -27,12 +27,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from birefcli.birefnet import STRIDE, SWIN_L, SWIN_T, BiRefNet, Config
-from birefcli.errors import ModelError, OutputError
+from birefcli.errors import Message, ModelError, Option, OutputError
 from birefcli.models import checksum, hub, zoo
+from birefcli.models.locate import Place, locate
 from birefcli.models.zoo import Model
-from birefcli.options import PatchOrder
+from birefcli.options import PatchOrder, Size
 
-DEFAULT_SIZE = (1024, 1024)
+DEFAULT_SIZE = Size(1024, 1024)
 """Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
 
 # Metadata of the files this program saves; every value is JSON.
@@ -57,8 +58,8 @@ class Checkpoint:
     name: str
     """``portrait``, or the name of the user's file."""
     path: Path
-    size: tuple[int, int]
-    """Input (width, height) in pixels."""
+    size: Size
+    """Input."""
     patch_order: PatchOrder
     """Never ``AUTO``."""
     sha256: str
@@ -68,17 +69,17 @@ class Checkpoint:
 
 
 def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Checkpoint:
-    """The weights that ``--model`` means, on this machine; downloaded and verified if need be.
+    """Weights on this machine, downloaded and verified if need be.
 
     ``model``: a name of the zoo, or a file. Raises ModelError.
     """
-    if zoo.is_file(model):
+    found = locate(model)
+    if found.model is None:
         return _own(Path(model))
-    known = zoo.lookup(model)
-    if known.bundled:
-        return _shipped(known)
-    path = hub.fetch(known, offline=offline, progress=progress)
-    return _published(known, known.name, path)
+    if found.place is Place.BUNDLED:
+        return _shipped(found.model)
+    path = hub.fetch(found.model, offline=offline, progress=progress)
+    return _published(found.model, found.model.name, path)
 
 
 def load_network(
@@ -131,7 +132,7 @@ def save(
     path: Path,
     *,
     config: Config,
-    size: tuple[int, int],
+    size: Size,
     dtype: torch.dtype = torch.float16,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -207,8 +208,8 @@ def _published(model: Model, name: str, path: Path) -> Checkpoint:
 def _own(path: Path) -> Checkpoint:
     if not path.is_file():
         known = zoo.by_repo(str(path))
-        hint = f"; `--model {known.name}` is that model" if known else ""
-        raise ModelError(f"{path}: no such weights file{hint}")
+        hint = Message("`", Option("model", known.name), "` is that model") if known else None
+        raise ModelError(f"{path}: no such weights file", hint=hint)
     try:
         digest = checksum.sha256_of(path)
         size_bytes = path.stat().st_size
@@ -237,7 +238,7 @@ def _notes(path: Path) -> dict[str, str]:
         return {}  # no safetensors file, or a broken one: reading its tensors will tell
 
 
-def _noted_size(path: Path, notes: Mapping[str, str]) -> tuple[int, int]:
+def _noted_size(path: Path, notes: Mapping[str, str]) -> Size:
     if SIZE_KEY not in notes:
         return DEFAULT_SIZE
     try:
@@ -249,7 +250,7 @@ def _noted_size(path: Path, notes: Mapping[str, str]) -> tuple[int, int]:
             f"{path}: its input size {notes[SIZE_KEY]} is no width and height in multiples of "
             f"{STRIDE}; save it again"
         )
-    return width, height
+    return Size(width, height)
 
 
 # Reading

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefcli.errors import ModelError
-from birefcli.options import PatchOrder
+from birefcli.options import PatchOrder, Size
 
 MINI_FILE = Path(__file__).parents[1] / "data" / "mini.safetensors"
 """The weights that ship inside the package."""
@@ -20,7 +20,7 @@ FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True)
 class Model:
-    """One known checkpoint. ``size`` is the input's (width, height) in pixels."""
+    """One known checkpoint. ``size`` is the input's."""
 
     name: str
     repo: str | None
@@ -31,7 +31,7 @@ class Model:
     """Of the file; None for the one that ships: what is installed is what counts."""
     sha256: str | None
     backbone: str
-    size: tuple[int, int]
+    size: Size
     patch_order: PatchOrder
     """``COLUMNS`` is the order of the author's code until November 2024, ``CHANNELS`` that of his
     code since, and of this program. The shapes are equal: nothing in a file tells them apart."""
@@ -52,6 +52,8 @@ class Model:
         return None if self.size_bytes is None else round(self.size_bytes / 1e6)
 
 
+USUAL = Size(1024, 1024)
+
 # Sizes of the published files, in bytes: the backbone and the precision determine them.
 _LARGE_FP32, _LARGE_FP16 = 884_878_856, 444_473_596
 _TINY_FP32, _TINY_FP16 = 177_634_392, 88_965_896
@@ -65,7 +67,7 @@ def _large(
     purpose: str,
     *,
     revision: str = "main",
-    size: tuple[int, int] = (1024, 1024),
+    size: Size = USUAL,
     precision: str = "fp16",
 ) -> Model:
     size_bytes = _LARGE_FP32 if precision == "fp32" else _LARGE_FP16
@@ -82,7 +84,7 @@ def _tiny(
     order: PatchOrder,
     purpose: str,
     *,
-    size: tuple[int, int] = (1024, 1024),
+    size: Size = USUAL,
     precision: str = "fp32",
 ) -> Model:
     size_bytes = _TINY_FP32 if precision == "fp32" else _TINY_FP16
@@ -93,11 +95,11 @@ def _tiny(
 
 
 def _mini() -> Model:
-    size, backbone = (512, 512), "-"
+    size, backbone = Size(512, 512), "-"
     try:
         metadata = read_metadata(MINI_FILE)
         width, height = json.loads(metadata["birefcli.size"])
-        size = (int(width), int(height))
+        size = Size(int(width), int(height))
         backbone = str(json.loads(metadata["birefcli.config"])["backbone"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # a broken installation: whoever loads the file says so, `--help` must still work
@@ -163,7 +165,7 @@ _MODELS = [
         "9d678bafec0b0019fbb073b7fd02f05ede25dc4b15254f23b2fb0be333200c0d",
         PatchOrder.CHANNELS,
         "any subject, fine detail",
-        size=(2048, 2048),
+        size=Size(2048, 2048),
     ),
     _large(
         "hr-matting",
@@ -172,7 +174,7 @@ _MODELS = [
         PatchOrder.CHANNELS,
         "soft edges, fine detail",
         revision="5d6b6f8adcb5b417c871b1d84ceaae9871355b7f",
-        size=(2048, 2048),
+        size=Size(2048, 2048),
     ),
     _large(
         "dynamic",
@@ -187,7 +189,7 @@ _MODELS = [
         "d94ae0eefb2d2020192001e984ecd6b367478118257a3132e6a484bbf18b0f41",
         PatchOrder.CHANNELS,
         "any subject, quick",
-        size=(512, 512),
+        size=Size(512, 512),
     ),
     _tiny(
         "lite",
@@ -202,7 +204,7 @@ _MODELS = [
         "aa2e4a5af5eb3904694feb40f2b39ec5dd7cd9110906590cfeb982f09a46021d",
         PatchOrder.COLUMNS,
         "smaller network, wide photos",
-        size=(2560, 1440),
+        size=Size(2560, 1440),
     ),
     _tiny(
         "lite-matting",
@@ -223,7 +225,7 @@ DEFAULT = "portrait"
 
 
 def is_file(text: str) -> bool:
-    """Whether ``--model TEXT`` means a file of the user's rather than a known name."""
+    """Whether a model's name means a file of the user's rather than a known name."""
     if text in ZOO:
         return False
     return text.lower().endswith(FILE_SUFFIXES) or "/" in text or "\\" in text

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli.errors import BirefcliError, ExitCode, PhotoError
+from birefcli.errors import BirefcliError, ExitCode, Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import PHOTO_SUFFIXES
@@ -36,7 +36,7 @@ class DataError(BirefcliError):
 
     exit_code = ExitCode.NO_INPUT
 
-    def __init__(self, text: str, faults: Sequence[str] = ()) -> None:
+    def __init__(self, text: str | Message, faults: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.faults = list(faults)
 

@@ -1,7 +1,7 @@
 """Every kind of input a batch must survive, through the real command.
 
 One run over a folder of odd inputs is held against a table, which is the user's table too:
-``python tests/test_batch_inputs.py`` writes ``man/guide/inputs.md`` from it.
+``python tests/batch/test_batch_inputs.py`` writes ``man/guide/inputs.md`` from it.
 """
 
 import hashlib
@@ -231,7 +231,8 @@ def page() -> str:
         "# Odd inputs",
         "",
         "Tests run every line with the real command. A photo that fails does not affect others;",
-        "the last column quotes its message. `python tests/test_batch_inputs.py` writes this page.",
+        "the last column quotes its message. `python tests/batch/test_batch_inputs.py` writes",
+        "this page.",
     ]
     for group, cases in CASES.items():
         lines += ["", f"## {group}", "", "| input | result | message |"]
@@ -499,7 +500,7 @@ def test_photos_deleted_or_rewritten_while_they_wait(start, command, tmp_path):
 
 
 def test_page_of_odd_inputs_is_what_the_table_says():
-    assert PAGE.read_text(encoding="utf-8") == page(), "python tests/test_batch_inputs.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python tests/batch/test_batch_inputs.py"
 
 
 def test_every_kind_of_input_has_a_name_of_its_own():

@@ -12,8 +12,8 @@ from birefcli.scoring.measure import Score
 from birefcli.scoring.metrics.table import Group, Metric
 from birefcli.scoring.report.histogram import histogram
 from birefcli.scoring.report.style import STYLE
-from birefcli.scoring.thumbnails import Thumbnails
 from birefcli.scoring.summary import ScoreSummary
+from birefcli.scoring.thumbnails import Thumbnails
 
 SHOWN = 6  # photos at either end
 RANKED = "MAD"  # by what photos are called best and worst: mean alpha error, whatever their size
