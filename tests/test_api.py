@@ -341,7 +341,7 @@ def test_limit_of_pillow_is_as_it_was(model, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     file = io.BytesIO()
     picture(60, 40).save(file, "PNG")
-    assert decode_photo(file.getvalue(), 10**6).size == (40, 60)
+    assert decode_photo(file.getvalue(), 10**6).shape == (40, 60)
     assert Image.MAX_IMAGE_PIXELS == 100
     with pytest.raises(PhotoError):
         decode_photo(b"no image", 10**6)
@@ -376,3 +376,22 @@ def test_a_user_of_the_package_is_type_checked(tmp_path):
     assert '"birefcli.api.Result | birefcli.errors.PhotoError"' in shown.stdout
     assert '"PIL.Image.Image"' in shown.stdout
     assert "Found 1 error in 1 file" in shown.stdout, shown.stdout
+
+
+def test_encoded_is_what_is_saved(model, tmp_path):
+    result = model(picture(64, 48))
+    for name, product in (("a.png", "cutout"), ("a.webp", "mask"), ("a.jpg", "composite")):
+        result.save(tmp_path / name, product)
+        encoded = result.encode(product, format=name.rpartition(".")[2])
+        assert encoded == (tmp_path / name).read_bytes()
+    with pytest.raises(ValueError, match="choose from png"):
+        result.encode(format="bmp")
+
+
+def test_errors_name_arguments_and_no_options_of_the_command_line(tiny_weights):
+    for wrong in ({"device": "cuda:700"}, {"device": "tpu"}, {"size": 65}, {"precision": "fp8"}):
+        with pytest.raises((ValueError, DeviceError)) as raised:
+            load(tiny_weights, **{"device": "cpu", **wrong})
+        (name, value) = next(iter(wrong.items()))
+        assert str(raised.value).startswith(f"{name}={value}: ")
+        assert "--" not in str(raised.value)

@@ -19,11 +19,11 @@ import torch
 from conftest import picture
 
 from birefcli import doctor
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import MISSING, Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.targets import Job
 from birefcli.batch.workers.scheduler import Scheduler
-from birefcli.errors import DeviceError, ExitCode, UsageError
+from birefcli.errors import DeviceError, ExitCode, Message, UsageError
 from birefcli.matting.device import parse_device, parse_devices
 from birefcli.options import Precision
 
@@ -57,24 +57,24 @@ def test_devices_are_listed_with_commas_and_only_the_cpu_more_than_once(two_gpus
 
 @pytest.mark.parametrize("text", ["auto,cpu", "cpu,all", "cpu,", "cpu,gpu", "cpu,cuda:x"])
 def test_list_that_is_none_is_refused(two_gpus, text):
-    with pytest.raises(UsageError, match="--device"):
+    with pytest.raises(UsageError, match="device="):
         named(text)
 
 
 def test_bad_one_of_a_list_is_named(two_gpus):
-    with pytest.raises(DeviceError, match="--device cuda:2: only 2 CUDA"):
+    with pytest.raises(DeviceError, match="device=cuda:2: only 2 CUDA"):
         named("cuda:0,cuda:2")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_all_is_an_error_where_there_is_no_gpu():
-    with pytest.raises(DeviceError, match=r"--device all: .*CUDA"):
+    with pytest.raises(DeviceError, match=r"device=all: .*CUDA"):
         named("all")
 
 
 @pytest.mark.parametrize("text", ["cpu,cpu", "all"])
 def test_other_commands_want_one_device_and_say_so(text):
-    with pytest.raises(UsageError, match=f"--device {text}: name one device; several are for"):
+    with pytest.raises(UsageError, match=f"device={text}: name one device; several are for"):
         parse_device(text, Precision.AUTO)
 
 
@@ -85,14 +85,14 @@ def test_doctor_lists_every_gpu_and_says_how_to_use_them(two_gpus, monkeypatch):
     found = doctor.examine("auto", Precision.AUTO, measure=False)
     computing = found.facts["computing"]
     assert computing["cuda:0"] == computing["cuda:1"] == "Some GPU, 80.0 GB"
-    assert any("--device all" in step for step in found.advice)
+    assert any("device" in str(step) for step in found.advice)
 
 
 # Who does what
 
 
 def decisions(count):
-    return [Decision(Job(Path(f"{i}.jpg"), {}, Path(f"{i}.jpg")), "missing") for i in range(count)]
+    return [Decision(Job(Path(f"{i}.jpg"), {}, Path(f"{i}.jpg")), MISSING) for i in range(count)]
 
 
 def written(decision):
@@ -104,7 +104,7 @@ def drained(scheduler):
     told = []
     while (outcome := scheduler.first()) is not None:
         told.append(outcome)
-        scheduler.told(outcome)
+        scheduler.reported(outcome)
     return told
 
 
@@ -172,7 +172,7 @@ def test_photo_that_costs_two_devices_fails_and_those_beside_it_do_not():
     told = drained(scheduler)
     assert scheduler.left == 0
     assert [o.input for o in told if o.status is Status.FAILED] == ["1.jpg"]
-    assert [o.error for o in told if o.error] == [
+    assert [str(o.error) for o in told if o.error] == [
         "two devices could not do it: a: killed; b: killed too"
     ]
     assert not scheduler.no_device_left
@@ -189,7 +189,9 @@ def test_without_any_device_left_every_photo_is_left_and_none_fails():
 
 
 def short(decision):
-    return Outcome(decision.job.label, Status.FAILED, error="out of memory", short=True)
+    return Outcome(
+        decision.job.label, Status.FAILED, error=Message("out of memory"), out_of_memory=True
+    )
 
 
 def test_photo_too_large_for_one_device_is_tried_on_one_other():
@@ -200,7 +202,7 @@ def test_photo_too_large_for_one_device_is_tried_on_one_other():
     assert scheduler.assign(0) is None, "it has been tried there"
     assert scheduler.assign(1) is taken
     scheduler.end(1, short(taken))
-    assert [o.error for o in drained(scheduler)] == ["out of memory"]
+    assert [str(o.error) for o in drained(scheduler)] == ["out of memory"]
 
 
 def test_photo_too_large_for_the_only_device_left_fails():
@@ -210,7 +212,7 @@ def test_photo_too_large_for_the_only_device_left_fails():
     scheduler.end(0, short(taken))
     scheduler.lose(1, "dead")
     (outcome,) = drained(scheduler)
-    assert outcome.error == "a: out of memory, and no other device is left for it"
+    assert str(outcome.error) == "a: out of memory, and no other device is left for it"
 
 
 # Real processes
@@ -219,8 +221,9 @@ IN_A_WORKER = """\
 import os, signal, sys
 if "spawn_main" in " ".join(sys.orig_argv):
     import torch
-    from birefcli import devices, pipeline
-    plain = pipeline._read
+    from birefcli.batch import stages
+    from birefcli.batch.workers import worker
+    plain = stages.read_source
     def first(name):
         try:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL))
@@ -230,7 +233,7 @@ if "spawn_main" in " ".join(sys.orig_argv):
     def read(job, *rest):
         {fault}
         return plain(job, *rest)
-    pipeline._read = read
+    stages.read_source = read
 """
 
 
@@ -388,7 +391,7 @@ def test_device_that_fails_at_everything_is_given_up_and_its_photos_done_elsewhe
         "global broken\n"
         f"        if first({str(tmp_path / 'one')!r}): broken = True\n"
         "        if globals().get('broken'):\n"
-        "            devices.answers = lambda _: False\n"
+        "            worker.device_answers = lambda _: False\n"
         "            raise RuntimeError('CUDA error: an illegal memory access was encountered')"
     )
     folder, out = fill(tmp_path / "in", 10), tmp_path / "out"

@@ -92,7 +92,7 @@ def test_threads_share_the_pixels_of_a_tile(monkeypatch):
 def test_small_maps_and_a_switch_keep_numba_out():
     code = """
 import sys, torch
-from birefcli.birefnet.deform import DeformableASPP
+from birefcli.birefnet.aspp import DeformableASPP
 pyramid = DeformableASPP(64, 8, (3,)).eval()
 with torch.inference_mode():
     pyramid(torch.zeros(1, 64, {size}, {size}))

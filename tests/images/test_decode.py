@@ -77,7 +77,7 @@ def test_rotated_photo_comes_out_upright(format_, orientation):
     data = saved(stored, format_, exif=exif, **options.get(format_, {}))
     expected = as_seen(stored, orientation).astype(int)
     photo = read(data)
-    assert photo.size == expected.shape[:2]
+    assert photo.shape == expected.shape[:2]
     assert np.abs(photo.pixels - expected).max() <= (4 if format_ == "JPEG" else 0)
 
 
@@ -125,7 +125,7 @@ def test_impossible_orientation_leaves_the_photo_as_it_is(value):
 )
 def test_broken_exif_costs_nothing_but_itself(exif):
     photo = read(saved(picture(16, 24), "JPEG", exif=b"Exif\0\0" + exif, quality=95))
-    assert photo.size == (16, 24)
+    assert photo.shape == (16, 24)
 
 
 # Kinds of pixels
@@ -327,7 +327,7 @@ def test_ycck_jpeg_is_read():
     # Neutral chroma: the three values turn to greys, whatever the fourth does.
     data = as_ycck(saved(Image.new("CMYK", (16, 16), (100, 127, 127, 255)), "JPEG", quality=100))
     photo = read(data)
-    assert photo.size == (16, 16)
+    assert photo.shape == (16, 16)
     assert photo.notes == ("CMYK converted to sRGB",)
     assert np.ptp(photo.pixels[8, 8].astype(int)) <= 6
 
@@ -364,7 +364,7 @@ def test_first_page_of_a_rotated_16_bit_tiff_stays_16_bit():
 def test_extreme_sizes_are_read(format_, size):
     stored = np.full((*size, 3), 90, np.uint8)
     photo = read(saved(stored, format_))
-    assert photo.size == size
+    assert photo.shape == size
     assert np.abs(photo.pixels.astype(int) - 90).max() < 4
 
 
@@ -372,12 +372,12 @@ def test_photo_over_the_limit_is_refused_before_it_is_decoded():
     told = refusal(png(8, 2, np.zeros(0), 20_000, 20_000), 100_000_000)
     assert "20000×20000" in told
     assert "100 megapixels" in told
-    assert "--max-megapixels" in told
+    assert "max_megapixels" in told
 
 
 def test_photo_at_the_limit_is_read():
     data = saved(np.zeros((10, 10, 3), np.uint8), "PNG")
-    assert decode_photo(data, 100).size == (10, 10)
+    assert decode_photo(data, 100).shape == (10, 10)
     assert "limit" in refusal(data, 99)
 
 
@@ -458,10 +458,10 @@ def test_a_damaged_file_is_an_image_or_a_photo_error_and_nothing_else(seed):
                 told.append(str(error))
                 continue
             assert photo.pixels.dtype in (np.uint8, np.uint16)
-            assert photo.pixels.shape == (*photo.size, 3)
-            assert min(photo.size) > 0
+            assert photo.pixels.shape == (*photo.shape, 3)
+            assert min(photo.shape) > 0
             if photo.alpha is not None:
-                assert photo.alpha.shape == photo.size
+                assert photo.alpha.shape == photo.shape
                 assert photo.alpha.dtype == photo.pixels.dtype
             assert to_srgb8(photo).shape == photo.pixels.shape
     assert len(told) > 100

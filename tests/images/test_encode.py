@@ -105,7 +105,7 @@ def test_our_own_reader_reads_what_was_written(pixels, format_, compress):
     assert np.array_equal(photo.pixels, colour)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         peak = np.iinfo(pixels.dtype).max
-        alpha = np.full(photo.size, peak) if photo.alpha is None else photo.alpha
+        alpha = np.full(photo.shape, peak) if photo.alpha is None else photo.alpha
         assert np.array_equal(alpha, pixels[:, :, 3])
     else:
         assert photo.alpha is None
@@ -252,7 +252,7 @@ def test_transparency_in_a_jpeg_is_refused():
 def test_picture_too_long_for_its_format_fails_with_the_way_out(format_, longest):
     encode(np.zeros((1, longest), np.uint8), format_)
     for size in ((1, longest + 1), (longest + 1, 1)):
-        with pytest.raises(PhotoError, match="--format png"):
+        with pytest.raises(PhotoError, match="format=png"):
             encode(np.zeros(size, np.uint8), format_)
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefcli.batch.pipeline import enough_for
+from birefcli.batch.stages import enough_for
 from birefcli.errors import PhotoError
 from birefcli.images import decode
 from birefcli.images.decode import _decode, decode_photo, simplejpeg
 from birefcli.images.metadata import ORIENTATION
-from birefcli.options import Product, Rendering
+from birefcli.options import Product, Rendering, Size
 
 LIMIT = 10**8
 
@@ -58,7 +58,7 @@ def decoder(request, monkeypatch):
 def test_picture_is_as_small_as_suffices_and_knows_its_size(enough, times):
     photo = decode_photo(jpeg(scene(801, 601)), LIMIT, enough=enough)
     assert photo.pixels.shape == (-(-601 // times), -(-801 // times), 3)
-    assert photo.size == (601, 801)
+    assert photo.shape == (601, 801)
     assert np.abs(photo.pixels.astype(int) - scene(801, 601, times)).mean() < 2
 
 
@@ -66,9 +66,9 @@ def test_picture_is_as_small_as_suffices_and_knows_its_size(enough, times):
 def test_turned_picture_is_upright_and_as_large_as_is_asked_of_it_upright(orientation):
     data = jpeg(scene(800, 400), **turned(orientation))
     whole = decode_photo(data, LIMIT)
-    height, width = whole.size
+    height, width = whole.shape
     photo = decode_photo(data, LIMIT, enough=(width // 4, height // 4))
-    assert photo.size == (height, width)
+    assert photo.shape == (height, width)
     assert photo.pixels.shape[:2] == (height // 4, width // 4)
     small = Image.fromarray(whole.pixels).resize((width // 4, height // 4), Image.Resampling.BOX)
     assert np.abs(photo.pixels.astype(int) - np.asarray(small)).mean() < 2
@@ -81,7 +81,7 @@ def test_grey_and_cmyk_shrink_too(mode):
     data = jpeg(scene(400, 320), mode)
     photo = decode_photo(data, LIMIT, enough=(100, 80))
     assert photo.pixels.shape == (80, 100, 3)
-    assert photo.size == (320, 400)
+    assert photo.shape == (320, 400)
     whole = Image.fromarray(decode_photo(data, LIMIT).pixels).resize(
         (100, 80), Image.Resampling.BOX
     )
@@ -115,7 +115,7 @@ def test_limit_is_that_of_the_file_and_damage_is_told():
 
 
 def test_colours_need_all_pixels_and_masks_twice_those_of_the_network():
-    predictor = SimpleNamespace(size=(96, 64))
+    predictor = SimpleNamespace(size=Size(96, 64))
     alone = Rendering(products=(Product.MASK, Product.TRIMAP))
     assert enough_for(alone, predictor) == (192, 128)
     for kind in (Product.CUTOUT, Product.COMPOSITE, Product.FOREGROUND):
@@ -126,10 +126,10 @@ def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
     from birefcli.cli.app import app
 
     sizes = []
-    decode = _decode
+    plain = _decode
 
     def seen(image, data, enough):
-        photo = decode(image, data, enough)
+        photo = plain(image, data, enough)
         sizes.append(photo.pixels.shape[:2])
         return photo
 
@@ -147,7 +147,7 @@ def test_format_that_finds_its_size_out_while_it_loads_is_left_alone():
     block = b"ic07" + struct.pack(">I", 8 + len(small.getvalue())) + small.getvalue()
     data = b"icns" + struct.pack(">I", 8 + len(block)) + block
     photo = decode_photo(data, LIMIT)
-    assert photo.size == photo.pixels.shape[:2] == (64, 64)
+    assert photo.shape == photo.pixels.shape[:2] == (64, 64)
 
 
 def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(command, tmp_path):

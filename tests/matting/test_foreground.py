@@ -12,7 +12,6 @@ import pytest
 import torch
 from support import DATA
 
-from birefcli.matting import gpu
 from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.foreground import gpu as foreground_gpu
 from birefcli.matting.foreground import reference
@@ -201,7 +200,7 @@ def test_long_photo_with_a_faint_subject_has_no_wild_colours(estimate_pixels):
 def test_tiles_leave_no_trace(estimate_pixels, monkeypatch, shape, everywhere):
     photo, alpha, _ = scene(*shape, np.uint16)
     whole = estimate_pixels(photo, alpha, everywhere=everywhere)
-    for module in (gpu, foreground_cpu):
+    for module in (foreground_gpu, foreground_cpu):
         monkeypatch.setattr(module, "TILE", 37 if max(shape) < 1000 else 211)
     tiled = estimate_pixels(photo, alpha, everywhere=everywhere)
     assert np.abs(whole.astype(int) - tiled).max() <= 3, "of 65535"
