@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,11 +30,42 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+# What a person, or a service that tests, has set for other programs: colours where no terminal is,
+# models, devices. What BIREFCLI_REFERENCE names is for a test.
+for _name in list(os.environ):
+    if _name.startswith("BIREFCLI_") and _name != "BIREFCLI_REFERENCE":
+        del os.environ[_name]
+for _name in (
+    *("FORCE_COLOR", "PY_COLORS", "CLICOLOR", "CLICOLOR_FORCE", "NO_COLOR", "TERMINAL_WIDTH"),
+    *("GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONIOENCODING"),
+):
+    os.environ.pop(_name, None)
+# How long an example takes says nothing on a busy machine. The quick tests have the same examples
+# everywhere; those that run for long look for new ones.
+settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile("quick")
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
-TIMEOUT = 300.0  # seconds that a command may take
+TIMEOUT = 300.0  # seconds that a command may take, or what a test waits for: a machine may be busy
+
+
+def only_slow(config: pytest.Config) -> bool:
+    """Whether the slow tests are asked for."""
+    return str(config.option.markexpr).strip() == "slow"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if only_slow(config):
+        settings.load_profile("thorough")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every property is a slow test too: of more examples."""
+    if only_slow(config):
+        for item in items:
+            if item.get_closest_marker("hypothesis"):
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +79,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a command; ``BIREFCLI_MODEL`` names the tiny weights."""
+    """Environment of a command on the CPU; ``BIREFCLI_MODEL`` names the tiny weights."""
     home = str(tmp_path_factory.mktemp("hub"))
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("BIREFCLI", "HF_"))}
     return {
@@ -57,6 +89,7 @@ def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": home,
         "COLUMNS": "80",
+        "CUDA_VISIBLE_DEVICES": "",
     }
 
 
@@ -173,6 +206,15 @@ def as_user() -> list[str]:
     if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
         pytest.skip("permissions do not bind root, and setpriv cannot change that")
     return words
+
+
+def wait_for(happened: Callable[[], object], what: str = "what a test waits for") -> None:
+    """Wait until something has happened, for as long as a command may take."""
+    end = time.monotonic() + TIMEOUT
+    while not happened():
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not happen")
+        time.sleep(0.02)
 
 
 def picture(width: int = 60, height: int = 40, seed: int = 0) -> Image.Image:
