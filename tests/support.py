@@ -4,14 +4,42 @@ import contextlib
 import json
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from birefcli.birefnet import BiRefNet
 
 DATA = Path(__file__).parent / "data"
+
+
+EXACT = 1e-9  # of a figure; it is the same sum, in whatever order
+RESIZED = "p005.png"
+"""The recorded photo whose prediction is smaller than its truth."""
+
+
+def recorded(value, name, column):
+    """A recorded figure of a photo, of all where ``name`` is empty, as near as it must be met.
+
+    OpenCV's way to enlarge bytes rounds by processor. Where it is not as when the figures were
+    recorded, those of the one photo that is enlarged are off by what a level does.
+    """
+    import pytest  # benchmarks need neither this nor OpenCV
+
+    close = EXACT if name not in (RESIZED, "") or _enlarges_as_recorded() else 5e-3
+    return pytest.approx(value, abs=3 if column == "HCE" and close > EXACT else close, rel=0)
+
+
+@cache
+def _enlarges_as_recorded():
+    import cv2
+
+    with Image.open(DATA / "scores" / "pred" / RESIZED) as small:
+        large = cv2.resize(np.asarray(small), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    return zlib.crc32(large.tobytes()) == 2663591385
 
 
 def fill(path):

@@ -408,7 +408,9 @@ def test_half_precision_samples_at_exact_places(dtype):
             half = way(*arguments, 0)
             exact = way(*(t.float() for t in arguments), 0)
         assert half.dtype == dtype
-        assert torch.equal(half, exact.to(dtype))
+        # A pixel or two may be rounded to its other neighbour. A column's quarter that got lost
+        # changes a third of them.
+        assert (half != exact.to(dtype)).float().mean() < 0.02
 
 
 def test_deformable_convolution_compiles_in_one_piece():
@@ -580,7 +582,7 @@ def test_position_index_of_a_file_is_not_trusted(attention):
         state = dict(attention.state_dict())
         state["relative_position_index"] = torch.zeros_like(state["relative_position_index"])
         attention.load_state_dict(state)
-        assert torch.equal(attention(x, 1, 5, 5), before)
+        assert torch.allclose(attention(x, 1, 5, 5), before, atol=1e-5)
 
 
 def test_backward_works_after_a_pass_in_inference_mode(small):
