@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -405,7 +406,11 @@ def test_run_whose_terminal_was_closed_ends_in_order(environment, tmp_path):
     ) as process:  # fmt: skip
         os.close(stderr)
         assert process.stdout is not None
-        process.stdout.readline()
+        written = b""
+        while b"\n" not in written:  # who does not read a terminal holds those up who write to it
+            for end in select.select([process.stdout, terminal], [], [])[0]:
+                data = os.read(end if end == terminal else process.stdout.fileno(), 65536)
+                written += data if end != terminal else b""
         os.close(terminal)  # now every word to it is an error
         process.send_signal(signal.SIGHUP)
         summary = json.loads(process.stdout.read().splitlines()[-1])["summary"]

@@ -92,7 +92,7 @@ def test_table_has_the_columns_of_the_model_card_in_its_order(command):
     head = next(line for line in lines if "Smeasure" in line)
     assert head.split() == SEED_COLUMNS
     figures = next(line for line in lines[lines.index(head) + 1 :] if line.strip()[:1].isdigit())
-    assert re.fullmatch(r" *(\d\.\d{3} +){9}\d+", figures)
+    assert re.fullmatch(r" *(\d\.\d{3} +){9}\d+ *", figures)
     for column, figure in zip(SEED_COLUMNS, figures.split(), strict=True):
         close = {"abs": 1.5 if column == "HCE" else 1.5e-3, "rel": 0}
         assert float(figure) == pytest.approx(EXPECTED["all"][column], **close), column

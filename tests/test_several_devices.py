@@ -414,7 +414,10 @@ def test_device_that_fails_at_everything_is_given_up_and_its_photos_done_elsewhe
 @needs_proc
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        pytest.param(signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_run_counts_what_was_written_and_leaves_no_process(
     start, fault, tmp_path, number, code

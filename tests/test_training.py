@@ -467,9 +467,9 @@ def test_the_rate_warms_up_and_falls_to_nothing_and_stages_follow_each_other():
 
 
 def test_a_few_steps_on_generated_photos_lower_the_loss(people):
-    trainer = fresh(Recipe((Stage(64, 30, 4),), lr=3e-3, warmup=5))
-    seen = [step.loss for step in advance(trainer, people, 30)]
-    assert np.mean(seen[-5:]) < 0.75 * np.mean(seen[:5])
+    trainer = fresh(Recipe((Stage(64, 20, 4),), lr=5e-3, warmup=5))
+    seen = [step.loss for step in advance(trainer, people, 20)]
+    assert np.mean(seen[-5:]) < 0.85 * np.mean(seen[:5])  # 0.72 was measured
 
 
 def same_steps(one, other):
@@ -482,19 +482,20 @@ def same_steps(one, other):
 
 def test_a_resumed_training_repeats_the_unbroken_one(tmp_path, people):
     path = tmp_path / "c.pt"
-    whole = fresh(SHORT)
+    gentle = replace(SHORT, lr=1e-5)  # else what is rounded would grow from step to step
+    whole = fresh(gentle)
     expected = advance(whole, people, 6)
-    broken = fresh(SHORT)
+    broken = fresh(gentle)
     first = advance(broken, people, 2)
     broken.save(path, {"a": 1})
     torch.rand(3)  # whatever else drew random numbers meanwhile
-    resumed = fresh(SHORT)
+    resumed = fresh(gentle)
     assert resumed.resume(path) == {"a": 1}
     assert resumed.step == 2
     assert same_steps(first + advance(resumed, people, 4), expected)
     begun, ended, again = (
         torch.cat([value.flatten().double() for value in each.averaged.state_dict().values()])
-        for each in (fresh(SHORT), whole, resumed)
+        for each in (fresh(gentle), whole, resumed)
     )
     assert (ended - again).norm() < 0.01 * (ended - begun).norm()
 
