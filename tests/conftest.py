@@ -45,6 +45,9 @@ for _name in (
 settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("quick")
+# As many processes as cores test at once: each of them counts in one thread.
+_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // _processes))
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 TIMEOUT = 300.0  # seconds that a command may take, or what a test waits for: a machine may be busy
 
@@ -81,7 +84,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of a command on the CPU; ``BIREFCLI_MODEL`` names the tiny weights."""
     home = str(tmp_path_factory.mktemp("hub"))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BIREFCLI", "HF_"))}
+    theirs = ("BIREFCLI", "HF_", "OMP_")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
     return {
         **clean,
         "BIREFCLI_MODEL": str(tiny_weights),
@@ -106,17 +110,22 @@ def forks(environment: dict[str, str]) -> Iterator[Forks | None]:
 
 @pytest.fixture(scope="session")
 def command(environment: dict[str, str], forks: Forks | None) -> Command:
-    """Run ``birefcli`` as a user would, ``within`` another command if need be."""
+    """Run ``birefcli`` as a user would, ``within`` another command if need be.
+
+    ``forked`` even with variables that Python reads at its start: they are for its workers.
+    """
 
     def run(
         *words: object,
         stdin: bytes = b"",
         cwd: Path | None = None,
         within: Sequence[str] = (),
+        forked: bool = False,
         **more: str,
     ):
         env = {**environment, **more}
-        if forks is not None and not within and not any(k.startswith(BEFORE) for k in more):
+        early = any(name.startswith(BEFORE) for name in more) and not forked
+        if forks is not None and not within and not early:
             asked = [os.fspath(word) for word in _words(words)[3:]]
             return forks.run(asked, env, cwd or Path.cwd(), stdin, TIMEOUT)
         return subprocess.run(
@@ -132,15 +141,28 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
     return run
 
 
+INSTALLED = """\
+import sys
+sys.argv[0] = "birefcli"
+from birefcli.__main__ import main
+try:
+    main()
+except SystemExit as left:
+    sys.path.append({tests!r})
+    from forks import leave
+    leave(left.code)
+"""
+
+
 @pytest.fixture(scope="session")
 def installed(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """Environment of a shell that finds ``birefcli`` on its PATH."""
     folder = tmp_path_factory.mktemp("bin")
-    code = "import sys; sys.argv[0] = 'birefcli'; from birefcli.__main__ import main; main()"
+    (folder / "run.py").write_text(INSTALLED.format(tests=str(Path(__file__).parent)))
     script = folder / "birefcli"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder}/run.py" "$@"\n')
     script.chmod(0o755)
     root = str(Path(__file__).parent.parent)
     return {**environment, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}

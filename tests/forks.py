@@ -108,15 +108,15 @@ def serve(requests: socket.socket) -> None:
             try:
                 runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
             except SystemExit as left:
-                _leave(left.code)
-            _leave(None)
+                leave(left.code)
+            leave(None)
         for pipe in pipes:
             os.close(pipe)
         _, status = os.waitpid(pid, 0)
         requests.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _leave(code: object) -> NoReturn:
+def leave(code: object) -> NoReturn:
     """End as Python ends, but for taking its modules apart."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)

@@ -344,7 +344,7 @@ def alike(folder: Path) -> Path:
     ("number", "code"),
     [
         (signal.SIGINT, ExitCode.INTERRUPTED),
-        (signal.SIGTERM, ExitCode.TERMINATED),
+        pytest.param(signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
         (signal.SIGHUP, ExitCode.TERMINATED),
     ],
 )

@@ -483,7 +483,11 @@ def test_mini_cuts_the_samples_out_recognisably(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("named", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+    ("named", "policy"),
+    [
+        ({}, "PASSIVE"),
+        pytest.param({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", marks=pytest.mark.slow),
+    ],
 )
 def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
     command, tmp_path, named, policy

@@ -361,11 +361,14 @@ def test_killed_worker_costs_no_photo_and_is_told_in_one_line(start, fault, tmp_
     assert said.decode().count("is lost: its process was ended by SIGKILL") == 1
 
 
+@pytest.mark.slow  # the dealer's part of it is above
 def test_photo_that_kills_two_workers_fails_alone(command, fault, tmp_path):
     folder, out = fill(tmp_path / "in", 12), tmp_path / "out"
     environment = fault(f"if job.label.endswith('011.png'): {KILL}")
     listing = tmp_path / "failed"
-    result = command("matte", folder, "-o", out, *TWO, "--failed-to", listing, **environment)
+    result = command(
+        "matte", folder, "-o", out, *TWO, "--failed-to", listing, forked=True, **environment
+    )
     assert result.returncode == ExitCode.SOME_FAILED, result.stderr.decode()
     lines, summary = told(result.stdout)
     assert (summary["written"], summary["failed"]) == (11, 1)
@@ -375,11 +378,12 @@ def test_photo_that_kills_two_workers_fails_alone(command, fault, tmp_path):
     assert listing.read_text() == f"{folder}/./011.png\n"
 
 
+@pytest.mark.slow  # the dealer's part of it is above
 def test_when_no_device_is_left_the_other_photos_are_left_and_the_exit_code_says_so(
     command, fault, tmp_path
 ):
     folder = fill(tmp_path / "in", 8)
-    result = command("matte", folder, "-o", tmp_path / "out", *TWO, **fault(KILL))
+    result = command("matte", folder, "-o", tmp_path / "out", *TWO, forked=True, **fault(KILL))
     assert result.returncode == ExitCode.MODEL, result.stderr.decode()
     lines, summary = told(result.stdout)
     assert summary["failed"] == len(lines)
@@ -403,7 +407,7 @@ def test_device_that_fails_at_everything_is_given_up_and_its_photos_done_elsewhe
         "            raise RuntimeError('CUDA error: an illegal memory access was encountered')"
     )
     folder, out = fill(tmp_path / "in", 10), tmp_path / "out"
-    result = command("matte", folder, "-o", out, *TWO, **fault(broken))
+    result = command("matte", folder, "-o", out, *TWO, forked=True, **fault(broken))
     assert result.returncode == 0, result.stderr.decode()
     lines, summary = told(result.stdout)
     assert summary["written"] == len(lines) == 10
@@ -485,7 +489,7 @@ def test_one_photo_takes_one_process_and_may_come_and_go_through_pipes(command, 
     photo = tmp_path / "a.png"
     picture().save(photo)
     words = ("matte", "-", "-o", "-", "--device", "cpu,cpu")
-    result = command(*words, stdin=photo.read_bytes(), **fault(KILL))
+    result = command(*words, stdin=photo.read_bytes(), forked=True, **fault(KILL))
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout.startswith(b"\x89PNG")
 
