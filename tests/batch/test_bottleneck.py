@@ -1,10 +1,9 @@
 """Which stage a run waits for: counted by a clock of the test's own, and by real runs."""
 
 import contextlib
-import time
 
 import pytest
-from conftest import picture
+from conftest import picture, wait_for
 from test_pipeline import Bright, a_run, decision, finished
 
 from birefcli.batch import stages
@@ -62,6 +61,21 @@ def test_nothing_is_said_before_a_run_begins():
     assert waits.bottleneck() is None
 
 
+class Watched(StageTimer):
+    """Says what is waited for."""
+
+    at = ""
+
+    @contextlib.contextmanager
+    def waiting(self, stage):
+        with super().waiting(stage):
+            self.at = stage
+            try:
+                yield
+            finally:
+                self.at = ""
+
+
 @pytest.mark.parametrize(
     ("owner", "stage", "limit"),
     [
@@ -71,10 +85,14 @@ def test_nothing_is_said_before_a_run_begins():
     ],
 )
 def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage, limit):
-    plain = getattr(owner, stage)
+    plain, clock = getattr(owner, stage), Clock()
+    waits = Watched(clock)
 
     def slow(*values, **options):
-        time.sleep(0.2)
+        """Take a second of the only clock there is, in which the run waits for this stage."""
+        if limit != "matte":
+            wait_for(lambda: waits.at == limit, f"a wait for {limit}")
+        clock.now += 1
         return plain(*values, **options)
 
     monkeypatch.setattr(owner, stage, slow)
@@ -83,6 +101,7 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
         picture(seed=i).save(tmp_path / f"{i}.png")
         todo.append(decision(tmp_path / f"{i}.png", tmp_path / "o", (Product.MASK,)))
     run = a_run(Bright(), products=(Product.MASK,))
+    run.timer = waits
     assert len(finished(run, todo)) == 6
     assert run.bottleneck()[0] == limit
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from conftest import TIMEOUT
+from hypothesis import given
 from hypothesis import strategies as st
 
 from birefcli.batch.freshness import (
@@ -324,7 +325,6 @@ NAME = st.text(st.sampled_from("aAäß.~ {}%-0\u0308\n"), min_size=1, max_size=4
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(NAME, min_size=1, max_size=3), min_size=1, max_size=8, unique_by=tuple),
     st.sampled_from(["{stem}", "{name}", "x{stem}", "same"]),
@@ -711,5 +711,5 @@ def test_run_that_waited_for_a_folder_finds_it_again_when_it_was_taken_back(tmp_
         waiting.wait()
         time.sleep(0.1)
         out.rmdir()
-    thread.join(20)
+    thread.join(TIMEOUT)
     assert (out / "a").exists()

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import TIMEOUT
 from PIL import Image
+from support import levels_apart
 from torch import nn
 
 from birefcli.batch import pipeline, stages
@@ -143,7 +145,7 @@ def todo(tmp_path):
 GOOD, BAD = [0, 1, 3, 4, 6, 7, 8], [2, 5]
 
 
-def finished(run, todo, seconds=60):
+def finished(run, todo, seconds=TIMEOUT):
     """Outcomes of a whole run; a run that hangs is a failure and no endless wait."""
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.extend(run(todo)), daemon=True)
@@ -155,6 +157,17 @@ def finished(run, todo, seconds=60):
 
 def written(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def same(one, other):
+    """Whether both hold the same pictures; a batch may round an alpha that lies between levels."""
+    assert one.keys() == other.keys()
+    pairs = zip(map(shown, one.values()), map(shown, other.values()), strict=True)
+    return all(levels_apart(a, b) <= 1 for a, b in pairs)
+
+
+def shown(data):
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 # Order and failures
@@ -190,7 +203,7 @@ def test_size_of_the_batch_does_not_show_in_the_files(todo, tmp_path):
     for batch in (1, 2, 3, 20):
         finished(a_run(batch=batch), todo)
         results.append(written(tmp_path / "out"))
-    assert all(result == results[0] for result in results)
+    assert all(same(result, results[0]) for result in results)
     assert len(set(results[0].values())) > 3, "the photos differ"
 
 
@@ -307,7 +320,7 @@ def test_batch_too_large_for_the_device_is_halved_until_it_fits(todo, tmp_path, 
     network = Small(room)
     outcomes = finished(a_run(network, batch=7), todo)
     assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == BAD
-    assert written(tmp_path / "out") == expected
+    assert same(written(tmp_path / "out"), expected)
     assert max(n for n, _ in network.seen) > room, "the large batch was tried"
 
 
@@ -342,7 +355,7 @@ def test_photo_that_overflows_in_half_precision_is_done_again_in_single(todo, tm
     assert stamp.read(tmp_path / "out" / "8-mask.png").stamp.precision == "fp16", "the run's"
     finished(a_run(), todo[8:])
     whole = cv2.imread(str(tmp_path / "out" / "8-mask.png"), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(whole, repaired)
+    assert levels_apart(whole, repaired) <= 1
 
 
 # Memory of the machine
@@ -441,7 +454,7 @@ def test_run_that_is_closed_while_photos_wait_for_memory_ends(many, tmp_path):
     next(outcomes)
     closing = threading.Thread(target=outcomes.close, daemon=True)
     closing.start()
-    closing.join(30)
+    closing.join(TIMEOUT)
     assert not closing.is_alive()
     assert workers() == []
 
@@ -513,7 +526,7 @@ def test_enlarged_alpha_stays_within_its_range():
     step[:, :, 30:] = 1
     full = enlarge(step, (100, 200))
     assert full.min() == 0
-    assert full.max() == 1
+    assert 1 - 1e-6 <= full.max() <= 1
     assert (full[50].diff() >= -1e-3).sum() > 190
 
 
@@ -535,7 +548,7 @@ def test_levels_of_16_bits_are_the_enlarged_alphas(size):
 def test_levels_of_a_small_photo_are_averages(size):
     noise = torch.rand(1, 32, 64, generator=torch.Generator().manual_seed(0))
     expected = (enlarge(noise, size) * 65535).round().numpy()
-    assert np.array_equal(enlarged_levels(noise, size), expected)
+    assert np.abs(enlarged_levels(noise, size).astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (700, 1), (64, 64), (480, 640), (31, 33)])

@@ -1,5 +1,6 @@
 """Samples of the deformable pyramid, read tile by tile in two ways."""
 
+import os
 import subprocess
 import sys
 
@@ -98,7 +99,7 @@ with torch.inference_mode():
     pyramid(torch.zeros(1, 64, {size}, {size}))
 print("numba" in sys.modules)
 """
-    environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "BIREFCLI_NUMBA": "0"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for size, switch in ((16, "1"), (64, "0")):
         environment["BIREFCLI_NUMBA"] = switch
         ran = subprocess.run(

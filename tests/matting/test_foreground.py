@@ -92,7 +92,7 @@ def test_estimate_of_a_stored_photo_is_at_least_as_close_as_the_recorded_ones(
 
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_a_large_photo_gets_closer_to_its_true_colours(estimate_pixels, everywhere):
-    photo, alpha, truth = scene(2000, 3000, soft=0.03)
+    photo, alpha, truth = scene(1500, 2000, soft=0.03)
     ours = estimate_pixels(photo, alpha, everywhere=everywhere)
     soft = (alpha > 0) & (alpha < 1)
     before, after = error(photo / 255, truth, alpha * soft), error(ours / 255, truth, alpha * soft)

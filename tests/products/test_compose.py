@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
+from support import levels_apart
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
@@ -113,7 +114,6 @@ def test_composite_is_the_subject_where_opaque_and_the_background_where_transpar
     assert np.array_equal(over(clear, back, bits), to_depth(back, bits))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(np.uint16, (7, 3)),
     hnp.arrays(np.uint8, (7, 3, 3)),
@@ -255,7 +255,6 @@ def test_crop_box_overlooks_faint_noise_far_from_the_subject():
     assert shape(crop_box(alpha, Margin())) == (30, 50, 60, 100)
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)),
        st.integers(0, 20))  # fmt: skip
 def test_crop_never_cuts_the_subject_or_leaves_the_photo(seen, room):
@@ -400,12 +399,12 @@ def test_cover_of_the_right_size_changes_nothing():
     assert np.array_equal(cover(picture, (20, 30)), picture)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 400), st.integers(1, 400))
 def test_cover_fills_any_size_from_any_size(height, width, to_height, to_width):
     out = cover(flat(height, width, GREEN), (to_height, to_width))
     assert out.shape == (to_height, to_width, 3)
-    assert np.array_equal(out, flat(to_height, to_width, GREEN))
+    # A mean of equal values may be rounded, by instructions of this processor or of another.
+    assert levels_apart(out, flat(to_height, to_width, GREEN)) <= 1
 
 
 @pytest.mark.parametrize(
