@@ -19,15 +19,25 @@ def test_what_a_library_writes_replaces_the_old_file_at_the_end(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError), atomic.replacing(target) as part:
-        part.write_bytes(b"ha")
-        raise RuntimeError
+
+    def fail():
+        with atomic.replacing(target) as part:
+            part.write_bytes(b"ha")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_process_that_ends_at_once_takes_its_part_files_with_it(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic.replacing(tmp_path / "a.bin") as part:
-        part.write_bytes(b"ha")
-        atomic.drop_unfinished()
-        assert list(tmp_path.iterdir()) == []
+
+    def write():
+        with atomic.replacing(tmp_path / "a.bin") as part:
+            part.write_bytes(b"ha")
+            atomic.drop_unfinished()
+
+    with pytest.raises(FileNotFoundError):
+        write()
+    assert list(tmp_path.iterdir()) == []
