@@ -12,27 +12,38 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli import options
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
-from birefcli.images.decode import decode_photo, decode_pil
+from birefcli.images.decode import decode_pil
+from birefcli.images.files import open_photo
 from birefcli.images.photo import Photo, Pixels, photo_from_array
 from birefcli.matting.device import default_batch
 from birefcli.matting.matte import Matte
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
-from birefcli.matting.predictor import Colour, Predictor
+from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.models import zoo
 from birefcli.models.load import LoadedModel, load_model
-from birefcli.options import SUFFIXES, Compress, PatchOrder, Precision, Product, Rendering
-from birefcli.products.background import Background
+from birefcli.options import (
+    SUFFIXES,
+    Compress,
+    Format,
+    ModelOptions,
+    PatchOrder,
+    Precision,
+    Product,
+    Rendering,
+    Size,
+    check_size,
+)
+from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.render import encode_product, render_product
-from birefcli.system import atomic
+from birefcli.system.atomic import write_file
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
 H×W×4 (RGBA, straight alpha) of uint8 or uint16."""
 
-Choice = TypeVar("Choice", PatchOrder, Precision, Product, Compress)
+Choice = TypeVar("Choice", PatchOrder, Precision, Product, Compress, Format)
 
 
 def load(
@@ -59,22 +70,30 @@ def load(
     Raises ModelError where the weights are not to be had, DeviceError where the device is not, and
     ValueError for a word or a number that means nothing.
     """
-    both = (size, size) if isinstance(size, int) else size
-    if both is not None and [type(side) for side in both] != [int, int]:
-        raise UsageError(f"size {size!r}: give a number of pixels, or (width, height)")
-    if both is not None:
-        options.check_size(both)
-    opened = load_model(
-        os.fspath(model),
-        size=both,
-        patch_order=_chosen(PatchOrder, "patch_order", patch_order),
-        offline=offline,
-        device=device,
-        precision=_chosen(Precision, "precision", precision),
-        compiled=True,
+    loaded = load_model(
+        ModelOptions(
+            name=os.fspath(model),
+            size=_size(size),
+            patch_order=_chosen(PatchOrder, "patch_order", patch_order),
+            offline=offline,
+            device=device,
+            precision=_chosen(Precision, "precision", precision),
+            compile=True,
+        ),
         progress=progress,
     )
-    return Model(opened, int(max_megapixels * 1e6))
+    return Model(loaded, int(max_megapixels * 1e6))
+
+
+def _size(given: int | tuple[int, int] | None) -> Size | None:
+    both = (given, given) if isinstance(given, int) else given
+    if both is None:
+        return None
+    if [type(side) for side in both] != [int, int]:
+        raise UsageError("give a number of pixels, or (width, height)", option="size", value=given)
+    size = Size(*both)
+    check_size(size)
+    return size
 
 
 def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
@@ -82,19 +101,19 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
         return kind(word)
     except ValueError:
         known = ", ".join(member.value for member in kind)
-        raise UsageError(f"{name} {word!r}: choose from {known}") from None
+        raise UsageError(f"choose from {known}", option=name, value=word) from None
 
 
 class Model:
     """A network on its device. Made by :func:`load`; threads may share one."""
 
-    def __init__(self, opened: LoadedModel, max_pixels: int) -> None:
-        self._predictor, self._max_pixels = opened.predictor, max_pixels
-        self.name = opened.checkpoint.name
+    def __init__(self, loaded: LoadedModel, max_pixels: int) -> None:
+        self._predictor, self._max_pixels = loaded.predictor, max_pixels
+        self.name = loaded.checkpoint.name
         """``mini``, or the name of a weights file."""
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """The network's input as (width, height) in pixels; photos may have any size."""
         return self._predictor.size
 
@@ -167,7 +186,7 @@ class Model:
         its result, and goes on, where otherwise it is raised. Raises as a call does.
         """
         if batch is not None and batch < 1:
-            raise UsageError(f"batch {batch}: give a number from 1")
+            raise UsageError("give a number from 1", option="batch", value=batch)
         if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
             raise TypeError("map takes several photos; for one, call the model itself")
         together = batch or default_batch(self._predictor.placement.device)
@@ -196,12 +215,7 @@ class Model:
             return given
         if isinstance(given, PhotoError):
             raise given
-        try:
-            return decode_photo(given.read_bytes(), self._max_pixels)
-        except OSError as error:
-            raise PhotoError(f"{given}: {error.strerror or error}") from error
-        except PhotoError as error:
-            raise PhotoError(f"{given}: {error}") from error
+        return open_photo(given, self._max_pixels)
 
 
 def _given(photo: Source) -> "Photo | Path | PhotoError":
@@ -240,17 +254,17 @@ class Result:
         self._low: Tensor = seen.alpha.cpu()
         self._plain: Matte = self._matted(None)
 
-    def _matted(self, colour: Colour | None) -> Matte:
+    def _matted(self, colour: ForegroundOptions | None) -> Matte:
         low = self._low.to(self._predictor.placement.device)
         return self._predictor.matte(self._photo, low, colour)
 
     @cached_property
     def _coloured(self) -> Matte:
-        return self._matted(Colour(self._refine)) if self._refine else self._plain
+        return self._matted(ForegroundOptions(self._refine)) if self._refine else self._plain
 
     @cached_property
     def _everywhere(self) -> Matte:
-        return self._matted(Colour(everywhere=True)) if self._refine else self._plain
+        return self._matted(ForegroundOptions(everywhere=True)) if self._refine else self._plain
 
     def _matte(self, kind: Product) -> Matte:
         if not kind.has_colour:
@@ -315,7 +329,7 @@ class Result:
         or 16, of which the photo's colours may fill 8. Raises ValueError.
         """
         if bits not in (8, 16):
-            raise UsageError(f"bits {bits}: choose 8 or 16")
+            raise UsageError("choose 8 or 16", option="bits", value=bits)
         kind = _chosen(Product, "product", product)
         behind = _background(background if kind is Product.COMPOSITE else "white")
         return render_product(kind, self._photo, self._matte(kind), bits, behind, Path())
@@ -327,6 +341,31 @@ class Result:
         if self._photo.dpi is not None:
             picture.info["dpi"] = self._photo.dpi
         return picture
+
+    def encode(
+        self,
+        product: str = "cutout",
+        *,
+        format: str = "png",  # noqa: A002 - as Pillow's save has it
+        bits: int = 8,
+        background: Source = "white",
+        compress: str = "fast",
+        strip: bool = False,
+    ) -> bytes:
+        """One product as the bytes of a file, the same that :meth:`save` writes.
+
+        ``format``: ``png``, ``webp``, ``tiff``, or ``jpg`` for what has no transparency. Colour
+        profile, resolution and EXIF of the photo go with it; ``strip`` removes GPS data. ``bits``:
+        16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``. Raises ValueError
+        for what the format cannot hold.
+        """
+        kind = _chosen(Product, "product", product)
+        chosen = _chosen(Format, "format", format)
+        effort = _chosen(Compress, "compress", compress)
+        rendering = Rendering((kind,), chosen, bits, effort, strip=strip)
+        rendering.check()
+        pixels = self.pixels(product, bits=bits, background=background)
+        return encode_product(pixels, self._photo, self._matte(kind), rendering)
 
     def save(
         self,
@@ -340,40 +379,40 @@ class Result:
     ) -> None:
         """Write one product: the file is whole or not there, and replaces what was there.
 
-        The format is that of the name: png, webp, tiff, or jpg for what has no transparency. Colour
-        profile, resolution and EXIF of the photo go with it; ``strip`` leaves out where the photo
-        was taken. ``bits``: 16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``.
-        Raises ValueError for what the format cannot hold, OSError where it cannot be written.
+        The format is that of the name: png, webp, tiff, or jpg for what has no transparency. All
+        else is as :meth:`encode` has it. Raises ValueError for what the format cannot hold, OSError
+        where it cannot be written.
         """
         target = Path(path)
         format_ = SUFFIXES.get(target.suffix.lower())
         if format_ is None:
             raise UsageError(f"{target}: name it {', '.join(SUFFIXES)}")
-        kind = _chosen(Product, "product", product)
-        rendering = Rendering(
-            (kind,), format_, bits, _chosen(Compress, "compress", compress), strip=strip
+        data = self.encode(
+            product,
+            format=format_.value,
+            bits=bits,
+            background=background,
+            compress=compress,
+            strip=strip,
         )
-        rendering.check()
-        pixels = self.pixels(product, bits=bits, background=background)
-        data = encode_product(pixels, self._photo, self._matte(kind), rendering)
         try:
-            atomic.write_file(target, data)
+            write_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
 def _background(given: Source) -> Background:
-    if not isinstance(given, (str, os.PathLike, Image.Image, np.ndarray)):
+    if isinstance(given, (str, os.PathLike)):
+        found = parse_background(os.fspath(given), MAX_BACKGROUND)
+        if isinstance(found, Folder):
+            raise UsageError("is a folder; name a picture", option="background", value=given)
+        return found
+    if not isinstance(given, (Image.Image, np.ndarray)):
         kind = type(given).__name__  # type: ignore[unreachable]
         raise UsageError(
             f"background: a CSS colour, blur, a file's name, a PIL image or an array, not {kind}"
         )
-    if not isinstance(given, (str, os.PathLike)):
-        return Background.of(to_srgb8(_in_memory(given)))
-    found = Background(os.fspath(given), MAX_BACKGROUND)
-    if found.folder is not None:
-        raise UsageError(f"background {given}: is a folder; name a picture")
-    return found
+    return Picture(to_srgb8(_in_memory(given)))
 
 
 MAX_BACKGROUND = 300_000_000  # pixels

@@ -30,7 +30,7 @@ class StageTimer:
         finally:
             self._waited[stage] += self._clock() - begun
 
-    def limit(self) -> tuple[str, float] | None:
+    def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1; None before a start."""
         return largest(self.shares())
 

@@ -1,6 +1,6 @@
 """What is to be done, and why: which products are missing, damaged, out of date or another's.
 
-A product is current when its file is whole and its record names this model, these options, a
+A product is up to date when its file is whole and its stamp names this model, these options, a
 precision that will do, and the size and modification time the photo has now. Time and size, not
 the content: a second run over 10,000 finished photos reads no photo at all.
 """
@@ -10,17 +10,23 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
-from birefcli.batch.targets import Job
-from birefcli.errors import OutputError
+from birefcli.batch.inputs import Stdin
+from birefcli.batch.targets import Job, Stdout, Target
+from birefcli.errors import Message, Option, OutputError
 from birefcli.images import stamp
-from birefcli.options import Existing, Options, Precision, Product
+from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering
 
 ALGORITHM = 2  # to be raised whenever the same options come to give other pixels
 
 AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
+
+PER_PRODUCT = frozenset({"products", "refine", "background"})
+"""Fields of :class:`Rendering` that show in some products only: see :func:`fingerprints`."""
 
 
 @dataclass(frozen=True)
@@ -28,30 +34,27 @@ class Decision:
     """About one photo: ``job`` holds the products to be made, none where nothing is to be done."""
 
     job: Job
-    reason: str
+    reason: Message
     not_ours: bool = False
     """Whether a target is kept because it was not made here."""
+    fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
+    """Of all products, for their stamps."""
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
 
 
 def fingerprints(
-    options: Options, identity: str, background: Callable[[Path], str]
+    options: BatchOptions, identity: str, background: Callable[[Path], str]
 ) -> Fingerprints:
     """Digests of everything that shows in each product of a photo.
 
     ``identity``: of the weights; ``background``: of what is behind the photo of this relative path.
     The device does not count: it changes nothing but rounding. Nor does the precision, which a
-    record names beside this: what ``auto`` means is known on the device only.
+    stamp names beside this: what ``auto`` means is known on the device only.
     """
-    rendering = options.rendering
-    shared = [
-        ALGORITHM, identity, options.size, options.patch_order.value,
-        rendering.format.value, rendering.bits, rendering.compress.value, rendering.crop,
-        dataclasses.astuple(rendering.margin) if rendering.crop else None, rendering.strip,
-        rendering.has_colour,  # without, JPEGs are read smaller
-    ]  # fmt: skip
+    rendering, model = options.rendering, options.model
+    shared = [ALGORITHM, identity, model.size, model.patch_order.value, *visible(rendering)]
     plain = {
         kind: _digest([*shared, kind.value, rendering.refine if kind.has_colour else None])
         for kind in rendering.products
@@ -66,6 +69,29 @@ def fingerprints(
     return of
 
 
+def visible(rendering: Rendering) -> list[object]:
+    """Everything of a rendering that shows in all products: every field but :data:`PER_PRODUCT`.
+
+    A field that is added counts by itself, and products made before it are out of date.
+    """
+    shown = [
+        _plain(getattr(rendering, field.name), rendering)
+        for field in dataclasses.fields(rendering)
+        if field.name not in PER_PRODUCT
+    ]
+    return [*shown, rendering.has_colour]  # without colour, JPEGs are read smaller
+
+
+def _plain(value: Any, rendering: Rendering) -> object:  # noqa: ANN401 - of any field
+    """A field's value as JSON has it; a margin counts where there is a crop."""
+    if isinstance(value, Margin):
+        return dataclasses.astuple(value) if rendering.crop else None
+    if isinstance(value, Enum):
+        return str(value.value)
+    assert isinstance(value, (bool, int, str)), f"{value!r}: say how it is written"
+    return value
+
+
 def _digest(parts: list[object]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -76,10 +102,13 @@ def decide(
     wanted: Mapping[Product, str],
     precision: Precision,
 ) -> Decision:
-    """Decide what to do about one photo. Raises OutputError for ``Existing.ERROR``."""
+    """Decide what to do about one photo; ``wanted``: the fingerprints its products should have.
+
+    Raises OutputError for ``Existing.ERROR``.
+    """
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
-    todo: dict[Product, Path | None] = {}
-    reasons: list[str] = []
+    todo: dict[Product, Target] = {}
+    reasons: list[Message] = []
     not_ours = False
     for kind, target in job.targets.items():
         verdict = _verdict(job, target, existing, wanted[kind], precisions)
@@ -88,25 +117,26 @@ def decide(
             todo[kind] = target
         reasons.append(verdict)
     left = dataclasses.replace(job, targets=todo)
-    telling = [r for r in dict.fromkeys(reasons) if not todo or r not in KEPT]
-    return Decision(left, ", ".join(telling), not_ours and not todo)
+    shown = [r for r in dict.fromkeys(reasons) if not todo or r not in KEPT]
+    reason = Message(*[part for r in shown for part in (", ", r)][1:])
+    return Decision(left, reason, not_ours and not todo, wanted)
 
 
-MISSING = "missing"
-EXISTS = "exists"
-UP_TO_DATE = "up to date"
-OVERWRITE = "to be overwritten"
-DAMAGED = "damaged"
-CHANGED = "the photo changed"
-OPTIONS = "made with another model or other options"
-NOT_OURS = "not made by birefcli; --existing overwrite replaces it"
+MISSING = Message("missing")
+EXISTS = Message("exists")
+UP_TO_DATE = Message("up to date")
+OVERWRITE = Message("to be overwritten")
+DAMAGED = Message("damaged")
+CHANGED = Message("the photo changed")
+OPTIONS = Message("made with another model or other options")
+NOT_OURS = Message("not made by birefcli; ", Option("existing", "overwrite"), " replaces it")
 KEPT = frozenset({EXISTS, UP_TO_DATE, NOT_OURS})
 
 
 def _verdict(
-    job: Job, target: Path | None, existing: Existing, fingerprint: str, precisions: frozenset[str]
-) -> str:
-    if target is None:
+    job: Job, target: Target, existing: Existing, fingerprint: str, precisions: frozenset[str]
+) -> Message:
+    if isinstance(target, Stdout):
         return MISSING
     try:
         found = stamp.read(target)
@@ -118,38 +148,44 @@ def _verdict(
         return DAMAGED  # or a name that cannot be: writing it will say so
     match existing:
         case Existing.ERROR:
-            raise OutputError(f"{target}: exists; move it, or use --existing update")
+            way = Option("existing", "update")
+            raise OutputError(Message(f"{target}: exists; move it, or use ", way))
         case Existing.SKIP:
             return EXISTS
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_record(job, target, found, fingerprint, precisions)
+            return _against_stamp(job, target, found, fingerprint, precisions)
 
 
-def _against_record(
-    job: Job, target: Path, found: stamp.StampedFile, fingerprint: str, precisions: frozenset[str]
-) -> str:
-    if found.stamp is None:
+def _against_stamp(
+    job: Job,
+    target: Path,
+    found: stamp.StampedFile,
+    fingerprint: str,
+    precisions: frozenset[str],
+) -> Message:
+    made = found.stamp
+    if made is None:
         return NOT_OURS if found.whole or _decodes(target) else DAMAGED
     if not found.whole:
         return DAMAGED
-    if found.stamp.fingerprint != fingerprint or found.stamp.precision not in precisions:
+    if made.fingerprint != fingerprint or made.precision not in precisions:
         return OPTIONS
-    if job.source is None:
+    if isinstance(job.source, Stdin):
         return OVERWRITE  # nothing is known of what comes through a pipe
-    made_of = source_state(job.source)
-    return UP_TO_DATE if made_of == (found.stamp.size, found.stamp.mtime_ns) else CHANGED
+    same = source_state(job.source) == (made.size, made.mtime_ns)
+    return UP_TO_DATE if same else CHANGED
 
 
 def _decodes(target: Path) -> bool:
     """Whether a file of unknown making is a picture all the same: some end in more than pixels."""
     from birefcli.errors import PhotoError
-    from birefcli.images.decode import decode_photo  # rarely needed, and not quick to import
+    from birefcli.images.files import open_photo  # rarely needed, and not quick to import
 
     try:
-        decode_photo(target.read_bytes(), max_pixels=1 << 40)
-    except (PhotoError, OSError):
+        open_photo(target, max_pixels=1 << 40)
+    except PhotoError:
         return False
     return True
 

@@ -8,16 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TypeAlias
 
-from birefcli.errors import NoInputError
+from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
-from birefcli.images.files import (
-    PHOTO_SUFFIXES,
-    entry_key,
-    is_folder,
-    real_path,
-    walk_folder,
-)
+from birefcli.images.files import PHOTO_SUFFIXES, entry_key, is_folder, real_path, walk_folder
 from birefcli.options import Selection
 
 PIPE = "-"
@@ -25,10 +20,21 @@ MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo o
 
 
 @dataclass(frozen=True)
-class FoundPhoto:
-    """A photo, and the path it keeps below the output folder. ``source`` None is stdin."""
+class Stdin:
+    """A photo that comes through standard input."""
 
-    source: Path | None
+    def __str__(self) -> str:
+        return PIPE
+
+
+Source: TypeAlias = Path | Stdin
+
+
+@dataclass(frozen=True)
+class FoundPhoto:
+    """A photo, and the path it keeps below the output folder."""
+
+    source: Source
     relative: Path
 
 
@@ -50,11 +56,19 @@ def find_photos(selection: Selection) -> Search:
     the user are always taken, and one that is not there fails alone. Raises NoInputError when
     nothing was found.
     """
+    search = search_photos(selection)
+    if not search.found:
+        raise NoInputError(nothing_found(selection, search))
+    return search
+
+
+def search_photos(selection: Selection) -> Search:
+    """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
     skip = _output_folder(selection)
     for name in selection.inputs:
         if name == PIPE:
-            search.found.append(FoundPhoto(None, Path("stdin")))
+            search.found.append(FoundPhoto(Stdin(), Path("stdin")))
             continue
         path = Path(name)
         if is_folder(path):
@@ -63,8 +77,6 @@ def find_photos(selection: Selection) -> Search:
             search.found.append(FoundPhoto(path, Path(path.name)))
     search.found.extend(_listed(name) for name in selection.listed)
     search.found = list(_once(search.found))
-    if not search.found:
-        raise NoInputError(_nothing(selection, search))
     return search
 
 
@@ -88,25 +100,28 @@ def _listed(name: str) -> FoundPhoto:
     return FoundPhoto(path, Path(*kept))
 
 
-def _nothing(selection: Selection, search: Search) -> str:
+def nothing_found(selection: Selection, search: Search) -> Message:
+    """Why a search found nothing, and the next step."""
     what = "cutout or mask" if selection.products else "photo"
     where = ", ".join(selection.inputs) or "the list"
     unfit = search.failed + search.skipped
-    if not unfit:
-        filters = {"--include": selection.include, "--exclude": selection.exclude}
-        given = [option for option, patterns in filters.items() if patterns]
-        if given and not selection.products:
-            return f"no {what} found in {where} that fits {' and '.join(given)}"
-        named = "a file that is named itself is tried whatever its name"
-        return f"no {what} found in {where}; {named}"
-    more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
-    return f"no {what} found in {where}; skipped {unfit[0][0]}: {unfit[0][1]}{more}"
+    if unfit:
+        more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+        skipped = f"skipped {unfit[0][0]}: {unfit[0][1]}{more}"
+        return Message(f"no {what} found in {where}; {skipped}")
+    filters = {"include": selection.include, "exclude": selection.exclude}
+    given = [Option(name) for name, patterns in filters.items() if patterns]
+    if given and not selection.products:
+        both = [given[0], *(part for option in given[1:] for part in (" and ", option))]
+        return Message(f"no {what} found in {where} that fits ", *both)
+    named = "a file that is named itself is tried whatever its name"
+    return Message(f"no {what} found in {where}; {named}")
 
 
 def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
     seen: set[str] = set()
     for photo in found:
-        key = PIPE if photo.source is None else entry_key(photo.source)
+        key = PIPE if isinstance(photo.source, Stdin) else entry_key(photo.source)
         if key not in seen:
             seen.add(key)
             yield photo
@@ -169,23 +184,38 @@ def _is_product(path: Path) -> bool:
         return False
 
 
-def split_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[tuple[FoundPhoto, str]]]:
-    """Part the photos that are there from those that are not, with the reason.
+Missing: TypeAlias = tuple[FoundPhoto, str]
+"""A photo that is not there, and the reason."""
+
+
+def split_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[Missing]]:
+    """Part the photos that are there from those that are not.
 
     Raises NoInputError when none is there.
     """
+    there, missing = partition_missing(found)
+    if missing and not there:
+        raise NoInputError(all_missing(missing))
+    return there, missing
+
+
+def partition_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[Missing]]:
+    """As :func:`split_missing`, but that none is there is no error."""
     there: list[FoundPhoto] = []
-    missing: list[tuple[FoundPhoto, str]] = []
+    missing: list[Missing] = []
     for photo in found:
-        reason = None if photo.source is None else _absence(photo.source)
+        reason = None if isinstance(photo.source, Stdin) else _absence(photo.source)
         if reason is None:
             there.append(photo)
         else:
             missing.append((photo, reason))
-    if missing and not there:
-        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise NoInputError(f"{missing[0][0].source}: {missing[0][1]}{more}")
     return there, missing
+
+
+def all_missing(missing: list[Missing]) -> Message:
+    """The first of photos none of which is there, with the reason."""
+    more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return Message(f"{missing[0][0].source}: {missing[0][1]}{more}")
 
 
 def _absence(path: Path) -> str | None:

@@ -38,8 +38,8 @@ class InterruptHandler:
         """``codes``: the signals, and what the process then ends with; ``grace``: in seconds."""
         self._codes, self._grace = codes, grace
         self.code: ExitCode | None = None
-        self.last_words: Callable[[], object] = lambda: None
-        """Prints the summary of a run that is given up."""
+        self.before_exit: Callable[[], object] = lambda: None
+        """Called where a run is given up, to print its summary."""
         self._held = self._raised = False
 
     def __enter__(self) -> "InterruptHandler":
@@ -90,7 +90,7 @@ class InterruptHandler:
         assert self.code is not None
         try:
             if not self._held:
-                self.last_words()
+                self.before_exit()
         finally:
             self._leave(self.code)
 

@@ -62,16 +62,16 @@ class MemoryBudget:
         return self._waiting
 
     @contextmanager
-    def turn(self, number: int) -> Iterator[Ticket]:
+    def ticket(self, number: int) -> Iterator[Ticket]:
         """The turn of photo ``number`` (from 0); when it took nothing, it is passed on."""
-        turn = Ticket(self, number)
+        ticket = Ticket(self, number)
         try:
-            yield turn
+            yield ticket
         except BaseException:
-            self.release(turn.taken)
+            self.release(ticket.taken)
             raise
         finally:
-            if not turn.taken and not self._closed:
+            if not ticket.taken and not self._closed:
                 self.take(number, 0)
 
     def wait(self, number: int) -> None:

@@ -3,12 +3,10 @@
 import json
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
-from birefcli.batch.inputs import PIPE
-from birefcli.batch.targets import Job
-from birefcli.errors import ExitCode
+from birefcli.batch.targets import Job, Target
+from birefcli.errors import ExitCode, Message, Spell
 from birefcli.options import Product
 
 
@@ -42,11 +40,11 @@ class Outcome:
 
     input: str
     status: Status
-    outputs: dict[Product, Path | None] = field(default_factory=dict)
+    outputs: dict[Product, Target] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
     coverage: float | None = None
-    error: str | None = None
-    reason: str | None = None
+    error: Message | None = None
+    reason: Message | None = None
     """Why it was done, or not."""
     notes: tuple[str, ...] = ()
     """What was found on the way that its owner may want to know."""
@@ -54,28 +52,25 @@ class Outcome:
     """Whether the failure would meet every other photo too: the disk is full."""
     bug: Exception | None = None
     """What failed where nothing should."""
-    short: bool = False
+    out_of_memory: bool = False
     """Whether the device had too little memory for it; another may have more."""
 
     @classmethod
-    def failed(cls, job: Job, error: str, seconds: Seconds | None = None) -> "Outcome":
+    def failed(cls, job: Job, error: str | Message, seconds: Seconds | None = None) -> "Outcome":
         """Build the outcome of a photo that could not be done."""
-        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=error)
+        return cls(job.label, Status.FAILED, seconds=seconds or Seconds(), error=Message(error))
 
-    def as_json(self) -> str:
-        """One line of JSON, ASCII, whatever the file names hold."""
+    def as_json(self, spell: Spell = str) -> str:
+        """One line of JSON, ASCII, whatever the file names hold; ``spell`` writes options."""
         return json.dumps(
             {
                 "input": self.input,
                 "status": self.status.value,
-                "outputs": {
-                    kind.value: PIPE if path is None else str(path)
-                    for kind, path in self.outputs.items()
-                },
+                "outputs": {kind.value: str(target) for kind, target in self.outputs.items()},
                 "seconds": {k: round(v, 4) for k, v in vars(self.seconds).items()},
                 "coverage": None if self.coverage is None else round(self.coverage, 5),
-                "error": self.error,
-                "reason": self.reason,
+                "error": None if self.error is None else self.error.spelled(spell),
+                "reason": None if self.reason is None else self.reason.spelled(spell),
                 "notes": list(self.notes),
             }
         )
@@ -92,6 +87,8 @@ class Summary:
     model: str | None = None
     stopped: ExitCode | None = None
     """Why the run ended before its end, if it did."""
+    nothing_found: Message | None = None
+    """Why there was no photo, if there was none."""
     bugs: int = 0
     """Photos that failed because of a bug."""
     lost: list[str] = field(default_factory=list)
@@ -114,13 +111,15 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """The one place where the exit code of a run that started is decided."""
+        if self.nothing_found is not None:
+            return ExitCode.NO_INPUT
         if self.stopped is not None:
             return self.stopped
         if self.bugs:
             return ExitCode.BUG
         return ExitCode.SOME_FAILED if self.counts[Status.FAILED] else ExitCode.OK
 
-    def summary(self) -> str:
+    def line(self) -> str:
         """One line for a person."""
         counted = ", ".join(f"{n} {s.words}" for s, n in self.counts.items() if n) or "nothing done"
         if self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):

@@ -5,26 +5,40 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from birefcli.batch.inputs import PIPE, FoundPhoto
-from birefcli.errors import OutputError, UsageError
+from birefcli.batch.inputs import PIPE, FoundPhoto, Source, Stdin
+from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key, is_folder, real_path
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 
+ANOTHER = Message("choose another ", Option("output"))
+
+
+@dataclass(frozen=True)
+class Stdout:
+    """Standard output, in the place of a file."""
+
+    def __str__(self) -> str:
+        return PIPE
+
+
+Target: TypeAlias = Path | Stdout
+
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and where its products go. ``source`` None is stdin, a target None stdout."""
+    """One photo and where its products go."""
 
-    source: Path | None
-    targets: Mapping[Product, Path | None]
+    source: Source
+    targets: Mapping[Product, Target]
     relative: Path
 
     @property
     def label(self) -> str:
         """How the photo is called in messages; no two photos of a run are called the same."""
-        if self.source is None:
+        if isinstance(self.source, Stdin):
             return PIPE
         # A file called - is another photo than what comes through stdin.
         return f"./{PIPE}" if str(self.source) == PIPE else str(self.source)
@@ -65,13 +79,13 @@ def plan_targets(
 
 
 def output_folder(selection: Selection) -> Path:
-    """The folder that ``--output`` names, or that the file it names lies in."""
+    """The folder that the output is, or that the file it names lies in."""
     out = Path(selection.output)
     return out.parent if names_a_file(selection) else out
 
 
 def names_a_file(selection: Selection) -> bool:
-    """Whether ``--output`` is the name of a picture and not of a folder."""
+    """Whether the output is the name of a picture and not of a folder."""
     out = Path(selection.output)
     return (
         selection.output != PIPE
@@ -84,10 +98,19 @@ def names_a_file(selection: Selection) -> bool:
 def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Product, ...]) -> Job:
     shown = selection.output
     if len(found) != 1 or any(is_folder(Path(i)) for i in selection.inputs if i != PIPE):
-        raise UsageError(f"--output {shown} is one file: give one photo, or name a folder")
+        raise UsageError(
+            Message(Option("output", shown), " is one file: give one photo, or name a folder")
+        )
     if len(products) != 1:
-        raise UsageError(f"--output {shown} is one file: --write one product, or name a folder")
-    target = None if selection.output == PIPE else Path(selection.output)
+        raise UsageError(
+            Message(
+                Option("output", shown),
+                " is one file: ",
+                Option("write"),
+                " one product, or name a folder",
+            )
+        )
+    target: Target = Stdout() if selection.output == PIPE else Path(selection.output)
     job = Job(found[0].source, {products[0]: target}, found[0].relative)
     _refuse_collisions([job])
     return job
@@ -100,7 +123,9 @@ def _job(
     stem = selection.name.replace("{stem}", photo.relative.stem)
     stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
     place = photo.relative.parent / (stem + format_.suffix)
-    targets = {p: (out / p.value if len(products) > 1 else out) / place for p in products}
+    targets: dict[Product, Target] = {
+        p: (out / p.value if len(products) > 1 else out) / place for p in products
+    }
     return Job(photo.source, targets, photo.relative)
 
 
@@ -108,24 +133,25 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     taken: dict[str, Job] = {}
     for job in jobs:
         for target in job.targets.values():
-            if target is None:
+            if isinstance(target, Stdout):
                 continue
             other = taken.setdefault(entry_key(target), job)
             if other is not job:
                 alike = other.relative.name == job.relative.name
-                way = "run them separately" if alike else "use --name '{name}'"
+                way = Message("use ", Option("name", "'{name}'"))
                 raise OutputError(
-                    f"{other.label} and {job.label} would both be written to {target}; {way}"
+                    f"{other.label} and {job.label} would both be written to {target}",
+                    hint="run them separately" if alike else way,
                 )
     for job in jobs:
-        if job.source is None:
+        if isinstance(job.source, Stdin):
             continue
         at = real_path(job.source) if job.source.is_symlink() else job.source
         for key in (entry_key(job.source), entry_key(at)):
             if key in taken:
                 raise OutputError(
-                    f"{job.label} would be overwritten by the result of {taken[key].label};"
-                    " choose another --output"
+                    f"{job.label} would be overwritten by the result of {taken[key].label}",
+                    hint=ANOTHER,
                 )
 
 
@@ -143,14 +169,16 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder)
     except FileExistsError:
-        raise OutputError(f"{folder}: is a file, not a folder; choose another --output") from None
+        raise OutputError(f"{folder}: is a file, not a folder", hint=ANOTHER) from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:
         for target in job.targets.values():
-            if target is not None and job.source is None and _is_stdin(target):
-                raise OutputError(f"{target}: is the photo on stdin; choose another --output")
-            if target is not None and is_folder(target):
+            if isinstance(target, Stdout):
+                continue
+            if isinstance(job.source, Stdin) and _is_stdin(target):
+                raise OutputError(f"{target}: is the photo on stdin", hint=ANOTHER)
+            if is_folder(target):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
     return made
 

@@ -8,26 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from birefcli.batch import stages
 from birefcli.batch.freshness import Decision
-from birefcli.batch.memory import MemoryBudget
-from birefcli.batch.outcome import Status
-from birefcli.batch.pipeline import Pipeline, enough_for
-from birefcli.batch.targets import Job
-from birefcli.errors import PhotoError
-from birefcli.images.decode import decode_photo
-from birefcli.images.encode import encode
-from birefcli.images.metadata import Metadata
+from birefcli.batch.pipeline import Pipeline
+from birefcli.batch.stages import StageContext
+from birefcli.batch.targets import Job, Target
+from birefcli.errors import Message, PhotoError
 from birefcli.images.photo import Photo, to_depth
 from birefcli.matting.matte import Matte
-from birefcli.matting.predictor import Colour, Predictor
-from birefcli.options import Options, Product
-from birefcli.products.background import Background
-from birefcli.products.render import render_product
-from birefcli.system.atomic import write_file
+from birefcli.options import Product
 
 STAGES = {
     "load": ("decode", "prepare"),
@@ -83,8 +75,8 @@ class Rounds:
         if not all(rounds):
             return None
         added = [
-            (sum(w for w, _ in stages), sum(c for _, c in stages))
-            for stages in zip(*rounds, strict=False)
+            (sum(w for w, _ in stage), sum(c for _, c in stage))
+            for stage in zip(*rounds, strict=False)
         ]
         return Figure.of(added)
 
@@ -126,8 +118,7 @@ def synchronize(device: torch.device) -> None:
 class Bench:
     """Photos in files, and everything that a run over them needs."""
 
-    options: Options
-    predictor: Predictor
+    context: StageContext
     batch: int
     photos: list[Path]
     folder: Path
@@ -140,11 +131,11 @@ class Bench:
 
     def warm_up(self) -> None:
         """Do one photo that does not count: caches are filled, kernels chosen, workers started."""
-        self._stage_by_stage(self.photos[:1], Clock(self.predictor.placement.device))
+        self._stage_by_stage(self.photos[:1], Clock(self.context.predictor.placement.device))
 
     def by_stage(self, step: Callable[[], None] = lambda: None) -> None:
         """One round of each stage by itself; ``step`` is called after each batch."""
-        clock = Clock(self.predictor.placement.device)
+        clock = Clock(self.context.predictor.placement.device)
         soft = self.megapixels = 0.0
         for start in range(0, len(self.photos), self.batch):
             some = self.photos[start : start + self.batch]
@@ -159,89 +150,82 @@ class Bench:
 
         Raises PhotoError for a photo that fails.
         """
-        run = Pipeline(
-            self.options, self.predictor, self.batch, self._background,
-            lambda job: dict.fromkeys(job.targets, ""), MemoryBudget(self.options.max_memory),
-        )  # fmt: skip
+        pipeline = Pipeline(self.context, self.batch)
         wall, cpu = time.perf_counter(), time.process_time()
-        for outcome in run([Decision(self._job(photo), "") for photo in self.photos]):
-            if outcome.status is Status.FAILED:
-                raise PhotoError(f"{outcome.input}: {outcome.error}")
+        for outcome in pipeline([self._decision(photo) for photo in self.photos]):
+            if outcome.error is not None:
+                raise PhotoError(Message(f"{outcome.input}: ", outcome.error))
             step()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         self.rounds.add(PIPELINE, wall / len(self.photos), cpu / len(self.photos))
 
-    @property
-    def _background(self) -> Background:
-        return Background(self.options.rendering.background, self.options.max_pixels)
-
-    def _job(self, photo: Path) -> Job:
-        rendering = self.options.rendering
+    def _decision(self, photo: Path) -> Decision:
+        rendering = self.context.options.rendering
         number = self.photos.index(photo)
-        targets: dict[Product, Path | None] = {
+        targets: dict[Product, Target] = {
             kind: self.folder / f"{number}-{kind.value}{rendering.format.suffix}"
             for kind in rendering.products
         }
-        return Job(photo, targets, Path(photo.name))
+        job = Job(photo, targets, Path(photo.name))
+        return Decision(job, Message(), fingerprints=dict.fromkeys(targets, ""))
 
     def _stage_by_stage(self, paths: list[Path], clock: Clock) -> float:
         """All stages of a batch; returns the sum of its photos' shares of soft alpha."""
-        photos = []
-        for path in paths:
+        decisions = [self._decision(path) for path in paths]
+        loaded = []
+        for decision in decisions:
             with clock("decode"):
-                photos.append(self._read(path))
+                loaded.append(self._read(decision.job))
         with clock("prepare"):
-            inputs = [self.predictor.prepare(photo) for photo in photos]
+            inputs = [self.context.predictor.prepare(photo) for photo, _ in loaded]
         with clock("network"):
-            alphas = self.predictor.alphas(inputs)
+            alphas = self.context.predictor.alphas(inputs)
         soft = 0.0
-        for path, photo, alpha in zip(paths, photos, alphas, strict=True):
+        for decision, (photo, state), alpha in zip(decisions, loaded, alphas, strict=True):
             with torch.inference_mode():
-                matte = self._matte(photo, alpha, clock)
+                matte = self._matte(decision.job, photo, alpha, clock)
             self.megapixels += matte.alpha.size / 1e6 / len(self.photos)
             shown = to_depth(matte.alpha, 8)
             soft += float(((shown > 0) & (shown < 255)).mean())
-            self._save(self._job(path), photo, matte, clock)
+            self._save(decision, photo, matte, state, clock)
         return soft
 
-    def _read(self, path: Path) -> Photo:
+    def _read(self, job: Job) -> tuple[Photo, tuple[int, int]]:
         try:
-            enough = enough_for(self.options.rendering, self.predictor)
-            return decode_photo(path.read_bytes(), self.options.max_pixels, enough=enough)
-        except (PhotoError, OSError) as error:
-            cause = getattr(error, "strerror", None) or error
-            raise PhotoError(f"{path}: {cause}") from error
+            data, state = stages.read_source(job, self.context.options.max_pixels)
+            return stages.decode(self.context, data), state
+        except PhotoError as error:
+            raise PhotoError(Message(f"{job.label}: ", error.message)) from error
+        except OSError as error:
+            raise PhotoError(f"{job.label}: {error.strerror or error}") from error
 
-    def _matte(self, photo: Photo, alpha: Tensor, clock: Clock) -> Matte:
+    def _matte(self, job: Job, photo: Photo, alpha: Tensor, clock: Clock) -> Matte:
         with clock("upsample"):
-            matte = self.predictor.matte(photo, alpha, None)
-        kinds = self.options.rendering.products
-        if not self.options.rendering.refine or not self.options.rendering.has_colour:
+            matte = self.context.predictor.matte(photo, alpha, None)
+        wanted = stages.wanted_foreground(job, self.context.options.rendering)
+        if wanted is None or not wanted.refine:
             return matte
         # What colour takes is what the whole takes longer with it, however both are done inside.
         with clock("foreground", but="upsample"):
-            return self.predictor.matte(
-                photo, alpha, Colour(everywhere=Product.FOREGROUND in kinds)
-            )
+            return stages.matte_async(self.context, job, photo, alpha)()
 
-    def _save(self, job: Job, photo: Photo, matte: Matte, clock: Clock) -> None:
-        rendering, background = self.options.rendering, self._background
-        metadata = Metadata(icc=photo.icc, dpi=photo.dpi, exif=photo.exif)
-        for kind, target in job.targets.items():
-            assert target is not None
+    def _save(
+        self,
+        decision: Decision,
+        photo: Photo,
+        matte: Matte,
+        state: tuple[int, int],
+        clock: Clock,
+    ) -> None:
+        job = decision.job
+        for kind in job.targets:
             with clock("compose"):
-                pixels = render_product(
-                    kind, photo, matte, rendering.bits, background, job.relative
-                )
+                pixels = stages.compose(self.context, kind, photo, matte, job.relative)
             with clock("encode"):
-                data = encode(
-                    np.ascontiguousarray(pixels),
-                    rendering.format,
-                    rendering.compress,
-                    metadata=metadata,
-                )
+                stamp = stages.make_stamp(self.context, decision, kind, state)
+                data = stages.encode(self.context, pixels, photo, matte, stamp)
             with clock("write"):
-                write_file(target, data)
+                stages.write(job, kind, data)
 
 
 def peak_memory() -> int | None:

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from dataclasses import dataclass
 
 from rich.progress import (
     BarColumn,
@@ -18,8 +19,10 @@ from rich.text import Text
 from birefcli.batch.freshness import EXISTS, MISSING
 from birefcli.batch.inputs import MADE_BY_US
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.reporter import Bottleneck, DeviceLost
+from birefcli.batch.targets import Stdout, Target
 from birefcli.cli.terminal import INTERVAL, Terminal
-from birefcli.errors import printable
+from birefcli.errors import Message, Spell, printable
 
 
 class _Rate(ProgressColumn):
@@ -42,53 +45,120 @@ def _columns() -> list[ProgressColumn]:
     ]
 
 
-class ProgressDisplay(Terminal):
+@dataclass(frozen=True)
+class Verbosity:
+    """How much of a batch is reported."""
+
+    json_lines: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    progress: bool = True
+    debug: bool = False
+
+
+class TerminalReporter(Terminal):
     """Progress: a bar on a terminal, now and then a line elsewhere; failures always."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, bar: bool) -> None:
-        super().__init__(*_columns(), wanted=bar and not quiet)
-        self.total, self.quiet, self.verbose = 0, quiet, verbose
-        self.done = self.failed = 0
-        self.started = self.told = time.monotonic()
-        self.limit: Callable[[], tuple[str, float] | None] = lambda: None
+    def __init__(self, verbosity: Verbosity, spell: Spell) -> None:
+        """``spell``: how the command line writes options."""
+        super().__init__(*_columns(), wanted=verbosity.progress and not verbosity.quiet)
+        self.verbosity, self.spell = verbosity, spell
+        self.shows_progress = verbosity.progress and not verbosity.quiet
+        self.total = self.done = self.failed = 0
+        self.started = self.last_line = time.monotonic()
+        self._bottleneck: Bottleneck = lambda: None
 
-    def __enter__(self) -> "ProgressDisplay":
+    def __enter__(self) -> "TerminalReporter":
         return self
 
-    def begin(self, total: int) -> None:
-        """From now on ``total`` photos are matted; what was told before is not counted."""
+    def on_start(self, total: int) -> None:
+        """Count from here; what was reported before needed no work."""
         self.total, self.done, self.failed = total, 0, 0
-        self.started = self.told = time.monotonic()
+        self.started = self.last_line = time.monotonic()
         if self.progress is not None:
             self.task = self.progress.add_task("matting", total=total, limit="")
             self.progress.start()
 
-    def add(self, outcome: Outcome) -> None:
-        """Tell of one photo that ended."""
+    def on_running(self, bottleneck: Bottleneck) -> None:
+        """Show the slowest stage from now on."""
+        self._bottleneck = bottleneck
+
+    def on_products_skipped(self, count: int) -> None:
+        """Say how many; with every detail they are named one by one."""
+        if not self.verbosity.verbose and not self.verbosity.quiet:
+            self.say(f"{count} file{'s' * (count != 1)} made by birefcli: not taken for photos")
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Report one photo that ended."""
         self.done += 1
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
-            self.say(f"{outcome.input}: {outcome.error}")
-        elif not self.quiet and self._worth_a_line(outcome):
-            self.say(_line(outcome))
+            self.say(f"{outcome.input}: {self._spelled(outcome.error)}")
+        elif not self.verbosity.quiet and self._worth_a_line(outcome):
+            self.say(self._line(outcome))
         if self.progress is not None and self.total:
             self.progress.update(self.task, advance=1, limit=self._limit())
-        elif not self.quiet and self.total:
-            self._now_and_then()
+        elif not self.verbosity.quiet and self.total:
+            self._progress_line()
+        if outcome.bug is not None and self.verbosity.debug:
+            traceback.print_exception(outcome.bug)
+        if self.verbosity.json_lines:
+            print(outcome.as_json(self.spell), flush=True)
+
+    def on_planned(self, outcome: Outcome) -> None:
+        """Print what a dry run was asked for, on stdout."""
+        if self.verbosity.json_lines or self.verbosity.quiet:
+            return
+        # Not every terminal can show every name.
+        encoding = sys.stdout.encoding
+        shown = printable(self._line(outcome))
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+
+    def on_state(self, text: str) -> None:
+        """Show what photos wait for, where a bar shows that they do."""
+        if self.progress is not None and self.total:
+            self.progress.update(self.task, description=text or "matting")
+
+    def on_notice(self, message: str | Message) -> None:
+        """Say it, unless only failures are wanted."""
+        if not self.verbosity.quiet:
+            self.say(Message(message).spelled(self.spell))
+
+    def on_device_lost(self, name: str, lost: DeviceLost, photos: int) -> None:
+        """Say which device is lost, and why."""
+        moved = f"; photos that go to others: {photos}" if photos else ""
+        self.say(f"{name} is lost: {lost.reason}{moved}")
+        if lost.trace and self.verbosity.debug:
+            print(lost.trace, file=sys.stderr)
+
+    def on_trouble(self, text: str) -> None:
+        """Say it, always."""
+        self.say(text)
+
+    def on_end(self, summary: Summary) -> None:
+        """Print the last line."""
+        if self.verbosity.json_lines:
+            print(summary.as_json(), flush=True)
+        if not self.verbosity.quiet:
+            self.say(summary.line())
+
+    def _spelled(self, message: Message | None) -> str:
+        return "" if message is None else message.spelled(self.spell)
 
     def _worth_a_line(self, outcome: Outcome) -> bool:
         # The results of a dry run go to stdout, and what is up to date is counted: a log that is
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):
             return False
-        left = outcome.status is Status.SKIPPED and outcome.reason not in (EXISTS, MADE_BY_US)
-        return self.verbose or left or _notable(outcome)
+        unexpected = outcome.reason not in (EXISTS, Message(MADE_BY_US))
+        left = outcome.status is Status.SKIPPED and unexpected
+        return self.verbosity.verbose or left or _notable(outcome)
 
-    def _now_and_then(self) -> None:
+    def _progress_line(self) -> None:
         now = time.monotonic()
-        if now - self.told < INTERVAL or self.done == self.total:
+        if now - self.last_line < INTERVAL or self.done == self.total:
             return
-        self.told = now
+        self.last_line = now
         rate = self.done / (now - self.started)
         left = (self.total - self.done) / rate
         failed = f", {self.failed} failed" if self.failed else ""
@@ -99,39 +169,27 @@ class ProgressDisplay(Terminal):
 
     def _limit(self) -> str:
         """Which stage the run waits for most, in words."""
-        found = self.limit()
+        found = self._bottleneck()
         return "" if found is None else f"· {found[0]} {found[1]:.0%}"
 
-    def state(self, text: str) -> None:
-        """Tell what the photos wait for, ``""`` for nothing, where a bar shows that they do."""
-        if self.progress is not None and self.total:
-            self.progress.update(self.task, description=text or "matting")
+    def _line(self, outcome: Outcome) -> str:
+        targets = ", ".join(_shown(target) for target in outcome.outputs.values())
+        # That a photo was not there before goes without saying.
+        new = outcome.status is Status.WRITTEN and outcome.reason == MISSING
+        reason = "" if new else self._spelled(outcome.reason)
+        details = [text for text in (reason, *outcome.notes) if text]
+        why = f" ({'; '.join(details)})" if details else ""
+        arrow = f" -> {targets}" if targets else ""
+        return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
 
-    def result(self, outcome: Outcome) -> None:
-        """One line of what was asked for, on stdout."""
-        # Not every terminal can show every name.
-        encoding = sys.stdout.encoding
-        print(printable(_line(outcome)).encode(encoding, "backslashreplace").decode(encoding))
 
-    def summary(self, report: Summary) -> None:
-        """Print the last line."""
-        if not self.quiet:
-            self.say(report.summary())
+def _shown(target: Target) -> str:
+    return "stdout" if isinstance(target, Stdout) else str(target)
 
 
 def _notable(outcome: Outcome) -> bool:
     """Whether its owner should hear of a photo that did not fail."""
     return any("no subject" in note or "first of" in note for note in outcome.notes)
-
-
-def _line(outcome: Outcome) -> str:
-    targets = ", ".join("stdout" if t is None else str(t) for t in outcome.outputs.values())
-    # That a photo was not there before goes without saying.
-    new = outcome.status is Status.WRITTEN and outcome.reason == MISSING
-    told = [text for text in (None if new else outcome.reason, *outcome.notes) if text]
-    why = f" ({'; '.join(told)})" if told else ""
-    arrow = f" -> {targets}" if targets else ""
-    return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
 
 
 def span(seconds: float) -> str:

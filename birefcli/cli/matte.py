@@ -8,19 +8,22 @@ from pathlib import Path
 import typer
 
 from birefcli.batch.inputs import PIPE
-from birefcli.batch.run import Task, Verbosity, run
+from birefcli.batch.run import BatchTask, run
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules, shared_options, values
-from birefcli.errors import NoInputError, UsageError
+from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
+from birefcli.cli.spelling import spelling
+from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES, is_folder
 from birefcli.models import zoo
 from birefcli.options import (
     SUFFIXES,
+    BatchOptions,
     Compress,
     Existing,
     Format,
     Lock,
-    Options,
+    ModelOptions,
     PatchOrder,
     Precision,
     Product,
@@ -88,9 +91,10 @@ def matte(
         listed=_listed(files_from, null),
     )
     if files_from == PIPE and PIPE in selection.inputs:
-        raise UsageError("--files-from - and the photo - both want stdin")
+        both = Message(Option("files_from", "-"), " and the photo - both want stdin")
+        raise UsageError(both)
     if files_from is not None and not selection.inputs and not selection.listed:
-        raise NoInputError(f"--files-from {files_from}: names no photo")
+        raise NoInputError("names no photo", option="files_from", value=files_from)
     _check_selection(selection, json_lines)
     rendering = Rendering(
         products=values.choices("--write", write, Product),
@@ -108,26 +112,33 @@ def matte(
         raise UsageError("--quiet and --verbose: choose one")
     rules.refuse_without(context, "--files-from", there=files_from is not None, names=("null",))
     _check_effects(context, selection, rendering)
-    options = Options(
+    options = BatchOptions(
         rendering=rendering,
-        model=model,
-        size=values.size(size),
-        patch_order=patch_order,
-        offline=offline,
-        device=_devices(device),
-        precision=precision,
+        model=ModelOptions(
+            name=model,
+            size=values.size(size),
+            patch_order=patch_order,
+            offline=offline,
+            device=_devices(device),
+            precision=precision,
+            compile=compiled,
+        ),
         batch=values.automatic("--batch", batch),
-        compiled=compiled,
         threads=values.automatic("--threads", threads) or cpu.count(),
         max_pixels=values.pixels("--max-megapixels", max_megapixels),
         max_memory=values.memory("--max-memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
+    failed_list = None if failed_to is None else Path(failed_to)
+    task = BatchTask(selection, options, existing, lock, dry_run, failed_list)
     quiet = quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet
-    voice = Verbosity(json_lines, quiet, verbose, progress, debug)
-    task = Task(selection, options, existing, lock, dry_run, failed_to)
-    raise typer.Exit(run(task, voice))
+    verbosity = Verbosity(json_lines, quiet, verbose, progress, debug)
+    with TerminalReporter(verbosity, spelling(context)) as reporter:
+        summary = run(task, reporter)
+    if summary.nothing_found is not None:
+        raise NoInputError(summary.nothing_found)
+    raise typer.Exit(summary.exit_code)
 
 
 def _check_selection(selection: Selection, json_lines: bool) -> None:
@@ -150,7 +161,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         or "/" in made
         or os.sep in made
     ):
-        raise UsageError(f"--name {selection.name}: only {{stem}}, {{name}} and plain text")
+        wrong = "only {stem}, {name} and plain text"
+        raise UsageError(wrong, option="name", value=selection.name)
 
 
 def _check_effects(context: typer.Context, selection: Selection, rendering: Rendering) -> None:
@@ -167,7 +179,8 @@ def _format(asked: Format | None, selection: Selection) -> Format:
         return asked or Format.PNG
     named = SUFFIXES[Path(selection.output).suffix.lower()]
     if asked not in (None, named):
-        raise UsageError(f"--format {asked.value} and --output {selection.output} disagree")
+        both = (Option("format", asked.value), " and ", Option("output", selection.output))
+        raise UsageError(Message(*both, " disagree"))
     return named
 
 
@@ -190,8 +203,10 @@ def _refuse_odd(selection: Selection) -> None:
     meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
     if suffix in PHOTO_SUFFIXES or meant:
         raise UsageError(
-            f"--output {output}: {suffix} is no format that can be written; use"
-            f" {', '.join(SUFFIXES)}, or end a folder's name in /"
+            f"{suffix} is no format that can be written; use {', '.join(SUFFIXES)}, or end a"
+            " folder's name in /",
+            option="output",
+            value=output,
         )
 
 
@@ -201,11 +216,13 @@ def _listed(source: str | None, null: bool) -> tuple[str, ...]:
     try:
         data = sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
     except OSError as error:
-        raise NoInputError(f"--files-from {source}: {error.strerror}") from None
+        raise NoInputError(str(error.strerror), option="files_from", value=source) from None
     if Path(source).suffix.lower() in PHOTO_SUFFIXES:
-        raise UsageError(f"--files-from {source}: is a photo by its name; give a list of names")
+        wrong = "is a photo by its name; give a list of names"
+        raise UsageError(wrong, option="files_from", value=source)
     if null and data.strip() and b"\0" not in data:
-        raise UsageError(f"--files-from {source}: its names do not end in NUL; leave out --null")
+        wrong = "its names do not end in NUL; leave out --null"
+        raise UsageError(wrong, option="files_from", value=source)
     # No file name holds NUL: a list that does is one whose names end in it.
     if null or b"\0" in data:
         names = data.split(b"\0")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 from birefcli.images.colour import convert_to_srgb, is_rgb_profile
 from birefcli.images.metadata import orientation_of, read_dpi, read_exif
 from birefcli.images.photo import Photo, Pixels, upright
+from birefcli.options import Size
 
 PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
@@ -32,12 +33,12 @@ def decode_photo(
     data: bytes,
     max_pixels: int,
     admit: Callable[[int], None] = lambda _: None,
-    enough: tuple[int, int] | None = None,
+    enough: Size | None = None,
 ) -> Photo:
     """Decode one photo: first frame, upright, 8 or 16 bits as stored.
 
-    ``admit`` is told how many pixels are about to be decoded, and may wait. ``enough``: (width,
-    height) that suffice; a JPEG is then decoded at a half, a quarter or an eighth of its size, but
+    ``admit`` is told how many pixels are about to be decoded, and may wait. ``enough``: the
+    size that suffices; a JPEG is then decoded at a half, a quarter or an eighth of its size, but
     no smaller. Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels``
     pixels.
     """
@@ -156,7 +157,7 @@ def _looks_like(data: bytes) -> str:
     return ""
 
 
-def _decode(image: "ImageFile", data: bytes, enough: tuple[int, int] | None) -> Photo:
+def _decode(image: "ImageFile", data: bytes, enough: Size | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels.
     if _is_deep(image):
         return _photo(image, lambda: _deep_pixels(image, data))
@@ -172,7 +173,7 @@ def _decode(image: "ImageFile", data: bytes, enough: tuple[int, int] | None) -> 
     return replace(photo, whole=whole if turned else whole[::-1])
 
 
-def _times_smaller(image: "ImageFile", enough: tuple[int, int]) -> int:
+def _times_smaller(image: "ImageFile", enough: Size) -> int:
     """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
     width, height = image.size if orientation_of(image) < 5 else image.size[::-1]
     fit = (n for n in (8, 4, 2) if width // n >= enough[0] and height // n >= enough[1])

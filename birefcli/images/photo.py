@@ -31,10 +31,10 @@ class Photo:
     notes: tuple[str, ...] = field(default=())
     """What was done to the photo that its owner may want to know."""
     whole: tuple[int, int] | None = None
-    """(height, width) of the file's picture, upright, where ``pixels`` are fewer."""
+    """Shape (height, width) of the file's picture, upright, where ``pixels`` are fewer."""
 
     @property
-    def size(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, int]:
         """(height, width) in pixels, of the file's picture."""
         return self.whole or (self.pixels.shape[0], self.pixels.shape[1])
 

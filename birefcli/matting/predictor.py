@@ -1,6 +1,7 @@
 """Matter: from a photo to its alpha and its subject's colour."""
 
 import copy
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,12 +28,13 @@ from birefcli.options import Size
 Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
 """A photo as the network sees it, h×w×3 of uint8, here or on its device."""
 
+LOGGER = logging.getLogger(__name__)
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
 STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class Colour:
+class ForegroundOptions:
     """How much of the subject's colour is wanted."""
 
     refine: bool = True
@@ -72,6 +74,7 @@ class Predictor:
             if cuda_graph:
                 self._run = GraphedNetwork(self.network, on_state)
         self._exact: BiRefNet | None = None
+        self._overflowed = False
         self._one = threading.Lock()
         self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
         self._std = torch.tensor(STD, device=placement.device).view(3, 1, 1) * 255
@@ -102,18 +105,42 @@ class Predictor:
         large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
         is too large. Threads take turns: a recorded network has one place for its input.
         """
-        with self._one:
-            return self._alphas(inputs)
+        with self._one, torch.inference_mode():
+            batch = self._normalised(inputs)
+            waiting = [batch.to(self.placement.dtype)]
+            done: list[Tensor] = []
+            while waiting:
+                try:
+                    logits = self._run(waiting[0])
+                except torch.OutOfMemoryError:  # noqa: PERF203 - it is rare
+                    if len(waiting[0]) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    waiting[:1] = waiting[0].chunk(2)
+                else:
+                    done.append(torch.sigmoid(logits.float()))
+                    del waiting[0]
+            alphas = torch.cat(done)
+            if self.placement.dtype != torch.float32:
+                self._redo_overflowed(alphas, batch)
+            return alphas
 
-    def _alphas(self, inputs: Sequence[Prepared]) -> Tensor:
+    def _normalised(self, inputs: Sequence[Prepared]) -> Tensor:
+        """The network's input: float32 N×3×h×w around zero, on the device."""
         stacked = torch.stack([self._here(prepared) for prepared in inputs])
-        batch = (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
-        with torch.inference_mode():
-            alphas = self._forward(self._run, batch.to(self.placement.dtype))
-            bad = ~alphas.isfinite().flatten(1).all(1)
-            if bad.any() and self.placement.dtype != torch.float32:
-                alphas[bad] = self._forward(self._in_float32(), batch[bad])
-        return alphas
+        return (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+    def _redo_overflowed(self, alphas: Tensor, batch: Tensor) -> None:
+        """Do photos whose features overflowed half precision again in float32, in place."""
+        bad = ~alphas.isfinite().flatten(1).all(1)
+        for i in bad.nonzero().flatten().tolist():
+            if not self._overflowed:
+                LOGGER.warning(
+                    "features overflow %s: such photos are done again in float32",
+                    self.placement.precision.value,
+                )
+                self._overflowed = True
+            alphas[i] = torch.sigmoid(self._in_float32()(batch[i : i + 1]))[0]
 
     def _here(self, prepared: Prepared) -> Tensor:
         if isinstance(prepared, StagedPhoto):
@@ -126,25 +153,13 @@ class Predictor:
         with torch.inference_mode():
             self.network(torch.randn(shape, device=self.placement.device).to(self.placement.dtype))
 
-    def _forward(self, network: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        try:
-            logits = network(batch)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
-            torch.cuda.empty_cache()
-        else:
-            assert isinstance(logits, Tensor)
-            return torch.sigmoid(logits.float())
-        return torch.cat([self._forward(network, half) for half in batch.chunk(2)])
-
     def _in_float32(self) -> BiRefNet:
         if self._exact is None:
             self._exact = copy.deepcopy(self.network).float()
         return self._exact
 
     def matte_async(
-        self, photo: Photo, alpha: Tensor, colour: Colour | None
+        self, photo: Photo, alpha: Tensor, colour: ForegroundOptions | None
     ) -> Callable[[], Matte]:
         """Start :meth:`matte`; what is returned ends it, in any thread.
 
@@ -157,10 +172,10 @@ class Predictor:
             matte = _on_cpu(photo, alpha.cpu(), refine, everywhere)
             return lambda: matte
         with torch.inference_mode():
-            full = enlarge(alpha, photo.size)
+            full = enlarge(alpha, photo.shape)
             return self._staging.finish(photo, full, refine=refine, everywhere=everywhere)
 
-    def matte(self, photo: Photo, alpha: Tensor, colour: Colour | None) -> Matte:
+    def matte(self, photo: Photo, alpha: Tensor, colour: ForegroundOptions | None) -> Matte:
         """Alpha and colour at the photo's size.
 
         ``alpha``: one of :meth:`alphas`, 1×h×w; ``colour`` None leaves the photo's pixels, for
@@ -171,7 +186,7 @@ class Predictor:
 
 
 def _on_cpu(photo: Photo, alpha: Tensor, refine: bool, everywhere: bool) -> Matte:
-    levels, pixels = enlarged_levels(alpha, photo.size), photo.pixels
+    levels, pixels = enlarged_levels(alpha, photo.shape), photo.pixels
     if refine:
         # Under the photo's own transparency its pixels are no mixture: only the network's alpha
         # says how much background they hold.

@@ -1,9 +1,13 @@
-"""What a composite is put over: a colour, a picture, a picture per photo, or a blur."""
+"""What a composite is put over: a colour, a picture, a picture per photo, or a blur.
 
-import os
+A text becomes one of these values once, in :func:`parse_background`; nothing else opens a file
+because a text looks like its name.
+"""
+
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -13,94 +17,137 @@ from PIL import Image, ImageColor
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
-from birefcli.images.files import PHOTO_SUFFIXES
+from birefcli.images.files import PHOTO_SUFFIXES, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.matting.matte import Matte
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
 
-class Background:
-    """What a composite is put over: a colour, a picture, a picture per photo, or a blur."""
+@dataclass(frozen=True)
+class Colour:
+    """One opaque colour: ``rgb`` of 8-bit sRGB."""
 
-    def __init__(self, text: str, max_pixels: int) -> None:
-        """Read ``--background``. Raises UsageError when it is none of these."""
-        self.text, self.max_pixels = text, max_pixels
-        self.colour: Pixels | None = None
-        self.picture: Pixels | None = None
-        self.folder: Path | None = None
-        self.blur: float | None = None
-        self._pictures: dict[tuple[str, str], Path] = {}
-        self._read(text)
-
-    @classmethod
-    def of(cls, picture: Pixels) -> "Background":
-        """A picture in memory: H×W×3 of 8-bit sRGB."""
-        made = cls("white", 0)
-        made.colour, made.picture = None, picture
-        return made
-
-    def _read(self, text: str) -> None:
-        path = Path(text)
-        if text == "blur" or text.startswith("blur:"):
-            self.blur = _blur_radius(text)
-        elif (colour := _colour(text)) is not None:
-            self.colour = colour
-        elif stat.S_ISDIR(mode := _mode(path)):
-            self.folder = path
-            self._pictures = _index(path)
-        elif stat.S_ISREG(mode):
-            try:
-                self.picture = _picture(path, self.max_pixels)
-            except (PhotoError, OSError) as error:
-                raise UsageError(f"--background {text}: {error}") from None
-        else:
-            raise UsageError(
-                f"--background {text}: no CSS colour, image, folder of images, or blur[:RADIUS]"
-            )
+    rgb: tuple[int, int, int]
 
     def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
-        """Background of one photo in its colour space: H×W×3, or 1×1×3 for a colour.
-
-        Raises PhotoError.
-        """
-        if self.blur is not None:
-            return blurred(photo.pixels, matte, self.blur)
-        if self.colour is not None:
-            ground = self.colour
-        elif self.picture is not None:
-            ground = cover(self.picture, photo.size)
-        else:
-            ground = cover(self._load(self._pair(relative), relative), photo.size)
-        return ground if photo.icc is None else from_srgb(ground, photo.icc)
+        """The colour in the photo's colour space: 1×1×3."""
+        return _in_colour_space(np.array([[self.rgb]], np.uint8), photo)
 
     def identity(self, relative: Path) -> str:
-        """What a result depends on: colour, radius, or the state of the picture that is named."""
-        if self.colour is not None:
-            return f"colour {self.colour.ravel().tolist()}"  # white is #fff
-        if self.blur is not None:
-            return f"blur {self.blur}"
-        path = self._pair(relative) if self.folder is not None else Path(self.text)
-        if path is None:
-            return self.text
-        try:
-            status = path.stat()
-        except OSError:
-            return self.text
-        return f"{path} {status.st_size} {status.st_mtime_ns}"
+        """What a composite depends on: ``white`` is ``#fff``."""
+        return f"colour {list(self.rgb)}"
+
+
+@dataclass(frozen=True)
+class Blur:
+    """The photo's own background, blurred. ``radius``: in pixels, 0 for one that suits the size."""
+
+    radius: float
+
+    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
+        """The blurred background: H×W×3 of the photo's dtype."""
+        return blurred(photo.pixels, matte, self.radius)
+
+    def identity(self, relative: Path) -> str:
+        """What a composite depends on."""
+        return f"blur {self.radius}"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture for every photo, scaled to cover it. ``image``: H×W×3 of 8-bit sRGB."""
+
+    image: Pixels
+    path: Path | None = None
+    """The file it was read from."""
+
+    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
+        """The part that covers the photo, in its colour space: H×W×3."""
+        return _in_colour_space(cover(self.image, photo.shape), photo)
+
+    def identity(self, relative: Path) -> str:
+        """What a composite depends on: the file, with its size and time."""
+        return "" if self.path is None else _file_identity(self.path, str(self.path))
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """A picture for each photo, paired by name."""
+
+    path: Path
+    max_pixels: int
+    """A larger picture fails, and its photo with it."""
+    pictures: dict[tuple[str, str], Path]
+    """By folder below ``path`` and stem."""
+
+    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
+        """The photo's own background, covering it: H×W×3. Raises PhotoError."""
+        return _in_colour_space(cover(self._load(relative), photo.shape), photo)
+
+    def identity(self, relative: Path) -> str:
+        """What a composite depends on: the photo's background, with its size and time."""
+        path = self._pair(relative)
+        return str(self.path) if path is None else _file_identity(path, str(self.path))
 
     def _pair(self, relative: Path) -> Path | None:
         """The picture of this photo: in the same place of the folder, or at its top."""
-        here = self._pictures.get((relative.parent.as_posix(), relative.stem))
-        return here or self._pictures.get((".", relative.stem))
+        here = self.pictures.get((relative.parent.as_posix(), relative.stem))
+        return here or self.pictures.get((".", relative.stem))
 
-    def _load(self, path: Path | None, relative: Path) -> Pixels:
+    def _load(self, relative: Path) -> Pixels:
+        path = self._pair(relative)
         if path is None:
-            raise PhotoError(f"no background called {relative.stem} in {self.folder}")
+            raise PhotoError(f"no background called {relative.stem} in {self.path}")
         try:
-            return _picture(path, self.max_pixels)
+            return _read(path, self.max_pixels)
         except (PhotoError, OSError) as error:
             raise PhotoError(f"background {path}: {error}") from None
+
+
+Background: TypeAlias = Colour | Blur | Picture | Folder
+
+
+def parse_background(text: str, max_pixels: int) -> Background:
+    """Read a CSS colour, ``blur``, ``blur:RADIUS``, or the name of a picture or of a folder.
+
+    A picture is decoded, a folder is walked. Raises UsageError when it is none of these.
+    """
+    plain = parse_colour_or_blur(text)
+    if plain is not None:
+        return plain
+    path = Path(text)
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        return Folder(path, max_pixels, _index(path))
+    if not stat.S_ISREG(mode):
+        known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
+        raise UsageError(known, option="background", value=text)
+    try:
+        return Picture(_read(path, max_pixels), path)
+    except PhotoError as error:
+        raise UsageError(error.message, option="background", value=text) from None
+    except OSError as error:
+        raise UsageError(str(error), option="background", value=text) from None
+
+
+def parse_colour_or_blur(text: str) -> Colour | Blur | None:
+    """Read what needs no file; None for any other text. Raises UsageError."""
+    if text == "blur" or text.startswith("blur:"):
+        return Blur(_blur_radius(text))
+    return _colour(text)
+
+
+def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:
+    return srgb if photo.icc is None else from_srgb(srgb, photo.icc)
+
+
+def _file_identity(path: Path, otherwise: str) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return otherwise
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
 def _mode(path: Path) -> int:
@@ -114,11 +161,9 @@ def _mode(path: Path) -> int:
 def _index(folder: Path) -> dict[tuple[str, str], Path]:
     """Pictures below a folder, by their place in it and their name without extension."""
     pictures: dict[tuple[str, str], Path] = {}
-    for here, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = Path(here, name)
-            if path.suffix.lower() in PHOTO_SUFFIXES:
-                pictures.setdefault((Path(here).relative_to(folder).as_posix(), path.stem), path)
+    for path in walk_folder(folder, on_error=lambda _: None):
+        if path.suffix.lower() in PHOTO_SUFFIXES:
+            pictures.setdefault((path.parent.relative_to(folder).as_posix(), path.stem), path)
     return pictures
 
 
@@ -129,28 +174,30 @@ def _blur_radius(text: str) -> float:
     except ValueError:
         radius = -1.0
     if not (0 <= radius < 10_000) or (number and radius == 0):
-        raise UsageError(f"--background {text}: the radius is a number of pixels above 0")
+        wrong = "the radius is a number of pixels above 0"
+        raise UsageError(wrong, option="background", value=text)
     return radius
 
 
-def _colour(text: str) -> Pixels | None:
+def _colour(text: str) -> Colour | None:
     try:
         colour = ImageColor.getcolor(text, "RGBA")
     except ValueError:
         return None
     red, green, blue, alpha = cast("tuple[int, int, int, int]", colour)
     if alpha != 255:
-        raise UsageError(f"--background {text}: a composite is opaque; write a cutout instead")
-    return np.array([[[red, green, blue]]], np.uint8)
+        wrong = "a composite is opaque; write a cutout instead"
+        raise UsageError(wrong, option="background", value=text)
+    return Colour((red, green, blue))
 
 
-def _picture(path: Path, max_pixels: int) -> Pixels:
+def _read(path: Path, max_pixels: int) -> Pixels:
     return to_srgb8(decode_photo(path.read_bytes(), max_pixels))
 
 
-def cover(picture: Pixels, size: tuple[int, int]) -> Pixels:
-    """Scale a picture so that it fills ``size`` (height, width), and cut what stands out."""
-    height, width = size
+def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:
+    """Scale a picture so that it fills ``shape`` (height, width), and cut what stands out."""
+    height, width = shape
     scale = max(height / picture.shape[0], width / picture.shape[1])
     box_height, box_width = height / scale, width / scale
     # Rounding may put an edge a hair outside the picture, which Pillow refuses.

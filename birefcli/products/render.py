@@ -18,10 +18,10 @@ def render_product(
     photo: Photo,
     matte: Matte,
     bits: int,
-    background: Background,
+    background: Background | None,
     relative: Path,
 ) -> Pixels:
-    """One product of a photo, at the photo's size."""
+    """One product of a photo, at the photo's size; ``background`` is that of a composite."""
     match kind:
         case Product.CUTOUT:
             return cutout(matte, bits)
@@ -32,6 +32,7 @@ def render_product(
         case Product.TRIMAP:
             return to_depth(trimap(matte), bits)
         case Product.COMPOSITE:
+            assert background is not None, "a composite has a background"
             return over(matte, background.pixels(photo, matte, relative), bits)
 
 

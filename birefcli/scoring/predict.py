@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from birefcli.errors import PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
-from birefcli.matting.predictor import Colour, Predictor
+from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.scoring import masks
 from birefcli.scoring.batch import Failure, Item
 from birefcli.scoring.masks import Mask
@@ -29,7 +29,7 @@ def _predicted(seen: Predicted[Pair] | Failed[Pair], predictor: Predictor) -> It
     if isinstance(seen, Failed):
         return Failure(seen.item.name, str(seen.error))
     # Colours cost time, and nothing compares them unless the true ones are known.
-    colour = Colour() if seen.item.foreground is not None else None
+    colour = ForegroundOptions() if seen.item.foreground is not None else None
     try:
         matte = predictor.matte(seen.photo, seen.alpha, colour)
     except PhotoError as error:

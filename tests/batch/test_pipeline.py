@@ -24,7 +24,14 @@ from birefcli.images import stamp
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo
 from birefcli.matting.device import Placement
-from birefcli.matting.predictor import MEAN, STD, Colour, Predictor, enlarge, enlarged_levels
+from birefcli.matting.predictor import (
+    MEAN,
+    STD,
+    ForegroundOptions,
+    Predictor,
+    enlarge,
+    enlarged_levels,
+)
 from birefcli.options import Format, Options, PatchOrder, Precision, Product, Rendering
 from birefcli.products.background import Background
 from birefcli.system.prefetch import prefetch
@@ -569,8 +576,10 @@ def test_colour_is_estimated_only_where_it_is_asked_for():
     predictor = Predictor(Bright(), SIZE, FP32)
     photo = Photo(pixels)
     assert np.array_equal(predictor.matte(photo, alpha, None).foreground, pixels)
-    assert np.array_equal(predictor.matte(photo, alpha, Colour(refine=False)).foreground, pixels)
-    assert not np.array_equal(predictor.matte(photo, alpha, Colour()).foreground, pixels)
+    assert np.array_equal(
+        predictor.matte(photo, alpha, ForegroundOptions(refine=False)).foreground, pixels
+    )
+    assert not np.array_equal(predictor.matte(photo, alpha, ForegroundOptions()).foreground, pixels)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -98,7 +98,7 @@ def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
     network = predictor_of(model)
     decoded = decode_photo(data, 10**9)
     alpha = network.alphas([network.prepare(decoded)])[0]
-    matte = network.matte(decoded, alpha, predictor.Colour())
+    matte = network.matte(decoded, alpha, predictor.ForegroundOptions())
     white = Background("white", 10**9)
     return [render_product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
 
@@ -119,7 +119,7 @@ def work(model: str, product: str, compress: str) -> None:
     network = predictor_of(model)
     background = Background("white", 10**9)
     kind = Product(product)
-    colour = predictor.Colour() if kind.has_colour else None
+    colour = predictor.ForegroundOptions() if kind.has_colour else None
     clock = Clock()
     clock.wrap(predictor, "enlarge", "enlarge")
     clock.wrap(predictor, "enlarged_levels", "enlarge")

@@ -15,7 +15,7 @@ from birefcli.matting.batch_size import MANY, SIZES, choose_batch_size
 from birefcli.matting.cuda_graph import GraphedNetwork
 from birefcli.matting.device import Placement
 from birefcli.matting.gpu import StagedPhoto
-from birefcli.matting.predictor import Colour, Predictor
+from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import Precision
 
 pytestmark = [
@@ -137,8 +137,8 @@ def test_a_photo_comes_back_as_from_the_cpu(images, deep, compiled):
     alpha = here.alphas([here.upload(photo)])
     for _ in range(3):
         assert (there.alphas([there.upload(photo)]).cpu() - alpha).abs().max() < STEP
-    wanted = here.begin(photo, alpha[0], Colour())()
-    got = there.begin(photo, alpha[0].cuda(), Colour())()
+    wanted = here.begin(photo, alpha[0], ForegroundOptions())()
+    got = there.begin(photo, alpha[0].cuda(), ForegroundOptions())()
     # Both as far as they show, of 255: the CPU may shrink the photo by another factor.
     assert np.abs(got.alpha.astype(int) - wanted.alpha).max() <= 16
     peak = np.iinfo(photo.pixels.dtype).max / 255

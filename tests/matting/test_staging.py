@@ -14,7 +14,7 @@ from birefcli.matting.device import Placement
 from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.foreground import gpu as foreground_gpu
 from birefcli.matting.foreground import reference
-from birefcli.matting.predictor import Colour, Predictor
+from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import Precision
 
 CPU = torch.device("cpu")
@@ -133,7 +133,9 @@ class Halves(torch.nn.Module):
 
 
 @pytest.mark.parametrize("room", [0, 10**9], ids=["no room to wait", "room"])
-@pytest.mark.parametrize("colour", [None, Colour(), Colour(everywhere=True)], ids=str)
+@pytest.mark.parametrize(
+    "colour", [None, ForegroundOptions(), ForegroundOptions(everywhere=True)], ids=str
+)
 @pytest.mark.parametrize("transparent", [False, True])
 def test_a_photo_comes_back_as_from_the_cpu(room, colour, transparent):
     pixels, _ = photo(150, 110)

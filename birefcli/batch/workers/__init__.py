@@ -1,1 +1,1 @@
-"""A run on several devices: a process for each, and one that deals out the photos and tells."""
+"""A batch on several devices: a process for each, and one that assigns photos and reports."""

@@ -1,4 +1,4 @@
-"""A worker's line to the run: what it asks for and tells, and what it hears of the run's end."""
+"""A worker's connection to the run: requests and results out, assignments in."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from birefcli.errors import ExitCode
 from birefcli.system import atomic
 
 STOPPING: dict[int, ExitCode] = {}
-"""The signal by which the worker's main thread is told to stop, wherever it is."""
+"""The signal that stops the worker's main thread, wherever it is."""
 if hasattr(signal, "SIGUSR1"):  # elsewhere it stops when what it holds has ended
     STOPPING[signal.SIGUSR1] = ExitCode.INTERRUPTED
 
@@ -23,15 +23,15 @@ class WorkerChannel:
         self._connection = connection
         self._answers: SimpleQueue[Assign | None] = SimpleQueue()
         self._stopped = False
-        threading.Thread(target=self._listen, name="link", daemon=True).start()
+        threading.Thread(target=self._listen, name="channel", daemon=True).start()
 
-    def answer(self) -> Assign | None:
+    def receive(self) -> Assign | None:
         """Wait for the photo that was asked for; None: none for now, or none any more."""
         return None if self._stopped else self._answers.get()
 
-    def tell(self, message: FromWorker) -> None:
+    def send(self, message: FromWorker) -> None:
         """Send a message, whole. To be called by the main thread alone."""
-        # A run that is gone is heard of by the thread that listens.
+        # The thread that listens notices a run that is gone.
         try:
             self._connection.send(message)
         except OSError:
@@ -40,12 +40,12 @@ class WorkerChannel:
     def _listen(self) -> None:
         try:
             while not self._stopped:
-                self._hear(self._connection.recv())
+                self._receive(self._connection.recv())
             self._connection.recv()
         except (EOFError, OSError):
             self._end()
 
-    def _hear(self, message: ToWorker) -> None:
+    def _receive(self, message: ToWorker) -> None:
         match message:
             case Assign():
                 self._answers.put(message)
@@ -58,6 +58,6 @@ class WorkerChannel:
                     signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _end(self) -> None:
-        """Leave at once: nobody is there to be told of what would still be written."""
+        """Leave at once: nobody is there to report what would still be written."""
         atomic.drop_unfinished()
         os._exit(ExitCode.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""A run on several devices, as its one process sees it that finds, plans, tells and counts."""
+"""A batch on several devices, as the one process sees it that plans and reports."""
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -7,8 +7,9 @@ from functools import partial
 from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
-from birefcli.batch.freshness import Decision, Fingerprints
+from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome
+from birefcli.batch.targets import Stdout
 from birefcli.batch.workers.process import WorkerProcess
 from birefcli.batch.workers.protocol import (
     Assign,
@@ -26,60 +27,65 @@ from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.errors import BirefcliError
 from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
-from birefcli.options import Options
+from birefcli.options import BatchOptions
+from birefcli.products.background import Background
 from birefcli.system import atomic
 
 
 @dataclass(frozen=True)
 class PoolListener:
-    """Who is told what a crew has to say beside its outcomes, in the thread that takes those."""
+    """Callbacks for what happens beside outcomes, in the thread that takes those."""
 
-    state: Callable[[str], None]
+    on_state: Callable[[str], None]
     """What photos wait for, ``""`` for nothing."""
-    notice: Callable[[str], None]
+    on_notice: Callable[[str], None]
     """What the user should know."""
-    lost: Callable[[str, WorkerLost, int], None]
+    on_lost: Callable[[str, WorkerLost, int], None]
     """A device that is lost, why, and how many of its photos are done elsewhere."""
 
 
 class WorkerPool:
-    """Does what :class:`birefcli.batch.pipeline.Pipeline` does, with a process for each device."""
+    """An executor with a process for each device: the promises are those of the pipeline."""
 
     def __init__(
         self,
-        options: Options,
+        options: BatchOptions,
         checkpoint: Checkpoint,
         devices: Mapping[str, Placement],
-        fingerprints: Fingerprints,
+        background: Background | None,
         listener: PoolListener,
     ) -> None:
-        """``devices``: by the names they are told as."""
+        """``devices``: by the names that messages have for them."""
         self._options, self._checkpoint, self._devices = options, checkpoint, devices
-        self._fingerprints, self._listener = fingerprints, listener
-        self._processes: list[WorkerProcess] = []
-        self._scheduler = Scheduler((), [])
-        self._waiting: set[int] = set()
-        self._shares: dict[int, Mapping[str, float]] = {}
-        self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._said: set[str] = set()
-        self._over = False
+        self._background, self._listener = background, listener
         # The workers' listeners change what the run looks at; a run that gives up looks at it in a
         # signal handler, which may have interrupted it while it was looking.
         self._lock = threading.RLock()
+        self._notices: set[str] = set()
+        self._reset(())
+
+    def _reset(self, todo: Sequence[Decision]) -> None:
+        self._processes: list[WorkerProcess] = []
+        self._scheduler = Scheduler(todo, list(self._devices))
+        self._waiting: set[int] = set()
+        self._shares: dict[int, Mapping[str, float]] = {}
+        self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._over = False
 
     def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order, but those of a lost device last.
 
-        Closing the iterator drops what has not started and waits for what has.
+        Closing the iterator drops what has not started and waits for what has. Workers live as
+        long as one call.
         """
-        self._scheduler = Scheduler(todo, list(self._devices))
+        self._reset(todo)
         try:
             for config in self._configs(len(todo)):
                 self._start_process(config)
             while (outcome := self._next()) is not None:
                 yield outcome
                 with self._lock:
-                    self._scheduler.told(outcome)
+                    self._scheduler.reported(outcome)
         finally:
             self._over = True
             for process in self._processes:
@@ -92,15 +98,16 @@ class WorkerPool:
         for i, placement in enumerate(self._devices.values()):
             own = replace(
                 options,
-                device=str(placement.device),
                 threads=max(1, (options.threads + i) // sharers),
                 max_memory=options.max_memory // sharers,
             )
-            yield WorkerConfig(own, self._checkpoint, sharers, -(-photos // sharers))
+            yield WorkerConfig(
+                own, self._checkpoint, placement, self._background, sharers, -(-photos // sharers)
+            )
 
     def _start_process(self, config: WorkerConfig) -> None:
         worker = len(self._processes)
-        process = WorkerProcess(config, partial(self._hear, worker), partial(self._gone, worker))
+        process = WorkerProcess(config, partial(self._receive, worker), partial(self._gone, worker))
         self._processes.append(process)
         process.start()
 
@@ -115,12 +122,13 @@ class WorkerPool:
         """Whether photos were left because no device was."""
         return self._scheduler.no_device_left
 
-    def limit(self) -> tuple[str, float] | None:
+    def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the workers' time, and its share of it, 0..1."""
         with self._lock:
-            told = list(self._shares.values())
-        stages = {stage for shares in told for stage in shares}
-        return largest({s: sum(shares.get(s, 0.0) for shares in told) / len(told) for s in stages})
+            known = list(self._shares.values())
+        stages = {stage for shares in known for stage in shares}
+        mean = {s: sum(shares.get(s, 0.0) for shares in known) / len(known) for s in stages}
+        return largest(mean)
 
     def _next(self) -> Outcome | None:
         """Wait for the next outcome; None after the last."""
@@ -136,7 +144,7 @@ class WorkerPool:
 
     # In the threads of the listeners.
 
-    def _hear(self, worker: int, message: FromWorker) -> None:
+    def _receive(self, worker: int, message: FromWorker) -> None:
         match message:
             case Request():
                 with self._lock:
@@ -144,7 +152,7 @@ class WorkerPool:
             case Result():
                 self._done(worker, message)
             case State():
-                self._events.put(partial(self._listener.state, message.text))
+                self._events.put(partial(self._listener.on_state, message.text))
             case Notice():
                 self._notice(message.text)
             case Refused():
@@ -153,11 +161,11 @@ class WorkerPool:
     def _answer(self, worker: int, *, patient: bool) -> None:
         decision = self._scheduler.assign(worker)
         if decision is not None:
-            self._processes[worker].tell(Assign(decision, self._fingerprints(decision.job)))
+            self._processes[worker].send(Assign(decision))
         elif patient:
             self._waiting.add(worker)
         else:
-            self._processes[worker].tell(NoWork())
+            self._processes[worker].send(NoWork())
 
     def _answer_waiting(self) -> None:
         for worker in sorted(self._waiting):
@@ -173,10 +181,10 @@ class WorkerPool:
 
     def _notice(self, text: str) -> None:
         with self._lock:
-            known = text in self._said
-            self._said.add(text)
+            known = text in self._notices
+            self._notices.add(text)
         if not known:
-            self._events.put(partial(self._listener.notice, text))
+            self._events.put(partial(self._listener.on_notice, text))
 
     def _gone(self, worker: int, why: WorkerLost) -> None:
         if self._over:
@@ -186,15 +194,16 @@ class WorkerPool:
             self._shares.pop(worker, None)
             held = self._scheduler.lose(worker, why.reason)
             # Its half-written files are nobody's now.
-            atomic.clear_stale({t.parent for d in held for t in d.job.targets.values() if t})
+            targets = [target for decision in held for target in decision.job.targets.values()]
+            atomic.clear_stale({t.parent for t in targets if not isinstance(t, Stdout)})
             self._answer_waiting()
-            # Within the lock: a run that has ended by it ends after it was told.
+            # Within the lock: a run that has ended by it ends after it was reported.
             name, taken = self._scheduler.names[worker], self._scheduler.elsewhere(held)
-            self._events.put(partial(self._listener.lost, name, why, taken))
+            self._events.put(partial(self._listener.on_lost, name, why, taken))
 
 
 def _nothing() -> None:
-    """Wake whoever waits for news."""
+    """Wake whoever waits for an event."""
 
 
 def _raise(error: BirefcliError) -> None:

@@ -1,4 +1,4 @@
-"""One worker as the run sees it: a process, a line to it, and a thread that hears what it says."""
+"""One worker as the run sees it: a process, a connection, and a thread that listens to it."""
 
 import signal
 import threading
@@ -19,15 +19,15 @@ class WorkerProcess:
     def __init__(
         self,
         config: WorkerConfig,
-        hear: Callable[[FromWorker], None],
+        receive: Callable[[FromWorker], None],
         gone: Callable[[WorkerLost], None],
     ) -> None:
-        """``hear`` and ``gone`` (told why) are called in the thread that listens."""
+        """``receive`` and ``gone`` (with why) are called in the thread that listens."""
         # Spawned: a process with CUDA or threads in it cannot be forked.
         context = get_context("spawn")
         self._line, self._theirs = context.Pipe()
         self._sending = threading.Lock()
-        self._hear, self._gone = hear, gone
+        self._receive, self._gone = receive, gone
         # Should this process end in some other way, its workers are not waited for.
         self.process = context.Process(target=work, args=(self._theirs, config), daemon=True)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -39,14 +39,14 @@ class WorkerProcess:
             self._theirs.close()  # so that the line ends with the worker
             self._listener.start()
 
-    def tell(self, message: ToWorker) -> None:
-        """Send a message; that a worker is gone is heard of otherwise."""
+    def send(self, message: ToWorker) -> None:
+        """Send a message; the listener notices a worker that is gone."""
         with self._sending, suppress(OSError):
             self._line.send(message)
 
     def stop(self) -> None:
         """Ask the worker to end."""
-        self.tell(Shutdown())
+        self.send(Shutdown())
 
     def join(self) -> None:
         """Wait until the worker has said all, and is gone."""
@@ -61,7 +61,7 @@ class WorkerProcess:
                 message: FromWorker = self._line.recv()
                 if isinstance(message, WorkerLost):
                     lost = message
-                self._hear(message)
+                self._receive(message)
         self._reap()
         self._gone(lost or WorkerLost(_ending(self.process.exitcode or 0), ""))
 

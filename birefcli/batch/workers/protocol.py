@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome
 from birefcli.errors import BirefcliError
+from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
-from birefcli.options import Options, Product
+from birefcli.options import BatchOptions
+from birefcli.products.background import Background
 
 # From a worker.
 
@@ -63,10 +65,9 @@ FromWorker = Request | Result | State | Notice | Refused | WorkerLost
 
 @dataclass(frozen=True)
 class Assign:
-    """A photo to be done. ``fingerprints``: by product, see :func:`.freshness.fingerprints`."""
+    """A photo to be done."""
 
     decision: Decision
-    fingerprints: Mapping[Product, str]
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,12 @@ ToWorker = Assign | NoWork | Shutdown
 class WorkerConfig:
     """What a worker is to be."""
 
-    options: Options
-    """With its own device, and its part of threads and memory."""
+    options: BatchOptions
+    """With its part of threads and memory."""
     checkpoint: Checkpoint
+    placement: Placement
+    background: Background | None
+    """None where nothing shows one."""
     sharers: int
     """How many workers have the machine between them."""
     photos: int

@@ -1,4 +1,4 @@
-"""Who does which photo: dealt out on demand, and dealt again where a device was lost.
+"""Which worker does which photo: assigned on request, and again where a device was lost.
 
 Only bookkeeping; it knows nothing of processes. Photos that were in flight on a device that died
 are suspects: one of them may have killed it. They are done when all others are, each alone on its
@@ -18,7 +18,7 @@ class Scheduler:
     """The photos of a run, and the workers ``0..workers - 1`` that do them."""
 
     def __init__(self, todo: Iterable[Decision], workers: list[str]) -> None:
-        """``workers``: their names, as they are told."""
+        """``workers``: their names in messages."""
         self.names = workers
         self.decisions = {decision.job.label: decision for decision in todo}
         self.lost: dict[int, str] = {}
@@ -29,7 +29,7 @@ class Scheduler:
         self._suspects: deque[str] = deque()
         self._held: dict[int, set[str]] = {i: set() for i in range(len(workers))}
         self._tried: dict[str, dict[int, str]] = {}  # why a worker could not do a photo
-        self._order = dict.fromkeys(self.decisions)  # in which they are told
+        self._order = dict.fromkeys(self.decisions)  # in which they are reported
         self._ended: dict[str, Outcome] = {}
 
     @property
@@ -67,9 +67,9 @@ class Scheduler:
         """Note what became of a photo; for lack of device memory it may be tried elsewhere."""
         label = outcome.input
         if label not in self._held[worker]:
-            return  # told twice by a worker that was stopped
+            return  # sent twice by a worker that was stopped
         self._held[worker].discard(label)
-        if outcome.short and self._may_go_elsewhere(label, worker, "out of memory"):
+        if outcome.out_of_memory and self._may_go_elsewhere(label, worker, "out of memory"):
             self._suspect(label)
         else:
             self._ended[label] = outcome
@@ -129,15 +129,15 @@ class Scheduler:
         return "; ".join(f"{self.names[i]}: {reason}" for i, reason in why.items())
 
     def first(self) -> Outcome | None:
-        """The outcome that is told next; None while its photo has not ended."""
+        """The outcome that is reported next; None while its photo has not ended."""
         label = next(iter(self._order), None)
         return None if label is None else self._ended.get(label)
 
-    def told(self, outcome: Outcome) -> None:
-        """Forget a photo: it was told."""
+    def reported(self, outcome: Outcome) -> None:
+        """Forget a photo that was reported."""
         self._order.pop(outcome.input, None)
         self._ended.pop(outcome.input, None)
 
     def ended(self) -> list[Outcome]:
-        """All that has ended and was not told yet."""
+        """All that has ended and was not reported yet."""
         return [self._ended[label] for label in self._order if label in self._ended]

@@ -1,11 +1,11 @@
-"""One process of a run on several devices: it opens its device, asks for photos, and does them."""
+"""One process of a batch on several devices: it loads the network, requests photos, does them."""
 
 import os
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -14,10 +14,10 @@ import torch
 
 from birefcli.batch.freshness import Decision
 from birefcli.batch.interrupts import CODES, GRACE, InterruptHandler, StoppedError
-from birefcli.batch.memory import MemoryBudget
+from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome
 from birefcli.batch.pipeline import Pipeline
-from birefcli.batch.targets import Job
+from birefcli.batch.stages import StageContext
 from birefcli.batch.workers.channel import STOPPING, WorkerChannel
 from birefcli.batch.workers.protocol import (
     FromWorker,
@@ -29,16 +29,13 @@ from birefcli.batch.workers.protocol import (
     WorkerConfig,
     WorkerLost,
 )
-from birefcli.birefnet import kernels
 from birefcli.errors import BirefcliError, ExitCode
 from birefcli.matting.batch_size import choose_batch_size
 from birefcli.matting.device import device_answers
 from birefcli.models.load import load_predictor
-from birefcli.options import Product
-from birefcli.products.background import Background
 from birefcli.system import allocator, cpu
 
-HEAD_START = 2.0  # seconds before the run gives up, in which it hears of what was written till then
+HEAD_START = 2.0  # seconds before the run gives up, in which it gets what was written till then
 
 
 class WorkerBugError(Exception):
@@ -72,9 +69,9 @@ def _serve(connection: Connection, config: WorkerConfig, signals: InterruptHandl
     try:
         _Worker(channel, config, signals).work()
     except BirefcliError as error:
-        channel.tell(Refused(error))
+        channel.send(Refused(error))
     except Exception as error:
-        channel.tell(WorkerLost(_reason(error), traceback.format_exc()))
+        channel.send(WorkerLost(_reason(error), traceback.format_exc()))
 
 
 def _reason(error: Exception) -> str:
@@ -89,72 +86,61 @@ class _Worker:
         self, channel: WorkerChannel, config: WorkerConfig, signals: InterruptHandler
     ) -> None:
         self.channel, self.config, self.signals = channel, config, signals
-        self.fingerprints: dict[str, Mapping[Product, str]] = {}
-        self.noticed = 0
 
     def work(self) -> None:
-        """Open the device, and do rounds until the run is over."""
-        options, sharers = self.config.options, self.config.sharers
-        cpu.set_sharers(sharers)
-        torch.set_num_threads(max(1, torch.get_num_threads() // sharers))
-        predictor = load_predictor(options, self.config.checkpoint, lambda t: self._tell(State(t)))
-        batch = options.batch or choose_batch_size(predictor, self.config.photos)
-        background = Background(options.rendering.background, options.max_pixels)
-        while (first := self._ask(patient=True)) is not None:
-            budget = MemoryBudget(options.max_memory)
-            self._round(
-                Pipeline(options, predictor, batch, background, self._fingerprints, budget),
-                self._photos(first),
-            )
+        """Load the network onto the device, and do rounds until the run is over."""
+        config = self.config
+        options = config.options
+        cpu.set_sharers(config.sharers)
+        torch.set_num_threads(max(1, torch.get_num_threads() // config.sharers))
+        predictor = load_predictor(
+            options.model, config.checkpoint, config.placement, lambda text: self._send(State(text))
+        )
+        batch = options.batch or choose_batch_size(predictor, config.photos)
+        pipeline = Pipeline(StageContext(options, predictor, config.background), batch)
+        with notices_to(lambda text: self._send(Notice(text))):
+            while (first := self._request(patient=True)) is not None:
+                self._round(pipeline, self._photos(first))
 
-    def _round(self, run: Pipeline, photos: Iterator[Decision]) -> None:
-        outcomes = run(photos)
-        self.signals.last_words = lambda: self._late(run)
+    def _round(self, pipeline: Pipeline, photos: Iterator[Decision]) -> None:
+        outcomes = pipeline(photos)
+        self.signals.before_exit = lambda: self._send_finished(pipeline)
         try:
             for outcome in outcomes:
-                if not self._trusted(outcome, run):
+                if not self._trusted(outcome):
                     assert outcome.bug is not None
                     raise DeviceLostError(f"fails at everything since {_reason(outcome.bug)}")
-                self._done(outcome, run)
+                self._send_result(outcome, pipeline)
         finally:
             outcomes.close()
-            self._late(run)
+            self._send_finished(pipeline)
 
     def _photos(self, first: Decision) -> Iterator[Decision]:
         photo: Decision | None = first
         while photo is not None:
             yield photo
-            photo = self._ask(patient=False)
+            photo = self._request(patient=False)
 
-    def _ask(self, *, patient: bool) -> Decision | None:
-        self._tell(Request(patient))
-        taken = self.channel.answer()
-        if taken is None:
-            return None
-        self.fingerprints[taken.decision.job.label] = taken.fingerprints
-        return taken.decision
+    def _request(self, *, patient: bool) -> Decision | None:
+        self._send(Request(patient))
+        assigned = self.channel.receive()
+        return None if assigned is None else assigned.decision
 
-    def _fingerprints(self, job: Job) -> Mapping[Product, str]:
-        return self.fingerprints[job.label]
-
-    def _trusted(self, outcome: Outcome, run: Pipeline) -> bool:
+    def _trusted(self, outcome: Outcome) -> bool:
         """Whether it says something of the photo: with a device that has gone, any would fail."""
-        return outcome.bug is None or device_answers(run.predictor.placement.device)
+        return outcome.bug is None or device_answers(self.config.placement.device)
 
-    def _late(self, run: Pipeline) -> None:
-        for outcome in run.finished_unreported:
-            if self._trusted(outcome, run):
-                self._done(outcome, run)
+    def _send_finished(self, pipeline: Pipeline) -> None:
+        for outcome in pipeline.finished_unreported:
+            if self._trusted(outcome):
+                self._send_result(outcome, pipeline)
 
-    def _done(self, outcome: Outcome, run: Pipeline) -> None:
+    def _send_result(self, outcome: Outcome, pipeline: Pipeline) -> None:
         if outcome.bug is not None:  # it may be anything, and need not survive the journey
             text = "".join(traceback.format_exception(outcome.bug))
             outcome = replace(outcome, bug=WorkerBugError(text))
-        for text in kernels.notices[self.noticed :]:
-            self.noticed += 1
-            self._tell(Notice(text))
-        self._tell(Result(outcome, run.waits.shares()))
+        self._send(Result(outcome, pipeline.timer.shares()))
 
-    def _tell(self, message: FromWorker) -> None:
+    def _send(self, message: FromWorker) -> None:
         with self.signals.held():  # half a message would be the end of the line
-            self.channel.tell(message)
+            self.channel.send(message)

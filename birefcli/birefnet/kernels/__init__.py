@@ -2,11 +2,11 @@
 
 Triton is imported where a kernel is launched, never before. ``BIREFCLI_KERNELS=plain`` leaves all
 of them out. Where one cannot be compiled (an old GPU, no compiler), the plain twin takes over for
-good, with one notice.
+good, with one warning in the log.
 """
 
+import logging
 import os
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -14,10 +14,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+LOGGER = logging.getLogger(__name__)
 SWITCH = "BIREFCLI_KERNELS"
 OLDEST = (8, 0)  # compute capability; Triton has no matrix instructions for GPUs before Ampere
-notices: list[str] = []
-"""What the user should know of, a line each: kernels that were given up."""
 _failed: set[str] = set()
 
 
@@ -50,12 +49,10 @@ def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor])
     except Exception as error:
         _failed.add(name)
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        notices.append(f"{name}: the fused kernel fails, plain torch is used ({reason})")
-        warnings.warn(notices[-1], stacklevel=2)
+        LOGGER.warning("%s: the fused kernel fails, plain torch is used (%s)", name, reason)
         return plain()
 
 
 def forget_failures() -> None:
     """Let every kernel be tried again."""
     _failed.clear()
-    notices.clear()

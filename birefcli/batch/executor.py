@@ -1,0 +1,142 @@
+"""What does the photos of a batch: this process, or a worker for each device."""
+
+from collections.abc import Generator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from birefcli.batch.freshness import Decision
+from birefcli.batch.inputs import Stdin
+from birefcli.batch.outcome import Outcome, Summary
+from birefcli.errors import Message, Option, UsageError
+from birefcli.options import BatchOptions, Precision
+
+if TYPE_CHECKING:
+    from birefcli.batch.reporter import Reporter
+    from birefcli.batch.workers.pool import WorkerPool
+    from birefcli.matting.device import Placement
+    from birefcli.matting.predictor import Predictor
+    from birefcli.models.weights import Checkpoint
+    from birefcli.products.background import Background
+
+
+class Executor(Protocol):
+    """Does photos, with the promises of a batch: the pipeline, or a pool of workers."""
+
+    def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
+        """Do every job; outcomes come as they end.
+
+        Closing the iterator drops what has not started and waits for what has.
+        """
+
+    @property
+    def finished_unreported(self) -> list[Outcome]:
+        """What has ended since the last outcome that was given, and that one, of a closed run."""
+
+    @property
+    def no_device_left(self) -> bool:
+        """Whether photos were left for lack of a device."""
+
+    def bottleneck(self) -> tuple[str, float] | None:
+        """The stage that took most of the time, and its share of it, 0..1."""
+
+
+class Executors:
+    """Makes the executor of each run; in this process the model stays loaded between them.
+
+    Text becomes a device here, once.
+    """
+
+    def __init__(self, options: BatchOptions) -> None:
+        self.options = options
+        self._predictor: Predictor | None = None
+        self._checkpoint: Checkpoint | None = None
+
+    def for_run(
+        self,
+        todo: Sequence[Decision],
+        background: "Background | None",
+        reporter: "Reporter",
+        summary: Summary,
+    ) -> Executor:
+        """What is to do these photos; ``summary`` learns what they run on.
+
+        Raises DeviceError, ModelError, UsageError.
+        """
+        from birefcli.matting.device import parse_devices
+
+        model = self.options.model
+        devices = parse_devices(model.device, model.precision)
+        if min(len(devices), len(todo)) == 1:
+            placement = next(iter(devices.values()))
+            return self._in_process(placement, len(todo), background, reporter, summary)
+        used = dict(islice(devices.items(), len(todo)))
+        return self._workers(used, todo, background, reporter, summary)
+
+    def _in_process(
+        self,
+        placement: "Placement",
+        photos: int,
+        background: "Background | None",
+        reporter: "Reporter",
+        summary: Summary,
+    ) -> Executor:
+        from birefcli.batch.pipeline import Pipeline
+        from birefcli.batch.stages import StageContext
+        from birefcli.matting.batch_size import choose_batch_size
+        from birefcli.models.load import load_predictor
+
+        checkpoint = self._resolved([placement], reporter, summary)
+        if self._predictor is None:
+            model = self.options.model
+            self._predictor = load_predictor(model, checkpoint, placement, reporter.on_state)
+        batch = self.options.batch or choose_batch_size(self._predictor, photos)
+        return Pipeline(StageContext(self.options, self._predictor, background), batch)
+
+    def _workers(
+        self,
+        devices: "Mapping[str, Placement]",
+        todo: Sequence[Decision],
+        background: "Background | None",
+        reporter: "Reporter",
+        summary: Summary,
+    ) -> "WorkerPool":
+        from birefcli.batch.workers.pool import PoolListener, WorkerPool
+
+        _refuse_pipes(todo, self.options.model.device)
+        checkpoint = self._resolved(list(devices.values()), reporter, summary)
+        listener = PoolListener(reporter.on_state, reporter.on_notice, reporter.on_device_lost)
+        return WorkerPool(self.options, checkpoint, devices, background, listener)
+
+    def _resolved(
+        self, placements: "Sequence[Placement]", reporter: "Reporter", summary: Summary
+    ) -> "Checkpoint":
+        """The weights, on this machine."""
+        from birefcli.models import weights
+
+        for slow in {p.precision.value for p in placements if _is_slow(p)}:
+            hint = Message(f"{slow} is slower than fp32 on most CPUs; leave out ", _PRECISION)
+            reporter.on_notice(Message(hint, " for fp32"))
+        if self._checkpoint is None:
+            model, shown = self.options.model, reporter.shows_progress
+            self._checkpoint = weights.resolve(model.name, offline=model.offline, progress=shown)
+        summary.device = ",".join(str(placement.device) for placement in placements)
+        summary.precision = ",".join(dict.fromkeys(p.precision.value for p in placements))
+        summary.model = self._checkpoint.name
+        return self._checkpoint
+
+
+_PRECISION = Option("precision")
+
+
+def _is_slow(placement: "Placement") -> bool:
+    return placement.device.type == "cpu" and placement.precision is not Precision.FP32
+
+
+def _refuse_pipes(todo: Sequence[Decision], device: str) -> None:
+    """A pipe can be read once, and by this process; a worker would find nothing in it."""
+    for decision in todo:
+        source = decision.job.source
+        if isinstance(source, Stdin) or not source.is_file():
+            label = "stdin (-)" if isinstance(source, Stdin) else decision.job.label
+            wrong = f"{label} is no file; do it alone, on one device"
+            raise UsageError(wrong, option="device", value=device)

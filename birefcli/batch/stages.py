@@ -1,0 +1,198 @@
+"""The three stages of a photo as plain functions: load, matte, save.
+
+The pipeline overlaps them, and ``birefcli bench`` times them: both call these.
+"""
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from birefcli.batch.freshness import Decision
+from birefcli.batch.inputs import Stdin
+from birefcli.batch.targets import Job, Stdout
+from birefcli.errors import Message, Option, PhotoError
+from birefcli.images.decode import decode_photo
+from birefcli.images.photo import Photo, Pixels
+from birefcli.images.stamp import Stamp
+from birefcli.matting.matte import Matte
+from birefcli.matting.predictor import ForegroundOptions, Predictor
+from birefcli.options import BatchOptions, Product, Rendering, Size
+from birefcli.products.background import Background
+from birefcli.products.render import encode_product, render_product
+from birefcli.system.atomic import write_file
+
+LARGE = 1 << 26  # bytes; files above this are read one at a time, each in its turn for memory
+FILE_PER_PIXEL = 16  # bytes; no file of one picture needs more
+SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What all stages of a batch share."""
+
+    options: BatchOptions
+    predictor: Predictor
+    background: Background | None
+    """None where nothing shows one."""
+
+
+# Load
+
+
+def read_source(
+    job: Job, max_pixels: int, before_large: Callable[[], object] = lambda: None
+) -> tuple[bytes, tuple[int, int]]:
+    """Bytes of a photo, and its file's size and modification time (ns) while it was read.
+
+    A pipe has no time: its photo is a new one whenever it is read. ``before_large`` is called
+    before a large file is read, and may wait. Raises PhotoError, OSError.
+    """
+    if isinstance(job.source, Stdin):
+        if sys.stdin is None:
+            raise PhotoError("stdin is closed")
+        data = sys.stdin.buffer.read()
+        return data, (len(data), 0)
+    with job.source.open("rb") as file:
+        before = os.fstat(file.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            data = file.read()
+            return data, (len(data), 0)
+        if before.st_size > LARGE + FILE_PER_PIXEL * max_pixels:
+            limit = Option("max_megapixels", f"{max_pixels / 1e6:g}")
+            raise PhotoError(Message(f"{before.st_size / 1e9:.1f} GB are no photo of ", limit))
+        if before.st_size > LARGE:
+            before_large()
+        data = file.read()
+        after = os.fstat(file.fileno())
+    state = (before.st_size, before.st_mtime_ns)
+    if state != (after.st_size, after.st_mtime_ns):
+        raise PhotoError("changed while it was read; run again when it is complete")
+    return data, state
+
+
+def decode(
+    context: StageContext, data: bytes, admit: Callable[[int], None] = lambda _: None
+) -> Photo:
+    """Decode a photo, in as many pixels as its products need.
+
+    ``admit`` is called with the number of pixels before they are decoded, and may wait. Raises
+    PhotoError.
+    """
+    enough = enough_for(context.options.rendering, context.predictor)
+    return decode_photo(data, context.options.max_pixels, admit, enough)
+
+
+def enough_for(rendering: Rendering, predictor: Predictor) -> Size | None:
+    """Size that a photo must at least have for its products; None: all of its pixels.
+
+    Where no product shows colours only the network looks at them. At twice its size the input that
+    a reduced JPEG gives is a third of a level off on average, at its very size three times that.
+    """
+    if rendering.has_colour:
+        return None
+    return Size(SPARE * predictor.size.width, SPARE * predictor.size.height)
+
+
+# Matte
+
+
+def matte_async(
+    context: StageContext, job: Job, photo: Photo, alpha: Tensor
+) -> Callable[[], Matte]:
+    """Start to make a photo's matte of the network's alpha; what is returned waits for it.
+
+    Raises PhotoError.
+    """
+    return context.predictor.matte_async(
+        photo, alpha, wanted_foreground(job, context.options.rendering)
+    )
+
+
+def wanted_foreground(job: Job, rendering: Rendering) -> ForegroundOptions | None:
+    """How much colour estimation the products need; None where none shows any colour."""
+    if not any(kind.has_colour for kind in job.targets):
+        return None
+    return ForegroundOptions(rendering.refine, everywhere=Product.FOREGROUND in job.targets)
+
+
+# Save
+
+
+def compose(
+    context: StageContext, kind: Product, photo: Photo, matte: Matte, relative: Path
+) -> Pixels:
+    """Pixels of one product, at the photo's size."""
+    bits = context.options.rendering.bits
+    return render_product(kind, photo, matte, bits, context.background, relative)
+
+
+def encode(
+    context: StageContext,
+    pixels: Pixels,
+    photo: Photo,
+    matte: Matte,
+    stamp: Stamp | None,
+) -> bytes:
+    """The file of a product, cropped where that is asked for. Raises PhotoError."""
+    text = None if stamp is None else stamp.text()
+    return encode_product(pixels, photo, matte, context.options.rendering, text)
+
+
+def make_stamp(
+    context: StageContext, decision: Decision, kind: Product, state: tuple[int, int]
+) -> Stamp:
+    """What a product says of its making; ``state``: of :func:`read_source`."""
+    precision = context.predictor.placement.precision.value
+    return Stamp(decision.fingerprints[kind], precision, kind.value, *state)
+
+
+def write(job: Job, kind: Product, data: bytes) -> None:
+    """Write a product, whole or not at all. Raises OSError with the product's name."""
+    target = job.targets[kind]
+    if isinstance(target, Stdout):
+        _write_stdout(data)
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_file(target, data)
+    except OSError as error:
+        # Of a part file the user knows nothing, and a full disk is reported without any name.
+        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+
+
+def _write_stdout(data: bytes) -> None:
+    """Write all of it: with PYTHONUNBUFFERED a single write may end early, and say only how far."""
+    left = memoryview(data)
+    while left:
+        written = sys.stdout.buffer.write(left)
+        if written is None:  # nobody has read what is in a pipe that does not wait
+            raise BlockingIOError(errno.EAGAIN, "standard output takes no more just now")
+        left = left[written:]
+    sys.stdout.buffer.flush()
+
+
+def save(
+    context: StageContext,
+    decision: Decision,
+    photo: Photo,
+    matte: Matte,
+    state: tuple[int, int],
+) -> None:
+    """Write a photo's products: all of them are encoded before the first is written.
+
+    ``state``: of :func:`read_source`. Raises PhotoError, OSError.
+    """
+    job = decision.job
+    encoded = {}
+    for kind in job.targets:
+        pixels = compose(context, kind, photo, matte, job.relative)
+        stamp = make_stamp(context, decision, kind, state)
+        encoded[kind] = encode(context, pixels, photo, matte, stamp)
+    for kind, data in encoded.items():
+        write(job, kind, data)
