@@ -50,7 +50,7 @@ def errors(prediction: Alpha, truth: Alpha, trimap: Trimap | None = None) -> Err
     if trimap is not None:
         where = trimap == UNSURE
         prediction = np.where(where, prediction, trimap / 255.0)
-    found = differences(prediction, truth, truth.size if where is None else int(where.sum()))
+    found = differences(prediction, truth, None if where is None else int(where.sum()))
     return Errors(
         found.sad,
         found.mse,
@@ -60,8 +60,9 @@ def errors(prediction: Alpha, truth: Alpha, trimap: Trimap | None = None) -> Err
     )
 
 
-def differences(prediction: Alpha, truth: Alpha, pixels: int) -> Differences:
-    """SAD, and MSE and MAD as means over so many ``pixels``."""
+def differences(prediction: Alpha, truth: Alpha, pixels: int | None = None) -> Differences:
+    """SAD, and MSE and MAD as means over so many ``pixels``; None for all."""
+    pixels = truth.size if pixels is None else pixels
     difference = np.abs(prediction - truth)
     total, squares = float(difference.sum()), float((difference**2).sum())
     return Differences(
@@ -106,7 +107,8 @@ SMOOTH, SLOPE = _kernels()
 def _gradient(alpha: Alpha) -> Alpha:
     across = cv2.sepFilter2D(alpha, cv2.CV_64F, SLOPE, SMOOTH, borderType=cv2.BORDER_REPLICATE)
     down = cv2.sepFilter2D(alpha, cv2.CV_64F, SMOOTH, SLOPE, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.magnitude(across, down), np.float64)
+    # cv2.magnitude rounds by where in memory its result lies: equal mattes would differ.
+    return np.sqrt(np.square(across) + np.square(down))
 
 
 def connectivity_error(prediction: Alpha, truth: Alpha, where: Mask | None = None) -> float:
