@@ -1,4 +1,4 @@
-"""``birefcli score``: from the words of the command line to tables, JSON, CSV and a page."""
+"""``birefcli score``: a signature, options, one call, printing."""
 
 import sys
 from dataclasses import dataclass
@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli.cli import rules, score_options, shared_options, values
-from birefcli.errors import ExitCode, OutputError, PairError, UsageError
-from birefcli.models.load import load_model
-from birefcli.options import PatchOrder, Precision
-from birefcli.system import atomic, cpu
+from birefcli.cli.spelling import spelling
+from birefcli.errors import ExitCode, OutputError, Spell, UsageError
+from birefcli.options import ModelOptions, PatchOrder, Precision
+from birefcli.system import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from birefcli.scoring.run import ScoreOptions, ScoreResult
 
-    from birefcli.matting.predictor import Predictor
-    from birefcli.scoring.batch import Failure, Item
-    from birefcli.scoring.measure import Settings
-    from birefcli.scoring.pairs import Matched, Pair, Sources
-    from birefcli.scoring.report.page import Page
-    from birefcli.scoring.summary import ScoreSummary
-
-OF_MODEL = ("size", "patch_order", "offline", "device", "precision", "batch")
-NAMED = 5  # faults or notes that are told before they are only counted
+NEED_MODEL = ("size", "patch_order", "offline", "device", "precision", "batch")
+"""Options that do nothing without a model."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +28,8 @@ class Output:
     as_csv: bool
     each: bool
     report: Path | None
-    bar: bool
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What computes mattes, where predictions are not there yet."""
-
-    model: str | None
-    size: tuple[int, int] | None
-    patch_order: PatchOrder
-    offline: bool
-    device: str
-    precision: Precision
-    batch: int | None
+    title: str
+    """Of the report."""
 
 
 def score(
@@ -59,6 +40,7 @@ def score(
     trimap_radius: score_options.TrimapRadius = None,
     foregrounds: score_options.Foregrounds = None,
     photos: score_options.Photos = None,
+    hold_out: score_options.HoldOut = None,
     allow_missing: score_options.AllowMissing = False,
     max_megapixels: shared_options.MaxMegapixels = 300.0,
     json_: score_options.AsJson = False,
@@ -84,189 +66,107 @@ def score(
 
     Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
     """
-    rules.refuse_without(context, "--model", there=model is not None, names=OF_MODEL)
+    rules.refuse_without(context, "--model", there=model is not None, names=NEED_MODEL)
     pictured = report is not None and model is None
     rules.refuse_without(context, "--report (and no --model)", there=pictured, names=("photos",))
     if json_ and csv_:
         raise UsageError("--json and --csv both want stdout: choose one")
     if trimaps is not None and trimap_radius is not None:
         raise UsageError("--trimaps and --trimap-radius both make trimaps: choose one")
-    machine = Machine(
-        model=model,
-        size=values.size(size),
-        patch_order=patch_order,
-        offline=offline,
-        device=device,
-        precision=precision,
-        batch=values.automatic("--batch", batch),
+    network = None
+    if model is not None:
+        network = ModelOptions(model, values.size(size), patch_order, offline, device, precision)
+    limits = (
+        values.automatic("--batch", batch),
+        values.automatic("--threads", threads),
+        values.memory("--max-memory", max_memory),
+        values.pixels("--max-megapixels", max_megapixels),
     )
-    workers = values.automatic("--threads", threads)
-    memory = values.memory("--max-memory", max_memory)
-    pixels = values.pixels("--max-megapixels", max_megapixels)
-    output = Output(json_, csv_, each, report, progress)
     if report is not None:
         _check_report(report)
 
     from birefcli.scoring.measure import Settings
     from birefcli.scoring.pairs import Sources
+    from birefcli.scoring.run import ScoreOptions
 
-    given = Sources(None if model else predictions, truths, predictions if model else photos,
-                    trimaps, foregrounds)  # fmt: skip
-    settings = Settings(trimap_radius, pixels, permille, pictures=report is not None)
-    run = _Run(given, settings, machine, output, allow_missing, (workers, memory))
-    raise typer.Exit(run())
+    options = ScoreOptions(
+        Sources(
+            predictions=None if model else predictions,
+            truths=truths,
+            photos=predictions if model else photos,
+            trimaps=trimaps,
+            foregrounds=foregrounds,
+        ),
+        Settings(trimap_radius, limits[3], permille, thumbnails=report is not None),
+        model=network,
+        batch=limits[0],
+        threads=limits[1],
+        max_memory=limits[2],
+        hold_out=hold_out or 0,
+        allow_missing=allow_missing,
+    )
+    made = f"{model} on {predictions}" if model else str(predictions)
+    output = Output(json_, csv_, each, report, f"{made} against {truths}")
+    raise typer.Exit(_score(options, output, spelling(context), progress=progress))
 
 
 def _check_report(report: Path) -> None:
     """See that the page can be written, before hours of work."""
     if report.is_dir():
-        raise OutputError(f"--report {report}: is a folder; name a file")
+        raise OutputError("is a folder; name a file", option="report", value=report)
     if report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report {report}: a page is called .html")
+        raise UsageError("a page is called .html", option="report", value=report)
     try:
         atomic.check_writable(report.parent)
     except OSError as error:
-        raise OutputError(f"--report {report}: cannot be written: {error.strerror}") from None
+        wrong = f"cannot be written: {error.strerror}"
+        raise OutputError(wrong, option="report", value=report) from None
+    atomic.clear_stale([report.parent])
 
 
-class _Run:
-    """One run: match, measure, tell."""
+def _score(options: "ScoreOptions", output: Output, spell: Spell, *, progress: bool) -> ExitCode:
+    from birefcli.batch.interrupts import InterruptHandler, StoppedError
+    from birefcli.cli.score_reporter import TerminalScoreReporter
+    from birefcli.scoring.run import run
 
-    def __init__(
-        self,
-        given: "Sources",
-        settings: "Settings",
-        machine: Machine,
-        output: Output,
-        allow_missing: bool,
-        limits: tuple[int | None, int],
-    ) -> None:
-        self.given, self.settings, self.machine, self.output = given, settings, machine, output
-        self.allow_missing, self.limits = allow_missing, limits
-
-    def __call__(self) -> ExitCode:
-        """Everything that can be known to fail is checked before the first photo is read."""
-        from birefcli.batch.interrupts import InterruptHandler, StoppedError
-        from birefcli.scoring import pairs
-
-        sources = pairs.resolve(self.given)
-        matched = pairs.match(sources)
-        self._check(matched)
-        with InterruptHandler() as signals:
-            try:
-                tally, page, bugs = self._measure(sources, matched)
-            except StoppedError:
-                assert signals.code is not None
-                print("birefcli: stopped before the end: no scores", file=sys.stderr)
-                return signals.code
-        self._tell(tally, page)
-        if bugs:
-            return ExitCode.BUG
-        bad = not tally.photos or (tally.failed and not self.allow_missing)
-        return ExitCode.SOME_FAILED if bad else ExitCode.OK
-
-    def _check(self, matched: "Matched") -> None:
-        """Refuse what has no partner, or name it."""
-        faults = matched.faults
-        if faults and not self.allow_missing:
-            for side, what in ((matched.missing, "truths"), (matched.extra, "predictions")):
-                for fault in side[:NAMED]:
-                    say(fault)
-                if len(side) > NAMED:
-                    say(f"and {len(side) - NAMED} more {what} without a partner")
-            raise PairError("some files have no partner; --allow-missing scores the others")
-        for fault in faults:
-            say(fault)
-        if not matched.pairs:
-            raise PairError("no prediction has a truth of its name")
-
-    def _measure(
-        self, sources: "Sources", matched: "Matched"
-    ) -> tuple["ScoreSummary", "Page | None", int]:
-        from birefcli.cli.terminal import ProgressBar
-        from birefcli.scoring.batch import Failure, measure_all
-        from birefcli.scoring.report.page import Page
-        from birefcli.scoring.summary import ScoreSummary
-
-        tally = ScoreSummary(permille=self.settings.permille, unmatched=matched.faults)
-        page = Page() if self.settings.pictures else None
-        workers = min(self.limits[0] or cpu.count(), len(matched.pairs))
-        bugs = 0
-        results = measure_all(self._items(matched.pairs), self.settings, workers, self.limits[1])
-        with ProgressBar(len(matched.pairs), "scoring", bar=self.output.bar) as ticker:
-            try:
-                for result in results:
-                    ticker.advance()
-                    if isinstance(result, Failure):
-                        bugs += result.bug
-                        tally.failed[result.name] = result.error
-                        ticker.say(result.error)
-                        continue
-                    tally.add(result)
-                    if result.notes and len(tally.notes) <= NAMED:
-                        ticker.say(f"{result.name}: {'; '.join(result.notes)}")
-                    if page is not None:
-                        page.add(result)
-            finally:
-                results.close()
-        if len(tally.notes) > NAMED:
-            say(f"and {len(tally.notes) - NAMED} more photos with notes like these: see --json")
-        return tally, page, bugs
-
-    def _items(self, pairs: "list[Pair]") -> "Iterable[Item | Failure]":
-        from birefcli.scoring.batch import Item
-
-        if self.machine.model is None:
-            return (Item(pair) for pair in pairs)
-
-        from birefcli.matting.device import default_batch
-        from birefcli.scoring.predict import mattes
-
-        predictor = _predictor(self.machine, self.machine.model, self.output.bar)
-        batch = self.machine.batch or default_batch(predictor.placement.device)
-        return mattes(pairs, predictor, batch, self.settings.max_pixels)
-
-    def _tell(self, tally: "ScoreSummary", page: "Page | None") -> None:
-        # The page first: whoever reads our output may have gone.
-        if page is not None and self.output.report is not None and tally.photos:
-            _write(self.output.report, page.render(tally, self._title()))
-            say(f"{self.output.report}: written")
-        if self.output.as_json:
-            print(tally.as_json(each=self.output.each))
-        elif self.output.as_csv:
-            print(tally.as_csv(each=self.output.each), end="")
-        elif tally.photos:
-            from birefcli.cli.score_table import show
-
-            show(tally, each=self.output.each)
-
-    def _title(self) -> str:
-        made = self.given.predictions or self.given.photos
-        by = f"{self.machine.model} on " if self.machine.model else ""
-        return f"{by}{made} against {self.given.truths}"
+    with InterruptHandler() as signals:
+        try:
+            with TerminalScoreReporter(spell, progress=progress) as reporter:
+                result = run(options, reporter)
+        except StoppedError:
+            assert signals.code is not None
+            print("birefcli: stopped before the end: no scores", file=sys.stderr)
+            return signals.code
+    # The page first: whoever reads our output may have gone.
+    if output.report is not None and _write_page(output.report, output.title, result, spell):
+        reporter.say(f"{output.report}: written")
+    _print(output, result, spell)
+    summary = result.summary
+    if summary.bugs:
+        return ExitCode.BUG
+    bad = not summary.photos or (summary.failed and not options.allow_missing)
+    return ExitCode.SOME_FAILED if bad else ExitCode.OK
 
 
-def _predictor(machine: Machine, model: str, bar: bool) -> "Predictor":
-    return load_model(
-        model,
-        size=machine.size,
-        patch_order=machine.patch_order,
-        offline=machine.offline,
-        device=machine.device,
-        precision=machine.precision,
-        progress=bar,
-    ).predictor
-
-
-def _write(target: Path, text: str) -> None:
+def _write_page(target: Path, title: str, result: "ScoreResult", spell: Spell) -> bool:
+    """Write the report, unless nothing was scored; whether it was written."""
+    if result.page is None or not result.summary.photos:
+        return False
+    page = result.page.render(result.summary, title, spell)
     try:
-        atomic.write_file(target, text.encode("utf-8"))
+        atomic.write_file(target, page.encode("utf-8"))
     except OSError as error:
-        raise OutputError(f"--report {target}: {error.strerror}") from None
+        raise OutputError(str(error.strerror), option="report", value=target) from None
+    return True
 
 
-def say(text: str) -> None:
-    """One line on stderr."""
-    from birefcli.errors import printable
+def _print(output: Output, result: "ScoreResult", spell: Spell) -> None:
+    summary = result.summary
+    if output.as_json:
+        print(summary.as_json(each=output.each, spell=spell))
+    elif output.as_csv:
+        print(summary.as_csv(each=output.each), end="")
+    elif summary.photos:
+        from birefcli.cli.score_table import print_tables
 
-    print(printable(text), file=sys.stderr, flush=True)
+        print_tables(summary, each=output.each)

@@ -1,4 +1,4 @@
-"""What ``birefcli score`` can be told beside what other commands take: one alias an option.
+"""Options of ``birefcli score`` that no other command has: one alias an option.
 
 Unlike those of ``matte`` they are no environment variables: a BIREFCLI_MODEL that is meant for
 every night's photos must not turn a comparison of files into a matting.
@@ -64,6 +64,16 @@ Photos: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="The photos, for the pictures of a report.",
+    ),
+]
+HoldOut: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--hold-out",
+        metavar="N",
+        min=1,
+        rich_help_panel=COMPARED,
+        help="Score only every N-th photo, which training holds out.",
     ),
 ]
 AllowMissing: TypeAlias = Annotated[

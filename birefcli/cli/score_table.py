@@ -16,49 +16,46 @@ NAME = (28, 44)  # columns that names of photos have at least and, where they ne
 FIGURE = 7  # columns of a figure, as a rule
 
 
-def show(tally: ScoreSummary, *, each: bool) -> None:
+def print_tables(summary: ScoreSummary, *, each: bool) -> None:
     """Print one table a group of metrics: the means, below every photo's figures if wanted."""
     console = TableConsole(highlight=False)
     if not console.is_terminal:
         console = TableConsole(highlight=False, width=max(WIDTH, console.width))
-    means = tally.means()
-    groups: dict[Group, list[Metric]] = {}
-    for column in tally.columns:
-        groups.setdefault(column.group, []).append(column)
-    for group, columns in groups.items():
-        for part in _parts(columns, console.width - _name_width(tally)) if each else [columns]:
-            console.print(_table(group, part, tally, means, each))
-    console.print(_caption(tally), markup=False)
-    console.print(_directions(tally), markup=False)
+    means = summary.means()
+    for group, metrics in summary.groups.items():
+        for part in _parts(metrics, console.width - _name_width(summary)) if each else [metrics]:
+            console.print(_table(group, part, summary, means, each))
+    console.print(_caption(summary), markup=False)
+    console.print(_directions(summary), markup=False)
 
 
-def _name_width(tally: ScoreSummary) -> int:
+def _name_width(summary: ScoreSummary) -> int:
     least, most = NAME
-    return min(max([least, *(len(printable(name)) for name in tally.photos)]), most)
+    return min(max([least, *(len(printable(name)) for name in summary.photos)]), most)
 
 
-def _parts(columns: list[Metric], width: int) -> list[list[Metric]]:
-    """Columns that fit beside the names of photos, in as few tables as that takes."""
+def _parts(metrics: list[Metric], width: int) -> list[list[Metric]]:
+    """Metrics that fit beside the names of photos, in as few tables as that takes."""
     parts: list[list[Metric]] = [[]]
     used = 0
-    for column in columns:
-        wide = max(len(column.heading), FIGURE) + 1
+    for metric in metrics:
+        wide = max(len(metric.heading), FIGURE) + 1
         if parts[-1] and used + wide > width:
             parts.append([])
             used = 0
-        parts[-1].append(column)
+        parts[-1].append(metric)
         used += wide
     return parts
 
 
 def _table(
     group: Group,
-    columns: list[Metric],
-    tally: ScoreSummary,
+    metrics: list[Metric],
+    summary: ScoreSummary,
     means: dict[str, float | None],
     each: bool,
 ) -> Table:
-    scaled = ", ×1000: MSE, MAD" if tally.permille and group is not Group.SEED else ""
+    scaled = ", ×1000: MSE, MAD" if summary.permille and group is not Group.SALIENCY else ""
     table = Table(
         title=f"{group.value}{scaled}",
         title_justify="left",
@@ -69,26 +66,26 @@ def _table(
     )
     if each:
         table.add_column("photo", overflow="fold")
-    for column in columns:
-        table.add_column(column.heading, justify="right", no_wrap=True)
+    for metric in metrics:
+        table.add_column(metric.heading, justify="right", no_wrap=True)
     if each:
-        for name, values in tally.photos.items():
-            shown = (c.text(values.get(c.name)) for c in columns)
+        for name, values in summary.photos.items():
+            shown = (m.text(values.get(m.name)) for m in metrics)
             table.add_row(Text(printable(name)), *shown)
         table.add_section()
-    row = [column.text(means[column.name]) for column in columns]
+    row = [metric.text(means[metric.name]) for metric in metrics]
     table.add_row(*(["mean", *row] if each else row), style="bold" if each else None)
     return table
 
 
-def _directions(tally: ScoreSummary) -> str:
+def _directions(summary: ScoreSummary) -> str:
     """Which metrics are better when higher; all others are when lower."""
-    higher = [column.heading for column in tally.columns if column.higher]
+    higher = [metric.heading for metric in summary.metrics if metric.higher]
     return textwrap.fill(f"higher is better: {', '.join(higher)}; lower: all others", 80)
 
 
-def _caption(tally: ScoreSummary) -> str:
-    total = len(tally.photos) + len(tally.failed)
-    counted = str(total) if total == len(tally.photos) else f"{len(tally.photos)} of {total}"
-    left = f"; {len(tally.unmatched)} without a partner left out" if tally.unmatched else ""
+def _caption(summary: ScoreSummary) -> str:
+    total = len(summary.photos) + len(summary.failed)
+    counted = str(total) if total == len(summary.photos) else f"{len(summary.photos)} of {total}"
+    left = f"; {len(summary.unmatched)} without a partner left out" if summary.unmatched else ""
     return f"{counted} photo{'' if total == 1 else 's'}{left}"

@@ -1,23 +1,23 @@
 """Many photos, on all cores: scores come in the pairs' order, and memory is bounded."""
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 from PIL import Image
 
-from birefcli.errors import PhotoError
+from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.decode import without_pillow_limit
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.measure import Score, Settings, measure
 from birefcli.scoring.pairs import Pair
+from birefcli.system.prefetch import prefetch
 
 BYTES_PER_PIXEL = 100
 """Of a photo that is being scored, at its peak: 73 for masks, 83 for 16-bit cutouts with colours
-and pictures were measured."""
+and thumbnails were measured."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Failure:
     """A photo that could not be scored, and why."""
 
     name: str
-    error: str
+    error: Message
     bug: bool = False
 
 
@@ -42,30 +42,30 @@ def measure_all(
 ) -> Generator[Score | Failure, None, None]:
     """Score every item, ``workers`` at once, in order, in about ``max_memory`` bytes.
 
-    Threads and not processes: nearly all the work is in numpy and OpenCV, outside Python's lock,
-    and on two cores threads measured no slower. Closing the iterator drops what has not started.
+    A photo larger than all the memory is scored alone. Threads and not processes: nearly all the
+    work is in numpy and OpenCV, outside Python's lock, and on two cores threads measured no slower.
+    Closing the iterator drops what has not started.
     """
     cv2.setNumThreads(1)  # as many photos as cores are enough
     pool = ThreadPoolExecutor(workers, "score")
-    running: deque[tuple[int, Future[Score | Failure]]] = deque()
-    used = 0
     try:
-        for item in items:
-            size = _bytes(item)
-            # A photo larger than all the room is done alone.
-            while running and (len(running) > workers or used + size > max_memory):
-                used -= running[0][0]
-                yield running.popleft()[1].result()
-            running.append((size, pool.submit(attempt, item, settings)))
-            used += size
-        while running:
-            yield running.popleft()[1].result()
+        results = prefetch(
+            pool,
+            lambda item: attempt(item, settings),
+            items,
+            workers + 1,
+            eager=False,
+            cost=_bytes,
+            budget=max_memory,
+        )
+        for future in results:
+            yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _bytes(item: Item | Failure) -> int:
-    """Memory that scoring will take, by the size that headers give."""
+    """Memory that scoring takes, by the size that headers give."""
     if isinstance(item, Failure):
         return 0
     files = [path for path in (item.pair.truth, item.pair.prediction) if path is not None]
@@ -76,7 +76,7 @@ def _pixels(path: Path) -> int:
     try:
         with without_pillow_limit(), Image.open(path) as image:
             return int(image.width * image.height)
-    except Exception:  # whatever is wrong with it is told when it is read
+    except Exception:  # whatever is wrong with it is reported when it is read
         return 0
 
 
@@ -84,18 +84,19 @@ def attempt(item: Item | Failure, settings: Settings) -> Score | Failure:
     """Score one photo; a failure is a value, so that the others go on."""
     if isinstance(item, Failure):
         return item
+    name, truth = item.pair.name, item.pair.truth
     try:
         return measure(item.pair, settings, item.prediction)
     except PhotoError as error:
-        return Failure(item.pair.name, str(error))
+        return Failure(name, error.message)
     except (MemoryError, cv2.error) as error:
         if isinstance(error, cv2.error) and error.code != cv2.Error.StsNoMem:
             return _bug(item, error)
-        return Failure(item.pair.name, f"{item.pair.truth}: out of memory: use fewer --threads")
+        return Failure(name, Message(f"{truth}: out of memory: use fewer ", Option("threads")))
     except Exception as error:
         return _bug(item, error)
 
 
 def _bug(item: Item, error: Exception) -> Failure:
     text = f"{item.pair.truth}: a bug: {type(error).__name__}: {error} (please report it)"
-    return Failure(item.pair.name, text, bug=True)
+    return Failure(item.pair.name, Message(text), bug=True)

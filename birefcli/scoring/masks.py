@@ -1,4 +1,4 @@
-"""Mattes of files: whatever a file holds, as one channel."""
+"""Mattes of files: whatever a file holds, as one channel. The one rule of scoring and training."""
 
 import io
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from birefcli.errors import PhotoError
-from birefcli.images.decode import decode_photo, without_pillow_limit
-from birefcli.images.photo import Photo, to_depth
+from birefcli.images.decode import without_pillow_limit
+from birefcli.images.files import open_photo
+from birefcli.images.photo import to_depth
 
 Grey = NDArray[Any]
 """H×W of uint8 or uint16, full scale."""
@@ -35,32 +36,21 @@ class Mask:
     """H×W×3, straight, of the dtype of ``alpha``."""
 
 
-def photo(path: Path, max_pixels: int) -> Photo:
-    """Decode a file, upright. Raises PhotoError, which names the file."""
-    try:
-        data = path.read_bytes()
-        return decode_photo(data, max_pixels)
-    except OSError as error:
-        raise PhotoError(f"{path}: {error.strerror}") from None
-    except PhotoError as error:
-        raise PhotoError(f"{path}: {error}") from None
-
-
 def read(path: Path, max_pixels: int) -> Mask:
     """Read a matte: the transparency of a cutout, or the grey of a mask.
 
-    Raises PhotoError where the file cannot be read, and NoMatteError where it is a colour picture
+    Raises PhotoError where the file cannot be read, and NotAMaskError where it is a colour picture
     without transparency.
     """
-    found = photo(path, max_pixels)
-    if found.alpha is not None:
-        return Mask(found.alpha, found.pixels)
-    if _is_grey(found.pixels):
-        return Mask(found.pixels[:, :, 0] if _is_exact(found.pixels) else _luma(found.pixels))
+    photo = open_photo(path, max_pixels)
+    pixels = photo.pixels
+    if photo.alpha is not None:
+        return Mask(photo.alpha, pixels)
+    if _is_grey(pixels):
+        return Mask(pixels[:, :, 0] if _is_exact(pixels) else _luma(pixels))
     if _could_be_clear(path):
         # A cutout whose subject fills the picture.
-        peak = np.iinfo(found.pixels.dtype).max
-        return Mask(np.full(found.size, peak, found.pixels.dtype), found.pixels)
+        return Mask(np.full(photo.shape, np.iinfo(pixels.dtype).max, pixels.dtype), pixels)
     raise NotAMaskError(f"{path}: in colour and without transparency, neither a mask nor a cutout")
 
 
@@ -71,10 +61,10 @@ def _is_exact(pixels: NDArray[Any]) -> bool:
 
 def _is_grey(pixels: NDArray[Any]) -> bool:
     level = np.iinfo(pixels.dtype).max / 255
-    apart = [cv2.absdiff(pixels[:, :, i], pixels[:, :, i + 1]) for i in (0, 1)]
-    if max(float(part.mean()) for part in apart) > SPREAD * level:
+    differences = [cv2.absdiff(pixels[:, :, i], pixels[:, :, i + 1]) for i in (0, 1)]
+    if max(float(each.mean()) for each in differences) > SPREAD * level:
         return False
-    return float((np.maximum(*apart) > COLOUR * level).mean()) <= COLOURED
+    return float((np.maximum(*differences) > COLOUR * level).mean()) <= COLOURED
 
 
 def _luma(pixels: NDArray[Any]) -> Grey:
@@ -86,11 +76,11 @@ def _could_be_clear(path: Path) -> bool:
         return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
-def resize_to(picture: NDArray[Any], size: tuple[int, int], method: int) -> NDArray[Any]:
+def resize_to(pixels: NDArray[Any], shape: tuple[int, int], method: int) -> NDArray[Any]:
     """Resize to (height, width); ``method`` is OpenCV's."""
-    if picture.shape[:2] == size:
-        return picture
-    return cv2.resize(picture, size[::-1], interpolation=method)
+    if pixels.shape[:2] == shape:
+        return pixels
+    return cv2.resize(pixels, shape[::-1], interpolation=method)
 
 
 def to_unit(grey: Grey) -> NDArray[np.float64]:

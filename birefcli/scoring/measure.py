@@ -1,4 +1,4 @@
-"""All that is measured of one photo."""
+"""All metrics of one photo."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefcli.errors import PhotoError
+from birefcli.images.files import open_photo
 from birefcli.scoring import masks
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.metrics import boundary, colour, matting, saliency
@@ -24,23 +25,25 @@ class Settings:
     """How photos are measured."""
 
     trimap_radius: int | None = None
-    """Pixels around what is not sure in a truth, where no trimap is given; None for no region."""
+    """Pixels around what is not sure in a truth, where no trimap is given; None for no unknown
+    region."""
     max_pixels: int = 300_000_000
     permille: bool = False
     """Give MSE, MAD and colour errors times 1000."""
-    pictures: bool = False
-    """Draw the pictures of a report."""
+    thumbnails: bool = False
+    """Draw those of a report."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One photo's figures: values by column, curves (256 thresholds) by name."""
+    """One photo's figures: values by metric, curves (256 thresholds) by name."""
 
     name: str
     values: dict[str, float | None]
     curves: dict[str, Floats]
     notes: tuple[str, ...] = ()
-    pictures: Thumbnails | None = None
+    """What was done to make the files fit each other."""
+    thumbnails: Thumbnails | None = None
 
 
 @dataclass
@@ -70,28 +73,28 @@ def measure(pair: Pair, settings: Settings, prediction: Mask | None = None) -> S
     photo.prediction = _at_size_of_truth(photo)
     values, curves = _saliency(photo)
     values |= _matting(photo) | _colour(photo)
-    pictures = (
-        draw(pair, truth, photo.prediction, settings.max_pixels) if settings.pictures else None
-    )
-    return Score(pair.name, values, curves, tuple(photo.notes), pictures)
+    thumbnails = None
+    if settings.thumbnails:
+        thumbnails = draw(pair, truth, photo.prediction, settings.max_pixels)
+    return Score(pair.name, values, curves, tuple(photo.notes), thumbnails)
 
 
 def _at_size_of_truth(photo: _Photo) -> Mask:
-    found, size = photo.prediction, photo.truth.shape
-    if found.alpha.shape == size:
+    found, shape = photo.prediction, photo.truth.shape
+    if found.alpha.shape == shape:
         return found
     photo.notes.append(
-        f"prediction {_said(found.alpha)} resized to the truth's {_said(photo.truth)}"
+        f"prediction {_size(found.alpha)} resized to the truth's {_size(photo.truth)}"
     )
     colours = found.colours
     return Mask(
-        masks.resize_to(found.alpha, size, cv2.INTER_LINEAR),
-        None if colours is None else masks.resize_to(colours, size, cv2.INTER_LINEAR),
+        masks.resize_to(found.alpha, shape, cv2.INTER_LINEAR),
+        None if colours is None else masks.resize_to(colours, shape, cv2.INTER_LINEAR),
     )
 
 
-def _said(picture: NDArray[Any]) -> str:
-    return f"{picture.shape[1]}×{picture.shape[0]}"
+def _size(pixels: NDArray[Any]) -> str:
+    return f"{pixels.shape[1]}×{pixels.shape[0]}"
 
 
 def _saliency(photo: _Photo) -> tuple[dict[str, float | None], dict[str, Floats]]:
@@ -118,17 +121,18 @@ def _saliency(photo: _Photo) -> tuple[dict[str, float | None], dict[str, Floats]
 
 
 def curve_values(curves: dict[str, Floats]) -> dict[str, float | None]:
-    """The largest value and the mean of each curve, by column."""
+    """The largest value and the mean of each curve, by metric."""
     return {
-        column: float(value)
-        for name, columns in CURVES.items()
-        for column, value in zip(columns, (curves[name].max(), curves[name].mean()), strict=True)
+        metric: float(value)
+        for name, metrics in CURVES.items()
+        for metric, value in zip(metrics, (curves[name].max(), curves[name].mean()), strict=True)
     }
 
 
 def _matting(photo: _Photo) -> dict[str, float | None]:
     prediction, truth = masks.to_unit(photo.prediction.alpha), masks.to_unit(photo.truth)
     values = _named(matting.errors(prediction, truth), "", photo.settings)
+    values["IoU"] = matting.mean_iou(prediction, truth)
     trimap = _trimap(photo, truth)
     if trimap is not None:
         values |= _named(matting.errors(prediction, truth, trimap), UNKNOWN, photo.settings)
@@ -155,7 +159,7 @@ def _trimap(photo: _Photo, truth: NDArray[np.float64]) -> matting.Trimap | None:
         return None if radius is None else matting.derived_trimap(truth, radius)
     found = masks.to_uint8(masks.read(photo.pair.trimap, photo.settings.max_pixels).alpha)
     if found.shape != truth.shape:
-        photo.notes.append(f"trimap {_said(found)} resized to the truth's {_said(truth)}")
+        photo.notes.append(f"trimap {_size(found)} resized to the truth's {_size(truth)}")
     return matting.read_trimap(masks.resize_to(found, truth.shape, cv2.INTER_NEAREST))
 
 
@@ -164,12 +168,13 @@ def _colour(photo: _Photo) -> dict[str, float | None]:
         return {}
     if photo.prediction.colours is None:
         raise PhotoError(f"{photo.pair.prediction}: a mask has no colours to compare; give cutouts")
-    foreground = masks.photo(photo.pair.foreground, photo.settings.max_pixels).pixels
-    size = photo.truth.shape
-    if foreground.shape[:2] != size:
-        shown = f"foreground {_said(foreground)} resized to the truth's {_said(photo.truth)}"
-        photo.notes.append(shown)
-        foreground = masks.resize_to(foreground, size, cv2.INTER_LINEAR)
+    foreground = open_photo(photo.pair.foreground, photo.settings.max_pixels).pixels
+    shape = photo.truth.shape
+    if foreground.shape[:2] != shape:
+        photo.notes.append(
+            f"foreground {_size(foreground)} resized to the truth's {_size(photo.truth)}"
+        )
+        foreground = masks.resize_to(foreground, shape, cv2.INTER_LINEAR)
     errors = colour.colour_errors(photo.prediction.colours, foreground, masks.to_unit(photo.truth))
     return {
         "FgMSE": _scaled(errors.mse, photo.settings),

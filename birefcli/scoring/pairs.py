@@ -1,21 +1,25 @@
 """Which files belong together: predictions, truths, and what else is known of a photo."""
 
-import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from birefcli.errors import NoInputError, UsageError
 from birefcli.images import stamp
-from birefcli.images.files import PHOTO_SUFFIXES
+from birefcli.images.files import has_photo_name, walk_folder
+from birefcli.scoring.layouts import (
+    PHOTO_FOLDERS,
+    TRIMAP_FOLDERS,
+    TRUTH_FOLDERS,
+    find_layout,
+    folders_with_photos,
+    has_photos,
+    split_held_out,
+)
 
-TRUTH_FOLDERS = ("mask", "gt", "alpha")
-PHOTO_FOLDERS = ("blurred_image", "original_image", "im")
-"""Folders of the data sets P3M-10k (mask, trimap, blurred_image or original_image) and of those
-laid out as BiRefNet's (gt, im)."""
-TRIMAP_FOLDER = "trimap"
 PREDICTION_FOLDERS = ("mask", "cutout")
-"""What ``birefcli matte --write mask,cutout`` writes; mask, unless colours are compared."""
+"""What ``birefcli matte`` calls the folders of these products; mask, unless colours are
+compared."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,13 @@ class Matched:
         return self.missing + self.extra
 
 
-def resolve(sources: Sources) -> Sources:
-    """Enter the folders of known layouts, and take the photos and trimaps that lie in them."""
+def resolve(sources: Sources, hold_out: int = 0) -> Sources:
+    """Enter the folders of known layouts, and take the photos and trimaps that lie in them.
+
+    With ``hold_out`` the training part of a data set is entered too.
+    """
+    if hold_out:
+        sources = _training_part(sources)
     root = sources.truths
     predictions = sources.predictions
     wanted = PREDICTION_FOLDERS[::-1] if sources.foregrounds else PREDICTION_FOLDERS
@@ -68,8 +77,17 @@ def resolve(sources: Sources) -> Sources:
         predictions=_entered(predictions, wanted) if predictions else None,
         truths=_entered(root, TRUTH_FOLDERS),
         photos=_photos(sources),
-        trimaps=sources.trimaps or _inside(root, (TRIMAP_FOLDER,)),
+        trimaps=sources.trimaps or _inside(root, TRIMAP_FOLDERS),
         foregrounds=sources.foregrounds,
+    )
+
+
+def _training_part(sources: Sources) -> Sources:
+    truths, photos = find_layout(sources.truths), sources.photos and find_layout(sources.photos)
+    return replace(
+        sources,
+        truths=truths[0] if truths else sources.truths,
+        photos=photos[0] if photos else sources.photos,
     )
 
 
@@ -79,63 +97,95 @@ def _photos(sources: Sources) -> Path | None:
     return _inside(sources.truths, PHOTO_FOLDERS)
 
 
-def _entered(folder: Path, names: Iterable[str]) -> Path:
-    """One of a folder's folders where it has no picture of its own."""
+def _entered(folder: Path, names: Sequence[str]) -> Path:
+    """One of a folder's folders where it has no photo of its own."""
     inner = _inside(folder, names)
-    return folder if inner is None or _has_pictures(folder) else inner
+    return folder if inner is None or has_photos(folder) else inner
 
 
-def _inside(folder: Path, names: Iterable[str]) -> Path | None:
-    return next((folder / name for name in names if _has_pictures(folder / name)), None)
+def _inside(folder: Path, names: Sequence[str]) -> Path | None:
+    return next(folders_with_photos(folder, names), None)
 
 
-def _has_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(_is_picture(path.name) for path in folder.iterdir())
-
-
-def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES
-
-
-def match(sources: Sources) -> Matched:
+def match(sources: Sources, hold_out: int = 0) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
 
-    A single prediction finds its truth in a folder by its name. Raises NoInputError where a place
-    is not there or holds no picture, and UsageError where one stem stands for two files, or a
-    folder of predictions meets a single truth.
+    A single prediction finds its truth in a folder by its name. ``hold_out`` takes only each
+    so-many-th photo, those that a training on the same folder holds out; 0 takes all. Raises
+    NoInputError where a place is not there or holds no photo, and UsageError where one stem stands
+    for two files, or a folder of predictions meets a single truth.
     """
     sources = _narrowed(sources)
-    truths = _find(sources.truths)
+    known = _find(sources.truths)
     main = sources.predictions or sources.photos
     if main is None:
         raise UsageError("name the photos that the model is to matte")
     found = _find(main)
     _check_kinds(main, sources.truths)
     if sources.truths.is_file():
-        found = _renamed(found, truths)
-    photos = found if sources.predictions is None else _optional(sources.photos, truths)
-    trimaps = _optional(sources.trimaps, truths)
-    foregrounds = _optional(sources.foregrounds, truths)
-    pairs, missing = [], []
-    for key, truth in truths.items():
-        lacking = [
-            f"{truth}: no {kind} named {key}.* in {place}"
-            for kind, place, there in (
-                ("photo" if sources.predictions is None else "prediction", main, found),
-                ("trimap", sources.trimaps, trimaps),
-                ("foreground", sources.foregrounds, foregrounds),
-            )
-            if place is not None and key not in there
-        ]
-        missing += lacking
-        if key in found:
-            name = truth.name if truth == sources.truths else _below(truth, sources.truths)
-            prediction = None if sources.predictions is None else found[key]
-            more = (photos.get(key), trimaps.get(key), foregrounds.get(key))
-            pairs.append(Pair(name, truth, prediction, *more))
+        found = _renamed(found, known)
+    required = [
+        _Files("photo" if sources.predictions is None else "prediction", main, found),
+        _Files("trimap", sources.trimaps, _optional(sources.trimaps, known)),
+        _Files("foreground", sources.foregrounds, _optional(sources.foregrounds, known)),
+    ]
+    photos = found if sources.predictions is None else _optional(sources.photos, known)
+    truths = _held_out(known, photos, hold_out) if hold_out else known
+    missing = [
+        f"{truth}: no {files.kind} named {key}.* in {files.place}"
+        for key, truth in truths.items()
+        for files in required
+        if files.place is not None and key not in files.by_key
+    ]
+    pairs = [
+        _pair(sources, key, truth, required, photos)
+        for key, truth in truths.items()
+        if key in found
+    ]
     extra = [f"{path}: no truth in {sources.truths}" for key, path in found.items()
-             if key not in truths]  # fmt: skip
+             if key not in known]  # fmt: skip
     return Matched(pairs, missing, extra)
+
+
+def _held_out(
+    truths: Mapping[str, Path], photos: Mapping[str, Path], every: int
+) -> dict[str, Path]:
+    """What a training takes: photos in the order of their names, none of folders in the folder."""
+    keys = [key for key in truths if "/" not in key]
+    keys.sort(key=lambda key: photos.get(key, truths[key]).name)
+    chosen = set(split_held_out(keys, every)[1])
+    if not chosen:
+        raise NoInputError(
+            "only photos that lie in no inner folder are held out", option="hold_out", value=every
+        )
+    return {key: truth for key, truth in truths.items() if key in chosen}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files of one kind, by their path without suffix below a place."""
+
+    kind: str
+    place: Path | None
+    by_key: Mapping[str, Path]
+
+
+def _pair(
+    sources: Sources,
+    key: str,
+    truth: Path,
+    required: Sequence[_Files],
+    photos: Mapping[str, Path],
+) -> Pair:
+    found, trimaps, foregrounds = (files.by_key for files in required)
+    return Pair(
+        name=truth.name if truth == sources.truths else _below(truth, sources.truths),
+        truth=truth,
+        prediction=None if sources.predictions is None else found[key],
+        photo=photos.get(key),
+        trimap=trimaps.get(key),
+        foreground=foregrounds.get(key),
+    )
 
 
 def _narrowed(sources: Sources) -> Sources:
@@ -143,7 +193,7 @@ def _narrowed(sources: Sources) -> Sources:
     main = sources.predictions or sources.photos
     if main is None or not main.is_file() or not sources.truths.is_dir():
         return sources
-    own = [path for path in _walk(sources.truths, main.stem) if path.is_file()]
+    own = [path for path in _masks(sources.truths, main.stem) if path.is_file()]
     if not own:
         raise NoInputError(f"{main}: no truth named {main.stem}.* in {sources.truths}")
     if len(own) > 1:
@@ -177,13 +227,13 @@ def _renamed(found: dict[str, Path], truths: dict[str, Path]) -> dict[str, Path]
 
 
 def _find(place: Path) -> dict[str, Path]:
-    """Pictures by their path without suffix, in name order."""
+    """Files by their path without suffix, in name order."""
     if place.is_file():
         return {place.stem: place}
     if not place.is_dir():
         raise NoInputError(f"{place}: no such file or folder")
     found: dict[str, Path] = {}
-    for path in _walk(place):
+    for path in _masks(place):
         key = path.relative_to(place).with_suffix("").as_posix()
         other = found.setdefault(key, path)
         if other != path:
@@ -193,21 +243,24 @@ def _find(place: Path) -> dict[str, Path]:
     return found
 
 
-def _walk(place: Path, stem: str | None = None) -> list[Path]:
-    """Pictures below a folder, in name order; those of one ``stem`` alone, if one is given."""
-    paths: list[Path] = []
-    for folder, folders, names in os.walk(place, onerror=_raise, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [Path(folder) / name for name in sorted(names)
-                  if _is_picture(name) and stem in (None, Path(name).stem)]  # fmt: skip
-    # Opening a pipe would wait for ever; a link to nothing is told of when it is read.
-    return [path for path in paths if (path.is_file() and not _is_sheet(path)) or not path.exists()]
+def _masks(place: Path, stem: str | None = None) -> list[Path]:
+    """Files with a photo's name below a folder, in name order; those of one ``stem`` alone.
+
+    A contact sheet is none.
+    """
+    named = [
+        path
+        for path in walk_folder(place, follow_links=False, on_error=_raise)
+        if has_photo_name(path.name) and stem in (None, path.stem)
+    ]
+    # Opening a pipe would wait for ever; a link to nothing is reported when it is read.
+    return [path for path in named if (path.is_file() and not _is_sheet(path)) or not path.exists()]
 
 
 def _is_sheet(path: Path) -> bool:
     try:
         return stamp.is_sheet(path)
-    except OSError:  # reading it, if it comes to that, says what is wrong
+    except OSError:  # reading it, if it comes to that, shows what is wrong
         return False
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from birefcli.errors import PhotoError
+from birefcli.errors import Message, PhotoError
+from birefcli.images.files import open_photo
 from birefcli.images.photo import Photo
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
 from birefcli.matting.predictor import ForegroundOptions, Predictor
-from birefcli.scoring import masks
 from birefcli.scoring.batch import Failure, Item
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.pairs import Pair
@@ -19,19 +19,20 @@ def mattes(
 
     def load(pair: Pair) -> Photo:
         assert pair.photo is not None
-        return masks.photo(pair.photo, max_pixels)
+        return open_photo(pair.photo, max_pixels)
 
-    for seen in predict_many(pairs, load, predictor, batch):
-        yield _predicted(seen, predictor)
+    for predicted in predict_many(pairs, load, predictor, batch):
+        yield _item(predicted, predictor)
 
 
-def _predicted(seen: Predicted[Pair] | Failed[Pair], predictor: Predictor) -> Item | Failure:
-    if isinstance(seen, Failed):
-        return Failure(seen.item.name, str(seen.error))
+def _item(predicted: Predicted[Pair] | Failed[Pair], predictor: Predictor) -> Item | Failure:
+    pair = predicted.item
+    if isinstance(predicted, Failed):
+        return Failure(pair.name, predicted.error.message)
     # Colours cost time, and nothing compares them unless the true ones are known.
-    colour = ForegroundOptions() if seen.item.foreground is not None else None
+    colour = ForegroundOptions() if pair.foreground is not None else None
     try:
-        matte = predictor.matte(seen.photo, seen.alpha, colour)
+        matte = predictor.matte(predicted.photo, predicted.alpha, colour)
     except PhotoError as error:
-        return Failure(seen.item.name, f"{seen.item.photo}: {error}")
-    return Item(seen.item, Mask(matte.alpha, None if colour is None else matte.foreground))
+        return Failure(pair.name, Message(f"{pair.photo}: ", error.message))
+    return Item(pair, Mask(matte.alpha, None if colour is None else matte.foreground))

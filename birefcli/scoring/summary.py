@@ -6,39 +6,56 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from birefcli.errors import Message, Spell
+from birefcli.scoring.batch import Failure
 from birefcli.scoring.measure import Score, curve_values
 from birefcli.scoring.metrics.saliency import Floats
-from birefcli.scoring.metrics.table import CURVES, Metric, measured
+from birefcli.scoring.metrics.table import CURVES, Group, Metric, measured
 
 
 @dataclass
 class ScoreSummary:
-    """Scores of photos, in order, without curves and pictures; and what became of the rest."""
+    """Scores of photos, in order, without curves and thumbnails; and why others have none."""
 
     photos: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Values by metric, by photo."""
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Message] = field(default_factory=dict)
     """Why a photo could not be scored."""
+    bugs: int = 0
+    """How many of the failures are birefcli's own."""
     unmatched: list[str] = field(default_factory=list)
     """What has no partner and was left out, as asked."""
     permille: bool = False
     _curves: dict[str, Floats] = field(default_factory=dict)
 
-    def add(self, score: Score) -> None:
+    def add(self, result: Score | Failure) -> None:
         """Count one photo."""
-        self.photos[score.name] = score.values
-        if score.notes:
-            self.notes[score.name] = score.notes
-        for name, curve in score.curves.items():
+        if isinstance(result, Failure):
+            self.failed[result.name] = result.error
+            self.bugs += result.bug
+            return
+        self.photos[result.name] = result.values
+        if result.notes:
+            self.notes[result.name] = result.notes
+        for name, curve in result.curves.items():
             self._curves[name] = self._curves[name] + curve if name in self._curves else curve
 
     @property
-    def columns(self) -> list[Metric]:
+    def metrics(self) -> list[Metric]:
         """What was measured, in the order of tables."""
         return measured({name for values in self.photos.values() for name in values})
 
+    @property
+    def groups(self) -> dict[Group, list[Metric]]:
+        """What was measured, table by table."""
+        groups: dict[Group, list[Metric]] = {}
+        for metric in self.metrics:
+            groups.setdefault(metric.group, []).append(metric)
+        return groups
+
     def means(self) -> dict[str, float | None]:
-        """Each column over all photos that have it.
+        """Each metric over all photos that have it.
 
         As in the field: a measure over thresholds is averaged threshold by threshold, and then its
         largest value is taken.
@@ -46,16 +63,19 @@ class ScoreSummary:
         curves = {name: self._curves[name] / len(self.photos) for name in CURVES}
         values = curve_values(curves)
         return {
-            column.name: values[column.name] if column.name in values else self._mean(column.name)
-            for column in self.columns
+            metric.name: values[metric.name] if metric.name in values else self._mean(metric.name)
+            for metric in self.metrics
         }
 
     def _mean(self, name: str) -> float | None:
         known = [v for values in self.photos.values() if (v := values.get(name)) is not None]
         return sum(known) / len(known) if known else None
 
-    def as_json(self, *, each: bool) -> str:
-        """One object: means, and with ``each`` every photo's values; full precision."""
+    def as_json(self, *, each: bool, spell: Spell = str) -> str:
+        """One object: means, and with ``each`` every photo's values; full precision.
+
+        ``spell``: how its reader writes options, which the reasons of failures may name.
+        """
         record: dict[str, Any] = {
             "photos": len(self.photos),
             "all": self.means() if self.photos else {},
@@ -65,7 +85,7 @@ class ScoreSummary:
         record |= {
             "permille": self.permille,
             "notes": {name: list(notes) for name, notes in self.notes.items()},
-            "failed": self.failed,
+            "failed": {name: error.spelled(spell) for name, error in self.failed.items()},
             "unmatched": self.unmatched,
         }
         return json.dumps(record)
@@ -74,11 +94,11 @@ class ScoreSummary:
         """A header and a row of means, or with ``each`` a row per photo; full precision."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        columns = [column.name for column in self.columns]
-        writer.writerow(["photo", *columns])
+        metrics = [metric.name for metric in self.metrics]
+        writer.writerow(["photo", *metrics])
         rows = self.photos if each else {"all": self.means()} if self.photos else {}
         for name, values in rows.items():
-            writer.writerow([name, *(_cell(values.get(column)) for column in columns)])
+            writer.writerow([name, *(_cell(values.get(metric)) for metric in metrics)])
         return text.getvalue()
 
 

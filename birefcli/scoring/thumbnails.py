@@ -1,4 +1,4 @@
-"""Small pictures of one photo for the report: what was there, what was wanted, what came out."""
+"""Thumbnails of one photo for the report: photo, truth, prediction, error and cutout."""
 
 import io
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from birefcli.images.colour import to_srgb8
+from birefcli.images.files import open_photo
+from birefcli.options import Size
 from birefcli.scoring import masks
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.pairs import Pair
@@ -22,8 +24,8 @@ MISSING, EXTRA = (37, 120, 214), (226, 92, 20)  # RGB, of errors: too little sub
 class Thumbnails:
     """WebP files, at most ``SIDE`` pixels a side. None where there is no photo to show."""
 
-    size: tuple[int, int]
-    """(width, height) of each."""
+    size: Size
+    """Of each."""
     photo: bytes | None
     truth: bytes
     prediction: bytes
@@ -33,16 +35,16 @@ class Thumbnails:
 
 
 def draw(pair: Pair, truth: masks.Grey, prediction: Mask, max_pixels: int) -> Thumbnails:
-    """Draw one photo's pictures. ``prediction`` has the truth's size."""
+    """Draw those of one photo. ``prediction`` has the truth's size."""
     height, width = truth.shape
     scale = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    real, found = (_small(grey, size) for grey in (truth, prediction.alpha))
-    photo = _photo(pair, size, max_pixels)
-    own = None if prediction.colours is None else _small(prediction.colours, size)
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    real, found = (_small(grey, shape) for grey in (truth, prediction.alpha))
+    photo = _photo(pair, shape, max_pixels)
+    own = None if prediction.colours is None else _small(prediction.colours, shape)
     colours = photo if own is None else own
     return Thumbnails(
-        (size[1], size[0]),
+        Size(shape[1], shape[0]),
         None if photo is None else _webp(photo),
         _webp(real),
         _webp(found),
@@ -51,14 +53,14 @@ def draw(pair: Pair, truth: masks.Grey, prediction: Mask, max_pixels: int) -> Th
     )
 
 
-def _photo(pair: Pair, size: tuple[int, int], max_pixels: int) -> NDArray[np.uint8] | None:
+def _photo(pair: Pair, shape: tuple[int, int], max_pixels: int) -> NDArray[np.uint8] | None:
     if pair.photo is None:
         return None
-    return _small(to_srgb8(masks.photo(pair.photo, max_pixels)), size)
+    return _small(to_srgb8(open_photo(pair.photo, max_pixels)), shape)
 
 
-def _small(picture: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-    return masks.to_uint8(masks.resize_to(picture, size, cv2.INTER_AREA))
+def _small(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    return masks.to_uint8(masks.resize_to(pixels, shape, cv2.INTER_AREA))
 
 
 def _error(real: NDArray[np.uint8], found: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PART = ".birefcli-"
@@ -42,6 +42,24 @@ def write_file(target: Path, data: bytes) -> None:
         # An ordinary open: mkstemp would leave the result readable by its owner alone.
         with part.open("xb") as file:
             file.write(data)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        _writing.discard(part)
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give the path of a part file to write, which becomes ``target`` where nothing is raised.
+
+    For what a library writes; :func:`write_file` is for bytes. Raises OSError.
+    """
+    part = target.parent / _part_name()
+    _writing.add(part)
+    try:
+        yield part
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)

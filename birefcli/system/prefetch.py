@@ -1,5 +1,6 @@
 """Calls on a pool of threads, some of them ahead of what is asked for."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,18 +16,33 @@ def prefetch(
     items: Iterable[In],
     ahead: int,
     running: "deque[Future[Out]] | None" = None,
+    *,
+    eager: bool = True,
+    cost: Callable[[In], float] = lambda _: 0,
+    budget: float = math.inf,
 ) -> Generator[Future[Out], None, None]:
     """Call on a pool, results in order, with at most ``ahead`` calls in flight.
 
-    ``running`` is filled with the calls that are; the first is the last that was given.
+    ``running`` is filled with the calls that are; the first is the last that was given. ``eager``
+    gives what has ended at once, however few calls then are in flight; without it there are always
+    as many as may be. The ``cost`` of all calls in flight stays within ``budget``, where whoever
+    takes a result waits for it; an item that costs more is called alone.
     """
     running = deque() if running is None else running
+    costs: deque[float] = deque()
     for item in items:
-        running.append(pool.submit(call, item))
-        # What has ended is given at once: a photo is told of when it is written.
-        while running and (len(running) >= ahead or running[0].done()):
+        price = cost(item)
+        while costs and sum(costs) + price > budget:
             yield running[0]
             running.popleft()
+            costs.popleft()
+        running.append(pool.submit(call, item))
+        costs.append(price)
+        # What has ended is given at once: a photo is reported when it is written.
+        while running and (len(running) >= ahead or (eager and running[0].done())):
+            yield running[0]
+            running.popleft()
+            costs.popleft()
     while running:
         yield running[0]
         running.popleft()

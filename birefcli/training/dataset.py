@@ -1,12 +1,11 @@
-"""Photographs with masks: finding them, checking them all, holding some back, reading them."""
+"""Photographs with masks: finding them, checking them all, reading them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -14,19 +13,15 @@ from numpy.typing import NDArray
 
 from birefcli.errors import BirefcliError, ExitCode, Message, PhotoError
 from birefcli.images.colour import to_srgb8
-from birefcli.images.decode import decode_photo
-from birefcli.images.files import PHOTO_SUFFIXES
+from birefcli.images.files import has_photo_name, open_photo, walk_folder
+from birefcli.scoring import masks
+from birefcli.scoring.layouts import LAYOUTS, find_layout
+from birefcli.scoring.masks import Mask
 from birefcli.system import cpu
 from birefcli.training import soft_edges
 
 Bytes = NDArray[np.uint8]
-Item = TypeVar("Item")
 
-LAYOUTS = (("im", "gt"), ("blurred_image", "mask"), ("original_image", "mask"))
-"""Names of the folders of photos and masks: that of many sets, and P3M's (Li et al., ACM MM 2021),
-with faces blurred and not."""
-TRAINING_PART = "train"
-"""Folder of a data set that holds its training part, if it says so."""
 MAX_PIXELS = 300_000_000
 """Of a photo, as for the matte command."""
 
@@ -36,9 +31,15 @@ class DataError(BirefcliError):
 
     exit_code = ExitCode.NO_INPUT
 
-    def __init__(self, text: str | Message, faults: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.faults = list(faults)
+    def __init__(
+        self,
+        text: str | Message,
+        faults: Sequence[str | Message] = (),
+        *,
+        hint: str | Message | None = None,
+    ) -> None:
+        super().__init__(text, hint=hint)
+        self.faults = [Message(fault) for fault in faults]
 
 
 @dataclass(frozen=True)
@@ -71,69 +72,60 @@ def find_pairs(folders: Sequence[Path]) -> list[Pair]:
     others: training on half of a folder by mistake would go unnoticed.
     """
     pairs: list[Pair] = []
-    faults: list[str] = []
+    faults: list[str | Message] = []
     for folder in dict.fromkeys(folders):
-        images_, masks = _layout(folder)
-        found, wrong = _pairs(images_, masks)
+        photos, truths = _folders(folder)
+        found, wrong = _pairs(photos, truths)
         if not found and not wrong:
-            wrong = [f"{images_}: no photo in it"]
+            wrong = [f"{photos}: no photo in it"]
         pairs += found
         faults += wrong
     if faults:
         # Nothing will be trained: whoever mends names learns at once what else there is to mend.
         dataset = Dataset(pairs, longest=None, soften=False, budget=0)
-        refuse_faults(faults + dataset.faults(range(len(pairs)), cpu.count()))
+        refuse_faults([*faults, *dataset.faults(range(len(pairs)), cpu.count())])
     return pairs
 
 
-def split_held_out(items: Sequence[Item], every: int) -> tuple[list[Item], list[Item]]:
-    """Training part, and each ``every``-th item (from the first) held back; 0 holds none."""
-    if every == 0:
-        return list(items), []
-    train = [item for i, item in enumerate(items) if i % every]
-    return train, list(items[::every])
-
-
-def _layout(folder: Path) -> tuple[Path, Path]:
+def _folders(folder: Path) -> tuple[Path, Path]:
     """Folder of photos and folder of masks."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    for root in (folder, folder / TRAINING_PART):
-        for photos, masks in LAYOUTS:
-            if (root / photos).is_dir() and (root / masks).is_dir():
-                return root / photos, root / masks
-    known = ", or ".join(f"{photos}/ and {masks}/" for photos, masks in LAYOUTS[:2])
-    raise DataError(f"{folder}: no photos with masks there; it must hold {known}")
+    found = find_layout(folder)
+    if found is None:
+        known = ", or ".join(f"{each.photos}/ and {each.truths}/" for each in LAYOUTS[:2])
+        raise DataError(f"{folder}: no photos with masks there; it must hold {known}")
+    root, layout = found
+    return root / layout.photos, root / layout.truths
 
 
-def _pairs(photos: Path, masks: Path) -> tuple[list[Pair], list[str]]:
-    found, faults = _by_stem(photos)
-    truths, more = _by_stem(masks)
+def _pairs(photos: Path, truths: Path) -> tuple[list[Pair], list[str]]:
+    images, faults = _by_stem(photos)
+    masks_, more = _by_stem(truths)
     faults += more
-    faults += [f"{found[s]}: no mask in {masks.name}/" for s in found if s not in truths]
-    faults += [f"{truths[s]}: no photo in {photos.name}/" for s in truths if s not in found]
-    return [Pair(found[s], truths[s]) for s in found if s in truths], faults
+    faults += [f"{images[s]}: no mask in {truths.name}/" for s in images if s not in masks_]
+    faults += [f"{masks_[s]}: no photo in {photos.name}/" for s in masks_ if s not in images]
+    return [Pair(images[s], masks_[s]) for s in images if s in masks_], faults
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Pictures of a folder by stem, and those whose stem another one has."""
+    """Files with a photo's name by stem, and those whose stem another one has."""
     found: dict[str, Path] = {}
     faults = []
-    for path in _pictures(folder):
+    for path in walk_folder(folder, recursive=False, on_error=_raise):
+        if not has_photo_name(path.name):
+            continue
         if path.stem in found:
             faults.append(f"{path}: has the name of {found[path.stem].name}")
         found.setdefault(path.stem, path)
     return found, faults
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        # Hidden files: macOS leaves ._a.jpg beside a.jpg on foreign disks.
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith("."):
-            yield path
+def _raise(error: OSError) -> None:
+    raise DataError(f"{error.filename}: {error.strerror}") from None
 
 
-def refuse_faults(faults: Sequence[str]) -> None:
+def refuse_faults(faults: Sequence[str | Message]) -> None:
     """Raise DataError if there are faults, a line a file."""
     if faults:
         are = "file is" if len(faults) == 1 else "files are"
@@ -144,9 +136,9 @@ def refuse_faults(faults: Sequence[str]) -> None:
 
 
 class Dataset(Sequence[Example]):
-    """Examples that are read when they are asked for; the first to fit in ``budget`` stay.
+    """Examples that are read when they are indexed; the first to fit in ``budget`` are cached.
 
-    What is returned depends on the files alone, not on what was kept. Threads may share it.
+    What is returned depends on the files alone, not on the cache. Threads may share it.
     """
 
     def __init__(
@@ -155,12 +147,12 @@ class Dataset(Sequence[Example]):
         """``longest``: side in pixels to which larger photos are reduced; None for none.
 
         ``soften``: binary masks get soft edges (:func:`birefcli.training.soft_edges.soften`).
-        ``budget``: bytes of pixels to keep.
+        ``budget``: bytes of pixels to cache.
         """
         self.pairs = list(pairs)
         self.longest, self.soften = longest, soften
         self._left = budget
-        self._kept: dict[int, Example] = {}
+        self._cache: dict[int, Example] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -170,43 +162,43 @@ class Dataset(Sequence[Example]):
         """The ``index``-th example. Raises DataError when its files are gone or damaged."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        kept = self._kept.get(index)
-        return kept if kept is not None else self._keep(index, self._read(self.pairs[index]))
+        cached = self._cache.get(index)
+        return cached if cached is not None else self._add(index, self._read(self.pairs[index]))
 
     def faults(
-        self, indices: Sequence[int], threads: int, told: Callable[[], None] = lambda: None
-    ) -> list[str]:
-        """Read these examples once, and say what is wrong with which; ``told`` after each."""
+        self, indices: Sequence[int], threads: int, on_read: Callable[[], None] = lambda: None
+    ) -> list[Message]:
+        """Read these examples once; what is wrong with which. ``on_read`` is called after each."""
         found = []
         pool = ThreadPoolExecutor(threads)
         try:
             for fault in pool.map(self._fault, indices):
                 if fault is not None:
                     found.append(fault)
-                told()
+                on_read()
         finally:
             # Ctrl-C must not wait for ten thousand photos.
             pool.shutdown(cancel_futures=True)
         return found
 
     @property
-    def kept(self) -> int:
+    def cached(self) -> int:
         """How many examples stay in memory."""
-        return len(self._kept)
+        return len(self._cache)
 
-    def _fault(self, index: int) -> str | None:
+    def _fault(self, index: int) -> Message | None:
         try:
             self[index]
         except DataError as error:
-            return str(error)
+            return error.message
         return None
 
-    def _keep(self, index: int, example: Example) -> Example:
+    def _add(self, index: int, example: Example) -> Example:
         size = example.image.nbytes + example.alpha.nbytes
         with self._lock:
-            if size <= self._left and index not in self._kept:
+            if size <= self._left and index not in self._cache:
                 self._left -= size
-                self._kept[index] = example
+                self._cache[index] = example
         return example
 
     def _read(self, pair: Pair) -> Example:
@@ -226,31 +218,25 @@ class Dataset(Sequence[Example]):
 def read_image(path: Path) -> Bytes:
     """A photo as the network is to see it: H×W×3, RGB, upright, sRGB. Raises DataError."""
     try:
-        return to_srgb8(decode_photo(path.read_bytes(), MAX_PIXELS))
+        return to_srgb8(open_photo(path, MAX_PIXELS))
     except PhotoError as error:
-        raise DataError(f"{path}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
+        raise DataError(error.message) from error
 
 
 def read_mask(path: Path) -> Bytes:
     """A mask H×W, 0..255: a grey picture, or the transparency of a cutout. Raises DataError."""
     try:
-        stored = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    try:
-        pixels = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED) if len(stored) else None
-        grey = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE) if len(stored) else None
-    except cv2.error:
-        pixels = grey = None
-    if pixels is None or grey is None:
-        raise DataError(f"{path}: not readable as an image")
-    if pixels.ndim == 3 and pixels.shape[2] == 4:
-        opacity = pixels[..., 3] // 257 if pixels.dtype == np.uint16 else pixels[..., 3]
-        if (opacity < 255).any():
-            return np.ascontiguousarray(opacity, np.uint8)
-    return np.asarray(grey, np.uint8)
+        return _to_bytes(masks.read(path, MAX_PIXELS))
+    except PhotoError as error:
+        raise DataError(error.message) from error
+
+
+def _to_bytes(mask: Mask) -> Bytes:
+    """Alpha of 8 bits; 16 are rounded down, so that a training sees what it always saw."""
+    if mask.alpha.dtype == np.uint8:
+        return np.ascontiguousarray(mask.alpha)
+    levels = mask.alpha >> 8 if mask.colours is None else mask.alpha // 257
+    return np.ascontiguousarray(levels, np.uint8)
 
 
 def _reduced(example: Example, longest: int) -> Example:

@@ -1,6 +1,5 @@
 """Which view of which photo each step sees, and making the views ahead of the network."""
 
-from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from birefcli.matting.predictor import MEAN, STD
+from birefcli.system.prefetch import prefetch
 from birefcli.training import augment
 from birefcli.training.dataset import Example
-from birefcli.training.schedule import Hyperparameters
+from birefcli.training.schedule import Hyperparameters, Stage
 
 View: TypeAlias = tuple[augment.Floats, augment.Floats]
 """Photo size×size×3 and alpha size×size, both 0..1."""
@@ -47,7 +47,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 class ViewSampler:
-    """Views of examples, each a function of the recipe's seed, the step and its slot alone.
+    """Views of examples, each a function of the seed, the step and its slot alone.
 
     So a resumed run sees what an unbroken one would, and so do several processes together.
     """
@@ -65,7 +65,7 @@ class ViewSampler:
         self._order = lru_cache(2)(self._shuffled)
 
     def from_step(self, step: int, threads: int) -> Generator[Batch, None, None]:
-        """The batches of ``step`` and those after it, to the recipe's end, made ahead."""
+        """The batches of ``step`` and those after it, to the last, made ahead."""
         with closing(self._samples_ahead(step, threads)) as samples:
             for each in range(step, self.hyperparameters.steps):
                 drawn = [next(samples).result() for _ in self._slots(each)]
@@ -89,23 +89,28 @@ class ViewSampler:
         return rng.permutation(len(self.examples))
 
     def _slots(self, step: int) -> range:
-        share = self.hyperparameters.stage(step).batch // self.world
+        share = self._share(self.hyperparameters.stage(step))
         return range(self.rank * share, (self.rank + 1) * share)
+
+    def _share(self, stage: Stage) -> int:
+        """Photos a step of this process."""
+        return stage.batch // self.world
 
     def _samples_ahead(self, step: int, threads: int) -> "Generator[Future[View], None, None]":
         """Views in order, made by threads: their work is numpy's and OpenCV's, without the GIL."""
-        pending: deque[Future[View]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for each in range(step, self.hyperparameters.steps):
-                    slots = self._slots(each)
-                    for slot in slots:
-                        pending.append(pool.submit(self.sample, each, slot))
-                        # Bounded: a batch at 1024×1024 has 16 MB for each photo.
-                        if len(pending) > AHEAD * len(slots):
-                            yield pending.popleft()
-                while pending:
-                    yield pending.popleft()
-            finally:
-                for future in pending:
-                    future.cancel()
+        stages = self.hyperparameters.stages
+        steps = range(step, self.hyperparameters.steps)
+        pool = ThreadPoolExecutor(threads)
+        try:
+            yield from prefetch(
+                pool,
+                lambda view: self.sample(*view),
+                ((each, slot) for each in steps for slot in self._slots(each)),
+                AHEAD * max(map(self._share, stages)) + 1,
+                eager=False,
+                # Bounded: a batch at 1024×1024 has 16 MB for each photo.
+                cost=lambda view: self.hyperparameters.stage(view[0]).size ** 2,
+                budget=max((AHEAD * self._share(each) + 1) * each.size**2 for each in stages),
+            )
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -17,7 +17,7 @@ from support import DATA, recorded
 
 RECORDED = DATA / "scores"
 EXPECTED = json.loads((RECORDED / "expected.json").read_text())
-SEED_COLUMNS = [
+SALIENCY_COLUMNS = [
     "Smeasure",
     "maxFm",
     "meanEm",
@@ -57,7 +57,7 @@ def masks(tmp_path):
     return tmp_path
 
 
-def told(result):
+def stderr(result):
     return result.stderr.decode()
 
 
@@ -74,7 +74,7 @@ def test_json_holds_the_recorded_figures_in_full(command):
             for column, value in values.items():
                 ours = "meanMSE" if column == "MSE" else column
                 assert rows[name][ours] == recorded(value, name, column)
-    assert "p005.png: prediction 80×110 resized to the truth's 160×220" in told(result)
+    assert "p005.png: prediction 80×110 resized to the truth's 160×220" in stderr(result)
 
 
 def test_tables_say_which_way_is_better(command, masks):
@@ -90,13 +90,13 @@ def test_table_has_the_columns_of_the_model_card_in_its_order(command):
     result = command("score", RECORDED / "pred", RECORDED / "gt")
     lines = result.stdout.decode().splitlines()
     head = next(line for line in lines if "Smeasure" in line)
-    assert head.split() == SEED_COLUMNS
+    assert head.split() == SALIENCY_COLUMNS
     figures = next(line for line in lines[lines.index(head) + 1 :] if line.strip()[:1].isdigit())
     assert re.fullmatch(r" *(\d\.\d{3} +){9}\d+ *", figures)
-    for column, figure in zip(SEED_COLUMNS, figures.split(), strict=True):
+    for column, figure in zip(SALIENCY_COLUMNS, figures.split(), strict=True):
         close = {"abs": 1.5 if column == "HCE" else 1.5e-3, "rel": 0}
         assert float(figure) == pytest.approx(EXPECTED["all"][column], **close), column
-    assert any(line.split() == ["SAD", "MSE", "MAD", "Grad", "Conn"] for line in lines)
+    assert any(line.split() == ["SAD", "MSE", "MAD", "Grad", "Conn", "IoU"] for line in lines)
     assert "6 photos" in lines
 
 
@@ -115,8 +115,8 @@ def test_single_file_finds_its_truth_in_a_folder(command, masks):
     alone = command("score", masks / "pred" / "a.png", masks / "gt" / "a.png", "--json")
     assert same_figures(command(*words).stdout, alone.stdout)
     lost = command("score", masks / "pred" / "a.png", masks / "gt" / "sub")
-    assert (lost.returncode, lost.stdout) == (3, b""), told(lost)
-    assert "no truth named a.* in" in told(lost)
+    assert (lost.returncode, lost.stdout) == (3, b""), stderr(lost)
+    assert "no truth named a.* in" in stderr(lost)
 
 
 def test_contact_sheet_beside_the_masks_is_none_of_them(command, masks):
@@ -153,9 +153,9 @@ def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
     result = command("score", masks / "pred", masks / "gt")
     assert result.returncode == 3
     assert result.stdout == b""
-    assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in told(result)
-    assert f"{masks}/pred/x.png: no truth in {masks}/gt" in told(result)
-    assert told(result).count("\n") == 3, "one a line, and what to do"
+    assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in stderr(result)
+    assert f"{masks}/pred/x.png: no truth in {masks}/gt" in stderr(result)
+    assert stderr(result).count("\n") == 3, "one a line, and what to do"
 
 
 def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks):
@@ -165,7 +165,7 @@ def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks
     assert result.returncode == 0
     assert found["photos"] == 2
     assert len(found["unmatched"]) == 2
-    assert told(result).count("no prediction named b.*") == 1
+    assert stderr(result).count("no prediction named b.*") == 1
 
 
 def test_an_unreadable_file_is_an_error_and_the_others_are_shown(command, masks):
@@ -174,7 +174,7 @@ def test_an_unreadable_file_is_an_error_and_the_others_are_shown(command, masks)
     found = json.loads(result.stdout)
     assert result.returncode == 1
     assert list(found["failed"]) == ["b.png"]
-    assert f"{masks}/pred/b.png: not an image" in told(result)
+    assert f"{masks}/pred/b.png: not an image" in stderr(result)
     assert command("score", masks / "pred", masks / "gt", "--allow-missing").returncode == 0
     assert b"2 of 3 photos" in command("score", masks / "pred", masks / "gt").stdout
 
@@ -208,9 +208,9 @@ def test_what_cannot_be_is_said_in_one_line(command, masks, words, code, text):
     (masks / "half").mkdir()
     Image.open(masks / "gt/a.png").save(masks / "half/a.png")
     result = command("score", *words, cwd=masks)
-    assert text in told(result)
+    assert text in stderr(result)
     assert result.returncode == code
-    assert "Traceback" not in told(result)
+    assert "Traceback" not in stderr(result)
 
 
 def test_many_notes_are_counted_after_the_first(command, tmp_path):
@@ -219,8 +219,8 @@ def test_many_notes_are_counted_after_the_first(command, tmp_path):
         for number in range(8):
             Image.fromarray(blobs(*size, 1)).save(tmp_path / kind / f"{number}.png")
     result = command("score", tmp_path / "pred", tmp_path / "gt", "--json")
-    assert told(result).count("resized") == 5
-    assert "and 3 more photos with notes like these" in told(result)
+    assert stderr(result).count("resized") == 5
+    assert "and 3 more photos with notes like these" in stderr(result)
     assert len(json.loads(result.stdout)["notes"]) == 8
 
 
@@ -236,7 +236,7 @@ def test_two_files_of_one_stem_are_refused(command, masks):
     Image.open(masks / "pred/a.png").save(masks / "pred/a.webp")
     result = command("score", masks / "pred", masks / "gt")
     assert result.returncode == 2
-    assert "a.png and" in told(result)
+    assert "a.png and" in stderr(result)
 
 
 def test_layout_of_p3m_is_understood(command, masks):
@@ -274,7 +274,7 @@ def test_model_mattes_and_scores_in_one_go(command, masks, photos, tiny_weights)
     command("matte", photos, "-o", masks / "out", "--write", "mask", "--bits", "16")
     result = command("score", photos, masks / "out", "--model", tiny_weights, "--json", "--each")
     found = json.loads(result.stdout)
-    assert result.returncode == 0, told(result)
+    assert result.returncode == 0, stderr(result)
     assert found["photos"] == 3
     # The truth is what the same model wrote with 16 bits.
     assert found["all"]["MAD"] < 1e-4
@@ -318,7 +318,7 @@ def test_report_stands_alone_in_light_and_dark(command, masks):
     assert all(link.startswith("data:image/webp;base64,") for link in page.links)
     assert not re.search(r"@import|url\(|<script|<link|https?://", text)
     assert "prefers-color-scheme: dark" in text
-    assert page.tags.count("svg") == text.count("role='img'") == 24
+    assert page.tags.count("svg") == text.count("role='img'") == 25
     assert page.tags.count("img") == 3 * 5
     assert "b" in page.tags
     assert "onerror=<b>" not in text
@@ -354,6 +354,6 @@ def test_interrupted_scoring_prints_no_figures_and_leaves_no_process(start, tmp_
 
 def test_help_of_score_loads_nothing_heavy(command):
     result = command("score", "--help", within=("env", "PYTHONPROFILEIMPORTTIME=1"))
-    loaded = set(re.findall(r"\| +([\w.]+)$", told(result), re.M))
+    loaded = set(re.findall(r"\| +([\w.]+)$", stderr(result), re.M))
     assert "typer" in loaded
     assert not loaded & {"torch", "cv2", "numpy", "PIL"}

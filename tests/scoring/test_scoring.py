@@ -60,10 +60,10 @@ def test_every_column_of_a_photo_is_what_the_authors_code_says(name):
 
 
 def test_every_mean_is_what_the_authors_code_says():
-    tally = ScoreSummary()
+    summary = ScoreSummary()
     for name in AUTHOR["each"]:
-        tally.add(measure(pair_of(name), Settings()))
-    means = tally.means()
+        summary.add(measure(pair_of(name), Settings()))
+    means = summary.means()
     for column, expected in AUTHOR["all"].items():
         assert means[ours(column)] == recorded(expected, "", column), column
 
@@ -135,10 +135,12 @@ def test_means_over_no_unknown_pixel_are_left_out(tmp_path):
     values = scored(tmp_path, full, full, trimap_radius=3).values
     assert values["unknownMSE"] is None
     assert values["unknownSAD"] == 0
-    tally = ScoreSummary()
-    tally.add(measure(Pair("f", tmp_path / "t.png", tmp_path / "p.png"), Settings(trimap_radius=3)))
-    tally.add(scored(tmp_path, 255 - MASK, MASK, trimap_radius=3))
-    assert tally.means()["unknownMSE"] == tally.photos["a"]["unknownMSE"]
+    summary = ScoreSummary()
+    summary.add(
+        measure(Pair("f", tmp_path / "t.png", tmp_path / "p.png"), Settings(trimap_radius=3))
+    )
+    summary.add(scored(tmp_path, 255 - MASK, MASK, trimap_radius=3))
+    assert summary.means()["unknownMSE"] == summary.photos["a"]["unknownMSE"]
 
 
 def test_one_pixel_is_refused_and_two_are_scored(tmp_path):

@@ -1,4 +1,4 @@
-"""Metrics of matting, on the soft alpha: SAD, MSE, MAD, gradient and connectivity error.
+"""Metrics of matting, on the soft alpha: SAD, MSE, MAD, gradient and connectivity error; IoU.
 
 Rhemann et al., "A perceptually motivated online benchmark for image matting", CVPR 2009, in the
 units of Xu et al., "Deep Image Matting", CVPR 2017: sums divided by 1000. Alphas are H×W float64,
@@ -22,12 +22,18 @@ SLACK = 0.15  # alpha by which a pixel may exceed its connected level
 
 
 @dataclass(frozen=True)
-class Errors:
-    """The five errors of one matte. A mean over no pixel is None."""
+class Differences:
+    """The errors of one matte that look at each pixel alone. A mean over no pixel is None."""
 
     sad: float
     mse: float | None
     mad: float | None
+
+
+@dataclass(frozen=True)
+class Errors(Differences):
+    """The five errors of one matte."""
+
     grad: float
     conn: float
 
@@ -41,20 +47,43 @@ def errors(prediction: Alpha, truth: Alpha, trimap: Trimap | None = None) -> Err
     unknown region.
     """
     where: Mask | None = None
-    pixels = truth.size
     if trimap is not None:
         where = trimap == UNSURE
-        pixels = int(where.sum())
         prediction = np.where(where, prediction, trimap / 255.0)
+    found = differences(prediction, truth, None if where is None else int(where.sum()))
+    return Errors(
+        found.sad,
+        found.mse,
+        found.mad,
+        gradient_error(prediction, truth, where),
+        connectivity_error(prediction, truth, where),
+    )
+
+
+def differences(prediction: Alpha, truth: Alpha, pixels: int | None = None) -> Differences:
+    """SAD, and MSE and MAD as means over so many ``pixels``; None for all."""
+    pixels = truth.size if pixels is None else pixels
     difference = np.abs(prediction - truth)
     total, squares = float(difference.sum()), float((difference**2).sum())
-    return Errors(
+    return Differences(
         sad=total / 1000,
         mse=squares / pixels if pixels else None,
         mad=total / pixels if pixels else None,
-        grad=gradient_error(prediction, truth, where),
-        conn=connectivity_error(prediction, truth, where),
     )
+
+
+def mean_iou(prediction: Alpha, truth: Alpha) -> float:
+    """Mean of subject's and background's intersection over union, 0..1, both cut at one half.
+
+    A class that neither has counts as 1.
+    """
+    found, real = prediction > 0.5, truth > 0.5
+    return (_iou(found, real) + _iou(~found, ~real)) / 2
+
+
+def _iou(found: Mask, real: Mask) -> float:
+    either = int((found | real).sum())
+    return int((found & real).sum()) / either if either else 1.0
 
 
 def gradient_error(prediction: Alpha, truth: Alpha, where: Mask | None = None) -> float:
@@ -78,7 +107,8 @@ SMOOTH, SLOPE = _kernels()
 def _gradient(alpha: Alpha) -> Alpha:
     across = cv2.sepFilter2D(alpha, cv2.CV_64F, SLOPE, SMOOTH, borderType=cv2.BORDER_REPLICATE)
     down = cv2.sepFilter2D(alpha, cv2.CV_64F, SMOOTH, SLOPE, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.magnitude(across, down), np.float64)
+    # cv2.magnitude rounds by where in memory its result lies: equal mattes would differ.
+    return np.sqrt(np.square(across) + np.square(down))
 
 
 def connectivity_error(prediction: Alpha, truth: Alpha, where: Mask | None = None) -> float:

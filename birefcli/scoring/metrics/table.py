@@ -7,7 +7,7 @@ from enum import Enum
 class Group(str, Enum):
     """Tables of metrics."""
 
-    SEED = "saliency"
+    SALIENCY = "saliency"
     EDGES = "edges"
     WHOLE = "matting, whole image"
     UNKNOWN = "matting, unknown region"
@@ -24,7 +24,7 @@ class Metric:
     """Whether more is better."""
     digits: int = 3
     thousandths: bool = False
-    """Whether --permille multiplies it by 1000."""
+    """Whether ``permille`` multiplies it by 1000."""
 
     @property
     def heading(self) -> str:
@@ -51,21 +51,22 @@ def _matting(group: Group, prefix: str) -> list[Metric]:
 
 
 METRICS = [
-    Metric("Smeasure", Group.SEED, higher=True),
-    Metric("maxFm", Group.SEED, higher=True),
-    Metric("meanEm", Group.SEED, higher=True),
-    Metric("MAE", Group.SEED),
-    Metric("maxEm", Group.SEED, higher=True),
-    Metric("meanFm", Group.SEED, higher=True),
-    Metric("wFmeasure", Group.SEED, higher=True),
-    Metric("adpEm", Group.SEED, higher=True),
-    Metric("adpFm", Group.SEED, higher=True),
-    Metric("HCE", Group.SEED, digits=0),
+    Metric("Smeasure", Group.SALIENCY, higher=True),
+    Metric("maxFm", Group.SALIENCY, higher=True),
+    Metric("meanEm", Group.SALIENCY, higher=True),
+    Metric("MAE", Group.SALIENCY),
+    Metric("maxEm", Group.SALIENCY, higher=True),
+    Metric("meanFm", Group.SALIENCY, higher=True),
+    Metric("wFmeasure", Group.SALIENCY, higher=True),
+    Metric("adpEm", Group.SALIENCY, higher=True),
+    Metric("adpFm", Group.SALIENCY, higher=True),
+    Metric("HCE", Group.SALIENCY, digits=0),
     Metric("meanMSE", Group.EDGES, digits=4),
     Metric("mBA", Group.EDGES, higher=True),
     Metric("maxBIoU", Group.EDGES, higher=True),
     Metric("meanBIoU", Group.EDGES, higher=True),
     *_matting(Group.WHOLE, ""),
+    Metric("IoU", Group.WHOLE, higher=True, digits=4),
     *_matting(Group.UNKNOWN, UNKNOWN),
     Metric("FgMSE", Group.COLOUR, digits=4, thousandths=True),
     Metric("FgMAD", Group.COLOUR, digits=4, thousandths=True),
@@ -73,9 +74,9 @@ METRICS = [
 """In the order of tables: first that of BiRefNet's table for salient objects."""
 
 CURVES = {"Fm": ("maxFm", "meanFm"), "Em": ("maxEm", "meanEm"), "BIoU": ("maxBIoU", "meanBIoU")}
-"""Metrics over all thresholds, and which columns are their largest value and their mean."""
+"""Curves over all thresholds, and which metrics are their largest value and their mean."""
 
 
 def measured(names: set[str]) -> list[Metric]:
-    """Columns that were measured."""
-    return [column for column in METRICS if column.name in names]
+    """Those of these names, in the order of tables."""
+    return [metric for metric in METRICS if metric.name in names]

@@ -8,8 +8,9 @@ from statistics import median
 from typing import cast
 
 from birefcli import __version__
+from birefcli.errors import Spell
 from birefcli.scoring.measure import Score
-from birefcli.scoring.metrics.table import Group, Metric
+from birefcli.scoring.metrics.table import Group, Metric, measured
 from birefcli.scoring.report.histogram import histogram
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
@@ -23,7 +24,7 @@ _Entry = tuple[float, int, Score]
 
 @dataclass
 class Page:
-    """Collects what a page shows; of pictures only those that may still be shown."""
+    """Collects what a page shows; of thumbnails only those that may still be shown."""
 
     _best: list[_Entry] = field(default_factory=list)
     _worst: list[_Entry] = field(default_factory=list)
@@ -38,20 +39,20 @@ class Page:
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
 
-    def render(self, tally: ScoreSummary, title: str) -> str:
-        """The page: HTML with everything in it."""
+    def render(self, summary: ScoreSummary, title: str, spell: Spell = str) -> str:
+        """The page: HTML with everything in it. ``spell``: how its reader writes options."""
         worst = sorted(self._worst, reverse=True)
         shown = {score.name for _, _, score in worst}
         # Of few photos, none is best and worst.
         best = [e for e in sorted(self._best, reverse=True) if e[2].name not in shown]
         body = [
-            f"<h1>Scores</h1><p class=sub>{escape(title)}<br>{_counted(tally)}</p>",
-            _summary(tally),
-            _histograms(tally),
+            f"<h1>Scores</h1><p class=sub>{escape(title)}<br>{_counted(summary)}</p>",
+            _figures(summary),
+            _histograms(summary),
             _gallery("Worst photos", worst),
             _gallery("Best photos", best),
-            _faults(tally),
-            _each(tally),
+            _left_out(summary, spell),
+            _each(summary),
             f"<footer>birefcli {escape(__version__)}</footer>",
         ]
         head = (
@@ -63,39 +64,32 @@ class Page:
         return f"{head}<body><main>{''.join(body)}</main></body></html>\n"
 
 
-def _counted(tally: ScoreSummary) -> str:
-    failed = f", {len(tally.failed)} could not be scored" if tally.failed else ""
-    left = f", {len(tally.unmatched)} without a partner" if tally.unmatched else ""
-    scale = "; MSE, MAD and colour errors ×1000" if tally.permille else ""
-    number = len(tally.photos)
+def _counted(summary: ScoreSummary) -> str:
+    failed = f", {len(summary.failed)} could not be scored" if summary.failed else ""
+    left = f", {len(summary.unmatched)} without a partner" if summary.unmatched else ""
+    scale = "; MSE, MAD and colour errors ×1000" if summary.permille else ""
+    number = len(summary.photos)
     return f"{number} photo{'' if number == 1 else 's'}{failed}{left}{scale}"
 
 
-def _grouped(tally: ScoreSummary) -> dict[Group, list[Metric]]:
-    groups: dict[Group, list[Metric]] = {}
-    for column in tally.columns:
-        groups.setdefault(column.group, []).append(column)
-    return groups
+def _values(summary: ScoreSummary, metric: Metric) -> list[float]:
+    """What photos have of a metric, worst first."""
+    known = [v for values in summary.photos.values() if (v := values.get(metric.name)) is not None]
+    return sorted(known, reverse=not metric.higher)
 
 
-def _values(tally: ScoreSummary, column: Metric) -> list[float]:
-    """What photos have of a column, worst first."""
-    known = [v for values in tally.photos.values() if (v := values.get(column.name)) is not None]
-    return sorted(known, reverse=not column.higher)
-
-
-def _summary(tally: ScoreSummary) -> str:
-    means = tally.means()
+def _figures(summary: ScoreSummary) -> str:
+    means = summary.means()
     cards = []
-    for group, columns in _grouped(tally).items():
+    for group, metrics in summary.groups.items():
         rows = []
-        for column in columns:
-            known = _values(tally, column)
+        for metric in metrics:
+            known = _values(summary, metric)
             ends = (known[0], median(known), known[-1]) if known else (None, None, None)
-            cells = "".join(f"<td>{column.text(value)}</td>" for value in ends)
+            cells = "".join(f"<td>{metric.text(value)}</td>" for value in ends)
             rows.append(
-                f"<tr><th scope=row>{_arrow(column)}</th>"
-                f"<td class=mean>{column.text(means[column.name])}</td>{cells}</tr>"
+                f"<tr><th scope=row>{_arrow(metric)}</th>"
+                f"<td class=mean>{metric.text(means[metric.name])}</td>{cells}</tr>"
             )
         cards.append(
             f"<div class=scroll><table><thead><tr><th>{escape(group.value)}</th><th>mean</th>"
@@ -108,21 +102,21 @@ def _summary(tally: ScoreSummary) -> str:
     )
 
 
-def _arrow(column: Metric) -> str:
-    way, told = ("↑", "more is better") if column.higher else ("↓", "less is better")
-    return f"{escape(column.heading)} <span class=way title='{told}'>{way}</span>"
+def _arrow(metric: Metric) -> str:
+    way, title = ("↑", "more is better") if metric.higher else ("↓", "less is better")
+    return f"{escape(metric.heading)} <span class=way title='{title}'>{way}</span>"
 
 
-def _histograms(tally: ScoreSummary) -> str:
-    means = tally.means()
+def _histograms(summary: ScoreSummary) -> str:
+    means = summary.means()
     cards = []
-    for column in tally.columns:
-        known = _values(tally, column)
+    for metric in summary.metrics:
+        known = _values(summary, metric)
         if not known:
             continue
-        region = " <small>unknown region</small>" if column.group is Group.UNKNOWN else ""
-        drawn = histogram(known, means[column.name] or 0.0, column)
-        cards.append(f"<figure><figcaption>{_arrow(column)}{region}</figcaption>{drawn}</figure>")
+        region = " <small>unknown region</small>" if metric.group is Group.UNKNOWN else ""
+        drawn = histogram(known, means[metric.name] or 0.0, metric)
+        cards.append(f"<figure><figcaption>{_arrow(metric)}{region}</figcaption>{drawn}</figure>")
     return (
         "<section><h2>How photos are spread</h2><p class=sub>Photos by figure; the line is their"
         f" mean.</p><div class=histograms>{''.join(cards)}</div></section>"
@@ -130,7 +124,7 @@ def _histograms(tally: ScoreSummary) -> str:
 
 
 def _gallery(title: str, entries: list[_Entry]) -> str:
-    shown = [_photo(score) for _, _, score in entries if score.pictures is not None]
+    shown = [_photo(score) for _, _, score in entries if score.thumbnails is not None]
     if not shown:
         return ""
     return (
@@ -141,34 +135,31 @@ def _gallery(title: str, entries: list[_Entry]) -> str:
 
 
 def _photo(score: Score) -> str:
-    pictures = cast(Thumbnails, score.pictures)
+    thumbnails = cast(Thumbnails, score.thumbnails)
     kinds = [
-        ("photo", pictures.photo, ""),
-        ("truth", pictures.truth, ""),
-        ("prediction", pictures.prediction, ""),
-        ("error", pictures.error, "plain"),
-        ("cutout", pictures.cutout, "board"),
+        ("photo", thumbnails.photo, ""),
+        ("truth", thumbnails.truth, ""),
+        ("prediction", thumbnails.prediction, ""),
+        ("error", thumbnails.error, "plain"),
+        ("cutout", thumbnails.cutout, "board"),
     ]
     figures = "".join(
-        f"<figure><img class='{look}' width={pictures.size[0]} height={pictures.size[1]}"
+        f"<figure><img class='{look}' width={thumbnails.size.width} height={thumbnails.size.height}"
         f" alt='{kind} of {escape(score.name, quote=True)}' src='{_inline(data)}'>"
         f"<figcaption>{kind}</figcaption></figure>"
         for kind, data, look in kinds
         if data is not None
     )
-    told = _told(score)
     return (
-        f"<article><h3>{escape(score.name)}</h3><p class=told>{told}</p>"
+        f"<article><h3>{escape(score.name)}</h3><p class=caption>{_caption(score)}</p>"
         f"<div class=row>{figures}</div></article>"
     )
 
 
-def _told(score: Score) -> str:
-    from birefcli.scoring.metrics.table import measured
-
+def _caption(score: Score) -> str:
     names = {"MAD", "SAD", "MAE", "Smeasure", "wFmeasure", "Grad", "Conn", "HCE"}
-    columns = [column for column in measured(set(score.values)) if column.name in names]
-    parts = [f"{c.name} <b>{c.text(score.values[c.name])}</b>" for c in columns]
+    metrics = [metric for metric in measured(set(score.values)) if metric.name in names]
+    parts = [f"{c.name} <b>{c.text(score.values[c.name])}</b>" for c in metrics]
     notes = [escape(note) for note in score.notes]
     return " · ".join(parts + notes)
 
@@ -177,22 +168,22 @@ def _inline(data: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
 
 
-def _faults(tally: ScoreSummary) -> str:
-    told = [*tally.failed.values(), *tally.unmatched]
-    if not told:
+def _left_out(summary: ScoreSummary, spell: Spell) -> str:
+    reasons = [*(error.spelled(spell) for error in summary.failed.values()), *summary.unmatched]
+    if not reasons:
         return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in told)
+    items = "".join(f"<li>{escape(text)}</li>" for text in reasons)
     return f"<section><h2>Left out</h2><ul>{items}</ul></section>"
 
 
-def _each(tally: ScoreSummary) -> str:
-    columns = tally.columns
-    head = "".join(f"<th>{escape(c.name)}</th>" for c in columns)
+def _each(summary: ScoreSummary) -> str:
+    metrics = summary.metrics
+    head = "".join(f"<th>{escape(c.name)}</th>" for c in metrics)
     rows = "".join(
         f"<tr><th scope=row>{escape(name)}</th>"
-        + "".join(f"<td>{c.text(values.get(c.name))}</td>" for c in columns)
+        + "".join(f"<td>{c.text(values.get(c.name))}</td>" for c in metrics)
         + "</tr>"
-        for name, values in tally.photos.items()
+        for name, values in summary.photos.items()
     )
     return (
         "<section><h2>Every photo</h2><details><summary>Show the table</summary><div class=scroll>"

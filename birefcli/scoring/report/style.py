@@ -33,8 +33,8 @@ figcaption { font-size: 13px; } small { color: var(--soft); }
 svg { display: block; width: 100%; height: auto; } rect { fill: var(--bar); }
 line.base { stroke: var(--rule); } line.mean { stroke: var(--mark); stroke-width: 1.6; }
 text { fill: var(--soft); font-size: 11px; }
-article { margin-bottom: 12px; } .told { margin: 0 0 8px; color: var(--soft); font-size: 13px; }
-.told b { color: var(--ink); font-weight: 600; }
+article { margin-bottom: 12px; } .caption { margin: 0 0 8px; color: var(--soft); font-size: 13px; }
+.caption b { color: var(--ink); font-weight: 600; }
 .row { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: 10px; }
 @media (max-width: 720px) { .row { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 .row figure { margin: 0; } .row figcaption { color: var(--soft); text-align: center; }
