@@ -17,6 +17,7 @@ def main() -> None:
     # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged photo is named by us, once
     allocator.keep_freed_memory()
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
