@@ -6,6 +6,7 @@ import sys
 import traceback
 import warnings
 
+from birefcli.cli import debugging
 from birefcli.errors import BirefcliError, ExitCode, printable
 from birefcli.system import allocator
 
@@ -55,20 +56,15 @@ def _explain(error: Exception) -> None:
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         text = f"standard output cannot be written: {error.strerror}"
         _fail(text, ExitCode.OUTPUT, error)
-    text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
+    text = f"a bug: {type(error).__name__}: {error} ({debugging.ADVICE})"
     _fail(text, ExitCode.BUG, error)
 
 
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
-    if error is not None and _debugging():
+    if error is not None and debugging.is_wanted():
         traceback.print_exception(error)
     print(f"birefcli: {printable(message)}", file=sys.stderr)
     sys.exit(code)
-
-
-def _debugging() -> bool:
-    # Read here and not from the parsed options: the bug may be in parsing them.
-    return "--debug" in sys.argv or os.environ.get("BIREFCLI_DEBUG", "0") not in ("", "0")
 
 
 if __name__ == "__main__":
