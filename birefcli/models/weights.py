@@ -380,8 +380,8 @@ def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None
         ],
     }
     if any(faults.values()):
-        told = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
-        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {told}")
+        listed = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
+        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {listed}")
 
 
 def _some(items: Sequence[str]) -> str:
