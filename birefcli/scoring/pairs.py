@@ -110,8 +110,8 @@ def _inside(folder: Path, names: Sequence[str]) -> Path | None:
 def match(sources: Sources, hold_out: int = 0) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
 
-    A single prediction finds its truth in a folder by its name. ``hold_out`` takes only each
-    so-many-th photo, those that a training on the same folder holds out; 0 takes all. Raises
+    A single prediction finds its truth in a folder by its name. ``hold_out`` N takes every N-th
+    photo alone, those that a training on the same folder holds out; 0 takes all. Raises
     NoInputError where a place is not there or holds no photo, and UsageError where one stem stands
     for two files, or a folder of predictions meets a single truth.
     """

@@ -20,11 +20,13 @@ from birefcli.cli.train import _stage
 from birefcli.errors import BirefcliError, ExitCode, UsageError
 from birefcli.models import weights
 from birefcli.options import Precision
-from birefcli.training import run as runs
-from birefcli.training.dataset import Dataset, find_pairs
-from birefcli.training.plan import Plan
+from birefcli.training import setup
+from birefcli.training.dataset import DataError, Dataset, find_pairs
+from birefcli.training.distributed import ALONE, Rank
+from birefcli.training.plan import Initialisation, Plan, hyperparameters
+from birefcli.training.run import prepared
 from birefcli.training.sampler import ViewSampler
-from birefcli.training.schedule import Stage
+from birefcli.training.schedule import Hyperparameters, Stage
 from birefcli.training.trainer import Trainer, _mixed
 
 SCRATCH = Config(
@@ -159,7 +161,7 @@ def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
     assert len(log_of(broken)) < len(log_of(whole[1]))
     result = command(*words, "-o", broken)
     assert result.returncode == 0, text(result)
-    assert "goes on after step" in text(result)
+    assert "resumes after step" in text(result)
     assert log_of(broken) == log_of(whole[1])
     assert same_weights(broken, whole[1])
 
@@ -176,10 +178,10 @@ def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, num
     _, told = process.communicate(timeout=120)
     assert process.returncode == code
     steps = max(entry["step"] for entry in log_of(output))
-    assert f"stopped after step {steps}; the same command goes on from there" in told.decode()
+    assert f"stopped after step {steps}; the same command resumes" in told.decode()
     assert not output.exists()
     code, told = inside(*words, "-o", output)
-    assert f"goes on after step {steps} of 12" in told
+    assert f"resumes after step {steps} of 12" in told
     assert code == 0
     assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 13))
 
@@ -240,16 +242,13 @@ def test_several_processes_average_their_gradients_and_one_writes(
     dataset = Dataset(pairs, longest=256, soften=True, budget=10**9)
     network = weights.load_network(weights.resolve(str(tiny_weights))).requires_grad_(True)
     state = torch.load(output.with_suffix(".train") / "checkpoint.pt", weights_only=True)
-    hyperparameters = runs.hyperparameters(
-        Plan((people,), output, stages=(Stage(64, 1, 4),)),
-        runs.Start(64, published=True, tuned=True),
-        6,
-    )
-    trainer = Trainer(network, hyperparameters)
+    plan = Plan((people,), output, stages=(Stage(64, 1, 4),))
+    given = hyperparameters(plan, Initialisation(64, published=True, tuned=True), 6)
+    trainer = Trainer(network, given)
     losses = []
     for rank in (0, 1):
-        batch = next(ViewSampler(dataset, hyperparameters, rank, 2).from_step(0, 1))
-        torch.manual_seed(_mixed(hyperparameters.seed, 0, rank))
+        batch = next(ViewSampler(dataset, given, rank, 2).from_step(0, 1))
+        torch.manual_seed(_mixed(given.seed, 0, rank))
         loss, _ = trainer._loss(*batch.tensors(torch.device("cpu")))
         (loss / 2).backward()
         losses.append(loss.item())
@@ -259,26 +258,22 @@ def test_several_processes_average_their_gradients_and_one_writes(
     norm = float(gradient.norm())
     assert log[1]["gradient_norm"] == pytest.approx(norm, rel=1e-4)
     first = [state["optimiser"]["state"][i]["exp_avg"].flatten() for i in range(len(parameters))]
-    clipped = gradient * min(1, hyperparameters.clip / norm)
+    clipped = gradient * min(1, given.clip / norm)
     assert torch.allclose(torch.cat(first), 0.1 * clipped, atol=1e-5 * norm)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
-    hyperparameters = runs.Recipe((Stage(64, 1, 6),))
+    given = Hyperparameters((Stage(64, 1, 6),))
     for world, why in ((4, "cannot be divided among 4"), (6, "2 photos a step or more")):
         with pytest.raises(UsageError, match=why):
-            runs._check_batches(hyperparameters, runs.Ranks(0, world, 0))
+            setup.check_batches(given, Rank(0, world, 0))
 
 
 def test_trained_from_scratch_it_has_the_architecture_of_mini(tmp_path, people, monkeypatch):
-    monkeypatch.setattr(runs, "MINI", SCRATCH)
+    monkeypatch.setattr(setup, "MINI", SCRATCH)
     plan = Plan((people,), tmp_path / "w.safetensors", stages=(Stage(64, 2, 2),), device="cpu")
-    runs.prepare(plan)
-    found = runs.divide(plan)
-    run = runs.TrainingRun(
-        plan, found, runs.placement_for(plan, runs.Ranks()), runs.Ranks(), runs.TrainCallbacks()
-    )
-    assert run()
+    with prepared(plan) as run:
+        assert run()
     assert weights.load_network(weights.resolve(str(plan.output))).config == SCRATCH
     assert run.hyperparameters.lr == 1.5e-3
 
@@ -292,7 +287,7 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     before = weights.read(output)[0]
     code, told = inside(*asked)
     assert code == 0
-    assert "trained to the end already; --restart begins anew" in told
+    assert "trained to the end already; --restart starts anew" in told
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
     code, told = inside(*asked, "--seed", 5)
     assert code == ExitCode.USAGE
@@ -300,8 +295,8 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     asked[epochs] = 2
     _, told = inside(*asked)
     changed = "size x steps x batch 64x6x2, was 64x3x2"
-    assert f"goes on with other options than it began with: {changed}\n" in told
-    assert "goes on after step 3 of 6" in told
+    assert f"resumes with other options than it started with: {changed}\n" in told
+    assert "resumes after step 3 of 6" in told
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
     code, told = inside(*asked, "--hold-out", 3)
     assert code == ExitCode.USAGE
@@ -376,13 +371,13 @@ def test_model_that_cannot_be_had_is_told_with_the_option_of_train(command, peop
 
 
 def test_photos_to_score_on_may_be_a_folder_of_their_own(people, tmp_path):
-    plan = Plan((people,), tmp_path / "w.safetensors", validation=(people,))
-    with pytest.raises(runs.DataError, match="is in the data and in --validate"):
-        runs.divide(plan)
+    plan = Plan((people,), tmp_path / "w.safetensors", validate=(people,))
+    with pytest.raises(DataError, match="is in the data and in validate; name other folders"):
+        setup.find_data(plan)
     for name in ("im", "gt"):
         (tmp_path / "v" / name).mkdir(parents=True)
         (tmp_path / "v" / name / "a.png").write_bytes((people / name / "3.png").read_bytes())
-    found = runs.divide(Plan((people,), tmp_path / "w", validation=(tmp_path / "v",)))
+    found = setup.find_data(Plan((people,), tmp_path / "w", validate=(tmp_path / "v",)))
     assert (len(found.training), len(found.held_out)) == (8, 1)
 
 
@@ -390,9 +385,9 @@ def test_a_single_photo_is_not_held_out_and_trained_on(people, tmp_path):
     for name in ("im", "gt"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "3.png").write_bytes((people / name / "3.png").read_bytes())
-    with pytest.raises(runs.DataError, match="would be held out"):
-        runs.divide(Plan((tmp_path,), tmp_path / "w"))
-    found = runs.divide(Plan((tmp_path,), tmp_path / "w", hold_out=0))
+    with pytest.raises(DataError, match="would be held out"):
+        setup.find_data(Plan((tmp_path,), tmp_path / "w"))
+    found = setup.find_data(Plan((tmp_path,), tmp_path / "w", hold_out=0))
     assert (len(found.training), len(found.held_out)) == (1, 0)
 
 
@@ -411,17 +406,13 @@ def test_on_a_gpu_it_trains_in_half_precision(people, tmp_path, tiny_weights):
         plan = Plan(
             (people,),
             tmp_path / f"{precision.value}.safetensors",
-            start=str(tiny_weights),
+            model=str(tiny_weights),
             stages=(Stage(64, 12, 4),),
             lr=3e-3,
             precision=precision,
             hold_out=4,
         )
-        runs.prepare(plan)
-        placement = runs.placement_for(plan, runs.Ranks())
-        assert placement.device.type == "cuda"
-        run = runs.TrainingRun(
-            plan, runs.divide(plan), placement, runs.Ranks(), runs.TrainCallbacks()
-        )
-        assert run()
+        assert setup.placement_for(plan, ALONE).device.type == "cuda"
+        with prepared(plan) as run:
+            assert run()
         assert run.best["MAD"] < run.first["MAD"]
