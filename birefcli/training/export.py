@@ -32,7 +32,7 @@ def save(network: BiRefNet, path: Path, size: Size) -> None:
 
 
 def rescale_norms(network: BiRefNet) -> None:
-    """Scale down, in place, the decoder's convolutions of large scale; in eval mode the output is the same.
+    """Scale down, in place, convolutions of the decoder; in eval mode the output is the same.
 
     The image-patch branches have no norm of their own, so the blocks that read them grow features
     with variances of 1e5. The batch norm behind a convolution cancels its scale: with weights,

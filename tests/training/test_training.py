@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from birefcli.birefnet import BiRefNet, Config, Supervision
@@ -16,6 +17,7 @@ from birefcli.errors import ModelError, OutputError
 from birefcli.matting.device import Placement
 from birefcli.models import weights
 from birefcli.options import Precision, Size
+from birefcli.scoring import masks
 from birefcli.scoring.layouts import split_held_out
 from birefcli.training import augment, export, losses, plan, preview, soft_edges, validate
 from birefcli.training.dataset import (
@@ -163,6 +165,43 @@ def test_a_mask_may_be_the_transparency_of_a_cutout(tmp_path, people):
     assert (read_mask(tmp_path / "grey.png") == example.alpha).all()
     cv2.imwrite(str(tmp_path / "deep.png"), example.alpha.astype(np.uint16) * 257)
     assert (read_mask(tmp_path / "deep.png") == example.alpha).all()
+
+
+def test_masks_of_any_kind_of_file_are_read_as_the_score_command_reads_them(tmp_path, people):
+    alpha = cv2.GaussianBlur(people[0].alpha, (0, 0), 2)
+    grey, clear = Image.fromarray(alpha), np.dstack([people[0].image, alpha])
+    deep = Image.fromarray(alpha.astype(np.uint16) * 257)
+    kinds = {
+        **{"grey.png": grey, "grey.tif": grey, "rgb.png": grey.convert("RGB"), "deep.png": deep},
+        **{"palette.png": grey.convert("P"), "grey-and-alpha.png": grey.convert("LA")},
+        **{"opaque.png": grey.convert("RGBA"), "cutout.png": Image.fromarray(clear)},
+        "faint.png": Image.merge("LA", [Image.new("L", grey.size, 9), grey]),
+    }
+    for name, image in kinds.items():
+        image.save(tmp_path / name)
+        assert (read_mask(tmp_path / name) == alpha).all(), name
+        scored = masks.to_uint8(masks.read(tmp_path / name, 10**6).alpha)
+        assert (scored == alpha).all(), name
+    grey.save(tmp_path / "grey.jpg", quality=85)
+    known = cv2.imread(str(tmp_path / "grey.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert (read_mask(tmp_path / "grey.jpg") == known).all()
+
+
+def test_sixteen_bits_of_a_mask_are_rounded_down(tmp_path):
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    cv2.imwrite(str(tmp_path / "mask.png"), levels)
+    assert (read_mask(tmp_path / "mask.png") == levels >> 8).all()
+    cutout = np.dstack([levels // 2, levels // 3, levels // 5, levels])
+    cv2.imwrite(str(tmp_path / "cutout.png"), cutout)
+    assert (read_mask(tmp_path / "cutout.png") == levels // 257).all()
+
+
+def test_a_mask_in_colour_without_transparency_is_refused(tmp_path, people):
+    folder = write(tmp_path / "d", people[:2])
+    cv2.imwrite(str(folder / "gt" / "1.png"), people[1].image)
+    found = faults_of(folder)
+    assert len(found) == 1
+    assert found[0].startswith(f"{folder}/gt/1.png: in colour and without transparency")
 
 
 def test_what_does_not_fit_in_memory_is_read_again_and_is_the_same(tmp_path, people):
@@ -562,6 +601,15 @@ def test_a_loss_that_is_no_number_ends_the_training(people):
     torch.nn.init.constant_(trainer.network.decoder.conv_out1[0].weight, math.nan)
     with pytest.raises(DivergedError, match=r"step 1: the loss is nan; restart with a lower lr"):
         advance(trainer, people, 1)
+
+
+def test_equal_trainings_write_equal_checkpoints(tmp_path, people):
+    for name in ("a.pt", "b.pt"):
+        trainer = fresh(SHORT)
+        advance(trainer, people, 1)
+        trainer.save(tmp_path / name, {"a": 1})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
 
 def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
