@@ -16,6 +16,7 @@ from oracle.cases import blobs, noisy
 from PIL import Image
 from support import DATA
 
+from birefcli.system import atomic
 from birefcli.training import setup
 from birefcli.training.plan import Plan
 
@@ -351,6 +352,15 @@ def test_report_keeps_what_was_there_when_nothing_was_scored(command, masks):
         (masks / f"pred/{name}.png").write_bytes(b"no picture")
     command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
     assert (masks / "r.html").read_text() == "before"
+
+
+def test_a_report_is_written_where_no_part_of_an_older_one_stays(command, masks):
+    part = masks / f"{atomic.PART}1-aaaaaaaa{atomic.PART_END}"
+    part.write_bytes(b"ha")
+    os.utime(part, (0, 0))  # of a run that was killed long ago
+    result = command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
+    assert result.returncode == 0
+    assert {path.name for path in masks.iterdir()} == {"gt", "pred", "r.html"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

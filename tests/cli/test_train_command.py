@@ -1,6 +1,7 @@
 """``birefcli train`` as users run it: data, stops and kills, several processes, what it leaves."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from birefcli.cli.train import _stage
 from birefcli.errors import BirefcliError, ExitCode, UsageError
 from birefcli.models import weights
 from birefcli.options import Precision
+from birefcli.system import atomic
 from birefcli.training import setup
 from birefcli.training.dataset import DataError, Dataset, find_pairs
 from birefcli.training.distributed import ALONE, Rank
@@ -318,6 +320,17 @@ def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tm
     assert "is there already; name another file, or --restart" in told
     assert output.read_bytes() == b"mine"
     assert not output.with_suffix(".train").exists()
+
+
+def test_parts_that_a_killed_training_left_are_removed(tmp_path):
+    plan = Plan((), tmp_path / "w.safetensors")
+    plan.folder.mkdir()
+    for folder in (tmp_path, plan.folder):
+        part = folder / f"{atomic.PART}1-aaaaaaaa{atomic.PART_END}"
+        part.write_bytes(b"ha")
+        os.utime(part, (0, 0))
+    setup.prepare_folder(plan)
+    assert list(tmp_path.rglob("*")) == [plan.folder]
 
 
 def test_two_trainings_do_not_write_the_same_weights(inside, start, words, tmp_path):
