@@ -68,14 +68,14 @@ def words(people, tiny_weights):
 
 @pytest.fixture(scope="module")
 def whole(command, words, tmp_path_factory):
-    """What the short training says, and the weights it writes."""
+    """What the short training prints, and the weights it writes."""
     output = tmp_path_factory.mktemp("whole") / "new" / "w.safetensors"
     return command(*words, "-o", output), output
 
 
 @pytest.fixture
 def inside(monkeypatch):
-    """Run the command in this process: code, what it said, what it raised."""
+    """Run the command in this process: code, what it printed, what it raised."""
     threads = torch.get_num_threads()
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
 
@@ -127,8 +127,8 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert [entry["epoch"] for entry in scores] == list(range(5))
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 13))
     assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
-    told = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
-    assert told in text(result)
+    change = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
+    assert change in text(result)
     folder = output.with_suffix(".train")
     assert {p.name for p in folder.iterdir()} == {
         *("checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"),
@@ -177,13 +177,13 @@ def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, num
     process = start(*words, "-o", output)
     wait_for_log(output, 3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == code
     steps = max(entry["step"] for entry in log_of(output))
-    assert f"stopped after step {steps}; the same command resumes" in told.decode()
+    assert f"stopped after step {steps}; the same command resumes" in stderr.decode()
     assert not output.exists()
-    code, told = inside(*words, "-o", output)
-    assert f"resumes after step {steps} of 12" in told
+    code, stderr = inside(*words, "-o", output)
+    assert f"resumes after step {steps} of 12" in stderr
     assert code == 0
     assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 13))
 
@@ -287,26 +287,26 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     asked[epochs] = 1
     assert inside(*asked)[0] == 0
     before = weights.read(output)[0]
-    code, told = inside(*asked)
+    code, stderr = inside(*asked)
     assert code == 0
-    assert "trained to the end already; --restart starts anew" in told
+    assert "trained to the end already; --restart starts anew" in stderr
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, told = inside(*asked, "--seed", 5)
+    code, stderr = inside(*asked, "--seed", 5)
     assert code == ExitCode.USAGE
-    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in told
+    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in stderr
     asked[epochs] = 2
-    _, told = inside(*asked)
+    _, stderr = inside(*asked)
     changed = "size x steps x batch 64x6x2, was 64x3x2"
-    assert f"resumes with other options than it started with: {changed}\n" in told
-    assert "resumes after step 3 of 6" in told
+    assert f"resumes with other options than it started with: {changed}\n" in stderr
+    assert "resumes after step 3 of 6" in stderr
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, told = inside(*asked, "--hold-out", 3)
+    code, stderr = inside(*asked, "--hold-out", 3)
     assert code == ExitCode.USAGE
-    assert "other photos" in told
+    assert "other photos" in stderr
     asked[epochs] = 1
-    code, told = inside(*asked)
+    code, stderr = inside(*asked)
     assert code == ExitCode.USAGE
-    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2, was" in told
+    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2," in stderr
     assert inside(*asked, "--restart", "-q") == (0, "")
     assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
     assert not (output.with_suffix(".train") / "epoch-0002.png").exists()
@@ -315,9 +315,9 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
 def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
     output = tmp_path / "w.safetensors"
     output.write_bytes(b"mine")
-    code, told = inside(*words, "-o", output)
+    code, stderr = inside(*words, "-o", output)
     assert code == ExitCode.OUTPUT
-    assert "is there already; name another file, or --restart" in told
+    assert "is there already; name another file, or --restart" in stderr
     assert output.read_bytes() == b"mine"
     assert not output.with_suffix(".train").exists()
 
@@ -337,13 +337,13 @@ def test_two_trainings_do_not_write_the_same_weights(inside, start, words, tmp_p
     output = tmp_path / "w.safetensors"
     process = start(*words, "-o", output)
     wait_for_log(output, 1)
-    code, told = inside(*words, "-o", output)
+    code, stderr = inside(*words, "-o", output)
     process.kill()
     assert code == ExitCode.BUSY
-    assert f"{output}: another training is writing it" in told
+    assert f"{output}: another training is writing it" in stderr
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_path, small_disk):
+def test_a_full_disk_is_reported_and_leaves_no_checkpoint(command, words, tmp_path, small_disk):
     fill(small_disk / "filler")
     result = command(*words, "-o", small_disk / "w.safetensors")
     assert result.returncode == ExitCode.OUTPUT
@@ -352,7 +352,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "told"),
+    ("more", "code", "expected"),
     [
         (["-o", "w.pth"], ExitCode.USAGE, "ends in .safetensors"),
         (["-o", "w.safetensors", "--size", "100"], ExitCode.USAGE, "multiple of 32"),
@@ -367,17 +367,17 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_p
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_in_one_line(
-    inside, people, tmp_path, monkeypatch, more, code, told
+    inside, people, tmp_path, monkeypatch, more, code, expected
 ):
     monkeypatch.chdir(tmp_path)
-    found, said = inside("train", people, *more)
+    found, message = inside("train", people, *more)
     assert found == code
-    assert told in said
-    assert len(said.splitlines()) == 1
+    assert expected in message
+    assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_model_that_cannot_be_had_is_told_with_the_option_of_train(command, people, tmp_path):
+def test_model_that_cannot_be_had_is_reported_with_the_option_of_train(command, people, tmp_path):
     result = command("train", people, "-o", tmp_path / "w.safetensors", "--from", "lite")
     assert result.returncode == ExitCode.MODEL
     assert "or use `--from mini`" in text(result)
