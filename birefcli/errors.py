@@ -69,7 +69,7 @@ class Option:
 
 
 Spell: TypeAlias = Callable[[Option], str]
-"""An option as its reader writes it: ``--device cpu`` in a shell, ``device=cpu`` in Python."""
+"""An option as its reader writes it: with dashes in a shell, ``device=cpu`` in Python."""
 
 
 class Message:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -29,11 +30,45 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+# What a person, or a service that tests, has set for other programs: colours where no terminal is,
+# models, devices. What BIREFCLI_REFERENCE names is for a test.
+for _name in list(os.environ):
+    if _name.startswith("BIREFCLI_") and _name != "BIREFCLI_REFERENCE":
+        del os.environ[_name]
+for _name in (
+    *("FORCE_COLOR", "PY_COLORS", "CLICOLOR", "CLICOLOR_FORCE", "NO_COLOR", "TERMINAL_WIDTH"),
+    *("GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONIOENCODING"),
+):
+    os.environ.pop(_name, None)
+# How long an example takes says nothing on a busy machine. The quick tests have the same examples
+# everywhere; those that run for long look for new ones.
+settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile("quick")
+# As many processes as cores test at once: each of them counts in one thread.
+_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // _processes))
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
-TIMEOUT = 300.0  # seconds that a command may take
+TIMEOUT = 300.0  # seconds that a command may take, or what a test waits for: a machine may be busy
+
+
+def only_slow(config: pytest.Config) -> bool:
+    """Whether the slow tests are asked for."""
+    return str(config.option.markexpr).strip() == "slow"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if only_slow(config):
+        settings.load_profile("thorough")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every property is a slow test too: of more examples."""
+    if only_slow(config):
+        for item in items:
+            if item.get_closest_marker("hypothesis"):
+                item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +82,10 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a command; ``BIREFCLI_MODEL`` names the tiny weights."""
+    """Environment of a command on the CPU; ``BIREFCLI_MODEL`` names the tiny weights."""
     home = str(tmp_path_factory.mktemp("hub"))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BIREFCLI", "HF_"))}
+    theirs = ("BIREFCLI", "HF_", "OMP_")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(theirs)}
     return {
         **clean,
         "BIREFCLI_MODEL": str(tiny_weights),
@@ -57,6 +93,7 @@ def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": home,
         "COLUMNS": "80",
+        "CUDA_VISIBLE_DEVICES": "",
     }
 
 
@@ -73,17 +110,22 @@ def forks(environment: dict[str, str]) -> Iterator[Forks | None]:
 
 @pytest.fixture(scope="session")
 def command(environment: dict[str, str], forks: Forks | None) -> Command:
-    """Run ``birefcli`` as a user would, ``within`` another command if need be."""
+    """Run ``birefcli`` as a user would, ``within`` another command if need be.
+
+    ``forked`` even with variables that Python reads at its start: they are for its workers.
+    """
 
     def run(
         *words: object,
         stdin: bytes = b"",
         cwd: Path | None = None,
         within: Sequence[str] = (),
+        forked: bool = False,
         **more: str,
     ):
         env = {**environment, **more}
-        if forks is not None and not within and not any(k.startswith(BEFORE) for k in more):
+        early = any(name.startswith(BEFORE) for name in more) and not forked
+        if forks is not None and not within and not early:
             asked = [os.fspath(word) for word in _words(words)[3:]]
             return forks.run(asked, env, cwd or Path.cwd(), stdin, TIMEOUT)
         return subprocess.run(
@@ -99,15 +141,28 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
     return run
 
 
+INSTALLED = """\
+import sys
+sys.argv[0] = "birefcli"
+from birefcli.__main__ import main
+try:
+    main()
+except SystemExit as left:
+    sys.path.append({tests!r})
+    from forks import leave
+    leave(left.code)
+"""
+
+
 @pytest.fixture(scope="session")
 def installed(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """Environment of a shell that finds ``birefcli`` on its PATH."""
     folder = tmp_path_factory.mktemp("bin")
-    code = "import sys; sys.argv[0] = 'birefcli'; from birefcli.__main__ import main; main()"
+    (folder / "run.py").write_text(INSTALLED.format(tests=str(Path(__file__).parent)))
     script = folder / "birefcli"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{folder}/run.py" "$@"\n')
     script.chmod(0o755)
     root = str(Path(__file__).parent.parent)
     return {**environment, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
@@ -173,6 +228,15 @@ def as_user() -> list[str]:
     if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
         pytest.skip("permissions do not bind root, and setpriv cannot change that")
     return words
+
+
+def wait_for(happened: Callable[[], object], what: str = "what a test waits for") -> None:
+    """Wait until something has happened, for as long as a command may take."""
+    end = time.monotonic() + TIMEOUT
+    while not happened():
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not happen")
+        time.sleep(0.02)
 
 
 def picture(width: int = 60, height: int = 40, seed: int = 0) -> Image.Image:

@@ -2,10 +2,13 @@
 
 The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
 pipes and exit are the command's alone, and all of birefcli is imported anew; what Python decides
-when it starts (the seed of hashes, the encoding) is the same for all. As a script this is the
-process to be forked from.
+when it starts (the seed of hashes, the encoding) is the same for all. What Python does last, taking
+all modules of torch apart, takes most of a second and is left out. As a script this is the process
+to be forked from.
 """
 
+import atexit
+import contextlib
 import importlib
 import json
 import os
@@ -17,8 +20,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
+ALSO = ("pydantic", "safetensors.torch", "torchvision")
+"""What a few commands import, or libraries of some versions. It need not be there; nor may it bring
+huggingface_hub, which reads variables when it is imported."""
 BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
 """Variables that Python or a library reads before a forked process could set them."""
 LARGEST = 100_000  # bytes of a request: one packet
@@ -98,12 +105,27 @@ def serve(requests: socket.socket) -> None:
         if pid == 0:
             requests.close()
             _become(*json.loads(data), pipes)
-            runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
-            raise SystemExit(0)
+            try:
+                runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
+            except SystemExit as left:
+                leave(left.code)
+            leave(None)
         for pipe in pipes:
             os.close(pipe)
         _, status = os.waitpid(pid, 0)
         requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def leave(code: object) -> NoReturn:
+    """End as Python ends, but for taking its modules apart."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # waits for threads, and ends pools
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -> None:
@@ -119,7 +141,11 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for library in LIBRARIES:
         importlib.import_module(library)
+    for library in ALSO:
+        with contextlib.suppress(Exception):
+            importlib.import_module(library)
     with socket.socket(fileno=int(sys.argv[1])) as there:
         serve(there)

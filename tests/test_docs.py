@@ -73,7 +73,9 @@ def test_man_pages_are_what_their_generator_writes():
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.1")), ids=lambda page: page.name)
-@pytest.mark.parametrize("words", [["mandoc", "-Tlint"], ["groff", "-ww", "-man", "-Tutf8", "-z"]])
+@pytest.mark.parametrize(
+    "words", [["mandoc", "-Tlint", "-Wwarning"], ["groff", "-ww", "-man", "-Tutf8", "-z"]]
+)
 def test_those_who_format_man_pages_have_no_complaint(words, page):
     if shutil.which(words[0]) is None:
         pytest.skip(f"no {words[0]} here")
@@ -131,7 +133,8 @@ def block_after(command: str) -> list[str]:
 
 def test_bench_of_the_readme_looks_as_the_command_prints_it(command):
     words = ("--model", "mini", "--megapixels", "1")
-    shown = command("bench", *words, "--repeat", "2", "--count", "2").stdout.decode()
+    few = ("--repeat", "2", "--count", "2", "--device", "cpu")
+    shown = command("bench", *words, *few).stdout.decode()
 
     def shape(lines):
         text = [re.sub(r"\d+(\.\d+)?%?", "#", line.partition("bottleneck")[0]) for line in lines]

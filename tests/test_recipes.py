@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import TIMEOUT
 from fake_hub import serving
 from PIL import Image
 
@@ -43,7 +44,7 @@ def shell(installed, photos):
             env={**installed, **more},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=TIMEOUT,
             stdin=subprocess.DEVNULL,
         )
         assert result.returncode == 0, result.stderr.decode()
@@ -64,7 +65,10 @@ ALL = ["a.png", "b.png", "sub/a.png"]
 def test_cron_takes_the_table_and_its_line_cuts_out_new_photos_alone(shell, photos, tmp_path):
     [table] = recipe("Every night, by cron", "crontab")
     (tmp_path / "crontab").write_text(table)
-    shell("crontab -n crontab")
+    (tmp_path / "empty").touch()
+    tried = subprocess.run(["crontab", "-n", tmp_path / "empty"], capture_output=True, check=False)
+    if tried.returncode == 0:  # not every cron can try a table
+        shell("crontab -n crontab")
     line = table.splitlines()[-1]
     command = re.fullmatch(r"(?:\S+ +){5}(.*)", line)[1]
     assert "%" not in command  # in a crontab that begins a new line
@@ -125,7 +129,12 @@ def test_parallel_works_on_folders_at_once(shell, photos, tmp_path):
     [line] = recipe("GNU parallel", "sh")
     shell(line, HOME=str(tmp_path))
     assert made(tmp_path / "cutouts") == ["more/c.png", "sub/a.png"]
-    (tmp_path / "show").write_text("sleep 1; echo $CUDA_VISIBLE_DEVICES\n")
+    # Each waits until the other has begun.
+    (tmp_path / "show").write_text(
+        "touch at.$CUDA_VISIBLE_DEVICES\n"
+        "for i in $(seq 600); do [ -e at.0 ] && [ -e at.1 ] && break; sleep 0.1; done\n"
+        "echo $CUDA_VISIBLE_DEVICES\n"
+    )
     told = shell(line.replace("birefcli matte", "sh show"), HOME=str(tmp_path))
     assert sorted(told.split()) == ["0", "1"]
 
@@ -177,7 +186,7 @@ def stand_in(tmp_path: Path, sha256: str, weights: Path) -> Path:
     program = f"""\
 import dataclasses, json, sys
 sys.argv[0] = "birefcli"
-from birefcli import zoo
+from birefcli.models import zoo
 fields = json.loads({json.dumps(json.dumps(fields))})
 zoo.ZOO["portrait"] = dataclasses.replace(zoo.ZOO["portrait"], size=(96, 64), **fields)
 from birefcli.__main__ import main

@@ -101,10 +101,16 @@ class Executors:
         summary: Summary,
     ) -> "WorkerPool":
         from birefcli.batch.workers.pool import PoolListener, WorkerPool
+        from birefcli.batch.workers.protocol import WorkerLost
 
         _refuse_pipes(todo, self.options.model.device)
         checkpoint = self._resolved(list(devices.values()), reporter, summary)
-        listener = PoolListener(reporter.on_state, reporter.on_notice, reporter.on_device_lost)
+
+        def on_lost(name: str, lost: WorkerLost, photos: int) -> None:
+            summary.lost.append(f"{name}: {lost.reason}")
+            reporter.on_device_lost(name, lost, photos)
+
+        listener = PoolListener(reporter.on_state, reporter.on_notice, on_lost)
         return WorkerPool(self.options, checkpoint, devices, background, listener)
 
     def _resolved(

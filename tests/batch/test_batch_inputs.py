@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import picture
-from PIL import Image, features
+from conftest import TIMEOUT, picture
+from PIL import Image
 from support import fill, png, tiff
 
 PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
@@ -127,7 +127,7 @@ NOISE = np.random.RandomState(0).randint(0, 65536, HEIGHT * WIDTH * 3)
 FRAMES = {"save_all": True, "append_images": [picture(seed=i) for i in (1, 2)]}
 HALF = (lambda data: data[: len(data) // 2],)
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
-AVIF = features.check("avif")
+AVIF = ".avif" in Image.registered_extensions()
 CODEC = "pip install 'birefcli[heif]'"
 FRAME = "first of 3 frames or pages"
 
@@ -402,7 +402,7 @@ def test_named_pipe_named_by_the_user_is_read(start, tmp_path):
     process = start("matte", tmp_path / "pipe", "-o", tmp_path / "out", "--json")
     with (tmp_path / "pipe").open("wb") as pipe:
         pipe.write((tmp_path / "a.jpg").read_bytes())
-    out, said = process.communicate(timeout=120)
+    out, said = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, said
     line = json.loads(out.splitlines()[0])
     assert line["status"] == ALL["a named pipe, named by the user"].status
@@ -474,22 +474,24 @@ def test_full_output_disk_stops_the_run(command, photos, small_disk):
     assert json.loads(result.stdout.splitlines()[-1])["summary"]["exit_code"] == 5
 
 
+@needs_fifo
 def test_photos_deleted_or_rewritten_while_they_wait(start, command, tmp_path):
     deleted = ALL["a photo deleted while it waits"]
     rewritten = ALL["a photo rewritten while it waits"]
     (tmp_path / "in").mkdir()
     for i in range(20):
         picture(200, 150, seed=i % 5).save(tmp_path / "in" / f"{i:02d}.jpg")
+    os.mkfifo(tmp_path / "pipe")  # a photo that comes when these have been changed
     words = ("matte", tmp_path / "in", "-o", tmp_path / "out", "--threads", 1, "--json")
-    process = start(*words)
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    (tmp_path / "in" / "18.jpg").unlink()
-    picture(30, 20).save(tmp_path / "in" / "19.jpg")
-    rest, said = process.communicate(timeout=120)
+    process = start("matte", tmp_path / "pipe", *words[1:])
+    with (tmp_path / "pipe").open("wb") as pipe:  # it is open when the run reads its first photos
+        (tmp_path / "in" / "18.jpg").unlink()
+        picture(30, 20).save(tmp_path / "in" / "19.jpg")
+        pipe.write((tmp_path / "in" / "00.jpg").read_bytes())
+    written, said = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1, said
-    lines = [json.loads(line) for line in [first, *rest.splitlines()]][:-1]
-    assert [line["status"] for line in lines[:-2]] == ["written"] * 18
+    lines = [json.loads(line) for line in written.splitlines()][:-1]
+    assert [line["status"] for line in lines[:-2]] == ["written"] * 19
     assert lines[-2]["status"] == deleted.status
     assert deleted.told in lines[-2]["error"]
     assert lines[-1]["status"] == rewritten.status

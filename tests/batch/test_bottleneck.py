@@ -1,16 +1,15 @@
 """Which stage a run waits for: counted by a clock of the test's own, and by real runs."""
 
 import contextlib
-import time
 
 import pytest
-from conftest import picture
+from conftest import picture, wait_for
 from test_pipeline import Bright, a_run, decision, finished
 
-from birefcli.batch import pipeline
+from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.outcome import Outcome, Status
-from birefcli.cli.batch_reporter import ProgressDisplay
+from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Product
 
@@ -40,7 +39,7 @@ def test_the_stage_that_took_most_of_the_time_is_the_limit(load, save, matte, li
     clock.now += matte
     with waits.waiting("save"):
         clock.now += save
-    stage, share = waits.limit()
+    stage, share = waits.bottleneck()
     assert (stage, share) == (limit[0], pytest.approx(limit[1]))
 
 
@@ -51,15 +50,30 @@ def test_a_wait_that_ends_in_an_error_is_counted():
     with contextlib.suppress(KeyError), waits.waiting("save"):
         clock.now += 5
         raise KeyError
-    assert waits.limit() == ("save", 1.0)
+    assert waits.bottleneck() == ("save", 1.0)
 
 
 def test_nothing_is_said_before_a_run_begins():
     clock = Clock()
     waits = StageTimer(clock)
-    assert waits.limit() is None
+    assert waits.bottleneck() is None
     waits.start()
-    assert waits.limit() is None
+    assert waits.bottleneck() is None
+
+
+class Watched(StageTimer):
+    """Says what is waited for."""
+
+    at = ""
+
+    @contextlib.contextmanager
+    def waiting(self, stage):
+        with super().waiting(stage):
+            self.at = stage
+            try:
+                yield
+            finally:
+                self.at = ""
 
 
 @pytest.mark.parametrize(
@@ -67,14 +81,18 @@ def test_nothing_is_said_before_a_run_begins():
     [
         (Predictor, "prepare", "load"),
         (Predictor, "alphas", "matte"),
-        (pipeline, "encode_product", "save"),
+        (stages, "encode_product", "save"),
     ],
 )
 def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage, limit):
-    plain = getattr(owner, stage)
+    plain, clock = getattr(owner, stage), Clock()
+    waits = Watched(clock)
 
     def slow(*values, **options):
-        time.sleep(0.2)
+        """Take a second of the only clock there is, in which the run waits for this stage."""
+        if limit != "matte":
+            wait_for(lambda: waits.at == limit, f"a wait for {limit}")
+        clock.now += 1
         return plain(*values, **options)
 
     monkeypatch.setattr(owner, stage, slow)
@@ -83,15 +101,16 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
         picture(seed=i).save(tmp_path / f"{i}.png")
         todo.append(decision(tmp_path / f"{i}.png", tmp_path / "o", (Product.MASK,)))
     run = a_run(Bright(), products=(Product.MASK,))
+    run.timer = waits
     assert len(finished(run, todo)) == 6
-    assert run.waits.limit()[0] == limit
+    assert run.bottleneck()[0] == limit
 
 
 def test_a_progress_line_names_the_limit(capsys):
-    display = ProgressDisplay(quiet=False, verbose=False, bar=False)
-    display.begin(3)
+    reporter = TerminalReporter(Verbosity(progress=False), str)
+    reporter.on_start(3)
     for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
-        display.limit = lambda limit=limit: limit
-        display.told -= 60
-        display.add(Outcome("a.jpg", Status.WRITTEN))
+        reporter.on_running(lambda limit=limit: limit)
+        reporter.last_line -= 60
+        reporter.on_outcome(Outcome("a.jpg", Status.WRITTEN))
         assert capsys.readouterr().err.endswith(words)

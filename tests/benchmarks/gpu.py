@@ -277,7 +277,7 @@ def main() -> None:
             sweep(asked, device)
     for name in asked.model if asked.photos else ():
         end_to_end(name, asked)
-    print(*kernels.notices, sep="\n")
+    print(*kernels.failed, sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import argparse
 import importlib
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
+import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
 THEIRS, OURS = "author's", "ours"
 
 
-def serve(orders: Connection, folder: str | None, size: int, threads: int) -> None:
+def serve(orders: Connection, folder: str | None, size: int, threads: int, stderr: str) -> None:
     """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha.
 
     With the author's network from ``folder``, or with ours: nothing of his is loaded then. The
-    first message says, or asks, how many channels the backbone begins with.
+    first message says, or asks, how many channels the backbone begins with. What goes to stderr
+    goes to that file.
     """
+    with Path(stderr).open("ab") as file:
+        os.dup2(file.fileno(), 2)
     if folder is None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
@@ -94,16 +99,21 @@ class Served:
         """Of the author; ours where the ``channels`` of his backbone are given."""
         here, there = multiprocessing.Pipe()
         folder = asked.author if channels is None else None
-        given = (there, folder, asked.size, asked.threads)
+        self.name = THEIRS if channels is None else OURS
+        descriptor, name = tempfile.mkstemp()
+        os.close(descriptor)
+        self._stderr = Path(name)
+        given = (there, folder, asked.size, asked.threads, name)
         self.process = multiprocessing.get_context("spawn").Process(
             target=serve, args=given, daemon=True
         )
         self.process.start()
+        there.close()  # else a dead process's end would stay open, and be waited for
         self._orders, self._passes = here, asked.passes
         if channels is None:
-            self.channels: int = here.recv()
+            self.channels: int = self._heard()
         else:
-            here.send(channels)
+            self._tell(channels)
         self.seen: list[tuple[float, float]] = []
         _, _, self.peak, self.alpha = self._matte()  # the first pass is no measurement
 
@@ -114,9 +124,30 @@ class Served:
         self.seen.append((wall, cpu))
 
     def _matte(self) -> tuple[float, ...]:
-        self._orders.send(True)
-        answer: tuple[float, ...] = self._orders.recv()
+        self._tell(True)
+        answer: tuple[float, ...] = self._heard()
         return answer
+
+    def _tell(self, word: object) -> None:
+        try:
+            self._orders.send(word)
+        except OSError:
+            self._lost()
+
+    def _heard(self) -> Any:
+        try:
+            return self._orders.recv()
+        except (EOFError, OSError):
+            self._lost()
+
+    def _lost(self) -> NoReturn:
+        """Say in one line how the process ended, and with which last word."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        words = self._stderr.read_text(errors="replace").strip().splitlines()
+        self._stderr.unlink()
+        sys.exit(f"the {self.name} process {ended}: {words[-1] if words else 'it said nothing'}")
 
     @property
     def medians(self) -> list[float]:
@@ -125,8 +156,9 @@ class Served:
 
     def end(self) -> None:
         """Send the process home."""
-        self._orders.send(False)
+        self._tell(False)
         self.process.join()
+        self._stderr.unlink()
 
 
 def alternate(served: dict[str, Served], rounds: int) -> None:

@@ -92,14 +92,14 @@ def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
     """Products of a photo, 8 bits."""
     from birefcli.images.decode import decode_photo
     from birefcli.matting import predictor
-    from birefcli.products.background import Background
+    from birefcli.products.background import Colour
     from birefcli.products.render import render_product
 
     network = predictor_of(model)
     decoded = decode_photo(data, 10**9)
     alpha = network.alphas([network.prepare(decoded)])[0]
     matte = network.matte(decoded, alpha, predictor.ForegroundOptions())
-    white = Background("white", 10**9)
+    white = Colour((255, 255, 255))
     return [render_product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
 
 
@@ -112,12 +112,12 @@ def work(model: str, product: str, compress: str) -> None:
     from birefcli.matting import predictor
     from birefcli.matting.foreground import cpu as foreground_cpu
     from birefcli.options import Compress, Format, Product
-    from birefcli.products.background import Background
+    from birefcli.products.background import Colour
     from birefcli.products.render import render_product
     from birefcli.system import atomic
 
     network = predictor_of(model)
-    background = Background("white", 10**9)
+    background = Colour((255, 255, 255))
     kind = Product(product)
     colour = predictor.ForegroundOptions() if kind.has_colour else None
     clock = Clock()

@@ -41,7 +41,8 @@ def test_features_equal_timms_with_the_same_weights(timms):
     image = torch.randn(2, 3, 96, 160)
     with torch.inference_mode():
         for map_, theirs in zip(ours(image), timms(image), strict=True):
-            torch.testing.assert_close(map_, theirs, rtol=0, atol=0)
+            # Sums of another order; another layer, or a norm's other epsilon, is far outside.
+            torch.testing.assert_close(map_, theirs, rtol=1e-4, atol=1e-4 * theirs.std().item())
 
 
 def test_weights_have_timms_names_in_timms_order(timms):

@@ -1,5 +1,6 @@
 """Samples of the deformable pyramid, read tile by tile in two ways."""
 
+import os
 import subprocess
 import sys
 
@@ -92,13 +93,13 @@ def test_threads_share_the_pixels_of_a_tile(monkeypatch):
 def test_small_maps_and_a_switch_keep_numba_out():
     code = """
 import sys, torch
-from birefcli.birefnet.deform import DeformableASPP
+from birefcli.birefnet.aspp import DeformableASPP
 pyramid = DeformableASPP(64, 8, (3,)).eval()
 with torch.inference_mode():
     pyramid(torch.zeros(1, 64, {size}, {size}))
 print("numba" in sys.modules)
 """
-    environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "BIREFCLI_NUMBA": "0"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for size, switch in ((16, "1"), (64, "0")):
         environment["BIREFCLI_NUMBA"] = switch
         ran = subprocess.run(

@@ -46,7 +46,8 @@ def test_product_is_that_of_torch(layer, then, shape, biased):
                                       None if bias is None else bias.double()))  # fmt: skip
     assert got.dtype == torch.float32
     assert got.shape == wanted.shape
-    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-6)
+    # 72 products of about 0.1, added in single precision in whatever order.
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_rows_that_do_not_lie_together_are_multiplied_too(layer):
@@ -75,6 +76,7 @@ def test_other_dtypes_and_autocast_are_torchs(layer, calls):
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_this_torch_has_the_operator():
     assert module._there()
 

@@ -9,6 +9,7 @@
 import ast
 import contextlib
 import copy
+import functools
 import json
 import os
 import subprocess
@@ -36,6 +37,21 @@ SMALL = Config("swin", **SWIN, **NARROW)
 PACKAGE = Path(birefcli.__file__).parent
 NETWORKS = {"large": SWIN_L, "lite": SWIN_T}
 TOLERANCE = 1e-4  # after the sigmoid
+
+
+def dynamo(test):
+    """A test of torch's compiler, which says much of itself and knows not every Python."""
+
+    @pytest.mark.filterwarnings("ignore")
+    @functools.wraps(test)
+    def tried(*given, **named):
+        from torch._dynamo import is_dynamo_supported
+
+        if not is_dynamo_supported():
+            pytest.skip("this torch compiles nothing for this Python")
+        test(*given, **named)
+
+    return tried
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +117,7 @@ def test_swin_t_computes_what_the_authors_code_computes(lite, size, order):
     ("size", "order"),
     [
         ((256, 256), "new"),
-        ((256, 256), "legacy"),
+        pytest.param((256, 256), "legacy", marks=pytest.mark.slow),
         pytest.param((384, 544), "new", marks=pytest.mark.slow),
     ],
 )
@@ -404,9 +420,12 @@ def test_half_precision_samples_at_exact_places(dtype):
             half = way(*arguments, 0)
             exact = way(*(t.float() for t in arguments), 0)
         assert half.dtype == dtype
-        assert torch.equal(half, exact.to(dtype))
+        # Some pixels may be rounded to their other neighbour. A quarter of a column that got lost
+        # changes a third of them, or all.
+        assert (half != exact.to(dtype)).float().mean() < 0.02
 
 
+@dynamo
 def test_deformable_convolution_compiles_in_one_piece():
     convolution = DeformableConv(3, 4, 3).eval()
     for parameter in convolution.parameters():
@@ -417,7 +436,7 @@ def test_deformable_convolution_compiles_in_one_piece():
         assert torch.allclose(compiled(x), convolution(x), atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@dynamo
 def test_window_attention_compiles_in_one_piece(attention):
     x = torch.randn(25, 8)
     compiled = torch.compile(attention, backend="eager", fullgraph=True)
@@ -426,7 +445,7 @@ def test_window_attention_compiles_in_one_piece(attention):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@dynamo
 def test_the_whole_network_compiles_in_one_piece(small):
     image = known_image(64, 96, 1)
     compiled = torch.compile(small, backend="eager", fullgraph=True)
@@ -576,7 +595,7 @@ def test_position_index_of_a_file_is_not_trusted(attention):
         state = dict(attention.state_dict())
         state["relative_position_index"] = torch.zeros_like(state["relative_position_index"])
         attention.load_state_dict(state)
-        assert torch.equal(attention(x, 1, 5, 5), before)
+        assert torch.allclose(attention(x, 1, 5, 5), before, atol=1e-5)
 
 
 def test_backward_works_after_a_pass_in_inference_mode(small):

@@ -1,17 +1,17 @@
 """``birefcli bench`` through the real command, with the tiny model."""
 
+import contextlib
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
 
 from birefcli.bench import synthetic
@@ -36,7 +36,9 @@ def test_every_stage_and_the_whole_have_seconds_rates_and_cpu_time(measured):
     for name in ("decode", "prepare", "network", "upsample", "compose", "encode", "write"):
         figure = measured["stages"][name]
         assert 0 < figure["least"] <= figure["seconds"] <= figure["most"]
-        assert figure["photos_per_second"] == pytest.approx(1 / figure["seconds"], rel=0.01)
+        # Seconds are told in millionths, of which a stage may take few.
+        each = 1 / figure["photos_per_second"]
+        assert figure["seconds"] == pytest.approx(each, rel=0.01, abs=1e-6)
     assert measured["stages"]["network"]["cpu_seconds"] > 0
     assert measured["pipeline"]["seconds"] > 0
 
@@ -87,7 +89,7 @@ def test_another_model_takes_turns_and_gives_a_ratio(command, tiny_weights):
     assert against["ratio"] == pytest.approx(
         against["theirs"]["seconds"] / against["ours"]["seconds"], rel=0.05
     )
-    assert against["difference"] == 0  # it is the same model
+    assert against["difference"] < 1e-5  # it is the same model
     assert against["provider"] is None
 
 
@@ -171,12 +173,17 @@ def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environmen
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/results/*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3)
+    written = set()
+
+    def rounds():
+        """Times at which a product was written: once in a round by stages, once in a run."""
+        with contextlib.suppress(FileNotFoundError, StopIteration):
+            written.add(next(tmp_path.glob("*/results/0-*")).stat().st_mtime_ns)
+        return len(written) > 5
+
+    wait_for(rounds, "a round's end")
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, error
     found = json.loads(out)
     assert found["interrupted"] is True
@@ -186,16 +193,14 @@ def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environmen
 
 def test_ctrl_c_before_the_first_round_says_interrupted(environment, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "birefcli", "bench", "--megapixels", "12", "--count", "50"],
+        [sys.executable, "-m", "birefcli", "bench", "--megapixels", "1", "--count", "2000"],
         env={**environment, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/*.jpg")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: list(tmp_path.glob("*/*.jpg")), "the first photo")
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, out) == (130, b"")
     assert error.decode().strip() == "birefcli: interrupted before the first round ended"
     assert list(tmp_path.iterdir()) == []
@@ -207,9 +212,15 @@ def test_generated_photo_has_the_size_asked_for_and_is_the_same_again():
         assert image.width * image.height == pytest.approx(300_000, rel=0.01)
         assert image.width < image.height
         grain = np.asarray(image.convert("L"), np.float32)
-    assert data == synthetic.photo(0.3, 1)
-    assert data != synthetic.photo(0.3, 2)
+    again, other = (decoded(synthetic.photo(0.3, seed)).astype(int) for seed in (1, 2))
+    assert np.abs(again - decoded(data)).mean() < 0.01  # filters may round what they sum
+    assert np.abs(other - decoded(data)).mean() > 1
     assert 1 < np.abs(np.diff(grain, axis=1)).mean() < 20  # noise as of a sensor, no snow
+
+
+def decoded(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
 
 
 def rounds_of(**seconds):

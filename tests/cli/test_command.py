@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import TIMEOUT, picture
 from PIL import Image, ImageCms
 
 from birefcli.errors import ExitCode
@@ -165,7 +165,8 @@ def test_rotated_photo_comes_out_upright_and_without_the_tag(command, tmp_path):
     assert made.size == (40, 60)
     assert made.getexif().get(0x0112, 1) == 1
     upright = np.asarray(opened(source).convert("RGB").transpose(Image.Transpose.ROTATE_270))
-    assert np.array_equal(np.asarray(made), upright)
+    # Pillow may have another library of JPEG than the command, one that rounds otherwise.
+    assert np.abs(np.asarray(made).astype(int) - upright).mean() < 1
 
 
 def test_sixteen_bit_photo_keeps_sixteen_bits(command, tmp_path):
@@ -252,7 +253,7 @@ def test_nothing_is_there_of_what_was_named_is_exit_3(command, tmp_path):
     assert "nodir: No such file" in stderr(result)
 
 
-def test_photo_on_stdin_is_not_overwritten_by_its_result(photos):
+def test_photo_on_stdin_is_not_overwritten_by_its_result(environment, photos):
     before = (photos / "b.png").read_bytes()
     with (photos / "b.png").open("rb") as photo:
         result = subprocess.run(
@@ -260,6 +261,7 @@ def test_photo_on_stdin_is_not_overwritten_by_its_result(photos):
             stdin=photo,
             capture_output=True,
             check=False,
+            env=environment,
         )
     assert result.returncode == 5
     assert "the photo on stdin" in stderr(result)
@@ -275,8 +277,15 @@ def test_picture_of_another_program_is_kept_from_a_pipe_too(command, photos, tmp
     assert (tmp_path / "mine.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("read", [0, 10])
+@pytest.mark.parametrize(
+    ("read", "unbuffered"),
+    [
+        (0, ""),
+        (10, "1"),
+        pytest.param(0, "1", marks=pytest.mark.slow),
+        pytest.param(10, "", marks=pytest.mark.slow),
+    ],
+)
 def test_picture_that_its_reader_leaves_is_exit_5(start, tmp_path, read, unbuffered):
     noise = np.random.RandomState(0).randint(0, 256, (500, 500, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
@@ -284,7 +293,7 @@ def test_picture_that_its_reader_leaves_is_exit_5(start, tmp_path, read, unbuffe
     process = start(*words, PYTHONUNBUFFERED=unbuffered)
     process.stdout.read(read)
     process.stdout.close()
-    assert process.wait(120) == 5
+    assert process.wait(TIMEOUT) == 5
     assert b"a.png: Broken pipe" in process.stderr.read()
 
 
@@ -315,28 +324,20 @@ def test_reader_that_has_gone_is_exit_5_without_a_traceback(start, photos, tmp_p
     else:
         process = start("matte", photos, "-o", tmp_path / "out", "--json")
     process.stdout.close()
-    assert process.wait(120) == 5
+    assert process.wait(TIMEOUT) == 5
     assert b"Traceback" not in process.stderr.read()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_behind_stdout_is_exit_5(photos, tmp_path):
+def test_full_disk_behind_stdout_is_exit_5(environment, photos, tmp_path):
+    words = ("matte", photos, "-o", tmp_path, "--dry-run", "--json")
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "birefcli",
-                "matte",
-                photos,
-                "-o",
-                tmp_path,
-                "--dry-run",
-                "--json",
-            ],
+            [sys.executable, "-m", "birefcli", *words],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,
+            env=environment,
         )
     assert result.returncode == 5
     assert "standard output cannot be written" in stderr(result)
@@ -434,37 +435,26 @@ def test_fail_fast_stops_at_the_first_failure(command, tmp_path):
     (folder / "0.jpg").write_text("bad")
     for i in range(1, 30):
         picture(seed=i).save(folder / f"{i:02d}.jpg")
-    result = command("matte", folder, "-o", tmp_path / "out", "--fail-fast")
+    result = command("matte", folder, "-o", tmp_path / "out", "--fail-fast", "--threads", 2)
     assert result.returncode == 1
     assert len(names(tmp_path / "out")) < 29
 
 
-def test_sigterm_leaves_no_part_file_and_exits_143(tiny_weights, tmp_path):
-    folder = tmp_path / "many"
+def many(folder: Path, count: int, *size: int) -> Path:
+    """A folder of one photo under many names."""
     folder.mkdir()
-    for i in range(300):
-        picture(400, 300, seed=i % 7).save(folder / f"{i:03d}.jpg")
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "birefcli",
-            "matte",
-            folder,
-            "-o",
-            out,
-            "-m",
-            tiny_weights,
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
+    picture(*size).save(folder / "0000.jpg")
+    for i in range(1, count):
+        (folder / f"{i:04d}.jpg").hardlink_to(folder / "0000.jpg")
+    return folder
+
+
+def test_sigterm_leaves_no_part_file_and_exits_143(start, tmp_path):
+    folder, out = many(tmp_path / "many", 1000, 400, 300), tmp_path / "out"
+    process = start("matte", folder, "-o", out, "--json")
     process.stdout.readline()  # one photo is done
     process.send_signal(signal.SIGTERM)
-    rest, said = process.communicate(timeout=60)
+    rest, said = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 143, said
     assert json.loads(rest.splitlines()[-1])["summary"]["interrupted"]
     made = names(out)
@@ -493,7 +483,11 @@ def test_mini_cuts_the_samples_out_recognisably(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("named", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+    ("named", "policy"),
+    [
+        ({}, "PASSIVE"),
+        pytest.param({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", marks=pytest.mark.slow),
+    ],
 )
 def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
     command, tmp_path, named, policy
@@ -508,14 +502,14 @@ def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
     assert all(policy in line for line in told)
 
 
-@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.5])
-def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, photos, tmp_path, seconds):
-    for i in range(100):
-        picture(60, 40, seed=i).save(photos / f"{i}.png")
-    run = start("matte", photos, "-o", tmp_path / "out")
+@pytest.mark.parametrize(
+    "seconds", [0.3, 1.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.1, 0.6, 1.5, 2))]
+)
+def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, tmp_path, seconds):
+    run = start("matte", many(tmp_path / "in", 5000), "-o", tmp_path / "out")
     time.sleep(seconds)
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=TIMEOUT)
     # Before Python has begun, the system itself ends it.
     assert run.returncode in (ExitCode.INTERRUPTED, -signal.SIGINT), said
     assert b"Traceback" not in said

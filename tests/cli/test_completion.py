@@ -7,9 +7,9 @@ import select
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
+from conftest import wait_for
 
 from birefcli.cli import completion
 from birefcli.models import zoo
@@ -120,7 +120,11 @@ def test_a_shell_completes_names_and_files(shell, installed, tmp_path):
     with Terminal([shell, *words], installed, tmp_path) as terminal:
         terminal.type(f"{before}eval \"$(birefcli --show-completion)\"; echo set''tled\n")
         terminal.waits_for("settled")
-        terminal.type("birefcli matte --model portr\tphotogr\t-o x")
+        terminal.type("birefcli matte --model portr\t")
+        terminal.waits_for("birefcli matte --model portrait ")
+        terminal.type("photogr\t")
+        terminal.waits_for(r"birefcli matte --model portrait photographs\.jpg ")
+        terminal.type("-o x")
         terminal.waits_for(r"birefcli matte --model portrait photographs\.jpg -o x")
 
 
@@ -162,29 +166,15 @@ class Terminal:
         os.close(self.file)
 
     def type(self, text):
-        for part in re.findall(r"[^\t]*\t?", text):
-            os.write(self.file, part.encode())
-            if part.endswith("\t"):
-                self.rests()
+        os.write(self.file, text.encode())
 
-    def rests(self):
-        """Wait until nothing has been shown for a while: the shell has completed."""
-        end = time.monotonic() + 30
-        self.reads(10)
-        while time.monotonic() < end and self.reads(1.5):
-            pass
-
-    def reads(self, seconds):
-        if not select.select([self.file], [], [], seconds)[0]:
-            return False
-        self.seen += os.read(self.file, 65536).decode(errors="replace")
-        return True
+    def shows(self, pattern):
+        if select.select([self.file], [], [], 0.5)[0]:
+            self.seen += os.read(self.file, 65536).decode(errors="replace")
+        return re.search(pattern, self.plain())
 
     def waits_for(self, pattern):
-        end = time.monotonic() + 30
-        while not re.search(pattern, self.plain()) and time.monotonic() < end:
-            self.reads(1)
-        assert re.search(pattern, self.plain()), self.seen
+        wait_for(lambda: self.shows(pattern), pattern)
 
     def plain(self):
         text = re.sub(r"\x1b\[[0-9;?=>]*[a-zA-Z]|\x1b[=>()][B0]?|[\r\x07]", "", self.seen)

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import TIMEOUT, picture
 from PIL import Image
 
 from birefcli import contact_sheet
@@ -182,7 +182,7 @@ def test_interrupted_sheet_says_so(start, tmp_path):
     sheet = start("sheet", many, "-o", tmp_path / "a.png", "--json")
     assert sheet.stdout.readline()
     sheet.send_signal(signal.SIGINT)
-    _, said = sheet.communicate(timeout=60)
+    _, said = sheet.communicate(timeout=TIMEOUT)
     assert (sheet.returncode, said) == (130, b"birefcli: interrupted\n")
 
 
@@ -273,13 +273,15 @@ def test_text_never_stands_out_of_its_tile():
 def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
     layout = Layout(3, 200)
     assert contact_sheet.suited(layout, "IMG_1.png") is layout
-    assert contact_sheet.lacking(layout, "Größe") == 2, "Pillow's own font has no umlauts"
+    if not contact_sheet.lacking(layout, "Größe, Жанна"):
+        pytest.skip("Pillow's own font knows them")
     found = contact_sheet.suited(layout, "Größe, Жанна")
     if found is layout:
         pytest.skip("none of the fonts is here")
     assert contact_sheet.lacking(found, "Größe, Жанна") == 0
     assert contact_sheet.suited(layout, "Größe \U00013080") == found, "most is better than little"
-    assert contact_sheet.suited(layout, "\U00013080") is layout
+    if contact_sheet.lacking(found, "\U00013080"):
+        assert contact_sheet.suited(layout, "\U00013080") is layout
     assert contact_sheet.suited(found, "IMG_1.png") is found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from birefcli.__main__ import main
 from birefcli.cli import environment, shared_options, values
@@ -237,12 +237,22 @@ def test_variable_without_effect_is_meant_for_other_runs_and_refuses_nothing(
     assert result.returncode == 0, told(result)
 
 
-@pytest.mark.parametrize("threads", ["banana", "0", "-1", ""])
+@pytest.mark.parametrize(
+    "threads", ["banana", *(pytest.param(w, marks=pytest.mark.slow) for w in ("0", "-1", ""))]
+)
 def test_count_of_threads_that_is_none_is_told_in_our_words(command, photos, tmp_path, threads):
     result = command("matte", photos, "-o", tmp_path / "out", OMP_NUM_THREADS=threads)
     assert result.returncode == 0
     assert f"OMP_NUM_THREADS={threads}: not a number from 1, and not read" in told(result)
     assert "libgomp" not in told(result)
+
+
+@pytest.mark.parametrize("threads", ["banana", "0", "-1", ""])
+def test_every_count_of_threads_that_is_none_is_told(monkeypatch, capsys, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    environment.check()
+    told = f"OMP_NUM_THREADS={threads}: not a number from 1, and not read"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("threads", ["1", "2,3", " 4 "])
@@ -336,10 +346,18 @@ def test_sheet_names_what_is_not_there_and_shows_the_rest(command, tmp_path):
     assert (empty.returncode, "no cutout or mask found" in told(empty)) == (3, True)
 
 
+def scales(font):
+    """Whether a font's letters have any size; those of pictures have one."""
+    try:
+        return bool(ImageFont.truetype(font, 16).getlength("a"))
+    except OSError:
+        return False
+
+
 def test_font_of_the_users_draws_the_names(tmp_path):
     from birefcli.contact_sheet import Layout, fitted
 
-    fonts = sorted(Path("/usr/share/fonts").rglob("*.ttf"))
+    fonts = [font for font in sorted(Path("/usr/share/fonts").rglob("*.ttf")) if scales(font)]
     if not fonts:
         pytest.skip("no font on this machine")
     layout = Layout(4, 200, str(fonts[0]))

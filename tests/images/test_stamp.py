@@ -36,7 +36,7 @@ def test_record_is_found_beside_a_large_profile_and_exif(tmp_path, format_):
     made = Stamp("0" * 16, "fp32", "foreground", 123, 456)
     profile = bytes(36) + b"acsp" + np.random.RandomState(0).bytes(60_000)
     pixels = np.random.RandomState(1).randint(0, 256, (90, 80, 3)).astype(np.uint8)
-    notes = Metadata(icc=profile, dpi=(300, 300), record=made.text())
+    notes = Metadata(icc=profile, dpi=(300, 300), stamp=made.text())
     (tmp_path / "a").write_bytes(encode(pixels, format_, metadata=notes))
     assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=True, stamp=made)
 

@@ -143,12 +143,12 @@ def test_a_photo_comes_back_as_from_the_cpu(room, colour, transparent):
     this = Photo(pixels, own)
     placement = Placement(CPU, Precision.FP32)
     here, there = (Predictor(Halves(), (96, 64), placement) for _ in range(2))
-    there._dock = gpu.PhotoStaging(CPU, room)
+    there._staging = gpu.PhotoStaging(CPU, room)
     assert isinstance(there.upload(this), gpu.StagedPhoto) == bool(room and not transparent)
     alphas = [m.alphas([m.upload(this)]) for m in (here, there)]
     assert (alphas[0] - alphas[1]).abs().max() < 0.06  # a level of 255, times the network's slope
-    wanted = here.begin(this, alphas[0][0], colour)()
-    got = there.begin(this, alphas[0][0], colour)()
+    wanted = here.matte_async(this, alphas[0][0], colour)()
+    got = there.matte_async(this, alphas[0][0], colour)()
     assert np.abs(got.alpha.astype(int) - wanted.alpha).max() <= 3  # of 65535
     assert np.abs(got.foreground.astype(int) - wanted.foreground).max() <= 2
     assert (colour is None) == (got.foreground is pixels)
@@ -157,5 +157,5 @@ def test_a_photo_comes_back_as_from_the_cpu(room, colour, transparent):
 def test_a_photo_that_is_no_plain_bytes_is_prepared_here():
     deep = Photo(photo(30, 20)[0].astype(np.uint16) * 257)
     predictor = Predictor(Halves(), (96, 64), Placement(CPU, Precision.FP32))
-    predictor._dock = gpu.PhotoStaging(CPU, 10**9)
+    predictor._staging = gpu.PhotoStaging(CPU, 10**9)
     assert isinstance(predictor.upload(deep), np.ndarray)

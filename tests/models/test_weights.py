@@ -298,7 +298,7 @@ def test_git_lfs_pointer_is_recognised(tmp_path):
 
 def test_missing_file_is_refused_and_a_repository_name_gets_a_hint(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "a.safetensors")
-    with pytest.raises(ModelError, match="`--model portrait` is that model"):
+    with pytest.raises(ModelError, match="`model=portrait` is that model"):
         weights.resolve("ZhengPeng7/BiRefNet-portrait")
 
 
@@ -488,7 +488,8 @@ def test_file_of_published_shape_has_the_published_size_and_loads(published, tmp
     }
     path = tmp_path / "a.safetensors"
     save_file(state, path, {"format": "pt"})
-    assert path.stat().st_size == model.size_bytes
+    # The length of the header is the library's.
+    assert abs(path.stat().st_size - model.size_bytes) < 1000
     loaded = opened(path)
     assert loaded.config == config
     assert all(bool((value == 1).all()) for value in loaded.state_dict().values())

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
+from support import levels_apart
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
@@ -18,7 +19,7 @@ from birefcli.images.photo import Photo, to_depth
 from birefcli.matting import predictor
 from birefcli.matting.matte import Matte
 from birefcli.options import Format, Margin, Product
-from birefcli.products.background import Background, blurred, cover
+from birefcli.products.background import Blur, Colour, blurred, cover, parse_background
 from birefcli.products.compose import BLEED, crop_box, cutout, over, trimap
 from birefcli.products.render import render_product
 
@@ -113,7 +114,6 @@ def test_composite_is_the_subject_where_opaque_and_the_background_where_transpar
     assert np.array_equal(over(clear, back, bits), to_depth(back, bits))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(np.uint16, (7, 3)),
     hnp.arrays(np.uint8, (7, 3, 3)),
@@ -255,7 +255,6 @@ def test_crop_box_overlooks_faint_noise_far_from_the_subject():
     assert shape(crop_box(alpha, Margin())) == (30, 50, 60, 100)
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)),
        st.integers(0, 20))  # fmt: skip
 def test_crop_never_cuts_the_subject_or_leaves_the_photo(seen, room):
@@ -272,7 +271,7 @@ def test_crop_never_cuts_the_subject_or_leaves_the_photo(seen, room):
 
 def ground(text, size=(4, 6), relative="a.jpg", icc=None):
     photo = Photo(flat(*size, (10, 20, 30)), icc=icc)
-    return Background(str(text), LIMIT).pixels(photo, matte(np.zeros(size)), Path(relative))
+    return parse_background(str(text), LIMIT).pixels(photo, matte(np.zeros(size)), Path(relative))
 
 
 @pytest.mark.parametrize(
@@ -311,11 +310,11 @@ def test_css_colours_are_known(text, colour):
 )
 def test_what_is_no_background_is_refused_by_name(text, told):
     if told is None:
-        assert Background(text, LIMIT).blur is not None
+        assert isinstance(parse_background(text, LIMIT), Blur)
         return
     with pytest.raises(UsageError, match=told) as error:
-        Background(text, LIMIT)
-    assert str(error.value).startswith(f"--background {text}")
+        parse_background(text, LIMIT)
+    assert str(error.value).startswith(f"background={text}: ")
 
 
 def test_picture_as_background_fills_the_photo(tmp_path):
@@ -329,7 +328,7 @@ def test_picture_as_background_fills_the_photo(tmp_path):
 def test_broken_picture_as_background_is_refused_before_the_run(tmp_path, content):
     (tmp_path / "g.png").write_bytes(content)
     with pytest.raises(UsageError, match=r"g\.png"):
-        Background(str(tmp_path / "g.png"), LIMIT)
+        parse_background(str(tmp_path / "g.png"), LIMIT)
 
 
 @pytest.fixture
@@ -380,8 +379,8 @@ def test_background_is_converted_to_the_photos_colour_space():
 
 
 def test_background_over_the_limit_is_refused(grounds):
-    with pytest.raises(UsageError, match="--max-megapixels"):
-        Background(str(grounds / "a.png"), 15)
+    with pytest.raises(UsageError, match="max_megapixels"):
+        parse_background(str(grounds / "a.png"), 15)
 
 
 # Scaling of backgrounds
@@ -400,12 +399,12 @@ def test_cover_of_the_right_size_changes_nothing():
     assert np.array_equal(cover(picture, (20, 30)), picture)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 400), st.integers(1, 400))
 def test_cover_fills_any_size_from_any_size(height, width, to_height, to_width):
     out = cover(flat(height, width, GREEN), (to_height, to_width))
     assert out.shape == (to_height, to_width, 3)
-    assert np.array_equal(out, flat(to_height, to_width, GREEN))
+    # A mean of equal values may be rounded, by instructions of this processor or of another.
+    assert levels_apart(out, flat(to_height, to_width, GREEN)) <= 1
 
 
 @pytest.mark.parametrize(
@@ -472,7 +471,7 @@ def test_blur_of_extreme_photos_has_no_wild_colours(size, level):
 def test_blur_by_name_uses_the_photo_behind_the_subject():
     alpha = disc(60, 80)
     photo, matted = portrait(alpha, RED, BLUE)
-    out = Background("blur:5", LIMIT).pixels(Photo(photo), matted, Path("a.jpg"))
+    out = parse_background("blur:5", LIMIT).pixels(Photo(photo), matted, Path("a.jpg"))
     assert np.abs(out[alpha < 60_000].astype(int) - BLUE).max() <= 3
 
 
@@ -482,7 +481,7 @@ def test_blur_by_name_uses_the_photo_behind_the_subject():
 def test_every_product_has_the_photos_size_and_its_own_channels(tmp_path):
     alpha = disc(30, 40, 5)
     photo = Photo(flat(30, 40, (10, 20, 30)))
-    white = Background("white", LIMIT)
+    white = parse_background("white", LIMIT)
     channels = {"cutout": 4, "mask": 1, "composite": 3, "foreground": 3, "trimap": 1}
     for kind in Product:
         for bits, dtype in ((8, np.uint8), (16, np.uint16)):
@@ -496,7 +495,7 @@ def test_every_product_has_the_photos_size_and_its_own_channels(tmp_path):
 def test_mask_is_exact_at_both_ends(bits, tmp_path):
     photo = Photo(flat(1, 3, RED))
     out = render_product(
-        Product.MASK, photo, matte([[0, 32768, 65535]]), bits, Background("white", 1), tmp_path
+        Product.MASK, photo, matte([[0, 32768, 65535]]), bits, Colour((255, 255, 255)), tmp_path
     )
     assert out.tolist() == [[0, 128, 255] if bits == 8 else [0, 32768, 65535]]
 
@@ -508,7 +507,7 @@ def test_coverage_is_the_share_that_the_subject_covers():
 
 def test_one_background_has_one_identity_however_it_is_written():
     def identity(text):
-        return Background(text, 10**6).identity(Path("a.png"))
+        return parse_background(text, 10**6).identity(Path("a.png"))
 
     assert len({identity(text) for text in ("white", "#fff", "#FFFFFF", "rgb(255, 255, 255)")}) == 1
     assert identity("blur:5") == identity("blur:5.0")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle.cases import CUT, cases
 from PIL import Image
-from support import DATA
+from support import DATA, EXACT, recorded
 
 from birefcli.errors import PhotoError
 from birefcli.scoring import masks
@@ -28,7 +28,6 @@ from birefcli.scoring.summary import ScoreSummary
 RECORDED = DATA / "scores"
 PYSOD = json.loads((RECORDED / "pysodmetrics.json").read_text())["cases"]
 AUTHOR = json.loads((RECORDED / "expected.json").read_text())
-EXACT = 1e-9
 CASES = {name: (prediction, truth) for name, prediction, truth in cases()}
 MASK = CASES["identical"][1]
 
@@ -57,7 +56,7 @@ def pair_of(name: str) -> Pair:
 def test_every_column_of_a_photo_is_what_the_authors_code_says(name):
     values = measure(pair_of(name), Settings()).values
     for column, expected in AUTHOR["each"][name].items():
-        assert values[ours(column)] == pytest.approx(expected, abs=EXACT, rel=0), column
+        assert values[ours(column)] == recorded(expected, name, column), column
 
 
 def test_every_mean_is_what_the_authors_code_says():
@@ -66,7 +65,7 @@ def test_every_mean_is_what_the_authors_code_says():
         summary.add(measure(pair_of(name), Settings()))
     means = summary.means()
     for column, expected in AUTHOR["all"].items():
-        assert means[ours(column)] == pytest.approx(expected, abs=EXACT, rel=0), column
+        assert means[ours(column)] == recorded(expected, "", column), column
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -104,10 +103,12 @@ def test_trimap_case_of_the_literature_is_met():
 
 def test_identical_mattes_have_no_error_and_the_best_scores(tmp_path):
     values = scored(tmp_path, MASK, MASK, trimap_radius=4).values
+    # To what filters round: two gradients of one picture may be computed by other instructions,
+    # as its two copies lie in memory.
     for name in ("SAD", "MSE", "MAD", "Grad", "Conn", "unknownSAD", "unknownConn", "HCE"):
-        assert values[name] == 0, name
-    assert values["maxFm"] == 1
-    assert values["mBA"] == 1
+        assert values[name] == pytest.approx(0, abs=EXACT), name
+    assert values["maxFm"] == pytest.approx(1, abs=EXACT)
+    assert values["mBA"] == pytest.approx(1, abs=EXACT)
 
 
 def test_inverted_mattes_are_wrong_by_what_their_softness_leaves(tmp_path):
@@ -146,15 +147,15 @@ def test_one_pixel_is_refused_and_two_are_scored(tmp_path):
     one, two = np.zeros((1, 1), np.uint8), np.array([[0, 255]], np.uint8)
     with pytest.raises(PhotoError, match=r"t\.png: one pixel is too little"):
         scored(tmp_path, one, one)
-    assert scored(tmp_path, two, two).values["MAD"] == 0
-    assert scored(tmp_path, one, two).values["MAD"] == 0.5
+    assert scored(tmp_path, two, two).values["MAD"] == pytest.approx(0, abs=EXACT)
+    assert scored(tmp_path, one, two).values["MAD"] == pytest.approx(0.5)
 
 
 def test_a_prediction_of_another_size_is_resized_and_said_so(tmp_path):
     found = scored(tmp_path, cv2.resize(MASK, (45, 40)), MASK)
     assert found.notes == ("prediction 45×40 resized to the truth's 90×80",)
     expected = np.abs(cv2.resize(cv2.resize(MASK, (45, 40)), (90, 80)) / 255.0 - MASK / 255).mean()
-    assert found.values["MAD"] == pytest.approx(expected)
+    assert found.values["MAD"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_same_matte_in_any_kind_of_file_scores_the_same(tmp_path):
@@ -175,7 +176,7 @@ def test_the_same_matte_in_any_kind_of_file_scores_the_same(tmp_path):
     for name, image in kinds.items():
         image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
         values = measure(Pair("a", tmp_path / "truth.png", tmp_path / name), Settings()).values
-        assert values["MAD"] == 0, name
+        assert values["MAD"] == pytest.approx(0, abs=EXACT), name
         assert values["MAE"] == values["MAE"]
         assert values["HCE"] == 0, name
 
@@ -196,7 +197,8 @@ def test_a_colour_picture_is_no_matte(tmp_path):
 def test_a_cutout_whose_subject_fills_the_picture_is_a_full_matte(tmp_path):
     photo = np.random.RandomState(0).randint(0, 255, (80, 90, 4)).astype(np.uint8)
     photo[:, :, 3] = 255
-    assert scored(tmp_path, photo, np.full((80, 90), 255, np.uint8)).values["MAD"] == 0
+    full = np.full((80, 90), 255, np.uint8)
+    assert scored(tmp_path, photo, full).values["MAD"] == pytest.approx(0, abs=EXACT)
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -240,7 +242,7 @@ def test_connectivity_counts_what_is_not_connected_to_the_subject():
     assert whole.conn == pytest.approx(9 * 0.8 / 1000)
     faint = truth.copy()
     faint[25:28, 25:28] = 0.1  # less than the slack
-    assert matting.errors(faint, truth).conn == 0
+    assert matting.errors(faint, truth).conn == pytest.approx(0, abs=EXACT)
 
 
 def test_gradient_error_is_that_of_the_full_kernel():
@@ -292,14 +294,15 @@ def test_permille_multiplies_means_and_not_sums(tmp_path):
     plain = scored(tmp_path, CASES["binary"][0], MASK, trimap_radius=3).values
     scaled = scored(tmp_path, CASES["binary"][0], MASK, trimap_radius=3, permille=True).values
     for name in ("MSE", "MAD", "unknownMSE", "unknownMAD"):
-        assert scaled[name] == plain[name] * 1000
-    assert all(scaled[name] == plain[name] for name in ("SAD", "Grad", "Conn", "MAE", "meanMSE"))
+        assert scaled[name] == pytest.approx(plain[name] * 1000)
+    for name in ("SAD", "Grad", "Conn", "MAE", "meanMSE"):
+        assert scaled[name] == pytest.approx(plain[name])
 
 
 def test_a_truth_without_an_edge_has_a_boundary_accuracy():
     empty, some = np.zeros((40, 40), np.uint8), np.eye(40, dtype=np.uint8) * 255
-    assert boundary.boundary_accuracy(empty, empty) == 1
-    assert boundary.boundary_accuracy(some, empty) == 0
+    assert boundary.boundary_accuracy(empty, empty) == pytest.approx(1)
+    assert boundary.boundary_accuracy(some, empty) == pytest.approx(0, abs=EXACT)
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
@@ -314,4 +317,4 @@ def test_no_figure_leaves_its_range_whatever_the_maps(seed, height, width):
         assert -EXACT <= value <= 1 + EXACT
     assert 0 <= saliency.e_curve(maps).max() <= truth.size / (truth.size - 1) + EXACT
     alpha = masks.to_unit(prediction)
-    assert matting.connectivity_error(alpha, alpha) == 0
+    assert matting.connectivity_error(alpha, alpha) == pytest.approx(0, abs=EXACT)

@@ -1,5 +1,6 @@
 """What the process keeps of the memory that it frees."""
 
+import os
 import subprocess
 import sys
 from textwrap import dedent
@@ -16,8 +17,8 @@ def test_a_large_block_that_was_freed_is_lent_again_without_the_system(keeps, fa
         import mmap, resource
         import numpy as np
         from birefcli.system import allocator
-        kept = allocator.keep_freed_memory() if {keeps} else True
-        assert kept
+        if {keeps} and not allocator.keep_freed_memory():
+            raise SystemExit("this C library cannot")
         def use():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             np.empty(200 << 20, np.uint8).fill(1)
@@ -25,9 +26,12 @@ def test_a_large_block_that_was_freed_is_lent_again_without_the_system(keeps, fa
         use()
         print(use())
     """
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     shown = subprocess.run(
-        [sys.executable, "-c", dedent(code)], capture_output=True, check=True, env={}
+        [sys.executable, "-c", dedent(code)], capture_output=True, check=False, env=plain
     )
+    if b"cannot" in shown.stderr:
+        pytest.skip("this C library keeps nothing")
     pages = int(shown.stdout)
     assert (pages > 90) is faults  # of 2 MB, or many more of 4 kB
 

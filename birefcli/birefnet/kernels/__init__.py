@@ -17,7 +17,8 @@ from torch import Tensor
 LOGGER = logging.getLogger(__name__)
 SWITCH = "BIREFCLI_KERNELS"
 OLDEST = (8, 0)  # compute capability; Triton has no matrix instructions for GPUs before Ampere
-_failed: set[str] = set()
+failed: set[str] = set()
+"""Names of the kernels that were given up."""
 
 
 def usable(x: Tensor) -> bool:
@@ -40,14 +41,14 @@ def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor])
 
     Lack of memory says nothing about a kernel and is passed on.
     """
-    if name in _failed:
+    if name in failed:
         return plain()
     try:
         return fused()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        _failed.add(name)
+        failed.add(name)
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         LOGGER.warning("%s: the fused kernel fails, plain torch is used (%s)", name, reason)
         return plain()
@@ -55,4 +56,4 @@ def attempt(name: str, fused: Callable[[], Tensor], plain: Callable[[], Tensor])
 
 def forget_failures() -> None:
     """Let every kernel be tried again."""
-    _failed.clear()
+    failed.clear()

@@ -1,0 +1,71 @@
+"""A batch as a program that embeds it runs it: without a terminal, again and again."""
+
+from pathlib import Path
+
+import pytest
+from conftest import picture
+
+from birefcli.batch.executor import Executor, Executors
+from birefcli.batch.outcome import Status
+from birefcli.batch.pipeline import Pipeline
+from birefcli.batch.reporter import NullReporter, Reporter
+from birefcli.batch.run import BatchTask, run
+from birefcli.batch.workers.pool import WorkerPool
+from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
+from birefcli.errors import ExitCode
+from birefcli.models import load
+from birefcli.options import BatchOptions, ModelOptions, Product, Rendering, Selection
+
+
+@pytest.fixture
+def task(tmp_path: Path, tiny_weights: Path) -> BatchTask:
+    (tmp_path / "in").mkdir()
+    model = ModelOptions(str(tiny_weights), device="cpu")
+    rendering = Rendering((Product.MASK,))
+    options = BatchOptions(rendering, model, None, 2, max_pixels=10**8, max_memory=10**9)
+    return BatchTask(Selection((str(tmp_path / "in"),), str(tmp_path / "out")), options)
+
+
+def test_finding_no_photo_is_an_outcome_and_no_error(task):
+    summary = run(task)
+    assert summary.exit_code is ExitCode.NO_INPUT
+    assert "no photo found" in str(summary.nothing_found)
+    assert not Path(task.selection.output).exists()
+
+
+def test_the_model_stays_loaded_from_one_run_to_the_next(task, tmp_path, monkeypatch):
+    loads = []
+    plain = load.load_predictor
+    monkeypatch.setattr(load, "load_predictor", lambda *a: (loads.append(a), plain(*a))[1])
+    executors = Executors(task.options)
+    for number in range(3):
+        picture(seed=number).save(tmp_path / "in" / f"{number}.png")
+        summary = run(task, executors=executors)
+        assert summary.counts[Status.WRITTEN] == 1
+        assert summary.counts[Status.CURRENT] == number
+    assert len(loads) == 1
+
+
+def test_a_reporter_hears_of_each_photo_once(task, tmp_path):
+    class Listing(NullReporter):
+        def __init__(self):
+            self.inputs = []
+
+        def on_outcome(self, outcome):
+            self.inputs.append((Path(outcome.input).name, outcome.status))
+
+    for number in range(3):
+        picture(seed=number).save(tmp_path / "in" / f"{number}.png")
+    reporter = Listing()
+    run(task, reporter)
+    assert reporter.inputs == [(f"{number}.png", Status.WRITTEN) for number in range(3)]
+
+
+def test_both_executors_and_both_reporters_have_all_that_a_run_asks_of_them():
+    def members(protocol: type) -> set[str]:
+        return {n for n in (*vars(protocol), *protocol.__annotations__) if not n.startswith("_")}
+
+    for kind in (Pipeline, WorkerPool):
+        assert {name for name in members(Executor) if not hasattr(kind, name)} == set()
+    for reporter in (NullReporter(), TerminalReporter(Verbosity(), str)):
+        assert {name for name in members(Reporter) if not hasattr(reporter, name)} == set()
