@@ -261,6 +261,25 @@ def test_gradient_error_is_that_of_the_full_kernel():
     assert matting.gradient_error(prediction, truth) == pytest.approx(expected, rel=1e-9)
 
 
+def test_mean_iou_counts_both_classes():
+    truth = np.zeros((4, 4))
+    truth[:, :2] = 1
+    assert matting.mean_iou(truth, truth) == 1
+    half = truth.copy()
+    half[:, 1] = 0.4  # below one half: background; subject 4 of 8, background 8 of 12
+    assert matting.mean_iou(half, truth) == pytest.approx((0.5 + 8 / 12) / 2)
+    assert matting.mean_iou(np.zeros_like(truth), np.zeros_like(truth)) == 1
+
+
+def test_iou_is_that_of_the_alpha_as_it_is_in_the_files(tmp_path):
+    truth = np.zeros((10, 200), np.uint8)
+    truth[:, :100] = 255
+    prediction = np.zeros((10, 200), np.uint8)
+    prediction[:, :50], prediction[:, 50:100] = 140, 127  # stretched, 127 would be subject
+    values = scored(tmp_path, prediction, truth).values
+    assert values["IoU"] == pytest.approx((0.5 + 100 / 150) / 2)
+
+
 def test_colours_are_compared_where_there_is_subject(tmp_path):
     truth = np.zeros((4, 4))
     truth[0, 0] = 1
