@@ -81,8 +81,7 @@ def decode(
 ) -> Photo:
     """Decode a photo, in as many pixels as its products need.
 
-    ``before_decoding`` is called with the number of pixels before they are decoded, and may wait. Raises
-    PhotoError.
+    ``before_decoding`` is called with the number of pixels, and may wait. Raises PhotoError.
     """
     min_size = min_size_for(context.options.rendering, context.predictor)
     return decode_photo(data, context.options.max_pixels, before_decoding, min_size)
