@@ -41,11 +41,13 @@ class Terminal:
 
     def __init__(self, *columns: ProgressColumn, wanted: bool) -> None:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        self.progress = (
-            Progress(*columns, console=console, transient=True)
-            if wanted and console.is_terminal
-            else None
-        )
+        self.progress: Progress | None = None
+        if wanted and console.is_terminal:
+            # Rich would take what is printed on stdout to stderr, above the bar: right where both
+            # are the terminal, and a loss where stdout is a file.
+            self.progress = Progress(
+                *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
+            )
 
     def __exit__(
         self,

@@ -266,23 +266,25 @@ def test_text_never_stands_out_of_its_tile():
     layout = Layout(3, 80)
     font = layout.font
     for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
-        assert font.getlength(contact_sheet.fitted(name, layout)) <= layout.side
-    assert contact_sheet.fitted("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
+        assert font.getlength(contact_sheet.fit_text(name, layout)) <= layout.side
+    assert contact_sheet.fit_text("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
 
 
 def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
     layout = Layout(3, 200)
-    assert contact_sheet.suited(layout, "IMG_1.png") is layout
-    if not contact_sheet.lacking(layout, "Größe, Жанна"):
+    assert contact_sheet.with_font_for(layout, "IMG_1.png") is layout
+    if not contact_sheet.missing_glyphs(layout, "Größe, Жанна"):
         pytest.skip("Pillow's own font knows them")
-    found = contact_sheet.suited(layout, "Größe, Жанна")
+    found = contact_sheet.with_font_for(layout, "Größe, Жанна")
     if found is layout:
         pytest.skip("none of the fonts is here")
-    assert contact_sheet.lacking(found, "Größe, Жанна") == 0
-    assert contact_sheet.suited(layout, "Größe \U00013080") == found, "most is better than little"
-    if contact_sheet.lacking(found, "\U00013080"):
-        assert contact_sheet.suited(layout, "\U00013080") is layout
-    assert contact_sheet.suited(found, "IMG_1.png") is found
+    assert contact_sheet.missing_glyphs(found, "Größe, Жанна") == 0
+    assert contact_sheet.with_font_for(layout, "Größe \U00013080") == found, (
+        "most is better than little"
+    )
+    if contact_sheet.missing_glyphs(found, "\U00013080"):
+        assert contact_sheet.with_font_for(layout, "\U00013080") is layout
+    assert contact_sheet.with_font_for(found, "IMG_1.png") is found
 
 
 def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
@@ -301,11 +303,11 @@ def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
 def test_page_says_that_it_is_one(tmp_path):
     pixels = np.zeros((20, 30, 3), np.uint8)
     for format_ in Format:
-        (tmp_path / "a").write_bytes(contact_sheet.encoded(pixels, format_, "sheet.png"))
+        (tmp_path / "a").write_bytes(contact_sheet.encode_page(pixels, format_, "sheet.png"))
         assert stamp.is_sheet(tmp_path / "a")
         assert contact_sheet.is_page_of(tmp_path / "a", "sheet.png")
         assert not contact_sheet.is_page_of(tmp_path / "a", "sheet-1.png")
-        assert decode_photo((tmp_path / "a").read_bytes(), 10**6).size == (20, 30)
+        assert decode_photo((tmp_path / "a").read_bytes(), 10**6).shape == (20, 30)
     file = io.BytesIO()
     picture().save(file, "PNG")
     (tmp_path / "a").write_bytes(file.getvalue())
