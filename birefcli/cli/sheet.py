@@ -46,8 +46,9 @@ def sheet(
 
     Each cutout is drawn on a checkerboard, with its name and the share of the picture it covers.
     Cutouts whose alpha is doubtful come first, in a red frame, and are listed on stdout with their
-    flags: empty, small, full, soft, cut, parts. Several pages are named sheet-1.png, sheet-2.png.
-    An earlier sheet of that name is replaced; no other file is overwritten.
+    flags: empty, small, full, soft, cut, parts. The pages of a sheet that needs several are named
+    sheet-1.png, sheet-2.png and so on. An earlier sheet of the same name is replaced; no other file
+    is overwritten.
     """
     format_ = SUFFIXES.get(output.suffix.lower())
     if format_ is None or output.is_dir():

@@ -37,7 +37,7 @@ Sorting = Annotated[
     typer.Option(
         "--sort",
         metavar="BY",
-        help="Order: flagged first, by name, or by coverage, the least first.",
+        help="flagged (these first), name, or coverage (lowest first).",
     ),
 ]
 Columns = Annotated[

@@ -97,7 +97,7 @@ class ProgressBar(Terminal):
         )
         self.lines = lines and bar and self.progress is None
         self.total = self.done = 0
-        self.last_line = time.monotonic()
+        self.last_line = 0.0
         self.task: TaskID | None = None
         if total is not None:
             self.begin(description, total)
@@ -109,7 +109,7 @@ class ProgressBar(Terminal):
 
     def begin(self, description: str, total: int) -> Callable[[], None]:
         """Begin a part of ``total`` steps; returns what is called after each, :meth:`advance`."""
-        self.total, self.done = total, 0
+        self.total, self.done, self.last_line = total, 0, time.monotonic()
         if self.progress is not None:
             if self.task is not None:
                 self.progress.remove_task(self.task)

@@ -1,8 +1,12 @@
 """``birefcli sheet`` through the real command, and what it finds in an alpha."""
 
+import contextlib
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from birefcli.images.metadata import Metadata
 from birefcli.options import Format
 from birefcli.products import quality
 from birefcli.products.quality import Defect
+from birefcli.system import atomic
 
 NAMES = ("good.png", "empty.png", "parts.png")
 
@@ -167,10 +172,40 @@ def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, 
     assert 0 < len(flagged) < len(every) - 1
 
 
-def test_names_that_the_font_lacks_are_told_with_the_option(command, cutouts, tmp_path):
+def test_names_that_the_font_lacks_are_reported_with_the_option(command, cutouts, tmp_path):
     assert b"--font" not in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
     next(cutouts.glob("*.png")).rename(cutouts / "\U00013080.png")  # a hieroglyph
     assert b"--font FILE" in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+
+
+def test_json_goes_to_stdout_where_only_stderr_is_a_terminal(environment, cutouts, tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    words = ["sheet", str(cutouts), "-o", str(tmp_path / "a.png"), "--json"]
+    with (tmp_path / "stdout").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "birefcli", *words],
+            env={**environment, "TERM": "xterm"},
+            stdout=out,
+            stderr=theirs,
+        )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # how a terminal ends on Linux
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+    assert process.wait(TIMEOUT) == 0
+    lines = (tmp_path / "stdout").read_bytes().splitlines()
+    assert len(lines) == 4, "three cutouts and the summary"
+    assert b"3/3" in said
+
+
+def test_leftovers_of_a_killed_sheet_go(command, cutouts, tmp_path):
+    part = tmp_path / f"{atomic.PART}{2**22 + 1}-01234567{atomic.PART_END}"  # of no process
+    part.touch()
+    assert command("sheet", cutouts, "-o", tmp_path / "a.png").returncode == 0
+    assert not part.exists()
 
 
 def test_interrupted_sheet_says_so(start, tmp_path):
@@ -211,7 +246,7 @@ def test_flagged_alone_and_the_order_of_coverage(command, cutouts, tmp_path):
     result = command("sheet", cutouts, "-o", page, "--flagged")
     assert result.returncode == 0
     assert b"no sheet written" in result.stderr
-    assert not page.exists(), "an earlier one would tell of what is mended"
+    assert not page.exists(), "an earlier one would show what is mended"
 
 
 def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_path):
@@ -222,7 +257,7 @@ def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_p
     assert b"9 read" in result.stderr
 
 
-def test_nothing_to_show_and_names_of_no_picture_are_told(command, cutouts, tmp_path):
+def test_nothing_to_show_and_names_of_no_picture_are_errors(command, cutouts, tmp_path):
     (tmp_path / "none").mkdir()
     assert command("sheet", tmp_path / "none", "-o", tmp_path / "a.png").returncode == 3
     assert command("sheet", cutouts, "-o", tmp_path / "a.txt").returncode == 2
