@@ -8,28 +8,28 @@ import importlib
 import importlib.metadata
 import os
 import platform
-import re
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from birefcli import __version__
-from birefcli.errors import BirefcliError, DeviceError
+from birefcli.errors import BirefcliError, DeviceError, Message, Option, Spell
 from birefcli.models import hub, zoo
-from birefcli.models.cache import cache_folder, cached
+from birefcli.models.cache import cache_folder
 from birefcli.models.load import load_model
-from birefcli.options import Precision
-from birefcli.system import cpu
+from birefcli.models.locate import locate_known
+from birefcli.options import ModelOptions, Precision
+from birefcli.system import cpu, machine
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
     "isal": ("fast", "PNG and TIFF packed in a third of the time", True),
     "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
-    "onnxruntime": ("bench", "birefcli bench --against FILE.onnx", False),
+    "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
 }
 """Module, the extra of birefcli that installs it, what it brings, and whether that is speed."""
 LIBRARIES = {
@@ -44,16 +44,14 @@ LIBRARIES = {
 }
 """What must be there, and how it is imported."""
 LITTLE_MEMORY = 4e9  # bytes; the default model and one photo in flight take about three
-PORTRAIT_FLOP = 2.5e12  # arithmetic of one photo in the default model, 2 for each multiply-add
-EFFICIENCY = 0.7  # share of a matrix product's speed that a whole network reaches, roughly
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something broken: what, and what to do about it."""
 
-    what: str
-    remedy: str
+    what: str | Message
+    remedy: str | Message
     fatal: bool = True
     """False for what is only worth knowing: everything works."""
 
@@ -64,7 +62,7 @@ class Diagnosis:
 
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    advice: list[str] = field(default_factory=list)
+    advice: list[str | Message] = field(default_factory=list)
     """Concrete steps that would make it faster."""
 
     @property
@@ -72,13 +70,26 @@ class Diagnosis:
         """Whether everything works."""
         return not any(fault.fatal for fault in self.faults)
 
-    def record(self) -> dict[str, Any]:
-        """The same for JSON."""
+    def as_dict(self, spell: Spell = str) -> dict[str, Any]:
+        """The same for JSON; ``spell`` writes options."""
+
+        def text(message: str | Message) -> str:
+            return Message(message).spelled(spell)
+
         return {
             "usable": self.usable,
-            **self.facts,
-            "faults": [asdict(fault) for fault in self.faults],
-            "faster": self.advice,
+            **{
+                topic: {
+                    name: text(value) if isinstance(value, Message) else value
+                    for name, value in facts.items()
+                }
+                for topic, facts in self.facts.items()
+            },
+            "faults": [
+                {"what": text(f.what), "remedy": text(f.remedy), "fatal": f.fatal}
+                for f in self.faults
+            ],
+            "faster": [text(step) for step in self.advice],
         }
 
 
@@ -87,11 +98,11 @@ def examine(
     precision: Precision,
     *,
     measure: bool,
-    tell: Callable[[str], object] = lambda _: None,
+    on_step: Callable[[str], object] = lambda _: None,
 ) -> Diagnosis:
     """Look at everything. ``device`` and ``precision`` are as for `birefcli matte`.
 
-    ``tell`` hears what is looked at, before it is: some of it takes seconds.
+    ``on_step`` is called with what is looked at, before it is: some of it takes seconds.
     """
     diagnosis = Diagnosis()
     diagnosis.facts["machine"] = _machine()
@@ -106,8 +117,8 @@ def examine(
         steps["measured"] = lambda found: _measured(found, device, precision)
     for topic, look in steps.items():
         if topic == "measured" and any(fault.fatal for fault in diagnosis.faults):
-            continue  # it would fail for a reason that is told already, or mislead
-        tell("measuring mini" if topic == "measured" else f"looking at {topic}")
+            continue  # it would fail for a reason that is known already, or mislead
+        on_step("measuring mini" if topic == "measured" else f"looking at {topic}")
         diagnosis.facts[topic] = _looked(look, topic, diagnosis)
     diagnosis.advice += _advice(diagnosis)
     return diagnosis
@@ -119,7 +130,7 @@ def _looked(
     """Facts of one topic; what keeps them from being found is a fault."""
     try:
         return look(diagnosis)
-    except Exception as error:  # whatever a broken library raises is what we are here to tell
+    except Exception as error:  # whatever a broken library raises is a finding
         diagnosis.faults.append(Fault(f"{topic}: {_cause(error)}", _remedy(error)))
         return {"failed": _cause(error)}
 
@@ -129,43 +140,28 @@ def _cause(error: BaseException) -> str:
     return text if isinstance(error, BirefcliError) else f"{type(error).__name__}: {text}"
 
 
-def _remedy(error: BaseException) -> str:
+def _remedy(error: BaseException) -> Message:
     if isinstance(error, BirefcliError):
-        return "choose another with --device" if isinstance(error, DeviceError) else "see above"
+        choose = Message("choose another with ", Option("device"))
+        return choose if isinstance(error, DeviceError) else Message("see above")
     if isinstance(error, ImportError):
-        return "install birefcli again in a new virtual environment"
-    return "run again with --debug and report it"
+        return Message("install birefcli again in a new virtual environment")
+    return Message("run again with ", Option("debug"), " and report it")
 
 
 # Machine
 
 
 def _machine() -> dict[str, Any]:
-    memory = _memory()
+    memory = machine.memory()
     return {
         "birefcli": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
+        "cpu": machine.cpu_name(),
         "cores": cpu.count(),
         "memory_gb": None if memory is None else round(memory / 1e9, 1),
     }
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor() or "unknown"
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
-    return found[1].strip() if found else platform.processor() or "unknown"
 
 
 # Libraries
@@ -192,11 +188,11 @@ def _imported(diagnosis: Diagnosis, name: str, package: str) -> str:
 def _library_remedy(name: str) -> str:
     if name in ("torchvision", "timm"):
         return (
-            "torch and torchvision do not fit each other: pip install --upgrade torch torchvision,"
+            "torch and torchvision do not fit each other: pip install -U torch torchvision,"
             " both from one index (training and networks with timm backbones need it; the models"
             " that have a name do not)"
         )
-    return f"pip install --force-reinstall {name}"
+    return f"reinstall it: pip uninstall -y {name}; pip install {name}"
 
 
 # Computing
@@ -227,7 +223,7 @@ def _computing(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[
         "deformable_convolution": _deformable_path(kind),
     }
     if kind == "cuda":
-        facts |= _cuda(placement.device) | _gpus()
+        facts |= _cuda(placement.device) | machine.gpus()
     if torch.get_num_threads() < cpu.count():
         limit = os.environ.get("OMP_NUM_THREADS")
         why = f"OMP_NUM_THREADS is {limit}; unset it" if limit else "torch counts fewer cores"
@@ -270,79 +266,20 @@ def _cuda(device: Any) -> dict[str, Any]:  # noqa: ANN401 - torch is not importe
         "gpu_memory_gb": round(total / 1e9, 1),
         "gpu_memory_free_gb": round(free / 1e9, 1),
         "compute_capability": f"{properties.major}.{properties.minor}",
-        "driver": _driver(),
+        "driver": machine.nvidia_driver(),
     }
-
-
-def _gpus() -> dict[str, str]:
-    """Every CUDA device, where there are several."""
-    import torch
-
-    count = torch.cuda.device_count()
-    every = [torch.cuda.get_device_properties(i) for i in range(count)] if count > 1 else []
-    return {f"cuda:{i}": f"{p.name}, {p.total_memory / 1e9:.1f} GB" for i, p in enumerate(every)}
-
-
-def _driver() -> str | None:
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"Kernel Module\D+([\d.]+)", text)
-    return found[1] if found else None
 
 
 # Codecs
 
 
 def _codecs(diagnosis: Diagnosis) -> dict[str, Any]:
-    import cv2
-    from PIL import features
+    from birefcli.images import codecs
 
-    build: str = cv2.getBuildInformation()
-    facts = {
-        "jpeg": _pillow_codec(features, "jpg", "libjpeg_turbo"),
-        "png": f"zlib {features.version('zlib')}" + _zlib_ng(features),
-        "webp": _pillow_codec(features, "webp", None),
-        "tiff": _pillow_codec(features, "libtiff", None),
-        "colour_profiles": _pillow_codec(features, "littlecms2", None),
-        "opencv_baseline": _build_line(build, "Baseline"),
-        "opencv_dispatch": _build_line(build, "Dispatched code generation"),
-        "opencv_used": _cpu_features(cv2.getCPUFeaturesLine()),
-    }
-    for name, codec in (("JPEG", "jpg"), ("PNG", "zlib"), ("WebP", "webp")):
-        if not features.check(codec):
-            remedy = "install Pillow from a wheel: pip install --force-reinstall pillow"
-            diagnosis.faults.append(Fault(f"this Pillow reads no {name}", remedy))
-    return facts
-
-
-def _pillow_codec(features: Any, codec: str, turbo: str | None) -> str:  # noqa: ANN401
-    if not features.check(codec):
-        return "missing"
-    plain = "" if turbo is None or features.check(turbo) else " (not libjpeg-turbo: slow)"
-    named = turbo if turbo and features.check(turbo) else codec
-    version = features.version(named)
-    return f"{named.replace('_', '-')} {version}{plain}"
-
-
-def _zlib_ng(features: Any) -> str:  # noqa: ANN401
-    try:
-        version = features.version("zlib_ng")
-    except ValueError:  # an older Pillow does not know the word
-        return ""
-    return f" (zlib-ng {version})" if version else ""
-
-
-def _build_line(build: str, label: str) -> str:
-    found = re.search(rf"^\s*{label}:\s*(.*)$", build, re.M)
-    return found[1].strip() if found else "unknown"
-
-
-def _cpu_features(line: str) -> str:
-    """What of OpenCV's dispatched code this CPU runs: words without the marks of the others."""
-    words = [word.lstrip("*") for word in line.split() if not word.endswith("?")]
-    return " ".join(words) or "none"
+    for name in codecs.missing():
+        remedy = "install Pillow from a wheel: pip uninstall -y pillow; pip install pillow"
+        diagnosis.faults.append(Fault(f"this Pillow reads no {name}", remedy))
+    return codecs.describe()
 
 
 # Optional packages
@@ -381,7 +318,7 @@ def _models(diagnosis: Diagnosis) -> dict[str, Any]:
         state = _state(model)
         if state == "missing" and model.name != zoo.DEFAULT:
             continue
-        file = zoo.MINI_FILE if model.bundled else cached(model)
+        file = locate_known(model).path
         size = file.stat().st_size if file is not None and file.is_file() else None
         here[model.name] = {
             "state": state,
@@ -440,14 +377,17 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
 
     import numpy as np
 
+    from birefcli.bench.estimate import estimate
     from birefcli.bench.measure import synchronize
     from birefcli.matting.device import default_batch, parse_device
 
     placement = parse_device(device, precision)
     if placement.device.type == "cpu" and placement.precision is not Precision.FP32:
-        why = "half precision can take minutes a photo on a CPU; use --precision fp32 there"
+        fp32 = Option("precision", "fp32")
+        why = Message("half precision can take minutes a photo on a CPU; use ", fp32, " there")
         return {"mini_seconds": "not measured", "mini_seconds_why": why}
-    predictor = load_model("mini", device=device, precision=precision).predictor
+    options = ModelOptions("mini", device=device, precision=precision)
+    predictor = load_model(options).predictor
     width, height = predictor.size
     batch = [np.full((height, width, 3), 128, np.uint8)] * default_batch(placement.device)
     times = []
@@ -460,60 +400,39 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
     return {
         "mini_seconds": round(seconds, 4),
         "mini_seconds_why": "a photo, network alone, median of 5",
-        **_estimate(placement.device, placement.dtype),
-    }
-
-
-def _estimate(device: Any, dtype: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Seconds of the default model, from the speed of a matrix product: it is mostly those."""
-    import torch
-
-    from birefcli.bench.measure import synchronize
-
-    tokens, channels, wide = 4096, 768, 3072  # the MLP of Swin-L's third stage
-    a = torch.ones(tokens, channels, device=device, dtype=dtype)
-    b = torch.ones(channels, wide, device=device, dtype=dtype)
-    best = float("inf")
-    for _ in range(8):
-        started = time.perf_counter()
-        a @ b
-        synchronize(device)
-        best = min(best, time.perf_counter() - started)
-    speed = 2 * tokens * channels * wide / best
-    return {
-        "matrix_gflops": round(speed / 1e9),
-        "portrait_seconds_why": "an ESTIMATE from the matrix product, not measured",
-        "portrait_seconds": round(PORTRAIT_FLOP / speed / EFFICIENCY, 3),
+        **estimate(placement.device, placement.dtype),
     }
 
 
 # Advice
 
 
-def _advice(diagnosis: Diagnosis) -> list[str]:
+def _advice(diagnosis: Diagnosis) -> list[str | Message]:
     computing = diagnosis.facts.get("computing", {})
-    machine = diagnosis.facts.get("machine", {})
-    steps = []
+    facts = diagnosis.facts.get("machine", {})
+    steps: list[str | Message] = []
     if computing.get("device") == "cpu" and computing.get("device_why") != "asked for":
         steps += _advice_for_cpu(computing)
     if "cuda:1" in computing:
         gpus = sum(name.startswith("cuda:") for name in computing)
-        steps.append(f"birefcli matte --device all uses all {gpus} GPUs")
+        every = Option("device", "all")
+        steps.append(Message("birefcli matte ", every, f" uses all {gpus} GPUs"))
     if "torch_threads_why" in computing:
         steps.append(
-            f"torch uses {computing['torch_threads']} of {machine['cores']} cores:"
+            f"torch uses {computing['torch_threads']} of {facts['cores']} cores:"
             f" {computing['torch_threads_why']}"
         )
     for module, extra in diagnosis.facts.get("extras", {}).items():
         if extra["faster"] and extra["installed"] is None:
             steps.append(f"{extra['install']} ({module}): {extra['brings']}")
-    if (machine.get("memory_gb") or 99) * 1e9 < LITTLE_MEMORY:
-        steps.append("little memory: use --model lite or mini, and a small --max-memory")
+    if (facts.get("memory_gb") or 99) * 1e9 < LITTLE_MEMORY:
+        lite, memory = Option("model", "lite"), Option("max_memory")
+        steps.append(Message("little memory: use ", lite, " or mini, and a small ", memory))
     return steps
 
 
-def _advice_for_cpu(computing: dict[str, Any]) -> list[str]:
-    if Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidia0").exists():
+def _advice_for_cpu(computing: dict[str, Any]) -> list[str | Message]:
+    if machine.has_nvidia_gpu():
         if computing.get("cuda") is None:
             return [
                 "there is an NVIDIA GPU, and this torch is built without CUDA: install one"
@@ -523,4 +442,5 @@ def _advice_for_cpu(computing: dict[str, Any]) -> list[str]:
             "there is an NVIDIA GPU that torch cannot use: see whether nvidia-smi works, and"
             " whether the driver is new enough for CUDA " + str(computing["cuda"])
         ]
-    return ["a GPU, or on this CPU --model lite or 512 (less detail), or mini (a sketch)"]
+    lite = Option("model", "lite")
+    return [Message("a GPU, or on this CPU ", lite, " or 512 (less detail), or mini (a sketch)")]

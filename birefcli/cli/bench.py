@@ -107,7 +107,7 @@ def bench(
     written to a temporary folder (TMPDIR chooses the disk) and deleted.
     """
     rendering = Rendering(
-        products=values.choices("--write", write, Product),
+        products=values.choices("write", write, Product),
         format=values.file_format(format_) or Format.PNG,
         bits=bits,
         compress=compress,
@@ -127,10 +127,10 @@ def bench(
     options = BatchOptions(
         rendering=rendering,
         model=model_options,
-        batch=values.automatic("--batch", batch),
-        threads=values.automatic("--threads", threads) or cpu.count(),
-        max_pixels=values.pixels("--max-megapixels", max_megapixels),
-        max_memory=values.memory("--max-memory", max_memory),
+        batch=values.automatic("batch", batch),
+        threads=values.automatic("threads", threads) or cpu.count(),
+        max_pixels=values.pixels("max_megapixels", max_megapixels),
+        max_memory=values.memory("max_memory", max_memory),
         max_failures=1,
     )
     task = BenchTask(

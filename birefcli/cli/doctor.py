@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from birefcli.cli import shared_options
-from birefcli.errors import ExitCode
+from birefcli.cli.spelling import spelling
+from birefcli.errors import ExitCode, Message, Spell
 from birefcli.options import Precision
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ WIDTH = 80
 
 
 def doctor(
+    context: typer.Context,
     measure: Measure = True,
     as_json: AsJson = False,
     device: shared_options.Device = "auto",
     precision: shared_options.Numbers = Precision.AUTO,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Say what will be used on this machine and why, and what is broken.
+    """Show what birefcli uses on this machine and why, and what is broken.
 
     Exit status 0 when everything works, 4 when something is broken.
     """
@@ -39,27 +41,31 @@ def doctor(
     from birefcli.doctor import examine
 
     with Console(stderr=True).status("") as status:  # seen on a terminal only
-        diagnosis = examine(device, precision, measure=measure, tell=status.update)
+        diagnosis = examine(device, precision, measure=measure, on_step=status.update)
     if as_json:
-        print(json.dumps(diagnosis.record()))
+        print(json.dumps(diagnosis.as_dict(spelling(context))))
     else:
-        print("\n".join(_told(diagnosis)))
+        print("\n".join(_lines(diagnosis, spelling(context))))
     raise typer.Exit(ExitCode.OK if diagnosis.usable else ExitCode.MODEL)
 
 
-def _told(diagnosis: "Diagnosis") -> Iterator[str]:
+def _lines(diagnosis: "Diagnosis", spell: Spell) -> Iterator[str]:
+    def text(message: str | Message) -> str:
+        return Message(message).spelled(spell)
+
     for topic, facts in diagnosis.facts.items():
         yield topic
         for name, value in facts.items():
             if not name.endswith("_why"):
-                yield from _line(name, value, facts.get(f"{name}_why"))
+                why = facts.get(f"{name}_why")
+                yield from _line(name, value, None if why is None else text(why))
         yield ""
     for fault in diagnosis.faults:
-        yield f"{'BROKEN' if fault.fatal else 'warning'}: {fault.what}"
-        yield f"  {fault.remedy}"
+        yield f"{'BROKEN' if fault.fatal else 'warning'}: {text(fault.what)}"
+        yield f"  {text(fault.remedy)}"
     if diagnosis.advice:
         yield "what would make it faster"
-        yield from (f"  {step}" for step in diagnosis.advice)
+        yield from (f"  {text(step)}" for step in diagnosis.advice)
     yield "everything works" if diagnosis.usable else "something is broken: see above"
 
 

@@ -57,8 +57,8 @@ def sheet(
 
     from birefcli.cli.sheet_pages import SheetTask, make_sheet
 
-    max_pixels = values.pixels("--max-megapixels", max_megapixels)
-    workers = values.automatic("--threads", threads) or cpu.count()
+    max_pixels = values.pixels("max_megapixels", max_megapixels)
+    workers = values.automatic("threads", threads) or cpu.count()
     task = SheetTask(
         inputs=tuple(inputs),
         output=output,
