@@ -4,7 +4,6 @@ A command's process is its own. A program that embeds birefcli sees what is said
 """
 
 import cv2
-import torch
 
 
 def use_one_opencv_thread() -> None:
@@ -17,6 +16,8 @@ def use_one_opencv_thread() -> None:
 
 def set_torch_threads(count: int) -> None:
     """Torch computes in so many threads; called by workers and training."""
+    import torch  # scoring files takes none of it
+
     torch.set_num_threads(max(1, count))
 
 
@@ -26,4 +27,6 @@ def allow_tf32_convolutions(allowed: bool) -> None:
     Torch allows it by default. Called where a network is put on a CUDA device: float32 is meant to
     be exact, half precision loses nothing by it.
     """
+    import torch
+
     torch.backends.cudnn.allow_tf32 = allowed

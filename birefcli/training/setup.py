@@ -4,7 +4,6 @@ import copy
 import hashlib
 from dataclasses import dataclass
 
-import cv2
 import torch
 
 from birefcli.birefnet import MINI, BiRefNet
@@ -14,6 +13,7 @@ from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
+from birefcli.system.process import set_torch_threads, use_one_opencv_thread
 from birefcli.training import pretrained
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank
@@ -112,8 +112,8 @@ def placement_for(plan: Plan, rank: Rank) -> Placement:
 def set_threads(plan: Plan) -> None:
     """Threads of torch as the plan has them; OpenCV's would only be in the way of ours."""
     if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
-    cv2.setNumThreads(1)
+        set_torch_threads(plan.threads)
+    use_one_opencv_thread()
 
 
 def worker_count(plan: Plan) -> int:
