@@ -224,5 +224,5 @@ Progress: TypeAlias = Annotated[
     bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
 ]
 Debug: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--debug", help="Traceback when something fails.")
+    bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]
