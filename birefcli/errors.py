@@ -157,7 +157,7 @@ class OutputError(BirefcliError):
 
 
 class InterruptError(BirefcliError):
-    """Ctrl-C, where nothing is left to be told but that."""
+    """Ctrl-C, where there is nothing else to report."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -84,7 +84,7 @@ class Pipeline:
         self.timer = StageTimer()
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
-        """Do every job; outcomes come in the jobs' order.
+        """The loop over photos: do every job; outcomes come in the jobs' order.
 
         Closing the iterator drops what has not started and waits for what has.
         """

@@ -306,9 +306,9 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 
 
 def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
-    """The loop over photos: report each as it ends.
+    """Have the executor do the photos, and report each as it ends.
 
-    It ends when all have, when enough of them failed, or when a signal stops the run.
+    It stops when all have, when enough of them failed, or when a signal asks for it.
     """
     with InterruptHandler() as signals, notices_to(progress.reporter.on_notice):
         try:

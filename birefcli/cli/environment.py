@@ -1,4 +1,4 @@
-"""Variables of the environment that are meant for us and say nothing: told before anything runs."""
+"""Variables of the environment that are meant for us and unknown: reported before anything runs."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What ``birefcli matte`` can be told: one alias an option, which keeps the command readable."""
+"""Options that commands share: one alias an option, which keeps the commands readable."""
 
 from typing import Annotated, TypeAlias
 

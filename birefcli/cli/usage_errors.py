@@ -1,4 +1,4 @@
-"""A wrong command line, told in one line as every other failure is: what is wrong, what to do."""
+"""A wrong command line, in one line as every other failure: what is wrong, what to do."""
 
 import os
 import re
