@@ -1,4 +1,4 @@
-"""Matter: from a photo to its alpha and its subject's colour."""
+"""Predictor: from a photo to its alpha and its subject's colour."""
 
 import copy
 import logging
