@@ -131,13 +131,15 @@ def _looked(
     try:
         return look(diagnosis)
     except Exception as error:  # whatever a broken library raises is a finding
-        diagnosis.faults.append(Fault(f"{topic}: {_cause(error)}", _remedy(error)))
+        diagnosis.faults.append(Fault(Message(f"{topic}: ", _cause(error)), _remedy(error)))
         return {"failed": _cause(error)}
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException) -> Message:
+    if isinstance(error, BirefcliError):
+        return error.message
     text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return text if isinstance(error, BirefcliError) else f"{type(error).__name__}: {text}"
+    return Message(f"{type(error).__name__}: {text}")
 
 
 def _remedy(error: BaseException) -> Message:

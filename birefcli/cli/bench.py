@@ -7,7 +7,7 @@ import typer
 
 from birefcli.bench.run import PHOTOS, BenchResult, BenchTask, run
 from birefcli.cli import completion, shared_options, values
-from birefcli.cli.terminal import ProgressBar, say
+from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, InterruptError
 from birefcli.models import zoo
 from birefcli.options import (
@@ -142,6 +142,8 @@ def bench(
 
 
 def _run(task: BenchTask) -> BenchResult:
+    from birefcli.cli.terminal import ProgressBar  # rich takes its time
+
     with ProgressBar(None, bar=task.progress, lines=False) as bar:
         try:
             return run(task, bar.begin)

@@ -2,11 +2,10 @@
 
 import os
 import re
-import sys
 from difflib import get_close_matches
 
 from birefcli.cli import shared_options
-from birefcli.errors import printable
+from birefcli.cli.stderr import say
 
 OURS = "BIREFCLI_"
 COMPLETING = "_BIREFCLI_COMPLETE"
@@ -26,11 +25,11 @@ def check() -> None:
     for name in sorted(name for name in os.environ if name.startswith(OURS)):
         own = name.removeprefix(OURS)
         if own not in known:
-            _say(f"unknown variable {name}, ignored{_meant(own, known)}")
+            say(f"birefcli: unknown variable {name}, ignored{_meant(own, known)}")
     threads = os.environ.get(THREADS)
     if threads is not None and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,\s*\d+\s*)*", threads):
         # OpenMP would say so itself, in words that name neither the variable's owner nor a remedy.
-        _say(f"{THREADS}={threads}: not a number from 1, and not read")
+        say(f"birefcli: {THREADS}={threads}: not a number from 1, and not read")
         del os.environ[THREADS]
 
 
@@ -41,7 +40,3 @@ def _meant(own: str, known: list[str]) -> str:
         return f"; did you mean {positive}={0 if off else 1}?"
     near = get_close_matches(own, known, 1, 0.7)
     return f"; did you mean {OURS}{near[0]}?" if near else ""
-
-
-def _say(text: str) -> None:
-    print(f"birefcli: {printable(text)}", file=sys.stderr)

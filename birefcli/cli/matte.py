@@ -11,7 +11,6 @@ from birefcli.batch.inputs import PIPE
 from birefcli.batch.run import BatchTask, run
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules, shared_options, values
-from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.cli.spelling import spelling
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES, is_folder
@@ -130,6 +129,8 @@ def matte(
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
+    from birefcli.cli.batch_reporter import TerminalReporter, Verbosity  # rich takes its time
+
     failed_list = None if failed_to is None else Path(failed_to)
     task = BatchTask(selection, options, existing, lock, dry_run, failed_list)
     quiet = quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet

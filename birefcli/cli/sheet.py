@@ -11,7 +11,7 @@ import typer
 from birefcli.cli import shared_options, sheet_options, values
 from birefcli.cli.sheet_options import Sort
 from birefcli.cli.spelling import spelling
-from birefcli.cli.terminal import ProgressBar, say
+from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printable
 from birefcli.options import SUFFIXES
 from birefcli.system import cpu
@@ -107,6 +107,8 @@ class _Reporter:
 
     def __init__(self, spell: Spell, *, flagged: bool, as_json: bool, bar: bool) -> None:
         self.spell, self.flagged, self.as_json = spell, flagged, as_json
+        from birefcli.cli.terminal import ProgressBar  # rich takes its time
+
         self._bar = ProgressBar(None, bar=bar)
 
     def __enter__(self) -> "_Reporter":

@@ -20,18 +20,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from birefcli.cli.stderr import say
 from birefcli.errors import printable
 
 INTERVAL = 30.0  # seconds between progress lines where there is no terminal
-
-
-def say(text: str) -> None:
-    """Print one line on stderr.
-
-    A terminal that was closed takes nothing any more, and the work is ended all the same.
-    """
-    with contextlib.suppress(OSError):
-        print(printable(text), file=sys.stderr, flush=True)
 
 
 class Terminal:

@@ -650,7 +650,16 @@ def test_nothing_below_the_command_imports_it():
 
 
 def test_command_line_loads_nothing_heavy_before_it_is_needed():
-    heavy = ("torch", "timm", "cv2", "numpy", "PIL", "torchvision", "huggingface_hub")
+    heavy = (
+        "torch",
+        "timm",
+        "cv2",
+        "numpy",
+        "PIL",
+        "torchvision",
+        "huggingface_hub",
+        "rich.progress",
+    )
     code = f"import sys, birefcli.cli.app; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"

@@ -92,8 +92,8 @@ def test_offline_without_the_file_says_both_ways_out_and_asks_nobody(fake, tmp_p
     assert done.returncode == 4
     assert fake.asked == []
     assert "birefcli models pull tiny" in done.stderr
-    assert "--model mini" in done.stderr
-    assert "--offline or HF_HUB_OFFLINE" in done.stderr
+    assert "model=mini" in done.stderr
+    assert "offline or HF_HUB_OFFLINE" in done.stderr
 
 
 def test_unreachable_hub_says_both_ways_out(fake, tmp_path):
@@ -101,7 +101,7 @@ def test_unreachable_hub_says_both_ways_out(fake, tmp_path):
     done = run(fake, tmp_path, FETCH, url=url)
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1
-    for part in (url, "birefcli models pull tiny", "--model mini"):
+    for part in (url, "birefcli models pull tiny", "model=mini"):
         assert part in done.stderr
 
 
@@ -237,7 +237,7 @@ def test_refusal_of_the_hub_is_one_line_that_says_what_to_do(fake, tmp_path, sta
     assert done.returncode == 4
     assert done.stderr.count("\n") == 1
     assert told in done.stderr
-    assert "--model mini" in done.stderr
+    assert "model=mini" in done.stderr
 
 
 def test_server_that_is_no_hub_is_told_apart(fake, tmp_path):
