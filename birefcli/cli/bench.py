@@ -117,7 +117,7 @@ def bench(
     to a temporary folder (TMPDIR chooses the disk) and are deleted.
     """
     rendering = Rendering(
-        products=values.choices("--write", write, Product),
+        products=values.choices("write", write, Product),
         format=values.file_format(format_) or Format.PNG,
         bits=bits,
         compress=compress,
@@ -133,11 +133,11 @@ def bench(
         offline=offline,
         device=device,
         precision=precision,
-        batch=values.automatic("--batch", batch),
+        batch=values.automatic("batch", batch),
         compiled=True,
-        threads=values.automatic("--threads", threads) or cpu.count(),
-        max_pixels=values.pixels("--max-megapixels", max_megapixels),
-        max_memory=values.memory("--max-memory", max_memory),
+        threads=values.automatic("threads", threads) or cpu.count(),
+        max_pixels=values.pixels("max_megapixels", max_megapixels),
+        max_memory=values.memory("max_memory", max_memory),
         max_failures=1,
         fail_if_empty=False,
     )

@@ -97,7 +97,7 @@ def matte(
         raise NoInputError("names no photo", option="files_from", value=files_from)
     _check_selection(selection, json_lines)
     rendering = Rendering(
-        products=values.choices("--write", write, Product),
+        products=values.choices("write", write, Product),
         format=_format(values.file_format(format_), selection),
         bits=bits,
         compress=compress,
@@ -123,10 +123,10 @@ def matte(
             precision=precision,
             compile=compiled,
         ),
-        batch=values.automatic("--batch", batch),
-        threads=values.automatic("--threads", threads) or cpu.count(),
-        max_pixels=values.pixels("--max-megapixels", max_megapixels),
-        max_memory=values.memory("--max-memory", max_memory),
+        batch=values.automatic("batch", batch),
+        threads=values.automatic("threads", threads) or cpu.count(),
+        max_pixels=values.pixels("max_megapixels", max_megapixels),
+        max_memory=values.memory("max_memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )

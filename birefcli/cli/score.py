@@ -77,10 +77,10 @@ def score(
     if model is not None:
         network = ModelOptions(model, values.size(size), patch_order, offline, device, precision)
     limits = (
-        values.automatic("--batch", batch),
-        values.automatic("--threads", threads),
-        values.memory("--max-memory", max_memory),
-        values.pixels("--max-megapixels", max_megapixels),
+        values.automatic("batch", batch),
+        values.automatic("threads", threads),
+        values.memory("max_memory", max_memory),
+        values.pixels("max_megapixels", max_megapixels),
     )
     if report is not None:
         _check_report(report)

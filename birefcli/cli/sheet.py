@@ -133,8 +133,8 @@ def sheet(
             f"{per_page} tiles of {tile} pixels make a page of {shape[0]}x{shape[1]} pixels: use a"
             " smaller --tile or --per-page"
         )
-    max_pixels = values.pixels("--max-megapixels", max_megapixels)
-    workers = values.automatic("--threads", threads) or cpu.count()
+    max_pixels = values.pixels("max_megapixels", max_megapixels)
+    workers = values.automatic("threads", threads) or cpu.count()
 
     from birefcli.contact_sheet import Layout
 

@@ -93,9 +93,9 @@ def train(
         hold_out=hold_out,
         device=device,
         precision=precision,
-        threads=values.automatic("--threads", threads),
-        workers=values.automatic("--workers", workers),
-        cache=values.memory("--cache", cache),
+        threads=values.automatic("threads", threads),
+        workers=values.automatic("workers", workers),
+        cache=values.memory("cache", cache),
         every=every,
         restart=restart,
     )

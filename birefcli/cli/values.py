@@ -1,11 +1,14 @@
-"""Option values that are more than a word: sizes, margins, lists."""
+"""Option values that are more than a word: sizes, margins, lists.
 
-import os
+Errors name the option as Python does (``max_memory``); ``spelling`` writes it as it was given.
+"""
+
 from enum import Enum
 from typing import TypeVar
 
 from birefcli.errors import UsageError
 from birefcli.options import SUFFIXES, Format, Margin, Size, check_size
+from birefcli.system import machine
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -16,7 +19,9 @@ def size(text: str | None) -> Size | None:
         return None
     width, by, height = text.lower().replace("×", "x").partition("x")
     if not width.isdigit() or not (height.isdigit() if by else True):
-        raise UsageError(f"--size {text}: give N or WxH in pixels, like 1024 or 1024x768")
+        raise UsageError(
+            "give N or WxH in pixels, like 1024 or 1024x768", option="size", value=text
+        )
     both = Size(int(width), int(height or width))
     check_size(both)
     return both
@@ -30,19 +35,19 @@ def margin(text: str) -> Margin:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < 100_000:
-        raise UsageError(f"--margin {text}: give pixels or a percentage, like 20 or 5%")
+        raise UsageError("give pixels or a percentage, like 20 or 5%", option="margin", value=text)
     return Margin(amount / 100 if relative else amount, relative)
 
 
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
-    """Read a list separated by commas, each of it a value of ``kind``."""
+    """Read a comma-separated list of values of ``kind``."""
     known = {member.value: member for member in kind}
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in known:
-            raise UsageError(f"{option} {word}: choose from {', '.join(known)}")
+            raise UsageError(f"choose from {', '.join(known)}", option=option, value=word)
     if not words:
-        raise UsageError(f"{option}: choose from {', '.join(known)}")
+        raise UsageError(f"choose from {', '.join(known)}", option=option)
     return tuple(dict.fromkeys(known[word] for word in words))
 
 
@@ -52,7 +57,8 @@ def file_format(text: str | None) -> Format | None:
         return None
     found = SUFFIXES.get(f".{text.strip().lower().removeprefix('.')}")
     if found is None:
-        raise UsageError(f"--format {text}: choose from {', '.join(kind.value for kind in Format)}")
+        known = ", ".join(kind.value for kind in Format)
+        raise UsageError(f"choose from {known}", option="format", value=text)
     return found
 
 
@@ -61,29 +67,26 @@ def automatic(option: str, text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"{option} {text}: give auto or a number from 1")
+        raise UsageError("give auto or a number from 1", option=option, value=text)
     return int(text)
 
 
 def pixels(option: str, megapixels: float) -> int:
-    """Pixels of a limit in megapixels, which must be above 0."""
+    """Convert a limit in megapixels, above 0, to pixels."""
     if not 0 < megapixels < 1e6:
-        raise UsageError(f"{option} {megapixels:g}: give a number above 0")
+        raise UsageError("give a number above 0", option=option, value=f"{megapixels:g}")
     return int(megapixels * 1e6)
 
 
 def memory(option: str, text: str) -> int:
-    """Read gigabytes, or ``auto``: a quarter of the machine's memory, at least one GB. In bytes."""
+    """Bytes of a limit in GB, or of ``auto``: a quarter of the machine's memory, at least 1 GiB."""
     if text == "auto":
-        try:
-            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, ValueError, OSError):
-            total = 8 << 30  # unknown: what a small machine has
+        total = machine.memory() or 8 << 30  # unknown: what a small machine has
         return max(1 << 30, total // 4)
     try:
         amount = float(text)
     except ValueError:
         amount = 0.0
     if not 0 < amount < 1e6:
-        raise UsageError(f"{option} {text}: give auto or gigabytes, like 4")
+        raise UsageError("give auto or gigabytes, like 4", option=option, value=text)
     return int(amount * 1e9)
