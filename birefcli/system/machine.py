@@ -1,13 +1,19 @@
-"""What this machine is: its processor, memory, GPUs and the builds of its libraries."""
+"""What this machine is: its processor, memory, GPUs, folders, and the builds of its libraries."""
 
+import importlib.metadata
 import os
 import platform
 import re
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 NVIDIA_NODE = Path("/dev/nvidia0")
+MISSING = "missing"
+"""Instead of the version of a codec."""
 
 
 def memory() -> int | None:
@@ -52,6 +58,29 @@ def several_gpus() -> dict[str, str]:
     return {f"cuda:{i}": f"{p.name}, {p.total_memory / 1e9:.1f} GB" for i, p in enumerate(every)}
 
 
+def matrix_flops(
+    device: Any,  # noqa: ANN401 - torch is not imported here
+    dtype: Any,  # noqa: ANN401
+    synchronize: Callable[[Any], None],
+) -> float:
+    """Operations a second of a matrix product, 2 for each multiply-add, at best of 8.
+
+    ``synchronize`` waits until the device has computed what was asked of it.
+    """
+    import torch
+
+    rows, inner, columns = 4096, 768, 3072  # the MLP of Swin-L's third stage
+    a = torch.ones(rows, inner, device=device, dtype=dtype)
+    b = torch.ones(inner, columns, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        a @ b
+        synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * rows * inner * columns / best
+
+
 def has_nvidia_gpu() -> bool:
     """Whether NVIDIA's driver is loaded, or has a device, whatever torch can use."""
     return NVIDIA_DRIVER.exists() or NVIDIA_NODE.exists()
@@ -65,6 +94,60 @@ def nvidia_driver() -> str | None:
         return None
     found = re.search(r"Kernel Module\D+([\d.]+)", text)
     return found[1] if found else None
+
+
+def installed_version(module: str) -> str | None:
+    """Version of an installed package; None where it is missing. Importing could take seconds."""
+    try:
+        return importlib.metadata.version(module.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """The system's reason why no file can be written into a folder; None where one can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def pillow_codecs() -> dict[str, str]:
+    """Library and version of each codec that Pillow is built with, or ``MISSING``."""
+    png = _codec("zlib")
+    return {
+        "jpeg": _jpeg(),
+        "png": png if png == MISSING else png + _zlib_ng(),
+        "webp": _codec("webp"),
+        "tiff": _codec("libtiff"),
+        "colour_profiles": _codec("littlecms2"),
+    }
+
+
+def _codec(name: str) -> str:
+    from PIL import features
+
+    return f"{name} {features.version(name)}" if features.check(name) else MISSING
+
+
+def _jpeg() -> str:
+    from PIL import features
+
+    if features.check("libjpeg_turbo"):
+        return f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    plain = _codec("jpg")
+    return plain if plain == MISSING else f"{plain} (not libjpeg-turbo: slow)"
+
+
+def _zlib_ng() -> str:
+    from PIL import features
+
+    try:
+        version = features.version("zlib_ng")
+    except ValueError:  # an older Pillow does not know this feature
+        return ""
+    return f" (zlib-ng {version})" if version else ""
 
 
 def opencv_build() -> dict[str, str]:
