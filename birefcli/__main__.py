@@ -6,6 +6,7 @@ import sys
 import traceback
 import warnings
 
+from birefcli.cli import debugging
 from birefcli.errors import BirefcliError, ExitCode, printable
 from birefcli.system import allocator
 
@@ -17,6 +18,7 @@ def main() -> None:
     # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
     # is read when torch is loaded, and must be there before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged photo is named by us, once
     allocator.keep_freed_memory()
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
@@ -54,20 +56,15 @@ def _explain(error: Exception) -> None:
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         text = f"standard output cannot be written: {error.strerror}"
         _fail(text, ExitCode.OUTPUT, error)
-    text = f"a bug: {type(error).__name__}: {error} (run again with --debug and report it)"
+    text = f"a bug: {type(error).__name__}: {error} ({debugging.ADVICE})"
     _fail(text, ExitCode.BUG, error)
 
 
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
-    if error is not None and _debugging():
+    if error is not None and debugging.is_wanted():
         traceback.print_exception(error)
     print(f"birefcli: {printable(message)}", file=sys.stderr)
     sys.exit(code)
-
-
-def _debugging() -> bool:
-    # Read here and not from the parsed options: the bug may be in parsing them.
-    return "--debug" in sys.argv or os.environ.get("BIREFCLI_DEBUG", "0") not in ("", "0")
 
 
 if __name__ == "__main__":

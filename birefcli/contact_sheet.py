@@ -1,7 +1,7 @@
 """Contact sheets: many cutouts small, on a checkerboard, so that a person can look at all of them.
 
-Cutouts are read once. What is kept of each is its tile, in a file without a name: ten thousand take
-some hundred megabytes of disk, and memory holds one page.
+Cutouts are read once. The tile of each is kept in a file without a name: ten thousand take some
+hundred megabytes of disk, and memory holds one page.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from birefcli.errors import PhotoError, printable
+from birefcli.errors import Message, PhotoError, printable
 from birefcli.images import stamp
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is kept of a cutout: the figures, and where its picture is."""
+    """A cutout that was read: its figures, and where its small picture is."""
 
     entry: Entry
     findings: Quality
@@ -73,8 +73,8 @@ class Unread:
     """A cutout that cannot be shown, and why."""
 
     entry: Entry
-    error: str
-    foreign: bool
+    error: Message
+    not_a_matte: bool
     """Whether it is a good picture, and only no matte."""
 
 
@@ -141,9 +141,9 @@ def tiles(
 
     def make(entry: Entry) -> tuple[Quality, bytes] | Unread:
         try:
-            return _made(entry.path, layout.side, max_pixels)
+            return _read_tile(entry.path, layout.side, max_pixels)
         except PhotoError as error:
-            return Unread(entry, str(error), isinstance(error, NotAMaskError))
+            return Unread(entry, error.message, isinstance(error, NotAMaskError))
 
     listed = list(entries)
     with ThreadPoolExecutor(threads, "tile") as pool:
@@ -153,7 +153,7 @@ def tiles(
             yield made if isinstance(made, Unread) else Tile(entry, made[0], store.put(made[1]))
 
 
-def _made(path: Path, side: int, max_pixels: int) -> tuple[Quality, bytes]:
+def _read_tile(path: Path, side: int, max_pixels: int) -> tuple[Quality, bytes]:
     """Figures of a cutout or mask, and its picture on a checkerboard, as a file."""
     found = masks.read(path, max_pixels)
     small = picture(found.alpha, found.colours, side)
@@ -219,21 +219,21 @@ def _put(
         draw.rectangle(box, outline=ALARM, width=2)
     font = layout.font
     y += layout.side + 4
-    draw.text((x, y), fitted(tile.entry.name, layout), INK, font)
-    told = told_of(tile.findings)
+    draw.text((x, y), fit_text(tile.entry.name, layout), INK, font)
     colour = ALARM if tile.findings.flags else FAINT
-    draw.text((x, y + layout.text + 2), fitted(told, layout), colour, font)
+    below = fit_text(caption(tile.findings), layout)
+    draw.text((x, y + layout.text + 2), below, colour, font)
 
 
-def told_of(findings: Quality) -> str:
+def caption(findings: Quality) -> str:
     """Coverage and flags, as ``37% soft, parts``."""
     share = findings.coverage
     text = f"{share:.0%}" if share >= 0.01 or share == 0 else f"{share:.2%}"
     return " ".join([text, ", ".join(flag.value for flag in findings.flags)]).strip()
 
 
-def fitted(text: str, layout: Layout) -> str:
-    """Text that is no wider than a tile: of a long one the end is kept, where names differ."""
+def fit_text(text: str, layout: Layout) -> str:
+    """Shorten a text to the width of a tile; the end stays, where names differ."""
     font = layout.font
     shown = _drawable(text, font)
     if font.getlength(shown) <= layout.side:
@@ -257,8 +257,8 @@ def _drawable(text: str, font: Font) -> str:
     return shown.encode("latin-1", "backslashreplace").decode("latin-1")
 
 
-def lacking(layout: Layout, text: str) -> int:
-    """How many characters of a text a page's font has no picture for, and draws as boxes."""
+def missing_glyphs(layout: Layout, text: str) -> int:
+    """Count the different characters of a text that a page's font draws as boxes."""
     font = layout.font
     if not isinstance(font, ImageFont.FreeTypeFont):
         return 0  # what it cannot draw is written in letters
@@ -266,13 +266,13 @@ def lacking(layout: Layout, text: str) -> int:
     return sum(bytes(font.getmask(char)) == box for char in set(printable(text)) - {" "})
 
 
-def suited(layout: Layout, text: str) -> Layout:
+def with_font_for(layout: Layout, text: str) -> Layout:
     """The layout with that font of the machine's which has most of a text."""
-    least = 0 if layout.face is not None else lacking(layout, text)
+    least = 0 if layout.face is not None else missing_glyphs(layout, text)
     for face in FACES if least else ():
         with contextlib.suppress(OSError):  # it is not on this machine
             other = replace(layout, face=face)
-            if (number := lacking(other, text)) < least:
+            if (number := missing_glyphs(other, text)) < least:
                 layout, least = other, number
     return layout
 
@@ -286,13 +286,13 @@ def _font(face: str | None, size: int) -> Font:
 def is_page_of(path: Path, name: str) -> bool:
     """Whether a file is a page of the contact sheet of this name. Raises OSError."""
     found = stamp.read(path).stamp
-    return found == _record(name)
+    return found == _page_stamp(name)
 
 
-def encoded(pixels: Pixels8, format_: Format, name: str) -> bytes:
-    """A page as a file that says it is one, and of which sheet."""
-    return encode(pixels, format_, metadata=Metadata(stamp=_record(name).text()))
+def encode_page(pixels: Pixels8, format_: Format, name: str) -> bytes:
+    """A page as a file, with a stamp that names its sheet."""
+    return encode(pixels, format_, metadata=Metadata(stamp=_page_stamp(name).text()))
 
 
-def _record(name: str) -> Stamp:
+def _page_stamp(name: str) -> Stamp:
     return Stamp(f"{zlib.crc32(os.fsencode(name)):016x}", "none", stamp.SHEET, 0, 0)

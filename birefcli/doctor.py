@@ -22,16 +22,12 @@ from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
 from birefcli.system import cpu, machine
 
-OPTIONAL: dict[str, tuple[str, str | Message, bool]] = {
+OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
     "isal": ("fast", "PNG and TIFF packed in a third of the time", True),
     "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
-    "onnxruntime": (
-        "bench",
-        Message("birefcli bench ", Option("against", "FILE.onnx")),
-        False,
-    ),
+    "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
 }
 """By module: the extra of birefcli that installs it, what it is for, whether that is speed."""
 LIBRARIES = {
@@ -46,8 +42,6 @@ LIBRARIES = {
 }
 """Required packages, each with the module it is imported as."""
 LITTLE_MEMORY = 4e9  # bytes; the default model and one photo in flight take about three
-PORTRAIT_FLOP = 2.5e12  # arithmetic of one photo in the default model, 2 for each multiply-add
-EFFICIENCY = 0.7  # share of a matrix product's speed that a whole network reaches, roughly
 
 
 Facts: TypeAlias = dict[str, Any]
@@ -82,7 +76,7 @@ class Diagnosis:
         """Record something broken, and what to do about it."""
         self.faults.append(Fault(Message(what), Message(remedy), fatal))
 
-    def to_json(self, spell: Spell = str) -> dict[str, Any]:
+    def as_dict(self, spell: Spell = str) -> dict[str, Any]:
         """The same as one JSON object; ``spell`` writes the options that messages name."""
         found = {
             "usable": self.usable,
@@ -197,11 +191,11 @@ def _import(diagnosis: Diagnosis, name: str, module: str) -> str:
 def _library_remedy(name: str) -> str:
     if name in ("torchvision", "timm"):
         return (
-            "torch and torchvision do not fit each other: pip install --upgrade torch torchvision,"
+            "torch and torchvision do not fit each other: pip install -U torch torchvision,"
             " both from one index (training and networks with timm backbones need it; the models"
             " that have a name do not)"
         )
-    return f"pip install --force-reinstall {name}"
+    return f"reinstall it: pip uninstall -y {name}; pip install {name}"
 
 
 # Computing
@@ -232,7 +226,7 @@ def _computing(device: str, precision: Precision) -> Facts:
         "deformable_convolution": _deformable_path(kind),
     }
     if kind == "cuda":
-        facts |= machine.gpu_facts(placement.device) | machine.several_gpus()
+        facts |= machine.gpu_facts(placement.device) | machine.gpus()
     if torch.get_num_threads() < cpu.count():
         limit = os.environ.get("OMP_NUM_THREADS")
         why = f"OMP_NUM_THREADS is {limit}; unset it" if limit else "torch counts fewer cores"
@@ -269,12 +263,12 @@ def _deformable_path(kind: str) -> str:
 
 
 def _codecs(diagnosis: Diagnosis) -> Facts:
-    codecs = machine.pillow_codecs()
-    for name, codec in (("JPEG", "jpeg"), ("PNG", "png"), ("WebP", "webp")):
-        if codecs[codec] == machine.MISSING:
-            remedy = "install Pillow from a wheel: pip install --force-reinstall pillow"
-            diagnosis.add_fault(f"this Pillow reads no {name}", remedy)
-    return {**codecs, **machine.opencv_build()}
+    from birefcli.images import codecs
+
+    for name in codecs.missing():
+        remedy = "install Pillow from a wheel: pip uninstall -y pillow; pip install pillow"
+        diagnosis.add_fault(f"this Pillow reads no {name}", remedy)
+    return codecs.describe()
 
 
 # Optional packages
@@ -354,6 +348,7 @@ def _measured(device: str, precision: Precision) -> Facts:
 
     import numpy as np
 
+    from birefcli.bench.estimate import estimate
     from birefcli.bench.measure import synchronize
     from birefcli.matting.device import default_batch, parse_device
 
@@ -372,14 +367,10 @@ def _measured(device: str, precision: Precision) -> Facts:
         predictor.alphas(batch)
         synchronize(placement.device)
         times.append((time.perf_counter() - started) / len(batch))
-    # The default model is mostly matrix products: the speed of one of them gives its time.
-    speed = machine.matrix_flops(placement.device, placement.dtype, synchronize)
     return {
         "mini_seconds": round(statistics.median(times[1:]), 4),
         "mini_seconds_why": "a photo, network alone, median of 5",
-        "matrix_gflops": round(speed / 1e9),
-        "portrait_seconds_why": "an ESTIMATE from the matrix product, not measured",
-        "portrait_seconds": round(PORTRAIT_FLOP / speed / EFFICIENCY, 3),
+        **estimate(placement.device, placement.dtype),
     }
 
 
@@ -410,7 +401,7 @@ def _advice_for_machine(facts: dict[str, Facts]) -> list[Message]:
         )
     for module, extra in facts.get("extras", {}).items():
         if isinstance(extra, dict) and extra["faster"] and extra["installed"] is None:
-            steps.append(Message(f"{extra['install']} ({module}): ", extra["brings"]))
+            steps.append(Message(f"{extra['install']} ({module}): {extra['brings']}"))
     if (machine_facts["memory_gb"] or 99) * 1e9 < LITTLE_MEMORY:
         lite, small = Option("model", "lite"), Option("max_memory")
         steps.append(Message("little memory: use ", lite, " or mini, and a small ", small))

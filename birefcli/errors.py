@@ -30,10 +30,10 @@ _MEANINGS = {
     ExitCode.OK: "nothing failed: photos written, up to date or left alone",
     ExitCode.SOME_FAILED: "finished, but some photos failed; or a training diverged",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.NO_INPUT: "nothing to do: no photo found, or none fit to train on or score",
+    ExitCode.NO_INPUT: "nothing to do: no photo found, or none usable to train on or score",
     ExitCode.MODEL: "model or device not available",
-    ExitCode.OUTPUT: "output cannot be written, or two inputs want one target",
-    ExitCode.BUG: "a bug in birefcli (--debug shows the traceback)",
+    ExitCode.OUTPUT: "output cannot be written, or two inputs have one output name",
+    ExitCode.BUG: "a bug in birefcli (the debug option shows a traceback)",
     ExitCode.BUSY: "another run is writing to the output folder",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitCode.TERMINATED: "terminated (SIGTERM, or its terminal was closed)",
@@ -69,7 +69,7 @@ class Option:
 
 
 Spell: TypeAlias = Callable[[Option], str]
-"""An option as its reader writes it: ``--device cpu`` in a shell, ``device=cpu`` in Python."""
+"""An option as its reader writes it: with dashes in a shell, ``device=cpu`` in Python."""
 
 
 class Message:
@@ -151,7 +151,7 @@ class DeviceError(BirefcliError):
 
 
 class OutputError(BirefcliError):
-    """The output cannot be written, or two inputs want one target."""
+    """The output cannot be written, or two inputs have one output name."""
 
     exit_code = ExitCode.OUTPUT
 

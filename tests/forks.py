@@ -141,6 +141,7 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     for library in LIBRARIES:
         importlib.import_module(library)
     for library in ALSO:

@@ -25,12 +25,22 @@ def recorded(value, name, column):
     """A recorded figure of a photo, of all where ``name`` is empty, as near as it must be met.
 
     OpenCV's way to enlarge bytes rounds by processor. Where it is not as when the figures were
-    recorded, those of the one photo that is enlarged are off by what a level does.
+    recorded, those of the one photo that is enlarged are off by what a level does. HCE counts
+    corners of polygons, which OpenCV 4 sets a few of elsewhere.
     """
     import pytest  # benchmarks need neither this nor OpenCV
 
     close = EXACT if name not in (RESIZED, "") or _enlarges_as_recorded() else 5e-3
-    return pytest.approx(value, abs=3 if column == "HCE" and close > EXACT else close, rel=0)
+    if column == "HCE" and (close > EXACT or opencv()[0] < 5):
+        return pytest.approx(value, abs=3, rel=0.05)
+    return pytest.approx(value, abs=close, rel=0)
+
+
+def opencv():
+    """Version of OpenCV as numbers."""
+    import cv2
+
+    return tuple(int(part) for part in cv2.__version__.split(".")[:2])
 
 
 @cache

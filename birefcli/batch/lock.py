@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from birefcli.errors import BusyError
+from birefcli.errors import BusyError, Message, Option
 from birefcli.options import Lock
 
 try:
@@ -61,7 +61,11 @@ def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:
     while not _try(descriptor):
         if lock is Lock.LEAVE:
             raise BusyError(
-                f"{folder}: another run is writing here; use --lock wait to wait for it"
+                Message(
+                    f"{folder}: another run is writing here; use ",
+                    Option("lock", "wait"),
+                    " to wait for it",
+                )
             )
         time.sleep(POLL)
 

@@ -5,7 +5,7 @@ It can be run again and again with the same :class:`.executor.Executors`, which 
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,14 +306,24 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 
 
 def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
-    """Do what is left, until all has ended, enough has failed, or a signal stops the run."""
-    with InterruptHandler() as signals:
+    """The loop over photos: report each as it ends.
+
+    It ends when all have, when enough of them failed, or when a signal stops the run.
+    """
+    with InterruptHandler() as signals, notices_to(progress.reporter.on_notice):
         try:
             with signals.held():
                 _import_libraries(executors.options.model.name)
             todo = progress.left
             executor = executors.for_run(todo, background, progress.reporter, progress.summary)
-            _report_outcomes(executor, todo, progress, signals)
+            progress.reporter.on_running(executor.bottleneck)
+            signals.before_exit = lambda: _give_up(executor, progress, signals)
+            with _closing(executor, executor(todo), progress, signals) as outcomes:
+                for outcome in outcomes:
+                    with signals.held():  # no photo is reported by half, or twice
+                        progress.end(outcome)
+                    if progress.should_stop:
+                        break
             if executor.no_device_left:
                 progress.reporter.on_trouble(
                     "no device is left; the same command goes on where it stopped"
@@ -323,33 +333,29 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
             progress.summary.stopped = signals.code
 
 
+@contextmanager
+def _closing(
+    executor: Executor,
+    outcomes: Generator[Outcome, None, None],
+    progress: _Progress,
+    signals: InterruptHandler,
+) -> Iterator[Iterator[Outcome]]:
+    """Wait for what is being written when the loop is left, and report it too."""
+    try:
+        yield outcomes
+    finally:
+        outcomes.close()
+        with signals.held():
+            for outcome in executor.finished_unreported:
+                progress.end(outcome)
+
+
 def _import_libraries(model: str) -> None:
     """Import torch and what needs it, in one go: an exception of ours in there may be swallowed."""
     prefetch_weights(model)
     from birefcli.batch import pipeline  # noqa: F401 - for those who come after
     from birefcli.matting import batch_size  # noqa: F401
     from birefcli.models import weights  # noqa: F401
-
-
-def _report_outcomes(
-    executor: Executor, todo: Sequence[Decision], progress: _Progress, signals: InterruptHandler
-) -> None:
-    """The loop over photos: report each as it ends, until all have, or enough of them failed."""
-    outcomes = executor(todo)
-    progress.reporter.on_running(executor.bottleneck)
-    signals.before_exit = lambda: _give_up(executor, progress, signals)
-    with notices_to(progress.reporter.on_notice):
-        try:
-            for outcome in outcomes:
-                with signals.held():  # no photo is reported by half, or twice
-                    progress.end(outcome)
-                if progress.should_stop:
-                    break
-        finally:
-            outcomes.close()  # waits for what is being written
-            with signals.held():
-                for outcome in executor.finished_unreported:
-                    progress.end(outcome)
 
 
 def _give_up(executor: Executor, progress: _Progress, signals: InterruptHandler) -> None:

@@ -77,18 +77,17 @@ def read_source(
 
 
 def decode(
-    context: StageContext, data: bytes, admit: Callable[[int], None] = lambda _: None
+    context: StageContext, data: bytes, before_decoding: Callable[[int], None] = lambda _: None
 ) -> Photo:
     """Decode a photo, in as many pixels as its products need.
 
-    ``admit`` is called with the number of pixels before they are decoded, and may wait. Raises
-    PhotoError.
+    ``before_decoding`` is called with the number of pixels, and may wait. Raises PhotoError.
     """
-    enough = enough_for(context.options.rendering, context.predictor)
-    return decode_photo(data, context.options.max_pixels, admit, enough)
+    min_size = min_size_for(context.options.rendering, context.predictor)
+    return decode_photo(data, context.options.max_pixels, before_decoding, min_size)
 
 
-def enough_for(rendering: Rendering, predictor: Predictor) -> Size | None:
+def min_size_for(rendering: Rendering, predictor: Predictor) -> Size | None:
     """Size that a photo must at least have for its products; None: all of its pixels.
 
     Where no product shows colours only the network looks at them. At twice its size the input that

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from birefcli.bench.measure import Rounds, synchronize
-from birefcli.errors import ModelError, UsageError
+from birefcli.errors import Message, ModelError, Option, UsageError
 from birefcli.matting.device import Placement
 from birefcli.matting.predictor import MEAN, STD, Predictor
+from birefcli.options import Size
 
 OURS, THEIRS = "ours", "theirs"
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -27,8 +28,8 @@ class OnnxNetwork:
     and standard deviation, and one output N×1×H×W: logits, or alpha of 0..1.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], placement: Placement) -> None:
-        """``size``: (width, height) in pixels. Raises ModelError, UsageError."""
+    def __init__(self, path: Path, size: Size, placement: Placement) -> None:
+        """``size``: the network's input. Raises ModelError, UsageError."""
         self.path, self.size = path, size
         self._session = _session(path, placement.device)
         self.provider: str = self._session.get_providers()[0]
@@ -46,9 +47,10 @@ class OnnxNetwork:
             raise ModelError(f"{self.path}: its input is {inputs[0].type}, not float or float16")
         for length, ours in zip(shape[2:], self.size[::-1], strict=True):
             if isinstance(length, int) and length != ours:
+                theirs = f"{shape[3]}x{shape[2]}"
                 raise UsageError(
-                    f"{self.path} takes {shape[3]}x{shape[2]} pixels and our network gets"
-                    f" {self.size[0]}x{self.size[1]}; add --size {shape[3]}x{shape[2]}"
+                    f"{self.path} takes {theirs} pixels and our network gets {self.size}",
+                    hint=Message("add ", Option("size", theirs)),
                 )
         self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
         return inputs[0].name, _TYPES[inputs[0].type]
@@ -66,13 +68,15 @@ class OnnxNetwork:
 
 def _session(path: Path, device: torch.device) -> Any:  # noqa: ANN401
     if not path.is_file():
-        raise ModelError(f"--against {path}: no such file")
+        raise ModelError("no such file", option="against", value=path)
     try:
         import onnxruntime
     except ImportError as error:
         raise UsageError(
-            f"--against {path}: onnxruntime is not installed ({error});"
-            " pip install 'birefcli[bench]' or onnxruntime"
+            f"onnxruntime is not installed ({error})",
+            option="against",
+            value=path,
+            hint="pip install 'birefcli[bench]' or onnxruntime",
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -80,8 +84,10 @@ def _session(path: Path, device: torch.device) -> Any:  # noqa: ANN401
     wanted = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
     if wanted not in onnxruntime.get_available_providers():
         raise UsageError(
-            f"--against {path}: this onnxruntime has no {wanted}; pip install onnxruntime-gpu, or"
-            " compare with --device cpu"
+            f"this onnxruntime has no {wanted}",
+            option="against",
+            value=path,
+            hint=Message("pip install onnxruntime-gpu, or compare with ", Option("device", "cpu")),
         )
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[wanted])

@@ -44,7 +44,7 @@ def doctor(
         diagnosis = examine(device, precision, measure=measure, on_step=status.update)
     spell = spelling(context)
     if as_json:
-        print(json.dumps(diagnosis.to_json(spell)))
+        print(json.dumps(diagnosis.as_dict(spell)))
     else:
         print("\n".join(_lines(diagnosis, spell)))
     raise typer.Exit(ExitCode.OK if diagnosis.usable else ExitCode.MODEL)
@@ -71,7 +71,7 @@ def _fact(name: str, value: Any, why: str | Message | None, spell: Spell) -> Ite
         for model, facts in value.items():
             yield from _row(model, _model(model, facts))
     elif isinstance(value, dict):
-        yield from _row(name, _extra(value).spelled(spell))
+        yield from _row(name, _extra(value))
     else:
         unit = " GB" if name.endswith("_gb") and value is not None else ""
         reason = ("",) if why is None else (" (", why, ")")
@@ -86,11 +86,11 @@ def _model(name: str, facts: dict[str, Any]) -> str:
     return f"{facts['state']}{size}"
 
 
-def _extra(facts: dict[str, Any]) -> Message:
+def _extra(facts: dict[str, Any]) -> str:
     """An optional package: its version, or how to install it, and what it is for."""
     version = facts["installed"]
     state = version if version is not None else f"not installed: {facts['install']}"
-    return Message(f"{state} (", facts["brings"], ")")
+    return f"{state} ({facts['brings']})"
 
 
 def _value(value: Any) -> str | Message:  # noqa: ANN401

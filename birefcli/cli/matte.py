@@ -149,7 +149,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
     if not selection.output:
         raise UsageError("say where the results go: --output FOLDER, FILE or -")
     if selection.output == PIPE and json_lines:
-        raise UsageError("--json and --output - both want stdout")
+        given = Option("json", given=True)
+        raise UsageError(Message(given, " and ", Option("output", "-"), " both want stdout"))
     if selection.inputs.count(PIPE) > 1:
         raise UsageError("stdin (-) can be read once")
     made = selection.name.replace("{stem}", "a").replace("{name}", "a")

@@ -12,7 +12,8 @@ from birefcli.cli import completion
 from birefcli.cli.command import Command, Group
 from birefcli.errors import ModelError, UsageError, printable
 from birefcli.models import hub, zoo
-from birefcli.models.cache import cache_folder, cached
+from birefcli.models.cache import cache_folder
+from birefcli.models.locate import locate_known
 from birefcli.models.zoo import Model
 
 app = typer.Typer(
@@ -77,7 +78,7 @@ def pull(
         bool, typer.Option("--no-progress", help="No bar, even on a terminal.")
     ] = False,
 ) -> None:
-    """Download models into the cache and verify them; what is there already is left alone.
+    """Download models into the cache and verify them; what is in the cache is left alone.
 
     An interrupted download goes on where it stopped. A model that cannot be had does not keep the
     others from being fetched.
@@ -100,7 +101,7 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
 
     Without a name: every model in the cache.
     """
-    models = _known(names) if names else [m for m in _published() if cached(m)]
+    models = _known(names) if names else [m for m in _published() if locate_known(m).path]
     if not models and not quiet:
         print(f"no model is in the cache ({cache_folder()})")
     bad = []
@@ -163,7 +164,7 @@ def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
 
 
 def _local(model: Model) -> Path:
-    file = zoo.MINI_FILE if model.bundled else cached(model)
+    file = locate_known(model).path
     if file is None or not file.is_file():
         raise ModelError(
             f"{model.name}: not on this machine; run `birefcli models pull {model.name}`"
@@ -191,11 +192,12 @@ def _megabytes(model: Model) -> int:
     """Of the file, wherever it comes from."""
     if model.megabytes is not None:
         return model.megabytes
-    return round(zoo.MINI_FILE.stat().st_size / 1e6) if zoo.MINI_FILE.is_file() else 0
+    file = locate_known(model).path
+    return round(file.stat().st_size / 1e6) if file is not None and file.is_file() else 0
 
 
 def _record(model: Model) -> dict[str, object]:
-    file = zoo.MINI_FILE if model.bundled else cached(model)
+    file = locate_known(model).path
     return {
         "name": model.name,
         "width": model.size[0],

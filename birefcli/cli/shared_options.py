@@ -44,7 +44,7 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Folder; for one photo also a file, whose name says the format, or -.",
+        help="Output folder; for one photo also a file (its extension sets the format), or -.",
         show_default=False,
     ),
 ]
@@ -104,10 +104,12 @@ Name: TypeAlias = Annotated[
         help="Name of the result; {name} keeps the photo's extension.",
     ),
 ]
-Crop: TypeAlias = Annotated[bool, _option(OUTPUT, "--crop", help="Cut to the subject.")]
+Crop: TypeAlias = Annotated[bool, _option(OUTPUT, "--crop", help="Crop to the subject.")]
 Margin: TypeAlias = Annotated[
     str,
-    _option(OUTPUT, "--margin", metavar="N|N%", help="Room around a crop: pixels, or like 5%."),
+    _option(
+        OUTPUT, "--margin", metavar="N|N%", help="Padding around the crop: pixels, or like 5%."
+    ),
 ]
 Refine: TypeAlias = Annotated[
     bool,
@@ -115,26 +117,24 @@ Refine: TypeAlias = Annotated[
         OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
     ),
 ]
-Strip: TypeAlias = Annotated[
-    bool, _option(OUTPUT, "--strip", help="Leave out where the photo was taken.")
-]
+Strip: TypeAlias = Annotated[bool, _option(OUTPUT, "--strip", help="Remove GPS data.")]
 Recursive: TypeAlias = Annotated[
-    bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders inside folders.")
+    bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
 ]
 Include: TypeAlias = Annotated[
     list[str] | None,
-    _option(SELECTION, "--include", metavar="GLOB", help="Only names like this, in folders."),
+    _option(SELECTION, "--include", metavar="GLOB", help="In folders, only names that match."),
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
-    _option(SELECTION, "--exclude", metavar="GLOB", help="No names like this, in folders."),
+    _option(SELECTION, "--exclude", metavar="GLOB", help="In folders, no names that match."),
 ]
 FilesFrom: TypeAlias = Annotated[
     str | None,
     _option(SELECTION, "--files-from", metavar="FILE", help="Read photo names from a file, or -."),
 ]
 Null: TypeAlias = Annotated[
-    bool, _option(SELECTION, "--null", "-0", help="Names of --files-from end in NUL.")
+    bool, _option(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
 ]
 MaxMegapixels: TypeAlias = Annotated[
     float, _option(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
@@ -162,8 +162,7 @@ Order: TypeAlias = Annotated[
         MODEL,
         "--patch-order",
         metavar="ORDER",
-        help="How weights of your own read patches: columns or channels. auto knows all published"
-        " ones.",
+        help="Patch order of your own weights: columns or channels. auto knows all published ones.",
     ),
 ]
 Offline: TypeAlias = Annotated[
@@ -209,19 +208,24 @@ Numbers: TypeAlias = Annotated[
     ),
 ]
 Batch: TypeAlias = Annotated[
-    str, _option(SPEED, "--batch", metavar="N", help="Photos at once, or auto.")
+    str,
+    _option(
+        SPEED, "--batch", metavar="N", help="Batch size: photos the network sees at once, or auto."
+    ),
 ]
 Compiled: TypeAlias = Annotated[
     bool,
     _option(
         SPEED,
         "--compile/--no-compile",
-        help="Record the network as one CUDA graph at its second batch.",
+        help="Record the network as a CUDA graph at its second batch.",
     ),
 ]
 Threads: TypeAlias = Annotated[
     str,
-    _option(SPEED, "--threads", metavar="N", help="Photos decoded and encoded at once, or auto."),
+    _option(
+        SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+    ),
 ]
 WhenThere: TypeAlias = Annotated[
     Existing,
@@ -229,11 +233,11 @@ WhenThere: TypeAlias = Annotated[
         RUNNING,
         "--existing",
         metavar="HOW",
-        help="Results that are there: update what is out of date, skip, overwrite, or error.",
+        help="Existing results: update what is out of date, skip, overwrite, or error.",
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--dry-run", help="Say what would be done and why, and do nothing.")
+    bool, _option(RUNNING, "--dry-run", help="Show what would be done and why, and do nothing.")
 ]
 WhenBusy: TypeAlias = Annotated[
     Lock,
@@ -241,7 +245,7 @@ WhenBusy: TypeAlias = Annotated[
         RUNNING,
         "--lock",
         metavar="HOW",
-        help="While another run writes there: leave with code 75, wait, or none: go on.",
+        help="If another run writes there: leave (exit code 75), wait, or none (no lock).",
     ),
 ]
 FailedTo: TypeAlias = Annotated[
@@ -261,7 +265,7 @@ FailFast: TypeAlias = Annotated[
     bool, _option(RUNNING, "--fail-fast", help="Stop at the first photo that fails.")
 ]
 FailIfEmpty: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--fail-if-empty", help="A matte without a subject is a failure.")
+    bool, _option(RUNNING, "--fail-if-empty", help="Fail photos with an empty matte.")
 ]
 JsonLines: TypeAlias = Annotated[
     bool, _option(RUNNING, "--json", help="A JSON line per photo and a summary, on stdout.")
@@ -275,5 +279,5 @@ Progress: TypeAlias = Annotated[
     bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
 ]
 Debug: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--debug", help="Traceback when something fails.")
+    bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]

@@ -1,8 +1,9 @@
-"""What every command shows of long work, on stderr; tables on stdout."""
+"""What every command prints: progress and lines on stderr, tables on stdout."""
 
 import contextlib
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import rich.console
@@ -12,6 +13,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,16 +24,30 @@ from birefcli.errors import printable
 INTERVAL = 30.0  # seconds between progress lines where there is no terminal
 
 
+def say(text: str) -> None:
+    """Print one line on stderr.
+
+    A terminal that was closed takes nothing any more, and the work is ended all the same.
+    """
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
 class Terminal:
-    """Stops its bar when it is left, however that happens."""
+    """A progress bar on stderr, where that is a terminal, and lines above it.
+
+    The bar stops when its block is left, however that happens.
+    """
 
     def __init__(self, *columns: ProgressColumn, wanted: bool) -> None:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        self.progress = (
-            Progress(*columns, console=console, transient=True)
-            if wanted and console.is_terminal
-            else None
-        )
+        self.progress: Progress | None = None
+        if wanted and console.is_terminal:
+            # Rich would take what is printed on stdout to stderr, above the bar: right where both
+            # are the terminal, and a loss where stdout is a file.
+            self.progress = Progress(
+                *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
+            )
 
     def __exit__(
         self,
@@ -44,16 +60,12 @@ class Terminal:
                 self.progress.stop()
 
     def say(self, text: str) -> None:
-        """One line, above the bar where there is one, exactly as it is.
-
-        A terminal that was closed hears nothing any more, and the work is ended all the same.
-        """
-        shown = printable(text)
+        """Print one line, above the bar where there is one, exactly as it is."""
+        if self.progress is None:
+            say(text)
+            return
         with contextlib.suppress(OSError):
-            if self.progress is not None:
-                self.progress.console.print(shown, markup=False)
-            else:
-                print(shown, file=sys.stderr, flush=True)
+            self.progress.console.print(printable(text), markup=False)
 
 
 class TableConsole(rich.console.Console):
@@ -65,9 +77,15 @@ class TableConsole(rich.console.Console):
 
 
 class ProgressBar(Terminal):
-    """Counts to ``total``."""
+    """Counts to a total: a bar on a terminal, now and then a line elsewhere.
 
-    def __init__(self, total: int, verb: str, *, bar: bool) -> None:
+    Work of several parts begins each of them with :meth:`begin`, and counts anew.
+    """
+
+    def __init__(
+        self, total: int | None, description: str = "", *, bar: bool, lines: bool = True
+    ) -> None:
+        """``total``: None shows nothing until a part begins. ``lines``: where there is no bar."""
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -77,23 +95,33 @@ class ProgressBar(Terminal):
             TimeRemainingColumn(),
             wanted=bar,
         )
-        self.total, self.done = total, 0
-        self.told = time.monotonic()
-        if self.progress is not None:
-            self.task = self.progress.add_task(verb, total=total)
-        self.lines = bar and self.progress is None
+        self.lines = lines and bar and self.progress is None
+        self.total = self.done = 0
+        self.last_line = 0.0
+        self.task: TaskID | None = None
+        if total is not None:
+            self.begin(description, total)
 
     def __enter__(self) -> "ProgressBar":
         if self.progress is not None:
             self.progress.start()
         return self
 
+    def begin(self, description: str, total: int) -> Callable[[], None]:
+        """Begin a part of ``total`` steps; returns what is called after each, :meth:`advance`."""
+        self.total, self.done, self.last_line = total, 0, time.monotonic()
+        if self.progress is not None:
+            if self.task is not None:
+                self.progress.remove_task(self.task)
+            self.task = self.progress.add_task(description, total=total)
+        return self.advance
+
     def advance(self) -> None:
-        """One more is done."""
+        """Count one more."""
         self.done += 1
         now = time.monotonic()
-        if self.progress is not None:
+        if self.progress is not None and self.task is not None:
             self.progress.update(self.task, advance=1)
-        elif self.lines and now - self.told >= INTERVAL:
-            self.told = now
+        elif self.lines and now - self.last_line >= INTERVAL:
+            self.last_line = now
             self.say(f"{self.done} of {self.total}")

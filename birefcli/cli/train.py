@@ -1,4 +1,4 @@
-"""``birefcli train``: from the words of the command line to one training."""
+"""``birefcli train``: a signature, options, one call, printing."""
 
 import signal
 import sys
@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli.batch.interrupts import CODES, not_ignored
-from birefcli.batch.lock import hold_folder
 from birefcli.cli import rules, train_options, values
-from birefcli.errors import BusyError, ExitCode, UsageError, printable
-from birefcli.options import LONGEST, STRIDE, Lock, PatchOrder, Precision
+from birefcli.cli.spelling import spelling
+from birefcli.errors import ExitCode, Spell, UsageError, printable
+from birefcli.options import LONGEST, STRIDE, PatchOrder, Precision
 from birefcli.training.plan import Loss, Plan
 from birefcli.training.schedule import Stage
 
 if TYPE_CHECKING:
     from birefcli.cli.train_reporter import TrainReporter
-    from birefcli.training.dataset import DataError
     from birefcli.training.distributed import Rank
 
 LISTED = 20
@@ -60,7 +59,7 @@ def train(
 
     [bold]birefcli train photos/ -o mine.safetensors --from mini[/bold]
 
-    Killed or stopped, the same command goes on from its last checkpoint.
+    Killed or stopped, the same command resumes from its last checkpoint.
     """
     if not data:
         raise UsageError("no data named; see birefcli train --help")
@@ -71,18 +70,18 @@ def train(
     if validate and rules.is_typed(context, "hold_out"):
         raise UsageError("--validate names what is held out: leave out --hold-out")
     if stage and (epochs or batch):
-        raise UsageError("--stage says steps and batch itself: leave out --epochs and --batch")
+        raise UsageError("--stage has steps and batch itself: leave out --epochs and --batch")
     if lr is not None and not 0 < lr < 1e3:
-        raise UsageError(f"--lr {lr:g}: give a number above 0 and below 1000")
+        raise UsageError("give a number above 0 and below 1000", option="lr", value=f"{lr:g}")
     plan = Plan(
         data=tuple(data),
         output=Path(output),
-        validation=tuple(validate or ()),
-        start=start,
+        validate=tuple(validate or ()),
+        model=start,
         backbone=backbone,
         patch_order=patch_order,
         epochs=epochs,
-        size=None if size is None else _side("--size", size),
+        size=None if size is None else _side("size", size, size),
         batch=batch,
         lr=lr,
         edges=edges,
@@ -99,100 +98,60 @@ def train(
         every=every,
         restart=restart,
     )
-    raise typer.Exit(_run(plan, quiet=quiet, bar=progress))
+    raise typer.Exit(_train(plan, spelling(context), quiet=quiet, progress=progress))
 
 
-def _run(plan: Plan, *, quiet: bool, bar: bool) -> ExitCode:
+def _train(plan: Plan, spell: Spell, *, quiet: bool, progress: bool) -> ExitCode:
     from birefcli.cli.train_reporter import TrainReporter
-    from birefcli.training import distributed, run
+    from birefcli.training.distributed import current_rank
+    from birefcli.training.run import prepared
 
-    here = distributed.started()
-    placement = run.placement_for(plan, here)
-    run.use_threads(plan)
-    with TrainReporter(quiet=quiet or not here.first, bar=bar) as display:
-        with _told(here), distributed.joined(here, placement.device), _held(plan, here):
-            found = run.divide(plan)
-            if plan.restart and here.first:
-                run.forget(plan)
-            here.gathered([])  # nobody may find the checkpoint before it is gone
-            training = run.TrainingRun(plan, found, placement, here, display)
-            with _signals(display, here):
-                finished = training()
-        if display.code is not None:
-            display.say(
-                f"stopped after step {training.trainer.step}; the same command goes on from there"
-            )
-            return display.code
-        assert finished
-        if here.first:  # the others do not wait for the file
-            display.summary(training)
+    rank = current_rank()
+    with TrainReporter(quiet=quiet or not rank.first, bar=progress) as reporter:
+        with (
+            _faults_listed(rank, spell),
+            prepared(plan, reporter, rank) as training,
+            _stop_signals(reporter, rank),
+        ):
+            training()
+        if reporter.code is not None:
+            reporter.say(f"stopped after step {training.trainer.step}; the same command resumes")
+            return reporter.code
+        if rank.first:  # the others do not wait for the file
+            reporter.summary(training)
     return ExitCode.OK
 
 
 @contextmanager
-def _told(here: "Rank") -> Iterator[None]:
+def _faults_listed(rank: "Rank", spell: Spell) -> Iterator[None]:
     """List what is wrong with the data, a line a file; one of several processes is enough."""
     from birefcli.training.dataset import DataError
 
     try:
         yield
     except DataError as error:
-        if not here.first:
+        if not rank.first:
             raise typer.Exit(error.exit_code) from None
-        _list(error)
+        for fault in error.faults[:LISTED]:
+            print(printable(fault.spelled(spell)), file=sys.stderr)
+        if len(error.faults) > LISTED:
+            print(f"and {len(error.faults) - LISTED} more", file=sys.stderr)
         raise
 
 
-def _list(error: "DataError") -> None:
-    for fault in error.faults[:LISTED]:
-        print(printable(fault), file=sys.stderr)
-    if len(error.faults) > LISTED:
-        print(f"and {len(error.faults) - LISTED} more", file=sys.stderr)
-
-
 @contextmanager
-def _held(plan: Plan, here: "Rank") -> Iterator[None]:
-    """Have the folder beside the weights to ourselves."""
-    from birefcli.training import run
+def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
+    """Ctrl-C, SIGTERM, SIGHUP: stop after the step, and save it; a second Ctrl-C ends at once.
 
-    if not here.first:
-        yield
-        return
-    run.prepare(plan)
-    try:
-        with _alone(plan):
-            yield
-    finally:
-        with suppress(OSError):  # what ended before it began leaves nothing
-            plan.folder.rmdir()
-
-
-@contextmanager
-def _alone(plan: Plan) -> Iterator[None]:
-    hold = hold_folder(plan.folder, Lock.LEAVE)
-    try:
-        hold.__enter__()
-    except BusyError:
-        raise BusyError(f"{plan.output}: another training is writing it") from None
-    try:
-        yield
-    finally:
-        hold.__exit__(None, None, None)
-
-
-@contextmanager
-def _signals(display: "TrainReporter", here: "Rank") -> Iterator[None]:
-    """Ctrl-C, SIGTERM, SIGHUP: the step is finished and kept; a second Ctrl-C leaves at once.
-
-    Where there are several processes torchrun ends them all: what is kept is the last checkpoint.
+    Where there are several processes torchrun ends them all: they resume from the last checkpoint.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if display.stopping and number == signal.SIGINT:
+        if reporter.stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
-        display.stop(CODES[number])
+        reporter.stop(CODES[number])
 
-    if here.world > 1:
+    if rank.world > 1:
         yield
         return
     before = {number: signal.signal(number, stop) for number in not_ignored()}
@@ -204,9 +163,10 @@ def _signals(display: "TrainReporter", here: "Rank") -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _side(option: str, pixels: int) -> int:
+def _side(option: str, pixels: int, value: object) -> int:
     if not STRIDE <= pixels <= LONGEST or pixels % STRIDE:
-        raise UsageError(f"{option} {pixels}: must be a multiple of {STRIDE}, up to {LONGEST}")
+        wrong = f"must be a multiple of {STRIDE}, up to {LONGEST}"
+        raise UsageError(wrong, option=option, value=value)
     return pixels
 
 
@@ -214,8 +174,9 @@ def _stage(text: str) -> Stage:
     """Read ``224x2000x16``: input size, steps, batch."""
     parts = text.split("x")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise UsageError(f"--stage {text}: give SIZExSTEPSxBATCH, like 224x2000x16")
+        wrong = "give SIZExSTEPSxBATCH, like 224x2000x16"
+        raise UsageError(wrong, option="stage", value=text)
     size, steps, batch = (int(part) for part in parts)
     if steps < 1 or batch < 2:
-        raise UsageError(f"--stage {text}: at least 1 step, and 2 photos a step")
-    return Stage(_side("--stage", size), steps, batch)
+        raise UsageError("at least 1 step, and 2 photos a step", option="stage", value=text)
+    return Stage(_side("stage", size, size), steps, batch)

@@ -1,4 +1,4 @@
-"""What ``birefcli train`` can be told: one alias an option.
+"""Options of ``birefcli train``: one alias an option.
 
 Unlike those of ``matte`` they are no environment variables: a BIREFCLI_SIZE that is meant for every
 night's photos must not decide what a network is trained for.
@@ -13,7 +13,13 @@ from birefcli.cli import completion
 from birefcli.options import PatchOrder, Precision
 from birefcli.training.plan import Loss
 
-DATA, MODEL, RECIPE, SPEED, RUNNING = "Data", "Model", "Recipe", "Speed", "Running"
+DATA, MODEL, HYPERPARAMETERS, SPEED, RUNNING = (
+    "Data",
+    "Model",
+    "Hyperparameters",
+    "Speed",
+    "Running",
+)
 
 
 def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
@@ -114,10 +120,10 @@ Size: TypeAlias = Annotated[
 Epochs: TypeAlias = Annotated[
     int | None,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--epochs",
         metavar="N",
-        help="Times that about every photo is seen. Default: 20 with --from, else 100.",
+        help="Epochs: times that about every photo is seen. Default: 20 with --from, else 100.",
         show_default=False,
         min=1,
     ),
@@ -125,10 +131,10 @@ Epochs: TypeAlias = Annotated[
 Batch: TypeAlias = Annotated[
     int | None,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--batch",
         metavar="N",
-        help="Photos a step. Default: 4 for the published networks, 8 for small ones.",
+        help="Batch size, in photos. Default: 4 for the published networks, 8 for small ones.",
         show_default=False,
         min=2,
     ),
@@ -136,10 +142,10 @@ Batch: TypeAlias = Annotated[
 Rate: TypeAlias = Annotated[
     float | None,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--lr",
         metavar="RATE",
-        help="Highest learning rate. Default: 1e-5 sqrt(batch/4) for the published networks;"
+        help="Peak learning rate. Default: 1e-5 sqrt(batch/4) for the published networks;"
         " 1.5e-4 for small ones, 1.5e-3 from scratch.",
         show_default=False,
     ),
@@ -147,7 +153,7 @@ Rate: TypeAlias = Annotated[
 Edges: TypeAlias = Annotated[
     int | None,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--edges",
         metavar="N",
         help="Last epochs that train edges: SSIM and IoU. Default: a tenth.",
@@ -158,7 +164,7 @@ Edges: TypeAlias = Annotated[
 LossName: TypeAlias = Annotated[
     Loss,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--loss",
         metavar="NAME",
         help="matting: BCE, MAE and SSIM; segmentation adds IoU.",
@@ -167,7 +173,7 @@ LossName: TypeAlias = Annotated[
 Stages: TypeAlias = Annotated[
     list[str] | None,
     _option(
-        RECIPE,
+        HYPERPARAMETERS,
         "--stage",
         metavar="SIZExSTEPSxBATCH",
         help="Steps at one input size, instead of epochs; may be repeated.",
@@ -175,7 +181,9 @@ Stages: TypeAlias = Annotated[
 ]
 Seed: TypeAlias = Annotated[
     int,
-    _option(RECIPE, "--seed", metavar="N", help="The same seed, the same training.", min=0),
+    _option(
+        HYPERPARAMETERS, "--seed", metavar="N", help="The same seed, the same training.", min=0
+    ),
 ]
 Device: TypeAlias = Annotated[
     str,
@@ -209,12 +217,12 @@ Every: TypeAlias = Annotated[
 ]
 Restart: TypeAlias = Annotated[
     bool,
-    _option(RUNNING, "--restart", help="Begin anew, and replace the weights at the end."),
+    _option(RUNNING, "--restart", help="Start anew, and replace the weights at the end."),
 ]
 Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
 Progress: TypeAlias = Annotated[
     bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
 ]
 Debug: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--debug", help="Traceback when something fails.")
+    bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]

@@ -16,9 +16,10 @@ from rich.progress import (
 from birefcli.cli.batch_reporter import span
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import ExitCode
-from birefcli.training.run import BEST, TrainCallbacks, TrainingRun
+from birefcli.training.run import TrainCallbacks, TrainingRun
+from birefcli.training.setup import BEST
 from birefcli.training.trainer import Step
-from birefcli.training.validate import Score
+from birefcli.training.validate import ValidationScore
 
 RECENT = 50  # steps whose mean loss and time are shown
 
@@ -44,7 +45,7 @@ class TrainReporter(Terminal, TrainCallbacks):
         self.task: TaskID | None = None
         self._losses: deque[float] = deque(maxlen=RECENT)
         self._times: deque[float] = deque(maxlen=RECENT)
-        self._since = self.told = 0.0
+        self._since = self.last_line = 0.0
 
     def __enter__(self) -> "TrainReporter":
         if self.progress is not None:
@@ -58,27 +59,31 @@ class TrainReporter(Terminal, TrainCallbacks):
         self.say(f"stopping after this step{again}")
 
     def say(self, text: str) -> None:
-        """One line, unless nothing is to be said."""
+        """Print a line, unless only failures are wanted."""
         if not self.quiet:
             super().say(text)
 
-    def checking(self, total: int) -> None:
-        """Photos are read for the first time."""
+    def on_check(self, total: int) -> None:
+        """Show how many photos are read for the first time."""
         self._show("checking photos", total)
 
-    def checked(self) -> None:
-        """One more."""
+    def on_photo_checked(self) -> None:
+        """Count one more."""
         self._advance()
 
-    def begins(self, run: TrainingRun) -> None:
-        """Say what is trained on what."""
-        for line in _beginning(run):
+    def on_notice(self, text: str) -> None:
+        """Print it."""
+        self.say(text)
+
+    def on_start(self, run: TrainingRun) -> None:
+        """Print what is trained on what."""
+        for line in _headlines(run):
             self.say(line)
         self._show(self._epoch(run), run.hyperparameters.steps, run.trainer.step)
-        self._since = self.told = time.monotonic()
+        self._since = self.last_line = time.monotonic()
 
-    def stepped(self, run: TrainingRun, step: Step) -> None:
-        """One step is done."""
+    def on_step(self, run: TrainingRun, step: Step) -> None:
+        """Count one step; on a terminal in the bar, elsewhere in a line now and then."""
         self._losses.append(step.loss)
         now = time.monotonic()
         self._times.append(now - self._since)
@@ -88,30 +93,32 @@ class TrainReporter(Terminal, TrainCallbacks):
             self.progress.update(
                 self.task, advance=1, description=self._epoch(run), loss=loss, refresh=False
             )
-        elif not self.quiet and now - self.told > INTERVAL:
-            self.told = now
+        elif not self.quiet and now - self.last_line > INTERVAL:
+            self.last_line = now
             each = fmean(self._times)
             left = span(each * (run.hyperparameters.steps - run.trainer.step))
             done = f"step {run.trainer.step} of {run.hyperparameters.steps}"
             self.say(f"{self._epoch(run)}, {done}, {loss}, {each:.2f} s a step, {left} left")
 
-    def validating(self, done: int, total: int) -> None:
-        """So many held-out photos are scored."""
+    def on_validation(self, done: int, total: int) -> None:
+        """Show how many held-out photos are scored."""
         self._since = time.monotonic()  # the next step takes none of this time
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, description=f"scoring {done}/{total}")
 
-    def validated(self, run: TrainingRun, epoch: int, score: Score, *, best: bool) -> None:
-        """A line an epoch."""
+    def on_epoch(self, run: TrainingRun, epoch: int, score: ValidationScore, *, best: bool) -> None:
+        """Print a line an epoch."""
         name = f"epoch {epoch:>3}" if epoch else "before   "
         loss = f"loss {mean:7.2f}  " if (mean := _epoch_loss(run, epoch)) else " " * 14
-        told = f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
+        values = (
+            f"IoU {score.iou:.4f}  MAD {score.mad:.4f}  MSE {score.mse:.4f}  SAD {score.sad:.2f}"
+        )
         edges = run.trainer.step > run.hyperparameters.steps - run.hyperparameters.edges
-        notes = ["edges"] * edges + ["best"] * (best and epoch > 0)
-        self.say("  ".join([f"{name}  {loss}{told}", *notes]))
+        marks = ["edges"] * edges + ["best"] * (best and epoch > 0)
+        self.say("  ".join([f"{name}  {loss}{values}", *marks]))
 
     def summary(self, run: TrainingRun) -> None:
-        """Last lines."""
+        """Print the last lines."""
         size = run.plan.output.stat().st_size / 1e6
         self.say(f"{run.plan.output}: written, {size:.1f} MB")
         last = self._last(run)
@@ -119,7 +126,7 @@ class TrainReporter(Terminal, TrainCallbacks):
             return
         self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {last:.4f} after")
         if run.best["epoch"] == 0:
-            self.say("no epoch was better than what it began with: try a lower --lr, more photos")
+            self.say("no epoch was better than its start: try a lower --lr, more photos")
         elif run.best["MAD"] < last:
             path = run.plan.folder / BEST
             self.say(f"best was epoch {run.best['epoch']:.0f}, {run.best['MAD']:.4f}: {path}")
@@ -130,7 +137,7 @@ class TrainReporter(Terminal, TrainCallbacks):
         return scores[-1] if scores else None
 
     def _epoch(self, run: TrainingRun) -> str:
-        return f"epoch {run.epoch}/{len(run.ends)}"
+        return f"epoch {run.epoch}/{len(run.epoch_ends)}"
 
     def _show(self, description: str, total: int, done: int = 0) -> None:
         if self.progress is not None:
@@ -143,14 +150,14 @@ class TrainReporter(Terminal, TrainCallbacks):
             self.progress.update(self.task, advance=1)
 
 
-def _beginning(run: TrainingRun) -> list[str]:
+def _headlines(run: TrainingRun) -> list[str]:
     hyperparameters, trainer = run.hyperparameters, run.trainer
     photos = f"{_count(len(run.training), 'photo')} to learn from, {len(run.held_out)} held out"
-    kept = run.training.kept
-    if kept < len(run.training) // run.rank.world:  # each process has read its share
-        photos += f"; {kept} stay in memory (--cache)"
+    cached = run.training.cached
+    if cached < len(run.training) // run.rank.world:  # each process has read its share
+        photos += f"; {cached} stay in memory (--cache)"
     numbers = sum(p.numel() for p in trainer.network.parameters())
-    begins = "fine-tuned from " + run.plan.start if run.plan.start else "from scratch"
+    origin = "fine-tuned from " + run.plan.model if run.plan.model else "from scratch"
     stages = ", ".join(
         f"{_count(s.steps, 'step')} of {s.batch} at {s.size}×{s.size}"
         for s in hyperparameters.stages
@@ -160,15 +167,15 @@ def _beginning(run: TrainingRun) -> list[str]:
         where += f", {run.rank.world} processes"
     lines = [
         photos,
-        f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {begins}; {where}",
-        f"{_count(len(run.ends), 'epoch')}: {stages}; learning rate {hyperparameters.lr:.2g}",
+        f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {origin}; {where}",
+        f"{_count(len(run.epoch_ends), 'epoch')}: {stages}; learning rate {hyperparameters.lr:.2g}",
     ]
     if trainer.step == hyperparameters.steps:
         unscored = run.held_out and run.validated != trainer.step
-        then = "what is left is its last score" if unscored else "--restart begins anew"
+        then = "what is left is its last score" if unscored else "--restart starts anew"
         lines.append(f"trained to the end already; {then}")
     elif trainer.step:
-        lines.append(f"goes on after step {trainer.step} of {hyperparameters.steps}")
+        lines.append(f"resumes after step {trainer.step} of {hyperparameters.steps}")
     return lines
 
 
@@ -177,7 +184,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _epoch_loss(run: TrainingRun, epoch: int) -> float | None:
-    """Mean loss of an epoch's steps, also of those before the run was resumed."""
-    first, last = (0, *run.ends)[epoch - 1], run.ends[epoch - 1]
+    """Mean loss of an epoch's steps, also of those before it resumed."""
+    first, last = (0, *run.epoch_ends)[epoch - 1], run.epoch_ends[epoch - 1]
     losses = [e["loss"] for e in run.log if "loss" in e and first < e["step"] <= last]
     return fmean(losses) if epoch and losses else None

@@ -1,7 +1,4 @@
-"""Option values that are more than a word: sizes, margins, lists.
-
-Errors name the option as Python does (``max_memory``); ``spelling`` writes it as it was given.
-"""
+"""Option values that are more than a word: sizes, margins, lists."""
 
 from enum import Enum
 from typing import TypeVar
@@ -19,9 +16,8 @@ def size(text: str | None) -> Size | None:
         return None
     width, by, height = text.lower().replace("×", "x").partition("x")
     if not width.isdigit() or not (height.isdigit() if by else True):
-        raise UsageError(
-            "give N or WxH in pixels, like 1024 or 1024x768", option="size", value=text
-        )
+        wrong = "give N or WxH in pixels, like 1024 or 1024x768"
+        raise UsageError(wrong, option="size", value=text)
     both = Size(int(width), int(height or width))
     check_size(both)
     return both
@@ -35,12 +31,13 @@ def margin(text: str) -> Margin:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < 100_000:
-        raise UsageError("give pixels or a percentage, like 20 or 5%", option="margin", value=text)
+        wrong = "give pixels or a percentage, like 20 or 5%"
+        raise UsageError(wrong, option="margin", value=text)
     return Margin(amount / 100 if relative else amount, relative)
 
 
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
-    """Read a comma-separated list of values of ``kind``."""
+    """Read a list separated by commas, each of it a value of ``kind``."""
     known = {member.value: member for member in kind}
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
@@ -72,14 +69,14 @@ def automatic(option: str, text: str) -> int | None:
 
 
 def pixels(option: str, megapixels: float) -> int:
-    """Convert a limit in megapixels, above 0, to pixels."""
+    """Pixels of a limit in megapixels, which must be above 0."""
     if not 0 < megapixels < 1e6:
         raise UsageError("give a number above 0", option=option, value=f"{megapixels:g}")
     return int(megapixels * 1e6)
 
 
 def memory(option: str, text: str) -> int:
-    """Bytes of a limit in GB, or of ``auto``: a quarter of the machine's memory, at least 1 GiB."""
+    """Read gigabytes, or ``auto``: a quarter of the machine's memory, at least one GB. In bytes."""
     if text == "auto":
         total = machine.memory() or 8 << 30  # unknown: what a small machine has
         return max(1 << 30, total // 4)

@@ -32,12 +32,12 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"
 def decode_photo(
     data: bytes,
     max_pixels: int,
-    admit: Callable[[int], None] = lambda _: None,
-    enough: Size | None = None,
+    before_decoding: Callable[[int], None] = lambda _: None,
+    min_size: Size | None = None,
 ) -> Photo:
     """Decode one photo: first frame, upright, 8 or 16 bits as stored.
 
-    ``admit`` is told how many pixels are about to be decoded, and may wait. ``enough``: the
+    ``before_decoding`` is called with the number of pixels, and may wait. ``min_size``: the
     size that suffices; a JPEG is then decoded at a half, a quarter or an eighth of its size, but
     no smaller. Raises PhotoError with the cause: no image, damaged, or more than ``max_pixels``
     pixels.
@@ -46,8 +46,8 @@ def decode_photo(
         raise PhotoError("the file is empty")
     with without_pillow_limit(), _one_error(data), _open(data) as image:
         _refuse_bomb(image, max_pixels)
-        admit(image.width * image.height)
-        return _decode(image, data, enough)
+        before_decoding(image.width * image.height)
+        return _decode(image, data, min_size)
 
 
 def decode_pil(image: Image.Image) -> Photo:
@@ -157,12 +157,12 @@ def _looks_like(data: bytes) -> str:
     return ""
 
 
-def _decode(image: "ImageFile", data: bytes, enough: Size | None) -> Photo:
+def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels.
     if _is_deep(image):
         return _photo(image, lambda: _deep_pixels(image, data))
     whole = image.size
-    times = 1 if enough is None or image.format != "JPEG" else _times_smaller(image, enough)
+    times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
@@ -173,10 +173,10 @@ def _decode(image: "ImageFile", data: bytes, enough: Size | None) -> Photo:
     return replace(photo, whole=whole if turned else whole[::-1])
 
 
-def _times_smaller(image: "ImageFile", enough: Size) -> int:
+def _times_smaller(image: "ImageFile", min_size: Size) -> int:
     """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
     width, height = image.size if orientation_of(image) < 5 else image.size[::-1]
-    fit = (n for n in (8, 4, 2) if width // n >= enough[0] and height // n >= enough[1])
+    fit = (n for n in (8, 4, 2) if width // n >= min_size[0] and height // n >= min_size[1])
     return next(fit, 1)
 
 

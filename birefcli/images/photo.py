@@ -19,7 +19,7 @@ class Photo:
 
     pixels: Pixels
     """H×W×3, uint8 or uint16, colours as stored (of ``icc``, else sRGB), not premultiplied; fewer
-    than the file's where :func:`decode_photo` was told that they are enough."""
+    than the file's where fewer suffice, see :func:`.decode.decode_photo`."""
     alpha: Pixels | None = None
     """The photo's own transparency, H×W of the same dtype; None where it has none."""
     icc: bytes | None = None

@@ -1,6 +1,6 @@
-"""What a product says of its own making: enough to know later whether it is still current.
+"""What a product says of its own making: enough to know later whether it is up to date.
 
-The record lies inside the file (PNG text, TIFF tag, WebP XMP, JPEG comment), so it is written in
+The stamp lies inside the file (PNG text, TIFF tag, WebP XMP, JPEG comment), so it is written in
 the same instant as the pixels, survives copying single files and killed runs, and two runs at once
 cannot tear it. A list in the output folder could do none of that.
 """

@@ -42,7 +42,7 @@ def parse_device(device: str, precision: Precision) -> Placement:
 
 
 def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
-    """What a text that may name several devices means: by what each is asked for and told as.
+    """What a text that may name several devices means: by the name that messages have for each.
 
     Only the CPU can be named more than once: its processes share the cores. Raises DeviceError,
     UsageError.
@@ -60,10 +60,10 @@ def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
             raise UsageError(
                 f"{device} is named {times} times; once is enough", option="device", value=text
             )
-    return dict(zip(_told_apart(placements), placements, strict=True))
+    return dict(zip(_distinct_names(placements), placements, strict=True))
 
 
-def _told_apart(placements: list[Placement]) -> list[str]:
+def _distinct_names(placements: list[Placement]) -> list[str]:
     names = [str(placement.device) for placement in placements]
     return [
         f"{name} #{names[:i].count(name) + 1}" if names.count(name) > 1 else name

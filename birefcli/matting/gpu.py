@@ -50,9 +50,9 @@ def side_stream(device: torch.device) -> "torch.cuda.Stream | None":
 
 
 class PhotoStaging:
-    """Where photos wait on a device, within a limit; any thread may bring one.
+    """Where photos wait on a device, within a limit; any thread may upload one.
 
-    A photo that was brought leaves when it is taken, or when nobody holds it any longer.
+    A photo that was uploaded leaves when it is taken, or when nobody holds it any longer.
     """
 
     def __init__(self, device: torch.device, limit: int) -> None:
@@ -65,7 +65,7 @@ class PhotoStaging:
 
     @classmethod
     def of(cls, device: torch.device) -> "PhotoStaging":
-        """Dock of a CUDA device, with room for a tenth of its memory."""
+        """Staging of a CUDA device, with room for a tenth of its memory."""
         total = torch.cuda.get_device_properties(device).total_memory
         return cls(device, int(total * STAGED))
 
@@ -95,7 +95,7 @@ class PhotoStaging:
             return StagedPhoto(shrink(staged.pixels, size), self._up.record_event())
 
     def take(self, photo: Photo) -> Tensor:
-        """Pixels of a photo on the device; copied now if they were not brought."""
+        """Pixels of a photo on the device; copied now if they were not uploaded."""
         staged = self._waiting.pop(id(photo), None)
         if staged is None:
             staged = upload(photo.pixels, self.device, self._up)

@@ -37,7 +37,7 @@ def cached(model: Model) -> Path | None:
 
 def repo_folder(model: Model) -> Path:
     """Folder of a model's repository in the cache, which may not be there."""
-    # The cache's published layout: models--owner--name/{blobs,refs,snapshots}.
+    # The cache's published layout: a folder with blobs, refs and snapshots for each repository.
     return cache_folder() / f"models--{str(model.repo).replace('/', '--')}"
 
 

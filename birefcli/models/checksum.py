@@ -13,6 +13,8 @@ import json
 import os
 from pathlib import Path
 
+from birefcli.system.atomic import write_file
+
 _BLOCK = 1 << 20  # bytes read at a time: large enough to be fast, small enough for any machine
 
 
@@ -55,14 +57,12 @@ def forget(path: Path) -> None:
         _remembered_in(path).unlink()
 
 
-def _remember(path: Path, stamp: list[str | int], digest: str) -> None:
+def _remember(path: Path, state: list[str | int], digest: str) -> None:
     note = _remembered_in(path)
-    part = note.with_name(f"{note.name}.{os.getpid()}.part")
     # Remembering is a convenience: a full disk or a read-only home must not stop the work.
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"file": stamp, "sha256": digest}), encoding="utf-8")
-        part.replace(note)
+        write_file(note, json.dumps({"file": state, "sha256": digest}).encode())
 
 
 def _state(path: Path) -> list[str | int]:

@@ -36,7 +36,7 @@ def download(model: Model, *, progress: bool) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    with library_quiet(), _small_steps(), _told_plainly(model):
+    with library_quiet(), _small_steps(), _as_model_error(model):
         blob = repo_folder(model) / "blobs" / _ask(model)
         lock = cache_folder() / ".locks" / repo_folder(model).name / f"{blob.name}.lock"
         for folder in (blob.parent, lock.parent):
@@ -86,7 +86,7 @@ def _metadata(model: Model) -> "HfFileMetadata":
         if error.response.status_code < 500:
             raise
     except Exception:
-        pass  # broad as in _told_plainly; the second attempt raises it
+        pass  # broad as in _as_model_error; the second attempt raises it
     time.sleep(RETRY_SECONDS)
     return get_hf_file_metadata(url)
 
@@ -227,7 +227,7 @@ def _small_steps() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_plainly(model: Model) -> Iterator[None]:
+def _as_model_error(model: Model) -> Iterator[None]:
     """Turn what goes wrong on the way to the Hub into a ModelError that says what to do."""
     from huggingface_hub.errors import HfHubHTTPError
 

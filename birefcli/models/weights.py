@@ -11,7 +11,6 @@ author's that were converted to another format or precision need the patch order
 import dataclasses
 import json
 import math
-import os
 import pickle
 import re
 import warnings
@@ -32,6 +31,7 @@ from birefcli.models import checksum, hub, zoo
 from birefcli.models.locate import Place, locate
 from birefcli.models.zoo import Model
 from birefcli.options import PatchOrder, Size
+from birefcli.system.atomic import replacing
 
 DEFAULT_SIZE = Size(1024, 1024)
 """Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
@@ -151,21 +151,18 @@ def save(
         SIZE_KEY: json.dumps(list(size)),
         PATCH_ORDER_KEY: json.dumps(PatchOrder.CHANNELS.value),
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.touch()
-        mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
-        save_file(tensors, part, notes)
-        _settle(part)
-        part.chmod(mode)
-        part.replace(path)
+        with replacing(path) as part:
+            part.touch()
+            mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
+            save_file(tensors, part, notes)
+            _sort_metadata(part)
+            part.chmod(mode)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def _settle(path: Path) -> None:
+def _sort_metadata(path: Path) -> None:
     """Put the metadata of a safetensors file in order, so that equal weights are equal files.
 
     safetensors writes it as its hash table has it, which differs from process to process.
@@ -383,8 +380,8 @@ def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None
         ],
     }
     if any(faults.values()):
-        told = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
-        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {told}")
+        listed = "; ".join(f"{len(v)} {kind}: {_some(v)}" for kind, v in faults.items() if v)
+        raise ModelError(f"{path}: does not fit BiRefNet with {network.config.title}: {listed}")
 
 
 def _some(items: Sequence[str]) -> str:

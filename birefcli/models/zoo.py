@@ -102,7 +102,7 @@ def _mini() -> Model:
         size = Size(int(width), int(height))
         backbone = str(json.loads(metadata["birefcli.config"])["backbone"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a broken installation: whoever loads the file says so, `--help` must still work
+        pass  # a broken installation: whoever loads the file says so, help must still work
     return Model(
         name="mini",
         repo=None,
@@ -181,7 +181,7 @@ _MODELS = [
         "BiRefNet_dynamic",
         "e3d2e4884e51ff30f0cd630edc6b1e41b06b7f23a0a2a5169f7b7cb33a711c2d",
         PatchOrder.CHANNELS,
-        "any --size from 256 to 2304",
+        "any size from 256 to 2304",
     ),
     _large(
         "512",

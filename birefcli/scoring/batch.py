@@ -14,6 +14,7 @@ from birefcli.scoring.masks import Mask
 from birefcli.scoring.measure import Score, Settings, measure
 from birefcli.scoring.pairs import Pair
 from birefcli.system.prefetch import prefetch
+from birefcli.system.process import use_one_opencv_thread
 
 BYTES_PER_PIXEL = 100
 """Of a photo that is being scored, at its peak: 73 for masks, 83 for 16-bit cutouts with colours
@@ -46,7 +47,7 @@ def measure_all(
     work is in numpy and OpenCV, outside Python's lock, and on two cores threads measured no slower.
     Closing the iterator drops what has not started.
     """
-    cv2.setNumThreads(1)  # as many photos as cores are enough
+    use_one_opencv_thread()  # as many photos as cores are enough
     pool = ThreadPoolExecutor(workers, "score")
     try:
         results = prefetch(

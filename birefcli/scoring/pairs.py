@@ -66,35 +66,32 @@ class Matched:
 def resolve(sources: Sources, hold_out: int = 0) -> Sources:
     """Enter the folders of known layouts, and take the photos and trimaps that lie in them.
 
-    With ``hold_out`` the training part of a data set is entered too.
+    With ``hold_out`` that is what a training takes of a data set, its training part if it has one.
     """
-    if hold_out:
-        sources = _training_part(sources)
-    root = sources.truths
     predictions = sources.predictions
     wanted = PREDICTION_FOLDERS[::-1] if sources.foregrounds else PREDICTION_FOLDERS
+    root, truths, inner = _truths(sources.truths, hold_out)
     return Sources(
         predictions=_entered(predictions, wanted) if predictions else None,
-        truths=_entered(root, TRUTH_FOLDERS),
-        photos=_photos(sources),
+        truths=truths,
+        photos=inner if sources.photos is None else _photos(sources.photos, hold_out),
         trimaps=sources.trimaps or _inside(root, TRIMAP_FOLDERS),
         foregrounds=sources.foregrounds,
     )
 
 
-def _training_part(sources: Sources) -> Sources:
-    truths, photos = find_layout(sources.truths), sources.photos and find_layout(sources.photos)
-    return replace(
-        sources,
-        truths=truths[0] if truths else sources.truths,
-        photos=photos[0] if photos else sources.photos,
-    )
+def _truths(root: Path, hold_out: int) -> tuple[Path, Path, Path | None]:
+    """The data set, its folder of truths and, if it has one, its folder of photos."""
+    found = find_layout(root) if hold_out else None
+    if found is None:
+        return root, _entered(root, TRUTH_FOLDERS), _inside(root, PHOTO_FOLDERS)
+    part, layout = found
+    return part, part / layout.truths, part / layout.photos
 
 
-def _photos(sources: Sources) -> Path | None:
-    if sources.photos is not None:
-        return _entered(sources.photos, PHOTO_FOLDERS)
-    return _inside(sources.truths, PHOTO_FOLDERS)
+def _photos(root: Path, hold_out: int) -> Path:
+    found = find_layout(root) if hold_out else None
+    return _entered(root, PHOTO_FOLDERS) if found is None else found[0] / found[1].photos
 
 
 def _entered(folder: Path, names: Sequence[str]) -> Path:
@@ -110,8 +107,8 @@ def _inside(folder: Path, names: Sequence[str]) -> Path | None:
 def match(sources: Sources, hold_out: int = 0) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
 
-    A single prediction finds its truth in a folder by its name. ``hold_out`` takes only each
-    so-many-th photo, those that a training on the same folder holds out; 0 takes all. Raises
+    A single prediction finds its truth in a folder by its name. ``hold_out`` N takes every N-th
+    photo alone, those that a training on the same folder holds out; 0 takes all. Raises
     NoInputError where a place is not there or holds no photo, and UsageError where one stem stands
     for two files, or a folder of predictions meets a single truth.
     """

@@ -32,7 +32,7 @@ class ScoreOptions:
     max_memory: int = 1 << 30
     """Bytes that photos in flight may take, by estimate."""
     hold_out: int = 0
-    """Score only every so-many-th photo, those that a training holds out; 0 for all."""
+    """N: score only every N-th photo, those that a training holds out; 0: all."""
     allow_missing: bool = False
     """Score what has a partner, where other files have none."""
 
@@ -70,7 +70,7 @@ class NullScoreReporter:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """Figures, and a page of them where ``settings.thumbnails`` asked for one."""
+    """Figures, and a page of them where ``settings.thumbnails`` is set."""
 
     summary: ScoreSummary
     page: Page | None

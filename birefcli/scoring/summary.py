@@ -25,7 +25,7 @@ class ScoreSummary:
     bugs: int = 0
     """How many of the failures are birefcli's own."""
     unmatched: list[str] = field(default_factory=list)
-    """What has no partner and was left out, as asked."""
+    """What has no partner and was left out."""
     permille: bool = False
     _curves: dict[str, Floats] = field(default_factory=dict)
 

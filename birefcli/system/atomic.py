@@ -2,14 +2,18 @@
 
 import contextlib
 import os
+import platform
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 PART = ".birefcli-"
 """How the name of a file that is being written begins."""
 PART_END = ".part"
+HOST = 24  # characters of a machine's name
 STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 
@@ -22,7 +26,13 @@ def check_writable(folder: Path) -> None:
 
 def _part_name() -> str:
     # Short, whatever the target's name is: that may already be as long as names can be.
-    return f"{PART}{os.getpid()}-{secrets.token_hex(4)}{PART_END}"
+    return f"{PART}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{PART_END}"
+
+
+@cache
+def _host() -> str:
+    """This machine's name as part files have it: what a folder is shared with has another."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())[:HOST] or "host"
 
 
 _writing: set[Path] = set()
@@ -95,13 +105,17 @@ def _is_part(name: str) -> bool:
 
 
 def _is_stale(part: Path) -> bool:
-    """Whether nobody is writing a part file any more: its process is gone, or a day has passed."""
-    number = part.name.removeprefix(PART).partition("-")[0]
+    """Whether nobody is writing a part file any more: its process is gone, or a day has passed.
+
+    Of a process on another machine nothing is known; a name without a machine is of this one.
+    """
+    *host, number, _ = ["", *part.name.removeprefix(PART).removesuffix(PART_END).split("-")]
     try:
         old = time.time() - part.stat().st_mtime > STALE
+        here = "".join(host) in ("", _host())
         # Signal 0 asks only on POSIX; on Windows it would be Ctrl-C.
-        if os.name == "posix" and number.isdecimal() and not old:
-            os.kill(int(number), 0)  # asks whether it lives; another machine's may seem dead
+        if os.name == "posix" and here and number.isdecimal() and not old:
+            os.kill(int(number), 0)  # asks whether it lives
             return False
     except ProcessLookupError:
         return True

@@ -204,8 +204,8 @@ class Dataset(Sequence[Example]):
     def _read(self, pair: Pair) -> Example:
         image, alpha = read_image(pair.image), read_mask(pair.mask)
         if image.shape[:2] != alpha.shape:
-            wanted = _size(image.shape)
-            raise DataError(f"{pair.mask}: {_size(alpha.shape)} instead of the photo's {wanted}")
+            sizes = f"{_size(alpha.shape)} instead of the photo's {_size(image.shape)}"
+            raise DataError(f"{pair.mask}: {sizes}")
         if not (alpha > 127).any():
             why = "a mask is 0 to 255, and its largest value here is"
             raise DataError(f"{pair.mask}: no subject ({why} {alpha.max()})")

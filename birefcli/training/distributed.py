@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 Item = TypeVar("Item")
 
-PATIENCE = timedelta(hours=4)
+TIMEOUT = timedelta(hours=4)
 """How long processes wait for the first, which validates alone."""
 
 
@@ -27,7 +27,7 @@ class Rank:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def gathered(self, items: list[Item]) -> list[Item]:
@@ -48,21 +48,21 @@ class Rank:
 ALONE = Rank()
 
 
-def started() -> Rank:
-    """What ``torchrun`` says in the environment."""
+def current_rank() -> Rank:
+    """That of this process, of the variables that ``torchrun`` sets."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
     return Rank(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
 
 @contextmanager
-def joined(rank: Rank, device: torch.device) -> Iterator[None]:
-    """Be in contact with the other processes, if there are any."""
+def process_group(rank: Rank, device: torch.device) -> Iterator[None]:
+    """Be connected to the other processes, if there are any."""
     if rank.world == 1:
         yield
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield
     finally:

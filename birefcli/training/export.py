@@ -9,6 +9,7 @@ import torch
 from birefcli.birefnet import BiRefNet
 from birefcli.birefnet.decoder import BasicBlock
 from birefcli.models import weights
+from birefcli.options import Size
 
 LARGEST = 4096.0
 """Variance that a stored batch norm may have: fp16 ends at 65,504, and the features whose variance
@@ -17,8 +18,8 @@ it is must fit as well."""
 FP16_MAX = torch.finfo(torch.float16).max
 
 
-def save(network: BiRefNet, path: Path, size: tuple[int, int]) -> None:
-    """Write safetensors for an input of ``size`` (width, height); ``network`` is unchanged.
+def save(network: BiRefNet, path: Path, size: Size) -> None:
+    """Write safetensors for an input of ``size``; ``network`` is unchanged.
 
     In fp16, or in fp32 where a number does not fit that. Raises what
     :func:`birefcli.models.weights.save` raises.
@@ -31,7 +32,7 @@ def save(network: BiRefNet, path: Path, size: tuple[int, int]) -> None:
 
 
 def rescale_norms(network: BiRefNet) -> None:
-    """Scale down, in place, the decoder's loud convolutions; in eval mode the output is the same.
+    """Scale down, in place, convolutions of the decoder; in eval mode the output is the same.
 
     The image-patch branches have no norm of their own, so the blocks that read them grow features
     with variances of 1e5. The batch norm behind a convolution cancels its scale: with weights,

@@ -12,21 +12,21 @@ from birefcli.system import atomic
 class Log:
     """Lines of steps (``step``, ``loss``, ...) and of validations (``epoch``, ``MAD``, ...).
 
-    Each is in the file as soon as it is written. What a killed run wrote after the checkpoint it is
-    resumed from is dropped: steps are in the log once.
+    Each is in the file as soon as it is written. What a killed run wrote after the checkpoint that
+    it resumes from is dropped: steps are in the log once.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, step: int, validated: int) -> None:
-        """Keep what is known up to ``step`` and to the validation at ``validated`` (steps done).
+    def drop_after(self, step: int, validated: int) -> None:
+        """Drop lines after ``step``, and validations after the one at ``validated`` (steps done).
 
         Raises OutputError.
         """
         last = {True: validated, False: step}
-        kept = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
-        lines = [json.dumps(entry) + "\n" for entry in kept]
+        remaining = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
+        lines = [json.dumps(entry) + "\n" for entry in remaining]
         try:
             atomic.write_file(self.path, "".join(lines).encode())
         except OSError as error:

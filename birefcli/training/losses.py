@@ -1,6 +1,6 @@
-"""What BiRefNet is trained to minimise (Zheng et al., CAAI AIR 2024, section 3.4; matting recipe).
+"""What BiRefNet is trained to minimise (Zheng et al., CAAI AIR 2024, section 3.4; matting models).
 
-The same sum on the last logits and on the side output of every level, each brought to the size of
+The same sum on the last logits and on the side output of every level, each resized to
 the truth, and the gradient supervision of section 3.3.
 """
 
@@ -14,7 +14,7 @@ from birefcli.training.schedule import MATTING, LossWeights
 GRADIENT = 1.0
 """Weight of the gradient supervision."""
 SIDE = 4
-"""Side outputs are held against the truth at one part in this of its height and width."""
+"""Side outputs are compared with the truth at one part in this of its height and width."""
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM, in pixels
 C1, C2 = 0.01**2, 0.03**2
@@ -28,8 +28,8 @@ def total(
     ``image``: the network's input N×3×H×W; ``alpha``: the truth N×1×H×W, 0..1.
     """
     loss = last = matte(out.logits, alpha, terms)
-    # The finest side output has an eighth of the photo's resolution: a truth of a quarter tells
-    # it all it can learn, at a sixteenth of the cost.
+    # The finest side output has an eighth of the photo's resolution: a truth of a quarter
+    # is all it can learn from, at a sixteenth of the cost.
     coarse = F.avg_pool2d(alpha, SIDE)
     for side in out.sides:
         loss = loss + matte(side, coarse, terms)

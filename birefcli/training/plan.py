@@ -1,4 +1,4 @@
-"""What the user asked ``birefcli train`` for, as plain values. Standard library only."""
+"""What the user wants of ``birefcli train``, as plain values. Standard library only."""
 
 import math
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Loss(str, Enum):
 
 @dataclass(frozen=True)
 class Plan:
-    """One training, as it was asked for. None leaves a choice to what is found."""
+    """One training. None leaves a choice to the network it starts from."""
 
     data: tuple[Path, ...]
     output: Path
-    validation: tuple[Path, ...] = ()
+    validate: tuple[Path, ...] = ()
     """Folders that are only scored; none: a part of ``data`` is held out."""
-    start: str | None = None
+    model: str | None = None
     """Model or weights file to fine-tune; None trains the architecture of mini from scratch."""
     backbone: Path | None = None
     """Weights for the backbone of a network that is trained from scratch."""
@@ -63,13 +63,13 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoint, log and pictures are."""
+        """Where checkpoint, log and pictures of held-out photos are."""
         return self.output.with_suffix(".train")
 
 
 @dataclass(frozen=True)
 class Initialisation:
-    """What the first weights bring with them."""
+    """Where training starts: what is known of the first weights."""
 
     size: int
     """Input, in pixels."""
@@ -78,14 +78,14 @@ class Initialisation:
     tuned: bool
     """Whether the weights are trained already."""
     backbone: bool = False
-    """Whether those of the backbone alone are."""
+    """Whether those of the backbone alone are trained."""
 
 
-def hyperparameters(plan: Plan, start: Initialisation, photos: int) -> Hyperparameters:
+def hyperparameters(plan: Plan, initial: Initialisation, photos: int) -> Hyperparameters:
     """The steps of a plan for that many photos."""
-    size = plan.size or start.size
-    batch = plan.batch or (4 if start.published else 8)
-    epochs = plan.epochs or (20 if start.tuned else 100)
+    size = plan.size or initial.size
+    batch = plan.batch or (4 if initial.published else 8)
+    epochs = plan.epochs or (20 if initial.tuned else 100)
     each = epoch_steps(photos, batch)
     stages = plan.stages or (Stage(size, epochs * each, batch),)
     # A tenth; the author's last epochs are more or less as many.
@@ -93,12 +93,12 @@ def hyperparameters(plan: Plan, start: Initialisation, photos: int) -> Hyperpara
     steps = sum(stage.steps for stage in stages)
     return Hyperparameters(
         stages,
-        lr=plan.lr or _rate(start, stages[-1].batch),
+        lr=plan.lr or _rate(initial, stages[-1].batch),
         warmup=min(WARMUP, max(1, steps // 10)),
-        weight_decay=0.01 if start.published else 0.02,
-        backbone=BACKBONE if start.backbone else 1.0,
-        frozen_norms=start.backbone or start.tuned,
-        dropout=0.5 if start.published else 0.0,
+        weight_decay=0.01 if initial.published else 0.02,
+        backbone=BACKBONE if initial.backbone else 1.0,
+        frozen_norms=initial.backbone or initial.tuned,
+        dropout=0.5 if initial.published else 0.0,
         terms=plan.loss.terms,
         edges=min(edges * each, steps),
         seed=plan.seed,
@@ -122,12 +122,12 @@ def epoch_ends(hyperparameters: Hyperparameters, photos: int) -> list[int]:
     return ends
 
 
-def _rate(start: Initialisation, batch: int) -> float:
-    """Highest learning rate.
+def _rate(initial: Initialisation, batch: int) -> float:
+    """Peak learning rate.
 
     For the published networks the author's for fine-tuning; for small ones what trained mini, and
     a tenth of it for fine-tuning.
     """
-    if start.published:
+    if initial.published:
         return 1e-5 * math.sqrt(batch / 4)
-    return 1.5e-4 if start.tuned else 1.5e-3
+    return 1.5e-4 if initial.tuned else 1.5e-3

@@ -18,7 +18,7 @@ GAP = 6
 SQUARE = 10  # of the checkerboard behind cutouts
 
 
-def shown(count: int) -> list[int]:
+def chosen(count: int) -> list[int]:
     """Which of ``count`` photos are on a sheet: spread over all of them, the same each time."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, PHOTOS))})
 

@@ -21,7 +21,7 @@ from birefcli.training.schedule import Hyperparameters, Stage
 View: TypeAlias = tuple[augment.Floats, augment.Floats]
 """Photo size×size×3 and alpha size×size, both 0..1."""
 AHEAD = 2
-"""Batches made before they are wanted. One hides the time; two also hide that times differ."""
+"""Batches made before they are due. One hides the time; two also hide that times differ."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ViewSampler:
         return int(self._order(passes)[place])
 
     def _shuffled(self, passes: int) -> NDArray[np.int64]:
-        # A second word tells these numbers from those of the views.
+        # With a fourth word these numbers are none of the views'.
         rng = np.random.default_rng((self.hyperparameters.seed, passes, 0, 1))
         return rng.permutation(len(self.examples))
 

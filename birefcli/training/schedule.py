@@ -1,4 +1,4 @@
-"""The plan of a training: sizes, steps, rates and weights of the loss. Standard library only."""
+"""Hyperparameters of a training: sizes, steps, rates, loss weights. Standard library only."""
 
 import math
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ SEGMENTATION = LossWeights(bce=30, mae=100, ssim=10, iou=0.5)
 """The same for binary masks."""
 EDGES = LossWeights(bce=0, mae=10, ssim=10, iou=0.5)
 """For the last epochs: structure and overlap, which are decided at edges. A tenth of MAE stays, as
-SSIM alone hardly tells a flat 0.9 from 1."""
+SSIM alone is nearly the same for a flat 0.9 and for 1."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Hyperparameters:
 
     stages: tuple[Stage, ...]
     lr: float = 1.5e-3
-    """Highest learning rate: reached after ``warmup`` steps, then a half cosine to zero."""
+    """Peak learning rate: reached after ``warmup`` steps, then a half cosine to zero."""
     warmup: int = 100
     weight_decay: float = 0.02
     clip: float = 100.0
@@ -53,14 +53,14 @@ class Hyperparameters:
     """Learning rate of the backbone, as a share of the others': one that knows much forgets."""
     frozen_norms: bool = False
     """Whether the backbone's batch norms keep their statistics. It reads each photo at two scales:
-    a mean over both fits neither, and a few photos say less than the statistics it came with."""
+    a mean over both fits neither, and a few photos are worth less than its own statistics."""
     terms: LossWeights = field(default=MATTING)
     edges: int = 0
     """How many of the last steps have :data:`EDGES` for ``terms``."""
     seed: int = 0
 
-    def told(self) -> dict[str, str]:
-        """What options decide of it, as text: for a checkpoint, and for people."""
+    def as_text(self) -> dict[str, str]:
+        """What options decide of it, by name: for a checkpoint, and for people."""
         return {
             "size x steps x batch": ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages),
             "learning rate": f"{self.lr:.2g}",
@@ -69,12 +69,12 @@ class Hyperparameters:
             "seed": str(self.seed),
         }
 
-    def changed_from(self, began: object) -> str:
-        """Say what of :meth:`told` is another now than in what a checkpoint kept of it."""
-        known = began if isinstance(began, dict) else {}
+    def changed_from(self, before: object) -> str:
+        """What of :meth:`as_text` differs from that in a checkpoint, as text; empty for nothing."""
+        known = before if isinstance(before, dict) else {}
         return "; ".join(
             f"{name} {now}, was {known[name]}"
-            for name, now in self.told().items()
+            for name, now in self.as_text().items()
             if known.get(name, now) != now
         )
 

@@ -14,9 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from birefcli.birefnet import BiRefNet, Supervision
-from birefcli.errors import BirefcliError, DeviceError, ExitCode, ModelError, OutputError
+from birefcli.errors import (
+    BirefcliError,
+    DeviceError,
+    ExitCode,
+    Message,
+    ModelError,
+    Option,
+    OutputError,
+)
 from birefcli.matting.device import Placement
 from birefcli.options import Precision
+from birefcli.system import atomic
 from birefcli.training import losses
 from birefcli.training.distributed import ALONE, Rank
 from birefcli.training.fast_deformable import use_fast_sampling
@@ -24,6 +33,7 @@ from birefcli.training.sampler import Batch
 from birefcli.training.schedule import Hyperparameters
 
 ON_CPU = Placement(torch.device("cpu"), Precision.FP32)
+RESTART = Message(Option("restart"), " starts anew")
 
 
 class DivergedError(BirefcliError):
@@ -81,7 +91,8 @@ class Trainer:
             return self._advance(batch)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"{self.placement.device}: not enough memory for a step; lower --batch or --size"
+                f"{self.placement.device}: not enough memory for a step",
+                hint=Message("lower ", Option("batch"), " or ", Option("size")),
             ) from error
 
     def _advance(self, batch: Batch) -> Step:
@@ -94,7 +105,8 @@ class Trainer:
         whole, last = self.rank.mean(torch.stack([loss, matte]).detach()).tolist()
         if not math.isfinite(whole):
             raise DivergedError(
-                f"step {self.step + 1}: the loss is {whole}; --restart with a lower --lr"
+                f"step {self.step + 1}: the loss is {whole}",
+                hint=Message(Option("restart"), " with a lower ", Option("lr")),
             )
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -134,8 +146,8 @@ class Trainer:
                 else:
                     mean.copy_(now)
 
-    def save(self, path: Path, notes: Mapping[str, object]) -> None:
-        """Write all that :meth:`resume` needs, and ``notes``; a kill leaves the old or the new.
+    def save(self, path: Path, extra: Mapping[str, object]) -> None:
+        """Write all that :meth:`resume` needs, and ``extra``; a kill leaves the old or the new.
 
         Raises OutputError.
         """
@@ -145,20 +157,16 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
-            "notes": dict(notes),
+            "notes": dict(extra),
         }
-        part = path.with_name(path.name + ".part")
         try:
-            torch.save(state, part)
-            part.replace(path)
-        except (OSError, RuntimeError) as error:  # torch's writer has no error of its own
-            full = _is_full(path.parent)
-            part.unlink(missing_ok=True)
-            cause = "the disk is full" if full else _first_line(error)
-            raise OutputError(f"{path}: cannot be written ({cause})") from error
+            with atomic.replacing(path) as part:
+                _write(state, part)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from error
 
     def resume(self, path: Path) -> dict[str, Any]:
-        """Go on where the run that wrote ``path`` was; the losses will be the same. Its notes.
+        """Continue where the run that wrote ``path`` was, with the same losses. Returns its extras.
 
         Raises ModelError for a damaged file, or one of another architecture.
         """
@@ -172,27 +180,36 @@ class Trainer:
             self.step = int(state["step"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise ModelError(
-                f"{path}: not a checkpoint of this architecture; --restart begins anew"
+                f"{path}: not a checkpoint of this architecture", hint=RESTART
             ) from error
         return dict(state.get("notes", {}))
+
+
+def _write(state: dict[str, Any], part: Path) -> None:
+    """Write a checkpoint. Raises OSError with the cause."""
+    try:
+        # Through an open file: by a name, torch would store that in it, and no two were equal.
+        with part.open("xb") as file:
+            torch.save(state, file)
+    except (OSError, RuntimeError) as error:  # torch's writer has no error of its own
+        cause = "the disk is full" if _is_full(part.parent) else _first_line(error)
+        raise OSError(cause) from error
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ModelError(
-            f"{path}: damaged ({_first_line(error)}); --restart begins anew"
-        ) from error
+        raise ModelError(f"{path}: damaged ({_first_line(error)})", hint=RESTART) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(state, dict):
-        raise ModelError(f"{path}: no checkpoint; --restart begins anew")
+        raise ModelError(f"{path}: no checkpoint", hint=RESTART)
     return state
 
 
 def _replica(network: BiRefNet, device: torch.device, rank: Rank) -> nn.Module:
-    """What is called to train: the network, or what averages its gradients over processes."""
+    """The network to train, or what averages its gradients over processes."""
     if rank.world == 1:
         return network
     ids = [device] if device.type == "cuda" else None
@@ -227,7 +244,7 @@ def _mixed(*words: int) -> int:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether a disk has less than a megabyte left: torch's writer does not say why it failed."""
+    """Whether a disk has less than a megabyte left: torch's errors have no cause."""
     try:
         return shutil.disk_usage(folder).free < 1 << 20
     except OSError:

@@ -36,14 +36,15 @@ MORE = {
     "birefcli score": [
         "The default is a table of means: the columns of BiRefNet's tables (Smeasure, weighted "
         "F, MAE and others), and on soft mattes the errors of the matting literature (SAD, MSE, "
-        "MAD, Grad, Conn). `--model` mattes the photos of the first folder and scores the results.",
+        "MAD, Grad, Conn) and the mean IoU. `--model` mattes the photos of the first folder and "
+        "scores the results.",
         "A file that is missing, unreadable or has no truth is an error, unless `--allow-missing`.",
     ],
     "birefcli train": [
         "Each folder holds photos in im/ and masks of the same names in gt/ (white is the "
         "subject; the transparency of cutouts works too), or has P3M-10k's layout. birefcli "
-        "checks all of it first: it lists files that are missing, unreadable or of another size, "
-        "and then does not train.",
+        "checks all of it first: it lists files that are missing, unreadable, of another size or "
+        "no masks, and then does not train.",
         "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "
         "current step.",
         "Under torchrun(1) several processes train together; `--batch` is their total.",
@@ -109,6 +110,8 @@ EXAMPLES = {
          "birefcli score predictions/ truths/ --photos photos/ \\\n    --report report.html"),
         ("Matte photos and score the mattes:",
          "birefcli score photos/ truths/ --model mini --json"),
+        ("Score a model on the photos that its training held out:",
+         "birefcli score people/ people/ --model mine.safetensors --hold-out 10"),
     ],
     "birefcli sheet": [
         ("Look at all cutouts, the doubtful ones first:",

@@ -86,8 +86,7 @@ def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
         for name in sorted(whole(out))[:: 10 if number % 2 else 3]:
             (out / name).unlink()
         before = whole(out)
-        # The last photos before the pipe may be told after it.
-        photos = chance.randrange(1, count - 10)
+        photos = chance.randrange(1, count // 4)
         kill_somewhere(start(*words, pipe), photos, chance.uniform(0, 0.05))
         assert whole(out) >= before
     finish(command, words, out, count)

@@ -13,7 +13,7 @@ import pytest
 from conftest import picture
 from PIL import ExifTags, Image
 from support import tiff
-from test_images import matrix_profile
+from test_decode import matrix_profile
 
 EXIF_IFD, GPS_IFD, THUMBNAIL_IFD = 0x8769, 0x8825, ExifTags.IFD.IFD1
 ORIENTATION, MAKE, DATE, TAKEN = 0x0112, 271, 306, 36867

@@ -26,6 +26,11 @@ from birefcli.models import weights
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
 
+def words_of(message):
+    """A reason as the command line writes it."""
+    return message.spelled(lambda option: f"--{option.name} {option.value}")
+
+
 def told(result: "subprocess.CompletedProcess[bytes]") -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON lines of a run by the names of their photos, and its summary."""
     *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
@@ -97,14 +102,14 @@ def run_over(used: Path, *more: object) -> tuple[object, ...]:
 
 
 EXPECTED = {
-    "fine.jpg": ("current", freshness.UP_TO_DATE, {"cutout", "mask"}),
-    "copied.jpg": ("current", freshness.UP_TO_DATE, {"cutout", "mask"}),
-    "deep.jpg": ("current", freshness.UP_TO_DATE, {"cutout", "mask"}),
-    "foreign.jpg": ("skipped", freshness.NOT_OURS, {"cutout", "mask"}),
-    "missing.jpg": ("pending", freshness.MISSING, {"cutout", "mask"}),
-    "one.jpg": ("pending", freshness.MISSING, {"mask"}),
-    "damaged.jpg": ("pending", freshness.DAMAGED, {"cutout"}),
-    "changed.jpg": ("pending", freshness.CHANGED, {"cutout", "mask"}),
+    "fine.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
+    "copied.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
+    "deep.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
+    "foreign.jpg": ("skipped", words_of(freshness.NOT_OURS), {"cutout", "mask"}),
+    "missing.jpg": ("pending", words_of(freshness.MISSING), {"cutout", "mask"}),
+    "one.jpg": ("pending", words_of(freshness.MISSING), {"mask"}),
+    "damaged.jpg": ("pending", words_of(freshness.DAMAGED), {"cutout"}),
+    "changed.jpg": ("pending", words_of(freshness.CHANGED), {"cutout", "mask"}),
 }
 
 
@@ -155,8 +160,8 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command,
 @pytest.mark.parametrize(
     ("existing", "status", "reason"),
     [
-        ("skip", "skipped", freshness.EXISTS),
-        ("overwrite", "pending", freshness.OVERWRITE),
+        ("skip", "skipped", words_of(freshness.EXISTS)),
+        ("overwrite", "pending", words_of(freshness.OVERWRITE)),
     ],
 )
 def test_what_is_there_is_skipped_or_overwritten_on_request(
@@ -194,7 +199,7 @@ def test_only_options_that_show_in_a_product_make_it_out_of_date(command, done, 
     assert len(lines) == 8
     for line in lines.values():
         if redone:
-            assert (line["status"], line["reason"]) == ("pending", freshness.OPTIONS)
+            assert (line["status"], line["reason"]) == ("pending", words_of(freshness.OPTIONS))
             assert set(line["outputs"]) == redone
         else:
             assert line["status"] == "current"
@@ -216,7 +221,7 @@ def blind(tmp_path_factory) -> Path:
 
 def test_another_model_makes_everything_out_of_date(command, done, blind):
     lines, _ = told(command(*run_over(done, "--dry-run", "--json"), BIREFCLI_MODEL=str(blind)))
-    assert {line["reason"] for line in lines.values()} == {freshness.OPTIONS}
+    assert {line["reason"] for line in lines.values()} == {words_of(freshness.OPTIONS)}
 
 
 # Output folders among the inputs
@@ -240,8 +245,8 @@ def test_results_beside_their_photos_are_no_photos_of_the_next_run(command, tmp_
         for line in lines
     }
     assert reasons == {
-        "a.jpg": ("current", freshness.UP_TO_DATE),
-        "sub/a.jpg": ("current", freshness.UP_TO_DATE),
+        "a.jpg": ("current", words_of(freshness.UP_TO_DATE)),
+        "sub/a.jpg": ("current", words_of(freshness.UP_TO_DATE)),
         **dict.fromkeys(products, ("skipped", "made by birefcli")),
     }
     assert state(folder) == after

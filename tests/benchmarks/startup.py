@@ -2,8 +2,9 @@
 
 Starts ``birefcli matte`` on one photo, again and again, and measures until the photo's line of JSON
 arrives. With another checkout of birefcli (``git worktree add ../before COMMIT``) both take turns,
-and the ratio of their medians is told. ``--cold`` drops the weights from the disk cache before each
-run (Linux only), and ``--imports`` lists what is slow to import.
+and the ratio of their medians is told. ``--help-pages`` measures ``--help`` of every command
+instead. ``--cold`` drops the weights from the disk cache before each run (Linux only), and
+``--imports`` lists what is slow to import.
 """
 
 import argparse
@@ -14,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from birefcli.models import zoo
-from birefcli.models.cache import cached
+from same_output_commands import HELP
 
 HERE = Path(__file__).parents[2]
 
@@ -46,15 +47,22 @@ def first_matte(checkout: Path, model: str) -> float:
     return seconds
 
 
+def help_page(checkout: Path, command: str) -> float:
+    """Seconds that ``--help`` of a command takes; the command may be empty."""
+    python = [sys.executable, "-m", "birefcli", *command.split(), "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    started = time.perf_counter()
+    subprocess.run(python, cwd=checkout, env=environment, capture_output=True, check=True)
+    return time.perf_counter() - started
+
+
 def evict(model: str) -> None:
     """Drop the weights from the disk cache."""
-    if zoo.is_file(model):
-        path = Path(model)
-    else:
-        known = zoo.lookup(model)
-        local = zoo.MINI_FILE if known.bundled else cached(known)
-        assert local is not None, f"{model} is not on this machine"
-        path = local
+    path = Path(model)
+    if not path.is_file():
+        python = [sys.executable, "-m", "birefcli", "models", "path", model]
+        found = subprocess.run(python, cwd=HERE, capture_output=True, check=True, text=True)
+        path = Path(found.stdout.removesuffix("\n"))
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -70,6 +78,46 @@ def slow_imports(model: str, count: int) -> None:
         print(f"{int(microseconds) / 1e6:7.3f} s  {name}")
 
 
+def turns(
+    checkouts: list[Path], repeat: int, measure: Callable[[Path], float]
+) -> dict[Path, list[float]]:
+    """Measure all checkouts again and again, one after another."""
+    times: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
+    for turn in range(repeat + 1):
+        for checkout in checkouts:
+            seconds = measure(checkout)
+            if turn:  # the first turn compiles bytecode and fills the disk cache
+                times[checkout].append(seconds)
+    return times
+
+
+def tell_matte(checkouts: list[Path], arguments: argparse.Namespace) -> None:
+    """Tell the time to the first matte, its spread, and the ratio of two checkouts."""
+
+    def measure(checkout: Path) -> float:
+        if arguments.cold:
+            evict(arguments.model)
+        return first_matte(checkout, arguments.model)
+
+    times = turns(checkouts, arguments.repeat, measure)
+    for checkout, seconds in times.items():
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f}, {arguments.repeat} runs"
+        print(f"{statistics.median(seconds):.2f} s ({spread})  {checkout}")
+    if arguments.against:
+        ours, theirs = map(statistics.median, times.values())
+        print(f"ratio {theirs / ours:.2f}")
+
+
+def tell_help(checkouts: list[Path], repeat: int) -> None:
+    """Tell what ``--help`` of every command takes, and the ratio of two checkouts."""
+    for command in HELP:
+        times = turns(checkouts, repeat, lambda checkout: help_page(checkout, command))  # noqa: B023
+        medians = [statistics.median(seconds) for seconds in times.values()]
+        shown = "  ".join(f"{median:.3f} s" for median in medians)
+        ratio = f"  ratio {medians[1] / medians[0]:.2f}" if len(medians) > 1 else ""
+        print(f"{command or 'birefcli':<14}  {shown}{ratio}", flush=True)
+
+
 def main() -> None:
     """Measure, and tell medians and their spread."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -77,23 +125,14 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--help-pages", action="store_true", help="--help of every command instead")
     parser.add_argument("--imports", type=int, metavar="N", default=0)
     arguments = parser.parse_args()
     checkouts = [HERE] + ([arguments.against.resolve()] if arguments.against else [])
-    times: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
-    for turn in range(arguments.repeat + 1):
-        for checkout in checkouts:
-            if arguments.cold:
-                evict(arguments.model)
-            seconds = first_matte(checkout, arguments.model)
-            if turn:  # the first turn compiles bytecode and fills the disk cache
-                times[checkout].append(seconds)
-    medians = [statistics.median(times[checkout]) for checkout in checkouts]
-    for checkout, median in zip(checkouts, medians, strict=True):
-        spread = f"{min(times[checkout]):.2f} to {max(times[checkout]):.2f}"
-        print(f"{median:.2f} s ({spread}, {arguments.repeat} runs)  {checkout}")
-    if arguments.against:
-        print(f"ratio {medians[1] / medians[0]:.2f}")
+    if arguments.help_pages:
+        tell_help(checkouts, arguments.repeat)
+    else:
+        tell_matte(checkouts, arguments)
     if arguments.imports:
         slow_imports(arguments.model, arguments.imports)
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from PIL import Image
 
 from birefcli.bench import synthetic
 from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
-from birefcli.cli.bench import _warn_of_noise
+from birefcli.cli.bench_table import noise_warning
 
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
 
@@ -36,7 +35,7 @@ def test_every_stage_and_the_whole_have_seconds_rates_and_cpu_time(measured):
     for name in ("decode", "prepare", "network", "upsample", "compose", "encode", "write"):
         figure = measured["stages"][name]
         assert 0 < figure["least"] <= figure["seconds"] <= figure["most"]
-        # Seconds are told in millionths, of which a stage may take few.
+        # Seconds are given in millionths, of which a stage may take few.
         each = 1 / figure["photos_per_second"]
         assert figure["seconds"] == pytest.approx(each, rel=0.01, abs=1e-6)
     assert measured["stages"]["network"]["cpu_seconds"] > 0
@@ -150,7 +149,7 @@ def _mean_of_channels(onnx, path):
         (["--model", "nobody"], 4, b"no model is called"),
     ],
 )
-def test_mistakes_are_told_in_one_line(command, words, code, text):
+def test_mistakes_are_one_line(command, words, code, text):
     result = command("bench", *words)
     assert result.returncode == code
     assert text in result.stderr
@@ -231,15 +230,14 @@ def rounds_of(**seconds):
     return rounds
 
 
-def test_rounds_that_differ_are_told_and_others_are_not(capsys):
-    for factors, told in (((1.0, 1.1, 1.05), ""), ((1.0, 1.5, 1.1), "rounds differ by 45%")):
-        rounds = Rounds()
-        for factor in factors:
-            rounds.add(PIPELINE, factor, 0.0)
-        _warn_of_noise(SimpleNamespace(bench=SimpleNamespace(rounds=rounds)))
-        err = capsys.readouterr().err
-        assert err.startswith(told)
-        assert bool(err) is bool(told)
+def test_rounds_that_differ_are_reported_and_others_are_not():
+    rounds = Rounds()
+    for factor in (1.0, 1.1, 1.05):
+        rounds.add(PIPELINE, factor, 0.0)
+    assert noise_warning(rounds) is None
+    rounds.add(PIPELINE, 1.6, 0.0)
+    rounds.add(PIPELINE, 1.1, 0.0)
+    assert noise_warning(rounds).startswith("rounds differ by 55%")
 
 
 def test_figures_are_medians_with_the_least_and_the_most():

@@ -78,7 +78,7 @@ def test_torchvision_of_another_torch_is_named_and_survived(command, tmp_path):
     assert result.stderr == b""
     faults = " ".join(f"{f['what']} {f['remedy']}" for f in report(result)["faults"])
     assert "operator torchvision::nms does not exist" in faults
-    assert "pip install --upgrade torch torchvision" in faults
+    assert "pip install -U torch torchvision" in faults
 
 
 def test_cache_in_the_place_of_a_file_is_broken(command, tmp_path):
@@ -117,7 +117,7 @@ def test_device_that_is_not_there_is_a_fault_in_one_line(command):
 
 def test_threads_that_are_held_back_are_told(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(doctor.cores, "count", lambda: 4)
+    monkeypatch.setattr(doctor.cpu, "count", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     found = doctor.examine("cpu", Precision.AUTO, measure=False)
     assert any("torch uses 1 of 4 cores: OMP_NUM_THREADS is 1" in step for step in found.advice)

@@ -15,6 +15,10 @@ from oracle.cases import blobs, noisy
 from PIL import Image
 from support import DATA, recorded
 
+from birefcli.system import atomic
+from birefcli.training import setup
+from birefcli.training.plan import Plan
+
 RECORDED = DATA / "scores"
 EXPECTED = json.loads((RECORDED / "expected.json").read_text())
 SALIENCY_COLUMNS = [
@@ -288,6 +292,42 @@ def test_model_names_photos_that_cannot_be_read(command, masks, photos, tiny_wei
     assert list(json.loads(result.stdout)["failed"]) == ["b.png"]
 
 
+@pytest.fixture
+def data_set(tmp_path):
+    """Nine photos with masks as training takes them, and one in a folder that it leaves alone."""
+    names = ("a.k", "a", "b", "c", "d", "e", "f", "g", "h", "sub/i")
+    for number, name in enumerate(names):
+        for kind, suffix in (("im", "jpg"), ("gt", "png")):
+            file = tmp_path / "people" / "train" / kind / f"{name}.{suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            mask = Image.fromarray(blobs(40, 60, number))
+            (picture(60, 40, number) if kind == "im" else mask).save(file)
+    return tmp_path / "people"
+
+
+def test_hold_out_scores_the_very_photos_that_training_holds_out(command, data_set, tiny_weights):
+    words = ("score", data_set, data_set, "-m", tiny_weights, "--json", "--each")
+    result = command(*words, "--hold-out", "4")
+    assert result.returncode == 0, stderr(result)
+    held_out = setup.find_data(Plan((data_set,), data_set / "w", hold_out=4)).held_out
+    found = json.loads(result.stdout)
+    assert sorted(found["each"]) == sorted(pair.mask.name for pair in held_out)
+    assert 0 < found["all"]["IoU"] < 1
+
+
+def test_hold_out_needs_predictions_of_those_photos_alone(command, data_set, tiny_weights):
+    held_out = setup.find_data(Plan((data_set,), data_set / "w", hold_out=4)).held_out
+    (data_set / "pred").mkdir()
+    for pair in held_out:
+        Image.open(pair.mask).save(data_set / "pred" / pair.mask.name)
+    words = ("score", data_set / "pred", data_set, "--hold-out", "4", "--json")
+    result = command(*words)
+    assert result.returncode == 0, stderr(result)
+    assert json.loads(result.stdout)["photos"] == len(held_out) == 3
+    (data_set / "pred" / held_out[0].mask.name).unlink()
+    assert command(*words).returncode == 3
+
+
 class Page(HTMLParser):
     """Tags that a page has, and everything that would be loaded."""
 
@@ -330,6 +370,15 @@ def test_report_keeps_what_was_there_when_nothing_was_scored(command, masks):
         (masks / f"pred/{name}.png").write_bytes(b"no picture")
     command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
     assert (masks / "r.html").read_text() == "before"
+
+
+def test_a_report_is_written_where_no_part_of_an_older_one_stays(command, masks):
+    part = masks / f"{atomic.PART}1-aaaaaaaa{atomic.PART_END}"
+    part.write_bytes(b"ha")
+    os.utime(part, (0, 0))  # of a run that was killed long ago
+    result = command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
+    assert result.returncode == 0
+    assert {path.name for path in masks.iterdir()} == {"gt", "pred", "r.html"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

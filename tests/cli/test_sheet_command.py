@@ -1,8 +1,12 @@
 """``birefcli sheet`` through the real command, and what it finds in an alpha."""
 
+import contextlib
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from birefcli.images.metadata import Metadata
 from birefcli.options import Format
 from birefcli.products import quality
 from birefcli.products.quality import Defect
+from birefcli.system import atomic
 
 NAMES = ("good.png", "empty.png", "parts.png")
 
@@ -167,10 +172,40 @@ def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, 
     assert 0 < len(flagged) < len(every) - 1
 
 
-def test_names_that_the_font_lacks_are_told_with_the_option(command, cutouts, tmp_path):
+def test_names_that_the_font_lacks_are_reported_with_the_option(command, cutouts, tmp_path):
     assert b"--font" not in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
     next(cutouts.glob("*.png")).rename(cutouts / "\U00013080.png")  # a hieroglyph
     assert b"--font FILE" in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+
+
+def test_json_goes_to_stdout_where_only_stderr_is_a_terminal(environment, cutouts, tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    words = ["sheet", str(cutouts), "-o", str(tmp_path / "a.png"), "--json"]
+    with (tmp_path / "stdout").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "birefcli", *words],
+            env={**environment, "TERM": "xterm"},
+            stdout=out,
+            stderr=theirs,
+        )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # how a terminal ends on Linux
+        while part := os.read(ours, 65536):
+            said += part
+    os.close(ours)
+    assert process.wait(TIMEOUT) == 0
+    lines = (tmp_path / "stdout").read_bytes().splitlines()
+    assert len(lines) == 4, "three cutouts and the summary"
+    assert b"3/3" in said
+
+
+def test_leftovers_of_a_killed_sheet_go(command, cutouts, tmp_path):
+    part = tmp_path / f"{atomic.PART}{2**22 + 1}-01234567{atomic.PART_END}"  # of no process
+    part.touch()
+    assert command("sheet", cutouts, "-o", tmp_path / "a.png").returncode == 0
+    assert not part.exists()
 
 
 def test_interrupted_sheet_says_so(start, tmp_path):
@@ -211,7 +246,7 @@ def test_flagged_alone_and_the_order_of_coverage(command, cutouts, tmp_path):
     result = command("sheet", cutouts, "-o", page, "--flagged")
     assert result.returncode == 0
     assert b"no sheet written" in result.stderr
-    assert not page.exists(), "an earlier one would tell of what is mended"
+    assert not page.exists(), "an earlier one would show what is mended"
 
 
 def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_path):
@@ -222,7 +257,7 @@ def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_p
     assert b"9 read" in result.stderr
 
 
-def test_nothing_to_show_and_names_of_no_picture_are_told(command, cutouts, tmp_path):
+def test_nothing_to_show_and_names_of_no_picture_are_errors(command, cutouts, tmp_path):
     (tmp_path / "none").mkdir()
     assert command("sheet", tmp_path / "none", "-o", tmp_path / "a.png").returncode == 3
     assert command("sheet", cutouts, "-o", tmp_path / "a.txt").returncode == 2
@@ -266,23 +301,25 @@ def test_text_never_stands_out_of_its_tile():
     layout = Layout(3, 80)
     font = layout.font
     for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
-        assert font.getlength(contact_sheet.fitted(name, layout)) <= layout.side
-    assert contact_sheet.fitted("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
+        assert font.getlength(contact_sheet.fit_text(name, layout)) <= layout.side
+    assert contact_sheet.fit_text("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
 
 
 def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
     layout = Layout(3, 200)
-    assert contact_sheet.suited(layout, "IMG_1.png") is layout
-    if not contact_sheet.lacking(layout, "Größe, Жанна"):
+    assert contact_sheet.with_font_for(layout, "IMG_1.png") is layout
+    if not contact_sheet.missing_glyphs(layout, "Größe, Жанна"):
         pytest.skip("Pillow's own font knows them")
-    found = contact_sheet.suited(layout, "Größe, Жанна")
+    found = contact_sheet.with_font_for(layout, "Größe, Жанна")
     if found is layout:
         pytest.skip("none of the fonts is here")
-    assert contact_sheet.lacking(found, "Größe, Жанна") == 0
-    assert contact_sheet.suited(layout, "Größe \U00013080") == found, "most is better than little"
-    if contact_sheet.lacking(found, "\U00013080"):
-        assert contact_sheet.suited(layout, "\U00013080") is layout
-    assert contact_sheet.suited(found, "IMG_1.png") is found
+    assert contact_sheet.missing_glyphs(found, "Größe, Жанна") == 0
+    assert contact_sheet.with_font_for(layout, "Größe \U00013080") == found, (
+        "most is better than little"
+    )
+    if contact_sheet.missing_glyphs(found, "\U00013080"):
+        assert contact_sheet.with_font_for(layout, "\U00013080") is layout
+    assert contact_sheet.with_font_for(found, "IMG_1.png") is found
 
 
 def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
@@ -301,11 +338,11 @@ def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
 def test_page_says_that_it_is_one(tmp_path):
     pixels = np.zeros((20, 30, 3), np.uint8)
     for format_ in Format:
-        (tmp_path / "a").write_bytes(contact_sheet.encoded(pixels, format_, "sheet.png"))
+        (tmp_path / "a").write_bytes(contact_sheet.encode_page(pixels, format_, "sheet.png"))
         assert stamp.is_sheet(tmp_path / "a")
         assert contact_sheet.is_page_of(tmp_path / "a", "sheet.png")
         assert not contact_sheet.is_page_of(tmp_path / "a", "sheet-1.png")
-        assert decode_photo((tmp_path / "a").read_bytes(), 10**6).size == (20, 30)
+        assert decode_photo((tmp_path / "a").read_bytes(), 10**6).shape == (20, 30)
     file = io.BytesIO()
     picture().save(file, "PNG")
     (tmp_path / "a").write_bytes(file.getvalue())

@@ -21,11 +21,14 @@ from birefcli.cli.train import _stage
 from birefcli.errors import BirefcliError, ExitCode, UsageError
 from birefcli.models import weights
 from birefcli.options import Precision
-from birefcli.training import run as runs
-from birefcli.training.dataset import Dataset, find_pairs
-from birefcli.training.plan import Plan
+from birefcli.system import atomic
+from birefcli.training import setup
+from birefcli.training.dataset import DataError, Dataset, find_pairs
+from birefcli.training.distributed import ALONE, Rank
+from birefcli.training.plan import Initialisation, Plan, hyperparameters
+from birefcli.training.run import prepared
 from birefcli.training.sampler import ViewSampler
-from birefcli.training.schedule import Stage
+from birefcli.training.schedule import Hyperparameters, Stage
 from birefcli.training.trainer import Trainer, _mixed
 
 SCRATCH = Config(
@@ -65,14 +68,14 @@ def words(people, tiny_weights):
 
 @pytest.fixture(scope="module")
 def whole(command, words, tmp_path_factory):
-    """What the short training says, and the weights it writes."""
+    """What the short training prints, and the weights it writes."""
     output = tmp_path_factory.mktemp("whole") / "new" / "w.safetensors"
     return command(*words, "-o", output), output
 
 
 @pytest.fixture
 def inside(monkeypatch):
-    """Run the command in this process: code, what it said, what it raised."""
+    """Run the command in this process: code, what it printed, what it raised."""
     threads = torch.get_num_threads()
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
 
@@ -165,8 +168,8 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert [entry["epoch"] for entry in scores] == list(range(5))
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 13))
     assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
-    told = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
-    assert told in text(result)
+    change = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
+    assert change in text(result)
     folder = output.with_suffix(".train")
     assert {p.name for p in folder.iterdir()} == {
         *("checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"),
@@ -202,7 +205,7 @@ def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
     assert len(log_of(broken)) < len(log_of(whole[1]))
     result = command(*words, "-o", broken)
     assert result.returncode == 0, text(result)
-    assert "goes on after step" in text(result)
+    assert "resumes after step" in text(result)
     assert same_log(log_of(broken), log_of(whole[1]))
     assert same_weights(broken, whole[1], tiny_weights)
 
@@ -219,13 +222,13 @@ def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, slowly, tmp_p
     process = start(*words, "-o", output, **slowly)
     wait_for_log(output, 3)
     process.send_signal(number)
-    _, told = process.communicate(timeout=TIMEOUT)
+    _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code
     steps = max(entry["step"] for entry in log_of(output))
-    assert f"stopped after step {steps}; the same command goes on from there" in told.decode()
+    assert f"stopped after step {steps}; the same command resumes" in stderr.decode()
     assert not output.exists()
-    code, told = inside(*words, "-o", output)
-    assert f"goes on after step {steps} of 12" in told
+    code, stderr = inside(*words, "-o", output)
+    assert f"resumes after step {steps} of 12" in stderr
     assert code == 0
     assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 13))
 
@@ -288,16 +291,13 @@ def test_several_processes_average_their_gradients_and_one_writes(
     dataset = Dataset(pairs, longest=256, soften=True, budget=10**9)
     network = weights.load_network(weights.resolve(str(tiny_weights))).requires_grad_(True)
     state = torch.load(output.with_suffix(".train") / "checkpoint.pt", weights_only=True)
-    hyperparameters = runs.hyperparameters(
-        Plan((people,), output, stages=(Stage(64, 1, 4),)),
-        runs.Start(64, published=True, tuned=True),
-        6,
-    )
-    trainer = Trainer(network, hyperparameters)
+    plan = Plan((people,), output, stages=(Stage(64, 1, 4),))
+    given = hyperparameters(plan, Initialisation(64, published=True, tuned=True), 6)
+    trainer = Trainer(network, given)
     losses = []
     for rank in (0, 1):
-        batch = next(ViewSampler(dataset, hyperparameters, rank, 2).from_step(0, 1))
-        torch.manual_seed(_mixed(hyperparameters.seed, 0, rank))
+        batch = next(ViewSampler(dataset, given, rank, 2).from_step(0, 1))
+        torch.manual_seed(_mixed(given.seed, 0, rank))
         loss, _ = trainer._loss(*batch.tensors(torch.device("cpu")))
         (loss / 2).backward()
         losses.append(loss.item())
@@ -307,26 +307,22 @@ def test_several_processes_average_their_gradients_and_one_writes(
     norm = float(gradient.norm())
     assert log[1]["gradient_norm"] == pytest.approx(norm, rel=1e-3)
     first = [state["optimiser"]["state"][i]["exp_avg"].flatten() for i in range(len(parameters))]
-    clipped = gradient * min(1, hyperparameters.clip / norm)
+    clipped = gradient * min(1, given.clip / norm)
     assert (torch.cat(first) - 0.1 * clipped).norm() < 1e-3 * (0.1 * clipped).norm()
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
-    hyperparameters = runs.Recipe((Stage(64, 1, 6),))
+    given = Hyperparameters((Stage(64, 1, 6),))
     for world, why in ((4, "cannot be divided among 4"), (6, "2 photos a step or more")):
         with pytest.raises(UsageError, match=why):
-            runs._check_batches(hyperparameters, runs.Ranks(0, world, 0))
+            setup.check_batches(given, Rank(0, world, 0))
 
 
 def test_trained_from_scratch_it_has_the_architecture_of_mini(tmp_path, people, monkeypatch):
-    monkeypatch.setattr(runs, "MINI", SCRATCH)
+    monkeypatch.setattr(setup, "MINI", SCRATCH)
     plan = Plan((people,), tmp_path / "w.safetensors", stages=(Stage(64, 2, 2),), device="cpu")
-    runs.prepare(plan)
-    found = runs.divide(plan)
-    run = runs.TrainingRun(
-        plan, found, runs.placement_for(plan, runs.Ranks()), runs.Ranks(), runs.TrainCallbacks()
-    )
-    assert run()
+    with prepared(plan) as run:
+        assert run()
     assert weights.load_network(weights.resolve(str(plan.output))).config == SCRATCH
     assert run.hyperparameters.lr == 1.5e-3
 
@@ -338,26 +334,26 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     asked[epochs] = 1
     assert inside(*asked)[0] == 0
     before = weights.read(output)[0]
-    code, told = inside(*asked)
+    code, stderr = inside(*asked)
     assert code == 0
-    assert "trained to the end already; --restart begins anew" in told
+    assert "trained to the end already; --restart starts anew" in stderr
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, told = inside(*asked, "--seed", 5)
+    code, stderr = inside(*asked, "--seed", 5)
     assert code == ExitCode.USAGE
-    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in told
+    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in stderr
     asked[epochs] = 2
-    _, told = inside(*asked)
+    _, stderr = inside(*asked)
     changed = "size x steps x batch 64x6x2, was 64x3x2"
-    assert f"goes on with other options than it began with: {changed}\n" in told
-    assert "goes on after step 3 of 6" in told
+    assert f"resumes with other options than it started with: {changed}\n" in stderr
+    assert "resumes after step 3 of 6" in stderr
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, told = inside(*asked, "--hold-out", 3)
+    code, stderr = inside(*asked, "--hold-out", 3)
     assert code == ExitCode.USAGE
-    assert "other photos" in told
+    assert "other photos" in stderr
     asked[epochs] = 1
-    code, told = inside(*asked)
+    code, stderr = inside(*asked)
     assert code == ExitCode.USAGE
-    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2, was" in told
+    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2," in stderr
     assert inside(*asked, "--restart", "-q") == (0, "")
     assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
     assert not (output.with_suffix(".train") / "epoch-0002.png").exists()
@@ -366,24 +362,35 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
 def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
     output = tmp_path / "w.safetensors"
     output.write_bytes(b"mine")
-    code, told = inside(*words, "-o", output)
+    code, stderr = inside(*words, "-o", output)
     assert code == ExitCode.OUTPUT
-    assert "is there already; name another file, or --restart" in told
+    assert "is there already; name another file, or --restart" in stderr
     assert output.read_bytes() == b"mine"
     assert not output.with_suffix(".train").exists()
+
+
+def test_parts_that_a_killed_training_left_are_removed(tmp_path):
+    plan = Plan((), tmp_path / "w.safetensors")
+    plan.folder.mkdir()
+    for folder in (tmp_path, plan.folder):
+        part = folder / f"{atomic.PART}1-aaaaaaaa{atomic.PART_END}"
+        part.write_bytes(b"ha")
+        os.utime(part, (0, 0))
+    setup.prepare_folder(plan)
+    assert list(tmp_path.rglob("*")) == [plan.folder]
 
 
 def test_two_trainings_do_not_write_the_same_weights(inside, start, words, slowly, tmp_path):
     output = tmp_path / "w.safetensors"
     process = start(*words, "-o", output, **slowly)
     wait_for_log(output, 1)
-    code, told = inside(*words, "-o", output)
+    code, stderr = inside(*words, "-o", output)
     process.kill()
     assert code == ExitCode.BUSY
-    assert f"{output}: another training is writing it" in told
+    assert f"{output}: another training is writing it" in stderr
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_path, small_disk):
+def test_a_full_disk_is_reported_and_leaves_no_checkpoint(command, words, tmp_path, small_disk):
     fill(small_disk / "filler")
     result = command(*words, "-o", small_disk / "w.safetensors")
     assert result.returncode == ExitCode.OUTPUT
@@ -392,7 +399,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("more", "code", "told"),
+    ("more", "code", "expected"),
     [
         (["-o", "w.pth"], ExitCode.USAGE, "ends in .safetensors"),
         (["-o", "w.safetensors", "--size", "100"], ExitCode.USAGE, "multiple of 32"),
@@ -407,30 +414,30 @@ def test_a_full_disk_is_told_and_leaves_no_half_checkpoint(command, words, tmp_p
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_in_one_line(
-    inside, people, tmp_path, monkeypatch, more, code, told
+    inside, people, tmp_path, monkeypatch, more, code, expected
 ):
     monkeypatch.chdir(tmp_path)
-    found, said = inside("train", people, *more)
+    found, message = inside("train", people, *more)
     assert found == code
-    assert told in said
-    assert len(said.splitlines()) == 1
+    assert expected in message
+    assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_model_that_cannot_be_had_is_told_with_the_option_of_train(command, people, tmp_path):
+def test_model_that_cannot_be_had_is_reported_with_the_option_of_train(command, people, tmp_path):
     result = command("train", people, "-o", tmp_path / "w.safetensors", "--from", "lite")
     assert result.returncode == ExitCode.MODEL
     assert "or use `--from mini`" in text(result)
 
 
 def test_photos_to_score_on_may_be_a_folder_of_their_own(people, tmp_path):
-    plan = Plan((people,), tmp_path / "w.safetensors", validation=(people,))
-    with pytest.raises(runs.DataError, match="is in the data and in --validate"):
-        runs.divide(plan)
+    plan = Plan((people,), tmp_path / "w.safetensors", validate=(people,))
+    with pytest.raises(DataError, match="is in the data and in validate; name other folders"):
+        setup.find_data(plan)
     for name in ("im", "gt"):
         (tmp_path / "v" / name).mkdir(parents=True)
         (tmp_path / "v" / name / "a.png").write_bytes((people / name / "3.png").read_bytes())
-    found = runs.divide(Plan((people,), tmp_path / "w", validation=(tmp_path / "v",)))
+    found = setup.find_data(Plan((people,), tmp_path / "w", validate=(tmp_path / "v",)))
     assert (len(found.training), len(found.held_out)) == (8, 1)
 
 
@@ -438,9 +445,9 @@ def test_a_single_photo_is_not_held_out_and_trained_on(people, tmp_path):
     for name in ("im", "gt"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "3.png").write_bytes((people / name / "3.png").read_bytes())
-    with pytest.raises(runs.DataError, match="would be held out"):
-        runs.divide(Plan((tmp_path,), tmp_path / "w"))
-    found = runs.divide(Plan((tmp_path,), tmp_path / "w", hold_out=0))
+    with pytest.raises(DataError, match="would be held out"):
+        setup.find_data(Plan((tmp_path,), tmp_path / "w"))
+    found = setup.find_data(Plan((tmp_path,), tmp_path / "w", hold_out=0))
     assert (len(found.training), len(found.held_out)) == (1, 0)
 
 
@@ -459,17 +466,13 @@ def test_on_a_gpu_it_trains_in_half_precision(people, tmp_path, tiny_weights):
         plan = Plan(
             (people,),
             tmp_path / f"{precision.value}.safetensors",
-            start=str(tiny_weights),
+            model=str(tiny_weights),
             stages=(Stage(64, 12, 4),),
             lr=3e-3,
             precision=precision,
             hold_out=4,
         )
-        runs.prepare(plan)
-        placement = runs.placement_for(plan, runs.Ranks())
-        assert placement.device.type == "cuda"
-        run = runs.TrainingRun(
-            plan, runs.divide(plan), placement, runs.Ranks(), runs.TrainCallbacks()
-        )
-        assert run()
+        assert setup.placement_for(plan, ALONE).device.type == "cuda"
+        with prepared(plan) as run:
+            assert run()
         assert run.best["MAD"] < run.first["MAD"]

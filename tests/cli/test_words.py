@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 
 from birefcli.__main__ import main
 from birefcli.cli import environment, shared_options, values
-from birefcli.cli.sheet import Sort
+from birefcli.cli.sheet_options import Sort
 from birefcli.errors import printable
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
 from birefcli.system import allocator
@@ -355,14 +355,14 @@ def scales(font):
 
 
 def test_font_of_the_users_draws_the_names(tmp_path):
-    from birefcli.contact_sheet import Layout, fitted
+    from birefcli.contact_sheet import Layout, fit_text
 
     fonts = [font for font in sorted(Path("/usr/share/fonts").rglob("*.ttf")) if scales(font)]
     if not fonts:
         pytest.skip("no font on this machine")
     layout = Layout(4, 200, str(fonts[0]))
     assert layout.font.path == str(fonts[0])
-    assert layout.font.getlength(fitted("abc" * 99, layout)) <= 200
+    assert layout.font.getlength(fit_text("abc" * 99, layout)) <= 200
 
 
 def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):

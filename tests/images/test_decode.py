@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, UnidentifiedImageError, features
 from support import png, tiff
 
 from birefcli.errors import PhotoError
@@ -279,7 +279,12 @@ def test_a_fourth_channel_of_unknown_use_is_no_transparency(bits):
 
 
 def test_grey_stored_premultiplied_becomes_straight():
-    photo = read(tiff(8, 1, 2, [64, 128, 7, 255], 2, 1, extra=1))
+    data = tiff(8, 1, 2, [64, 128, 7, 255], 2, 1, extra=1)
+    try:
+        Image.open(io.BytesIO(data)).close()
+    except UnidentifiedImageError:
+        pytest.skip("this Pillow knows no such TIFF")
+    photo = read(data)
     assert photo.pixels[0, :, 0].tolist() in ([127, 7], [128, 7])
     assert photo.alpha.tolist() == [[128, 255]]
 

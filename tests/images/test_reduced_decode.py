@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from birefcli.batch.stages import enough_for
+from birefcli.batch.stages import min_size_for
 from birefcli.errors import PhotoError
 from birefcli.images import decode
 from birefcli.images.decode import _decode, decode_photo, simplejpeg
@@ -51,12 +51,12 @@ def decoder(request, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("enough", "times"),
+    ("min_size", "times"),
     [((401, 301), 1), ((400, 300), 2), ((201, 150), 2), ((200, 150), 4), ((100, 75), 8),
      ((1, 1), 8), ((800, 600), 1), ((2000, 10), 1), (None, 1)],
 )  # fmt: skip
-def test_picture_is_as_small_as_suffices_and_knows_its_size(enough, times):
-    photo = decode_photo(jpeg(scene(801, 601)), LIMIT, enough=enough)
+def test_picture_is_as_small_as_suffices_and_knows_its_size(min_size, times):
+    photo = decode_photo(jpeg(scene(801, 601)), LIMIT, min_size=min_size)
     assert photo.pixels.shape == (-(-601 // times), -(-801 // times), 3)
     assert photo.shape == (601, 801)
     assert np.abs(photo.pixels.astype(int) - scene(801, 601, times)).mean() < 2
@@ -67,19 +67,19 @@ def test_turned_picture_is_upright_and_as_large_as_is_asked_of_it_upright(orient
     data = jpeg(scene(800, 400), **turned(orientation))
     whole = decode_photo(data, LIMIT)
     height, width = whole.shape
-    photo = decode_photo(data, LIMIT, enough=(width // 4, height // 4))
+    photo = decode_photo(data, LIMIT, min_size=(width // 4, height // 4))
     assert photo.shape == (height, width)
     assert photo.pixels.shape[:2] == (height // 4, width // 4)
     small = Image.fromarray(whole.pixels).resize((width // 4, height // 4), Image.Resampling.BOX)
     assert np.abs(photo.pixels.astype(int) - np.asarray(small)).mean() < 2
     # What suffices is upright too: 399 of 400 and 10 of 800 is too much for one side.
-    assert decode_photo(data, LIMIT, enough=(width - 1, 10)).pixels.shape == whole.pixels.shape
+    assert decode_photo(data, LIMIT, min_size=(width - 1, 10)).pixels.shape == whole.pixels.shape
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_grey_and_cmyk_shrink_too(mode):
     data = jpeg(scene(400, 320), mode)
-    photo = decode_photo(data, LIMIT, enough=(100, 80))
+    photo = decode_photo(data, LIMIT, min_size=(100, 80))
     assert photo.pixels.shape == (80, 100, 3)
     assert photo.shape == (320, 400)
     whole = Image.fromarray(decode_photo(data, LIMIT).pixels).resize(
@@ -93,7 +93,7 @@ def test_colour_profile_resolution_and_notes_stay():
 
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = jpeg(scene(400, 320), icc_profile=icc, dpi=(300, 200))
-    photo, whole = decode_photo(data, LIMIT, enough=(50, 40)), decode_photo(data, LIMIT)
+    photo, whole = decode_photo(data, LIMIT, min_size=(50, 40)), decode_photo(data, LIMIT)
     assert (photo.icc, photo.dpi, photo.exif) == (whole.icc, whole.dpi, whole.exif)
     assert photo.pixels.shape == (40, 50, 3)
 
@@ -101,7 +101,7 @@ def test_colour_profile_resolution_and_notes_stay():
 def test_other_formats_are_read_whole():
     out = io.BytesIO()
     Image.fromarray(scene(400, 320)).save(out, "PNG")
-    photo = decode_photo(out.getvalue(), LIMIT, enough=(50, 40))
+    photo = decode_photo(out.getvalue(), LIMIT, min_size=(50, 40))
     assert photo.pixels.shape == (320, 400, 3)
     assert photo.whole is None
 
@@ -109,17 +109,17 @@ def test_other_formats_are_read_whole():
 def test_limit_is_that_of_the_file_and_damage_is_told():
     data = jpeg(scene(400, 320))
     with pytest.raises(PhotoError, match="megapixels"):
-        decode_photo(data, 400 * 320 - 1, enough=(50, 40))
+        decode_photo(data, 400 * 320 - 1, min_size=(50, 40))
     with pytest.raises(PhotoError, match="ends too early"):
-        decode_photo(data[: len(data) // 2], LIMIT, enough=(50, 40))
+        decode_photo(data[: len(data) // 2], LIMIT, min_size=(50, 40))
 
 
 def test_colours_need_all_pixels_and_masks_twice_those_of_the_network():
     predictor = SimpleNamespace(size=Size(96, 64))
     alone = Rendering(products=(Product.MASK, Product.TRIMAP))
-    assert enough_for(alone, predictor) == (192, 128)
+    assert min_size_for(alone, predictor) == (192, 128)
     for kind in (Product.CUTOUT, Product.COMPOSITE, Product.FOREGROUND):
-        assert enough_for(Rendering(products=(Product.MASK, kind)), predictor) is None
+        assert min_size_for(Rendering(products=(Product.MASK, kind)), predictor) is None
 
 
 def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
@@ -128,8 +128,8 @@ def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
     sizes = []
     plain = _decode
 
-    def seen(image, data, enough):
-        photo = plain(image, data, enough)
+    def seen(image, data, min_size):
+        photo = plain(image, data, min_size)
         sizes.append(photo.pixels.shape[:2])
         return photo
 

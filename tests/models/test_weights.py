@@ -298,7 +298,7 @@ def test_git_lfs_pointer_is_recognised(tmp_path):
 
 def test_missing_file_is_refused_and_a_repository_name_gets_a_hint(tmp_path):
     assert "no such weights file" in refusal(tmp_path / "a.safetensors")
-    with pytest.raises(ModelError, match="`--model portrait` is that model"):
+    with pytest.raises(ModelError, match="`model=portrait` is that model"):
         weights.resolve("ZhengPeng7/BiRefNet-portrait")
 
 

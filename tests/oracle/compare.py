@@ -18,6 +18,7 @@ import cv2
 from birefcli.scoring import masks, measure
 from birefcli.scoring.metrics import hce, saliency, weighted
 from birefcli.scoring.pairs import Pair
+from birefcli.system import cpu
 
 TURNS = 10
 TESTS = Path(__file__).parent.parent
@@ -50,9 +51,9 @@ def everything(pair):
 
 def timed(call, pairs):
     """Results, wall seconds and processor seconds of one call a pair."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, busy = time.perf_counter(), time.process_time()
     results = [call(pair) for pair in pairs]
-    return results, time.perf_counter() - wall, time.process_time() - cpu
+    return results, time.perf_counter() - wall, time.process_time() - busy
 
 
 def theirs(predictions, truths, python, turn):
@@ -66,7 +67,7 @@ def in_parallel(pairs, workers):
     threads = ThreadPoolExecutor(workers)
     processes = ProcessPoolExecutor(workers, get_context("spawn"))
     seconds = [0.0, 0.0]
-    for pool in (threads, processes):  # begun before they are timed
+    for pool in (threads, processes):  # started before they are timed
         list(pool.map(everything, pairs[:workers]))
     for turn in range(TURNS):
         for number, pool in enumerate((threads, processes)):
@@ -89,8 +90,8 @@ def main():
         known = theirs(predictions, truths, python, turn)
         ours, *ten = timed(ten_columns, mine)
         _, *every = timed(everything, mine)
-        told = [known["seconds"]["wall"], known["seconds"]["cpu"]]
-        for total, spent in zip(totals.values(), (told, ten, every), strict=True):
+        spent_by_them = [known["seconds"]["wall"], known["seconds"]["cpu"]]
+        for total, spent in zip(totals.values(), (spent_by_them, ten, every), strict=True):
             total[0] += spent[0]
             total[1] += spent[1]
         for pair, values in zip(mine, ours, strict=True):
@@ -98,9 +99,9 @@ def main():
             apart = max(apart, *(abs(values[key] - other[key]) for key in values))
     base = totals["PySODMetrics, ten columns"][1]
     print(f"{len(pairs)} photos, one process each, in turns")
-    for name, (wall, cpu) in totals.items():
-        each = cpu / len(pairs)
-        print(f"{name:28}{wall:8.1f} s{cpu:8.1f} cpu-s{each:8.3f} cpu-s/photo  ×{base / cpu:.1f}")
+    for name, (wall, busy) in totals.items():
+        each = busy / len(pairs)
+        print(f"{name:28}{wall:8.1f} s{busy:8.1f} cpu-s{each:8.3f} cpu-s/photo  ×{base / busy:.1f}")
     print(f"largest difference of any figure: {apart:.2g}")
     threads, processes = in_parallel(pairs, cpu.count())
     print(f"all columns on {cpu.count()} cores:", end=" ")

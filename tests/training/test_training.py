@@ -8,15 +8,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import levels_apart
 from torch.nn import functional as F
 
 from birefcli.birefnet import BiRefNet, Config, Supervision
 from birefcli.birefnet.deform import DeformableConv
-from birefcli.errors import ExitCode, ModelError, OutputError
+from birefcli.errors import ModelError, OutputError
 from birefcli.matting.device import Placement
 from birefcli.models import weights
-from birefcli.options import Precision
+from birefcli.options import Precision, Size
+from birefcli.scoring import masks
+from birefcli.scoring.layouts import split_held_out
 from birefcli.training import augment, export, losses, plan, preview, soft_edges, validate
 from birefcli.training.dataset import (
     DataError,
@@ -24,7 +27,6 @@ from birefcli.training.dataset import (
     Example,
     find_pairs,
     read_mask,
-    split_held_out,
 )
 from birefcli.training.fast_deformable import use_fast_sampling
 from birefcli.training.log import Log
@@ -75,7 +77,7 @@ def dataset(folder, **options):
 
 def faults_of(folder):
     pairs = dataset(folder)
-    return pairs.faults(range(len(pairs)), 2)
+    return [str(fault) for fault in pairs.faults(range(len(pairs)), 2)]
 
 
 # Data
@@ -118,8 +120,8 @@ def test_every_photo_and_mask_without_a_partner_is_listed_at_once(tmp_path, peop
     with pytest.raises(DataError, match="4 files are not as training needs them") as error:
         find_pairs([folder])
     *names, content = error.value.faults
-    assert content.startswith(f"{folder}/im/2.jpg: ")
-    assert names == [
+    assert str(content).startswith(f"{folder}/im/2.jpg: ")
+    assert list(map(str, names)) == [
         f"{folder}/im/2.png: has the name of 2.jpg",
         f"{folder}/im/0.png: no mask in gt/",
         f"{folder}/gt/1.png: no photo in im/",
@@ -141,7 +143,7 @@ def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, p
     assert found[2] == f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160"
     assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
     assert "largest value here is 1)" in found[3]
-    assert found[4] == f"{folder}/gt/4.png: not readable as an image"
+    assert found[4] == f"{folder}/gt/4.png: the file is empty"
 
 
 def test_a_folder_that_is_no_data_is_refused(tmp_path):
@@ -166,13 +168,50 @@ def test_a_mask_may_be_the_transparency_of_a_cutout(tmp_path, people):
     assert (read_mask(tmp_path / "deep.png") == example.alpha).all()
 
 
+def test_masks_of_any_kind_of_file_are_read_as_the_score_command_reads_them(tmp_path, people):
+    alpha = cv2.GaussianBlur(people[0].alpha, (0, 0), 2)
+    grey, clear = Image.fromarray(alpha), np.dstack([people[0].image, alpha])
+    deep = Image.fromarray(alpha.astype(np.uint16) * 257)
+    kinds = {
+        **{"grey.png": grey, "grey.tif": grey, "rgb.png": grey.convert("RGB"), "deep.png": deep},
+        **{"palette.png": grey.convert("P"), "grey-and-alpha.png": grey.convert("LA")},
+        **{"opaque.png": grey.convert("RGBA"), "cutout.png": Image.fromarray(clear)},
+        "faint.png": Image.merge("LA", [Image.new("L", grey.size, 9), grey]),
+    }
+    for name, image in kinds.items():
+        image.save(tmp_path / name)
+        assert (read_mask(tmp_path / name) == alpha).all(), name
+        scored = masks.to_uint8(masks.read(tmp_path / name, 10**6).alpha)
+        assert (scored == alpha).all(), name
+    grey.save(tmp_path / "grey.jpg", quality=85)
+    known = cv2.imread(str(tmp_path / "grey.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert (read_mask(tmp_path / "grey.jpg") == known).all()
+
+
+def test_sixteen_bits_of_a_mask_are_rounded_down(tmp_path):
+    levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    cv2.imwrite(str(tmp_path / "mask.png"), levels)
+    assert (read_mask(tmp_path / "mask.png") == levels >> 8).all()
+    cutout = np.dstack([levels // 2, levels // 3, levels // 5, levels])
+    cv2.imwrite(str(tmp_path / "cutout.png"), cutout)
+    assert (read_mask(tmp_path / "cutout.png") == levels // 257).all()
+
+
+def test_a_mask_in_colour_without_transparency_is_refused(tmp_path, people):
+    folder = write(tmp_path / "d", people[:2])
+    cv2.imwrite(str(folder / "gt" / "1.png"), people[1].image)
+    found = faults_of(folder)
+    assert len(found) == 1
+    assert found[0].startswith(f"{folder}/gt/1.png: in colour and without transparency")
+
+
 def test_what_does_not_fit_in_memory_is_read_again_and_is_the_same(tmp_path, people):
     folder = write(tmp_path / "d", people)
     few, every = dataset(folder, budget=2 * 160 * 120 * 4), dataset(folder)
     for _ in range(2):
         pairs = zip(few, every, strict=True)
         assert all((a.image == b.image).all() and (a.alpha == b.alpha).all() for a, b in pairs)
-    assert (few.kept, every.kept) == (2, 6)
+    assert (few.cached, every.cached) == (2, 6)
 
 
 def test_large_photos_are_kept_no_larger_than_views_need(tmp_path, people):
@@ -573,8 +612,17 @@ def test_half_precision_runs_the_network_and_not_the_loss(people, fast, monkeypa
 def test_a_loss_that_is_no_number_ends_the_training(people):
     trainer = fresh(SHORT)
     torch.nn.init.constant_(trainer.network.decoder.conv_out1[0].weight, math.nan)
-    with pytest.raises(DivergedError, match=r"step 1: the loss is nan; .* lower --lr"):
+    with pytest.raises(DivergedError, match=r"step 1: the loss is nan; restart with a lower lr"):
         advance(trainer, people, 1)
+
+
+def test_equal_trainings_write_equal_checkpoints(tmp_path, people):
+    for name in ("a.pt", "b.pt"):
+        trainer = fresh(SHORT)
+        advance(trainer, people, 1)
+        trainer.save(tmp_path / name, {"a": 1})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
 
 def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
@@ -584,7 +632,7 @@ def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
     with pytest.raises(ModelError, match="not a checkpoint of this architecture"):
         other.resume(path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ModelError, match=r"damaged .* --restart"):
+    with pytest.raises(ModelError, match=r"damaged .*; restart starts anew"):
         fresh(SHORT).resume(path)
     with pytest.raises(OutputError, match="cannot be written"):
         other.save(tmp_path / "not" / "c.pt", {})
@@ -644,7 +692,7 @@ def test_epochs_end_where_all_photos_were_seen_and_where_stages_end():
 
 def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_path):
     log = Log(tmp_path / "log.jsonl")
-    log.begin(0, -1)
+    log.drop_after(0, -1)
     log.write(step=0, epoch=0, MAD=0.5)
     for step in (1, 2, 3):
         log.write(step=step, loss=float(step))
@@ -652,12 +700,12 @@ def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_p
     log.write(step=2, gradient_norm=math.inf)
     with log.path.open("a") as file:
         file.write('{"step": 4, "lo')  # cut off by a kill
-    log.begin(2, 0)
-    kept = [json.loads(line) for line in log.path.read_text().splitlines()]
-    assert kept == list(log)
-    steps = [(entry["step"], "epoch" in entry) for entry in kept]
+    log.drop_after(2, 0)
+    left = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert left == list(log)
+    steps = [(entry["step"], "epoch" in entry) for entry in left]
     assert steps == [(0, True), (1, False), (2, False), (2, False)]
-    assert kept[-1] == {"step": 2}  # infinity is no JSON
+    assert left[-1] == {"step": 2}  # infinity is no JSON
 
 
 def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():
@@ -678,8 +726,8 @@ def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():
         np.frombuffer(preview.png([row, row[:, :300]]), np.uint8), cv2.IMREAD_COLOR
     )
     assert picture.shape == (2 * (240 + preview.GAP), row.shape[1], 3)
-    assert preview.shown(3) == [0, 1, 2]
-    assert preview.shown(91) == [0, 13, 26, 39, 51, 64, 77, 90]
+    assert preview.chosen(3) == [0, 1, 2]
+    assert preview.chosen(91) == [0, 13, 26, 39, 51, 64, 77, 90]
 
 
 # The file
@@ -698,7 +746,7 @@ def test_variances_beyond_half_precision_are_scaled_and_the_result_stays(tmp_pat
         expected = network(image)
     with pytest.raises(ModelError, match="not finite"):  # what the scaling is for
         weights.save(network, tmp_path / "w.safetensors", config=TINY, size=(64, 64))
-    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    export.save(network, tmp_path / "w.safetensors", Size(64, 64))
     assert float(block.bn_in.running_var[0]) == 1e6  # a training could go on
     loaded = weights.load_network(weights.resolve(str(tmp_path / "w.safetensors")))
     assert float(loaded.decoder.decoder_block4.bn_in.running_var.max()) <= export.LARGEST
@@ -710,23 +758,13 @@ def test_weights_too_large_for_half_precision_are_kept_in_single(tmp_path):
     network = BiRefNet(TINY).eval()
     with torch.no_grad():
         network.decoder.conv_out1[0].weight[0, 0] = 1e6
-    export.save(network, tmp_path / "w.safetensors", (64, 64))
+    export.save(network, tmp_path / "w.safetensors", Size(64, 64))
     tensors, _ = weights.read(tmp_path / "w.safetensors")
     assert float(tensors["decoder.conv_out1.0.weight"][0, 0, 0, 0]) == 1e6
     assert network.decoder.conv_out1[0].weight.dtype == torch.float32
 
 
 # Scores
-
-
-def test_the_score_command_prints_the_score_of_weights_on_photos(tmp_path, people, capsys):
-    export.save(BiRefNet(TINY), tmp_path / "w.safetensors", (64, 64))
-    folder = write(tmp_path / "d", people)
-    arguments = [str(tmp_path / "w.safetensors"), str(folder), "--device", "cpu"]
-    assert validate.main([*arguments, "--every", "2"]) == 0
-    assert capsys.readouterr().out.startswith("3 photos: mean IoU 0.")
-    assert validate.main([str(tmp_path / "not.safetensors"), str(folder)]) == ExitCode.MODEL
-    assert "no such weights file" in capsys.readouterr().err
 
 
 def test_scores_are_what_their_names_say():
@@ -740,13 +778,3 @@ def test_scores_are_what_their_names_say():
     assert (found.mad, found.mse, found.sad) == pytest.approx((0.125, 0.0625, 0.25))
     both = validate.mean([found, validate.measure(mask.astype(np.float32) / 255, mask)])
     assert (both.mad, both.sad) == pytest.approx((0.0625, 0.125))
-
-
-def test_mean_iou_counts_both_classes():
-    truth = np.zeros((4, 4), np.float32)
-    truth[:, :2] = 1
-    assert validate.mean_iou(truth, truth) == 1
-    half = truth.copy()
-    half[:, 1] = 0.4  # below one half: background; subject 4 of 8, background 8 of 12
-    assert validate.mean_iou(half, truth) == pytest.approx((0.5 + 8 / 12) / 2)
-    assert validate.mean_iou(np.zeros_like(truth), np.zeros_like(truth)) == 1

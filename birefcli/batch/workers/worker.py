@@ -33,7 +33,7 @@ from birefcli.errors import BirefcliError, ExitCode
 from birefcli.matting.batch_size import choose_batch_size
 from birefcli.matting.device import device_answers
 from birefcli.models.load import load_predictor
-from birefcli.system import allocator, cpu
+from birefcli.system import allocator, cpu, process
 
 HEAD_START = 2.0  # seconds before the run gives up, in which it gets what was written till then
 
@@ -92,7 +92,7 @@ class _Worker:
         config = self.config
         options = config.options
         cpu.set_sharers(config.sharers)
-        torch.set_num_threads(max(1, torch.get_num_threads() // config.sharers))
+        process.set_torch_threads(torch.get_num_threads() // config.sharers)
         predictor = load_predictor(
             options.model, config.checkpoint, config.placement, lambda text: self._send(State(text))
         )

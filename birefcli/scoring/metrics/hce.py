@@ -71,7 +71,7 @@ def _first(points: NDArray[Any], width: int) -> Mask:
 
 
 def _runs(contour: NDArray[Any], keep: Mask) -> list[NDArray[Any]]:
-    """Pieces of an outline whose points are kept; the last joins the first where they touch."""
+    """Pieces of an outline whose points are counted; the last joins the first where they touch."""
     if not keep.any():
         return []
     breaks = np.flatnonzero(np.diff(keep)) + 1

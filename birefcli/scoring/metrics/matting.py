@@ -108,7 +108,7 @@ def _gradient(alpha: Alpha) -> Alpha:
     across = cv2.sepFilter2D(alpha, cv2.CV_64F, SLOPE, SMOOTH, borderType=cv2.BORDER_REPLICATE)
     down = cv2.sepFilter2D(alpha, cv2.CV_64F, SMOOTH, SLOPE, borderType=cv2.BORDER_REPLICATE)
     # cv2.magnitude rounds by where in memory its result lies: equal mattes would differ.
-    return np.sqrt(np.square(across) + np.square(down))
+    return np.asarray(np.sqrt(np.square(across) + np.square(down)), np.float64)
 
 
 def connectivity_error(prediction: Alpha, truth: Alpha, where: Mask | None = None) -> float:

@@ -28,7 +28,7 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """The name in a table that says which region it is about."""
+        """The name in a table whose title names the region."""
         return self.name.removeprefix(UNKNOWN)
 
     def text(self, value: float | None) -> str:

@@ -1,0 +1,60 @@
+"""The options that ``birefcli sheet`` alone has: one alias an option."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Sort(str, Enum):
+    """Which cutouts come first."""
+
+    FLAGGED = "flagged"
+    NAME = "name"
+    COVERAGE = "coverage"
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CUTOUT", help="Folders of cutouts or masks, or single files.", show_default=False
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The sheet: a PNG, WebP, TIFF or JPEG file.",
+        show_default=False,
+    ),
+]
+Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
+Sorting = Annotated[
+    Sort,
+    typer.Option(
+        "--sort",
+        metavar="BY",
+        help="flagged (these first), name, or coverage (lowest first).",
+    ),
+]
+Columns = Annotated[
+    int, typer.Option("--columns", metavar="N", min=1, max=100, help="Tiles in a row.")
+]
+Side = Annotated[
+    int,
+    typer.Option(
+        "--tile", metavar="N", min=32, max=2048, help="Width and height of a tile, in pixels."
+    ),
+]
+PerPage = Annotated[
+    int,
+    typer.Option("--per-page", metavar="N", min=1, help="Tiles on a page."),
+]
+Face = Annotated[
+    Path | None,
+    typer.Option("--font", metavar="FILE", help="TrueType or OpenType font for the names."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line per cutout and a summary.")]

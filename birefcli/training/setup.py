@@ -1,0 +1,158 @@
+"""What a training needs before its first step: data, folder, device, first weights."""
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+from birefcli.birefnet import MINI, BiRefNet
+from birefcli.errors import Message, Option, OutputError, UsageError
+from birefcli.matting.device import Placement, parse_device
+from birefcli.models import weights
+from birefcli.options import Precision
+from birefcli.scoring.layouts import split_held_out
+from birefcli.system import atomic
+from birefcli.system.process import set_torch_threads, use_one_opencv_thread
+from birefcli.training import pretrained
+from birefcli.training.dataset import DataError, Pair, find_pairs
+from birefcli.training.distributed import Rank
+from birefcli.training.plan import Initialisation, Plan
+from birefcli.training.schedule import Hyperparameters
+
+SCRATCH_SIZE = 384
+"""Input of a network trained from scratch, in pixels: that of mini."""
+
+CHECKPOINT, LOG, HELD_OUT, BEST = "checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"
+"""Files in the folder beside the weights."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is trained on and what is held out, found and not yet read."""
+
+    training: list[Pair]
+    held_out: list[Pair]
+
+    @property
+    def digest(self) -> str:
+        """Differs for other photos, and for the same that are divided otherwise."""
+        listed = [
+            [f"{p.image.name} {p.image.stat().st_size}" for p in part]
+            for part in (self.training, self.held_out)
+        ]
+        return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+
+def find_data(plan: Plan) -> TrainingData:
+    """Find the photos of a plan. Raises DataError."""
+    found = find_pairs(plan.data)
+    if plan.validate:
+        held_out = find_pairs(plan.validate)
+        scored = {pair.image.resolve() for pair in held_out}
+        both = [str(pair.image) for pair in found if pair.image.resolve() in scored]
+        if both:
+            text = Message(f"{both[0]}: is in the data and in ", Option("validate"))
+            raise DataError(text, hint="name other folders")
+        return TrainingData(found, held_out)
+    training, held_out = split_held_out(found, plan.hold_out)
+    if not training:
+        raise DataError(
+            f"{plan.data[0]}: all its photos would be held out ({len(found)})",
+            hint=Message("add photos, or use another ", Option("hold_out")),
+        )
+    return TrainingData(training, held_out)
+
+
+def prepare_folder(plan: Plan) -> None:
+    """Make the folder beside the output, and see that both can be written.
+
+    Part files that a killed training left there are removed. Raises UsageError, OutputError.
+    """
+    output = plan.output
+    if output.suffix != ".safetensors" or output.is_dir():
+        wrong = "name a file that ends in .safetensors"
+        raise UsageError(wrong, option="output", value=output)
+    resumes = (plan.folder / CHECKPOINT).is_file()
+    if output.exists() and not resumes and not plan.restart:
+        hint = Message("name another file, or ", Option("restart"))
+        raise OutputError(f"{output}: is there already", hint=hint)
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        atomic.check_writable(plan.folder)
+        atomic.check_writable(output.parent)
+    except OSError as error:
+        raise OutputError(f"{plan.folder}: cannot be written ({error.strerror})") from error
+    atomic.clear_stale([plan.folder, output.parent])
+
+
+def clear_folder(plan: Plan) -> None:
+    """Remove what an earlier training left in the folder; its weights are replaced at the end."""
+    for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, "epoch-[0-9]*.png"):
+        for path in plan.folder.glob(pattern):
+            path.unlink()
+
+
+def placement_for(plan: Plan, rank: Rank) -> Placement:
+    """Device and precision of this process. Raises DeviceError, UsageError."""
+    device = plan.device
+    if rank.world > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+        device = f"cuda:{rank.local}"
+    chosen = parse_device(device, plan.precision)
+    if plan.precision is Precision.AUTO and chosen.precision is Precision.FP16:
+        # bf16 has the range of float32: the features of the image branches do not overflow it.
+        bf16 = torch.cuda.is_bf16_supported()
+        return Placement(chosen.device, Precision.BF16 if bf16 else Precision.FP16)
+    if chosen.precision is Precision.FP16 and chosen.device.type != "cuda":
+        wrong = f"not for training on {chosen.device.type}"
+        raise UsageError(wrong, option="precision", value="fp16", hint="use fp32")
+    return chosen
+
+
+def set_threads(plan: Plan) -> None:
+    """Threads of torch as the plan has them; OpenCV's would only be in the way of ours."""
+    if plan.threads is not None:
+        set_torch_threads(plan.threads)
+    use_one_opencv_thread()
+
+
+def worker_count(plan: Plan) -> int:
+    """Threads that prepare photos."""
+    return plan.workers or torch.get_num_threads()
+
+
+def initial_network(plan: Plan) -> tuple[BiRefNet, Initialisation]:
+    """The network to start from, of a file or random. Raises ModelError, UsageError."""
+    if plan.model is None:
+        torch.manual_seed(plan.seed)
+        network = BiRefNet(MINI)
+        if plan.backbone is not None:
+            pretrained.load(plan.backbone, network)
+        trained = plan.backbone is not None
+        return network, Initialisation(SCRATCH_SIZE, published=False, tuned=False, backbone=trained)
+    checkpoint = weights.resolve(plan.model)
+    width, height = checkpoint.size
+    if width != height and plan.size is None and not plan.stages:
+        raise UsageError(
+            f"its input is {width}×{height}, and training is on squares",
+            option="model",
+            value=plan.model,
+            hint=Message("say ", Option("size")),
+        )
+    # A copy: the loaded tensors may be the file itself, mapped.
+    network = copy.deepcopy(weights.load_network(checkpoint, patch_order=plan.patch_order))
+    published = network.config.backbone == "swin"
+    return network.requires_grad_(True), Initialisation(width, published=published, tuned=True)
+
+
+def check_batches(hyperparameters: Hyperparameters, rank: Rank) -> None:
+    """Raise UsageError where processes cannot share a batch."""
+    for stage in hyperparameters.stages:
+        share, rest = divmod(stage.batch, rank.world)
+        if rest:
+            wrong = f"cannot be divided among {rank.world} processes"
+            raise UsageError(wrong, option="batch", value=stage.batch)
+        if share < 2:
+            # The pooled branch has one value a photo and channel: batch norm needs two.
+            wrong = "each process needs 2 photos a step or more"
+            raise UsageError(wrong, option="batch", value=stage.batch)
