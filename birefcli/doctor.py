@@ -121,7 +121,7 @@ def examine(
     for topic, step in steps.items():
         if topic == "measured" and any(fault.fatal for fault in diagnosis.faults):
             continue  # it would fail for a reason that is reported already, or mislead
-        on_step("measuring mini" if topic == "measured" else f"looking at {topic}")
+        on_step("measuring mini" if topic == "measured" else f"checking {topic}")
         diagnosis.facts[topic] = _run(step, topic, diagnosis)
     diagnosis.advice += _advice(diagnosis)
     return diagnosis
