@@ -331,7 +331,7 @@ class Result:
         if bits not in (8, 16):
             raise UsageError("choose 8 or 16", option="bits", value=bits)
         kind = _chosen(Product, "product", product)
-        behind = _background(background if kind is Product.COMPOSITE else "white")
+        behind = _background(background) if kind is Product.COMPOSITE else None
         return render_product(kind, self._photo, self._matte(kind), bits, behind, Path())
 
     def _picture(self, kind: Product, background: Source = "white") -> Image.Image:

@@ -157,7 +157,7 @@ class OutputError(BirefcliError):
 
 
 class InterruptError(BirefcliError):
-    """Ctrl-C, with nothing else to report."""
+    """Ctrl-C, where there is nothing else to report."""
 
     exit_code = ExitCode.INTERRUPTED
 

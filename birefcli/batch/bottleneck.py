@@ -18,7 +18,8 @@ class StageTimer:
         self._started: float | None = None
 
     def start(self) -> None:
-        """The run begins."""
+        """A run begins; what was counted before is forgotten."""
+        self._waited = dict.fromkeys(self._waited, 0.0)
         self._started = self._clock()
 
     @contextmanager

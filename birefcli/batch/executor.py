@@ -43,13 +43,14 @@ class Executor(Protocol):
 class Executors:
     """Makes the executor of each run; in this process the model stays loaded between them.
 
-    Text becomes a device here, once.
+    The text of a device becomes a placement here, and travels as that.
     """
 
     def __init__(self, options: BatchOptions) -> None:
         self.options = options
         self._predictor: Predictor | None = None
         self._checkpoint: Checkpoint | None = None
+        self._reporter: Reporter | None = None
 
     def for_run(
         self,
@@ -64,13 +65,14 @@ class Executors:
         """
         from birefcli.matting.device import parse_devices
 
+        self._reporter = reporter
         model = self.options.model
         devices = parse_devices(model.device, model.precision)
         if min(len(devices), len(todo)) == 1:
             placement = next(iter(devices.values()))
             return self._in_process(placement, len(todo), background, reporter, summary)
         used = dict(islice(devices.items(), len(todo)))
-        return self._workers(used, todo, background, reporter, summary)
+        return self._workers(used, todo, reporter, summary)
 
     def _in_process(
         self,
@@ -88,7 +90,7 @@ class Executors:
         checkpoint = self._resolved([placement], reporter, summary)
         if self._predictor is None:
             model = self.options.model
-            self._predictor = load_predictor(model, checkpoint, placement, reporter.on_state)
+            self._predictor = load_predictor(model, checkpoint, placement, self._on_state)
         batch = self.options.batch or choose_batch_size(self._predictor, photos)
         return Pipeline(StageContext(self.options, self._predictor, background), batch)
 
@@ -96,7 +98,6 @@ class Executors:
         self,
         devices: "Mapping[str, Placement]",
         todo: Sequence[Decision],
-        background: "Background | None",
         reporter: "Reporter",
         summary: Summary,
     ) -> "WorkerPool":
@@ -104,6 +105,7 @@ class Executors:
         from birefcli.batch.workers.protocol import WorkerLost
 
         _refuse_pipes(todo, self.options.model.device)
+        self._predictor = None  # the devices are the workers' now
         checkpoint = self._resolved(list(devices.values()), reporter, summary)
 
         def on_lost(name: str, lost: WorkerLost, photos: int) -> None:
@@ -111,7 +113,12 @@ class Executors:
             reporter.on_device_lost(name, lost, photos)
 
         listener = PoolListener(reporter.on_state, reporter.on_notice, on_lost)
-        return WorkerPool(self.options, checkpoint, devices, background, listener)
+        return WorkerPool(self.options, checkpoint, devices, listener)
+
+    def _on_state(self, text: str) -> None:
+        """The kept network's state, for whoever reports the run of the moment."""
+        if self._reporter is not None:
+            self._reporter.on_state(text)
 
     def _resolved(
         self, placements: "Sequence[Placement]", reporter: "Reporter", summary: Summary

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -84,7 +84,7 @@ class Pipeline:
         self.timer = StageTimer()
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
-        """Do every job; outcomes come in the jobs' order.
+        """The loop over photos: do every job; outcomes come in the jobs' order.
 
         Closing the iterator drops what has not started and waits for what has.
         """
@@ -151,12 +151,15 @@ class Pipeline:
         for group in batches(photos, self.batch, lambda: self._budget.exhausted, self._wait):
             started = time.perf_counter()
             loaded = [item for item in group if isinstance(item, Loaded)]
-            alphas: Iterator[Tensor | PhotoError]
+            found: Sequence[Tensor | PhotoError] | None = ()
             try:
-                inputs = [item.input for item in loaded]
-                alphas = iter(self.context.predictor.alphas(inputs) if inputs else ())
+                if loaded:
+                    found = list(self.context.predictor.alphas([item.input for item in loaded]))
             except torch.OutOfMemoryError:
-                alphas = iter([self._alone(item) for item in loaded])
+                found = None  # tried again outside: the traceback keeps features in memory
+            if found is None:
+                found = [self._alone(i) for i in loaded] if len(loaded) > 1 else [_no_memory()]
+            alphas = iter(found)
             shared = (time.perf_counter() - started) / max(1, len(loaded))
             for item in group:
                 yield (
@@ -173,11 +176,7 @@ class Pipeline:
         try:
             return self.context.predictor.alphas([item.input])[0]
         except torch.OutOfMemoryError:
-            smaller, other = Option("size"), Option("device")
-            text = Message(
-                "out of memory on the device; use a smaller ", smaller, " or another ", other
-            )
-            return DeviceMemoryError(text)
+            return _no_memory()
 
     def _finish(self, item: Loaded, alpha: Tensor | PhotoError, shared: float) -> Matted | Outcome:
         started = time.perf_counter()
@@ -245,6 +244,13 @@ def batches(
             group = []
     if group:
         yield group
+
+
+def _no_memory() -> DeviceMemoryError:
+    smaller, other = Option("size"), Option("device")
+    return DeviceMemoryError(
+        Message("out of memory on the device; use a smaller ", smaller, " or another ", other)
+    )
 
 
 def _meets_all(error: OSError, job: Job) -> bool:

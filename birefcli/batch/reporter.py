@@ -29,7 +29,7 @@ class Reporter(Protocol):
         """From now on ``total`` photos are done."""
 
     def on_running(self, bottleneck: Bottleneck) -> None:
-        """The first photo is under way."""
+        """Photos are about to be loaded; ``bottleneck`` may be asked from now on."""
 
     def on_state(self, text: str) -> None:
         """What photos wait for, in a few words; ``""`` for nothing."""

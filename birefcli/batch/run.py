@@ -81,9 +81,11 @@ def run(
 
     ``executors``: of an earlier run with the same options, whose model is used again. That no photo
     was found is no error: the summary says so. Raises UsageError, OutputError, ModelError,
-    DeviceError, BusyError.
+    DeviceError, BusyError; ValueError for executors of other options.
     """
     reporter = reporter or NullReporter()
+    if executors is not None and executors.options != task.options:
+        raise ValueError("the executors are those of other options")
     plan = _plan(task)
     if isinstance(plan, Message):
         return Summary(nothing_found=plan)
@@ -110,7 +112,8 @@ def run(
             _dry_run(task.options.model, progress)
         elif progress.left:
             reporter.on_start(len(progress.left))
-            _execute(executors or Executors(task.options), background, progress)
+            with notices_to(reporter.on_notice):
+                _execute(executors or Executors(task.options), background, progress)
         return _end(task, progress)
 
 
@@ -175,12 +178,11 @@ def _plan(task: BatchTask) -> Plan | Message:
 
 
 def _background(options: BatchOptions) -> "Background | None":
-    """What composites are put over; nothing is read where none is written."""
     if Product.COMPOSITE not in options.rendering.products:
-        return None
-    from birefcli.products.background import parse_background
+        return None  # and what reads pictures need not be imported
+    from birefcli.products.background import background_of
 
-    return parse_background(options.rendering.background, options.max_pixels)
+    return background_of(options.rendering, options.max_pixels)
 
 
 def _identity(model: str) -> str:
@@ -306,11 +308,11 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 
 
 def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
-    """The loop over photos: report each as it ends.
+    """Have the executor do the photos, and report each as it ends.
 
-    It ends when all have, when enough of them failed, or when a signal stops the run.
+    It stops when all have, when enough of them failed, or when a signal asks for it.
     """
-    with InterruptHandler() as signals, notices_to(progress.reporter.on_notice):
+    with InterruptHandler() as signals:
         try:
             with signals.held():
                 _import_libraries(executors.options.model.name)
@@ -318,12 +320,15 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
             executor = executors.for_run(todo, background, progress.reporter, progress.summary)
             progress.reporter.on_running(executor.bottleneck)
             signals.before_exit = lambda: _give_up(executor, progress, signals)
-            with _closing(executor, executor(todo), progress, signals) as outcomes:
+            outcomes = executor(todo)
+            try:
                 for outcome in outcomes:
                     with signals.held():  # no photo is reported by half, or twice
                         progress.end(outcome)
                     if progress.should_stop:
                         break
+            finally:
+                _close(executor, outcomes, progress, signals)
             if executor.no_device_left:
                 progress.reporter.on_trouble(
                     "no device is left; the same command goes on where it stopped"
@@ -333,18 +338,16 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
             progress.summary.stopped = signals.code
 
 
-@contextmanager
-def _closing(
+def _close(
     executor: Executor,
     outcomes: Generator[Outcome, None, None],
     progress: _Progress,
     signals: InterruptHandler,
-) -> Iterator[Iterator[Outcome]]:
-    """Wait for what is being written when the loop is left, and report it too."""
+) -> None:
+    """Wait for what is being written, and report it too, also where a signal ends the wait."""
     try:
-        yield outcomes
-    finally:
         outcomes.close()
+    finally:
         with signals.held():
             for outcome in executor.finished_unreported:
                 progress.end(outcome)

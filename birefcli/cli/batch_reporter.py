@@ -1,4 +1,5 @@
-"""What a person sees while a batch runs. Everything here goes to stderr."""
+"""What a person sees while a batch runs. Lines go to stderr; JSON and the
+results of a dry run to stdout."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Warnings about environment variables without effect, before anything runs."""
+"""Variables of the environment that are meant for us and unknown: reported before anything runs."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Options that commands share, each declared once: one alias an option."""
+"""Options that commands share: one alias an option, which keeps the commands readable."""
 
 from typing import Annotated, TypeAlias
 

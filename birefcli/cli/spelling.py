@@ -17,20 +17,15 @@ def spelled(context: Any, message: Message) -> str:  # noqa: ANN401
 
 
 def _spell(context: Any, option: Option) -> str:  # noqa: ANN401
-    parameter = _parameter(context, option.name)
-    if option.given and parameter is not None and _is_variable(context, parameter):
-        valued = option.value is not None and not parameter.is_flag
-        return f"{parameter.envvar}={option.value}" if valued else str(parameter.envvar)
     name = "--" + option.name.replace("_", "-")
     # Where the network is an end, and not a means, the option has another name.
     if context.command.name == "train" and name == "--model":
         name = "--from"
+    parameter = next((p for p in context.command.params if name in p.opts), None)
+    if option.given and parameter is not None and _is_variable(context, parameter):
+        valued = option.value is not None and not parameter.is_flag
+        return f"{parameter.envvar}={option.value}" if valued else str(parameter.envvar)
     return name if option.value is None else f"{name} {option.value}"
-
-
-def _parameter(context: Any, name: str) -> Any:  # noqa: ANN401
-    option = "--" + name.replace("_", "-")
-    return next((p for p in context.command.params if option in p.opts), None)
 
 
 def _is_variable(context: Any, parameter: Any) -> bool:  # noqa: ANN401

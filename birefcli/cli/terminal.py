@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TextIO
 
 import rich.console
 from rich.console import Console
@@ -46,7 +47,7 @@ class Terminal:
             # Rich would take what is printed on stdout to stderr, above the bar: right where both
             # are the terminal, and a loss where stdout is a file.
             self.progress = Progress(
-                *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
+                *columns, console=console, transient=True, redirect_stdout=_is_terminal(sys.stdout)
             )
 
     def __exit__(
@@ -66,6 +67,10 @@ class Terminal:
             return
         with contextlib.suppress(OSError):
             self.progress.console.print(printable(text), markup=False)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # it may be closed
 
 
 class TableConsole(rich.console.Console):

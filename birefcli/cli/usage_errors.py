@@ -1,4 +1,4 @@
-"""Errors of the command line's parser, in one line: what is wrong, and what to do."""
+"""A wrong command line, in one line as every other failure: what is wrong, what to do."""
 
 import os
 import re

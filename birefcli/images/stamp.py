@@ -12,9 +12,9 @@ from pathlib import Path
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20});")
-END = b"end of "  # what a TIFF of ours closes with, before its record once more
+END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
-_WINDOW = 4096  # bytes at either end of a file in which its record lies
+_WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 
 
 @dataclass(frozen=True)

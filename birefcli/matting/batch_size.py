@@ -54,7 +54,7 @@ def choose_batch_size(predictor: "Predictor", photos: int) -> int:
 
 
 def _memory(predictor: "Predictor") -> tuple[int, int]:
-    """Bytes that a photo's features take, and bytes that are free, on the matter's GPU."""
+    """Bytes that a photo's features take, and bytes that are free, on the predictor's GPU."""
     device = predictor.placement.device
     predictor.warm_up(1)  # what is made once is not counted
     torch.cuda.reset_peak_memory_stats(device)

@@ -1,4 +1,4 @@
-"""Matter: from a photo to its alpha and its subject's colour."""
+"""Predictor: from a photo to its alpha and its subject's colour."""
 
 import copy
 import logging
@@ -24,7 +24,7 @@ from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.gpu import PhotoStaging, StagedPhoto
 from birefcli.matting.matte import Matte
 from birefcli.options import Size
-from birefcli.system import process
+from birefcli.system import process_settings
 
 Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
 """A photo as the network sees it, h×w×3 of uint8, here or on its device."""
@@ -69,7 +69,7 @@ class Predictor:
             torch.cuda.set_device(placement.device)  # recordings and kernels go to the current one
             # Tensor cores read features channels last; other layouts are turned around each time.
             self.network.to(memory_format=torch.channels_last)
-            process.allow_tf32_convolutions(placement.dtype != torch.float32)
+            process_settings.allow_tf32_convolutions(placement.dtype != torch.float32)
             self._staging = PhotoStaging.of(placement.device)
             if cuda_graph:
                 self._run = GraphedNetwork(self.network, on_state)

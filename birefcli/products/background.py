@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from birefcli.errors import PhotoError, UsageError
+from birefcli.errors import Message, PhotoError, UsageError
 from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import PHOTO_SUFFIXES, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.matting.matte import Matte
+from birefcli.options import Product, Rendering
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -101,7 +102,9 @@ class Folder:
             raise PhotoError(f"no background called {relative.stem} in {self.path}")
         try:
             return _read(path, self.max_pixels)
-        except (PhotoError, OSError) as error:
+        except PhotoError as error:
+            raise PhotoError(Message(f"background {path}: ", error.message)) from None
+        except OSError as error:
             raise PhotoError(f"background {path}: {error}") from None
 
 
@@ -129,6 +132,16 @@ def parse_background(text: str, max_pixels: int) -> Background:
         raise UsageError(error.message, option="background", value=text) from None
     except OSError as error:
         raise UsageError(str(error), option="background", value=text) from None
+
+
+def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
+    """What the composites of a rendering are put over; None, and nothing read, without any.
+
+    Raises UsageError.
+    """
+    if Product.COMPOSITE not in rendering.products:
+        return None
+    return parse_background(rendering.background, max_pixels)
 
 
 def parse_colour_or_blur(text: str) -> Colour | Blur | None:

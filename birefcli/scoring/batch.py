@@ -14,7 +14,7 @@ from birefcli.scoring.masks import Mask
 from birefcli.scoring.measure import Score, Settings, measure
 from birefcli.scoring.pairs import Pair
 from birefcli.system.prefetch import prefetch
-from birefcli.system.process import use_one_opencv_thread
+from birefcli.system.process_settings import use_one_opencv_thread
 
 BYTES_PER_PIXEL = 100
 """Of a photo that is being scored, at its peak: 73 for masks, 83 for 16-bit cutouts with colours

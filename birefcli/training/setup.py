@@ -13,7 +13,7 @@ from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
-from birefcli.system.process import set_torch_threads, use_one_opencv_thread
+from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
 from birefcli.training import pretrained
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank

@@ -28,7 +28,6 @@ from birefcli.errors import BirefcliError
 from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
 from birefcli.options import BatchOptions
-from birefcli.products.background import Background
 from birefcli.system import atomic
 
 
@@ -52,12 +51,11 @@ class WorkerPool:
         options: BatchOptions,
         checkpoint: Checkpoint,
         devices: Mapping[str, Placement],
-        background: Background | None,
         listener: PoolListener,
     ) -> None:
         """``devices``: by the names that messages have for them."""
         self._options, self._checkpoint, self._devices = options, checkpoint, devices
-        self._background, self._listener = background, listener
+        self._listener = listener
         # The workers' listeners change what the run looks at; a run that gives up looks at it in a
         # signal handler, which may have interrupted it while it was looking.
         self._lock = threading.RLock()
@@ -101,9 +99,7 @@ class WorkerPool:
                 threads=max(1, (options.threads + i) // sharers),
                 max_memory=options.max_memory // sharers,
             )
-            yield WorkerConfig(
-                own, self._checkpoint, placement, self._background, sharers, -(-photos // sharers)
-            )
+            yield WorkerConfig(own, self._checkpoint, placement, sharers, -(-photos // sharers))
 
     def _start_process(self, config: WorkerConfig) -> None:
         worker = len(self._processes)

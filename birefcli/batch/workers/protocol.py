@@ -9,7 +9,6 @@ from birefcli.errors import BirefcliError
 from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
 from birefcli.options import BatchOptions
-from birefcli.products.background import Background
 
 # From a worker.
 
@@ -91,8 +90,6 @@ class WorkerConfig:
     """With its part of threads and memory."""
     checkpoint: Checkpoint
     placement: Placement
-    background: Background | None
-    """None where nothing shows one."""
     sharers: int
     """How many workers have the machine between them."""
     photos: int

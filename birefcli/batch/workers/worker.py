@@ -33,7 +33,8 @@ from birefcli.errors import BirefcliError, ExitCode
 from birefcli.matting.batch_size import choose_batch_size
 from birefcli.matting.device import device_answers
 from birefcli.models.load import load_predictor
-from birefcli.system import allocator, cpu, process
+from birefcli.products.background import background_of
+from birefcli.system import allocator, cpu, process_settings
 
 HEAD_START = 2.0  # seconds before the run gives up, in which it gets what was written till then
 
@@ -92,15 +93,21 @@ class _Worker:
         config = self.config
         options = config.options
         cpu.set_sharers(config.sharers)
-        process.set_torch_threads(torch.get_num_threads() // config.sharers)
-        predictor = load_predictor(
-            options.model, config.checkpoint, config.placement, lambda text: self._send(State(text))
-        )
-        batch = options.batch or choose_batch_size(predictor, config.photos)
-        pipeline = Pipeline(StageContext(options, predictor, config.background), batch)
+        process_settings.set_torch_threads(torch.get_num_threads() // config.sharers)
+        # Each worker reads the background itself: a picture does not fit the pipe through which a
+        # process is started, and its start would wait for that.
+        background = background_of(options.rendering, options.max_pixels)
         with notices_to(lambda text: self._send(Notice(text))):
+            predictor = load_predictor(
+                options.model, config.checkpoint, config.placement, self._send_state
+            )
+            batch = options.batch or choose_batch_size(predictor, config.photos)
+            pipeline = Pipeline(StageContext(options, predictor, background), batch)
             while (first := self._request(patient=True)) is not None:
                 self._round(pipeline, self._photos(first))
+
+    def _send_state(self, text: str) -> None:
+        self._send(State(text))
 
     def _round(self, pipeline: Pipeline, photos: Iterator[Decision]) -> None:
         outcomes = pipeline(photos)
@@ -112,8 +119,10 @@ class _Worker:
                     raise DeviceLostError(f"fails at everything since {_reason(outcome.bug)}")
                 self._send_result(outcome, pipeline)
         finally:
-            outcomes.close()
-            self._send_finished(pipeline)
+            try:
+                outcomes.close()
+            finally:
+                self._send_finished(pipeline)
 
     def _photos(self, first: Decision) -> Iterator[Decision]:
         photo: Decision | None = first
