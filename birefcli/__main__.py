@@ -1,4 +1,4 @@
-"""``python -m birefcli`` and the ``birefcli`` command: run it, and say in one line what failed."""
+"""``python -m birefcli`` and the ``birefcli`` command: run it, and print a failure in one line."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from birefcli.system import allocator
 
 
 def main() -> None:
-    """Run the command line; every failure leaves through here."""
+    """Run the command line; every failure is handled here."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn about photos; we name them ourselves
     # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
@@ -27,7 +27,7 @@ def main() -> None:
         from birefcli.cli.app import app
 
         environment.check()
-        # Not standalone: Typer would tell of a wrong command line in other words and frames.
+        # Not standalone: Typer would print errors of its parser in other words and frames.
         sys.exit(app(standalone_mode=False))
     except BirefcliError as error:
         _fail(str(error), error.exit_code, error)
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> None:
-    """Say what an exception means that is none of ours."""
+    """Explain an exception of another library, and exit."""
     import typer
 
     from birefcli.cli import usage_errors

@@ -1,26 +1,24 @@
-"""What this machine offers, what will be used of it and why, and what is broken.
+"""What this machine has, what birefcli uses of it and why, and what is broken.
 
-Nothing here may fail because something else is broken: every library is looked at by itself, and
-what it raises is a finding.
+Nothing here may fail because something else is broken: every library is imported by itself, and
+what it raises is a fault.
 """
 
 import importlib
-import importlib.metadata
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from birefcli import __version__
 from birefcli.errors import BirefcliError, DeviceError, Message, Option, Spell
 from birefcli.models import hub, zoo
 from birefcli.models.cache import cache_folder
 from birefcli.models.load import load_model
-from birefcli.models.locate import locate_known
+from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
 from birefcli.system import cpu, machine
 
@@ -31,7 +29,7 @@ OPTIONAL = {
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
     "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
 }
-"""Module, the extra of birefcli that installs it, what it brings, and whether that is speed."""
+"""By module: the extra of birefcli that installs it, what it is for, whether that is speed."""
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -42,27 +40,31 @@ LIBRARIES = {
     "safetensors": "safetensors",
     "huggingface-hub": "huggingface_hub",
 }
-"""What must be there, and how it is imported."""
+"""Required packages, each with the module it is imported as."""
 LITTLE_MEMORY = 4e9  # bytes; the default model and one photo in flight take about three
+
+
+Facts: TypeAlias = dict[str, Any]
+"""By name, each a value of JSON, or a Message; NAME_why is the reason for NAME."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something broken: what, and what to do about it."""
 
-    what: str | Message
-    remedy: str | Message
+    what: Message
+    remedy: Message
     fatal: bool = True
-    """False for what is only worth knowing: everything works."""
+    """False for a warning: everything works."""
 
 
 @dataclass
 class Diagnosis:
-    """All that was found. ``facts``: by topic, each name with its value, ready to be shown."""
+    """All that was found. ``facts``: by topic."""
 
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
-    advice: list[str | Message] = field(default_factory=list)
+    advice: list[Message] = field(default_factory=list)
     """Concrete steps that would make it faster."""
 
     @property
@@ -70,27 +72,28 @@ class Diagnosis:
         """Whether everything works."""
         return not any(fault.fatal for fault in self.faults)
 
+    def add_fault(self, what: str | Message, remedy: str | Message, *, fatal: bool = True) -> None:
+        """Record something broken, and what to do about it."""
+        self.faults.append(Fault(Message(what), Message(remedy), fatal))
+
     def as_dict(self, spell: Spell = str) -> dict[str, Any]:
-        """The same for JSON; ``spell`` writes options."""
-
-        def text(message: str | Message) -> str:
-            return Message(message).spelled(spell)
-
-        return {
+        """The same as one JSON object; ``spell`` writes the options that messages name."""
+        found = {
             "usable": self.usable,
-            **{
-                topic: {
-                    name: text(value) if isinstance(value, Message) else value
-                    for name, value in facts.items()
-                }
-                for topic, facts in self.facts.items()
-            },
-            "faults": [
-                {"what": text(f.what), "remedy": text(f.remedy), "fatal": f.fatal}
-                for f in self.faults
-            ],
-            "faster": [text(step) for step in self.advice],
+            **self.facts,
+            "faults": [vars(fault) for fault in self.faults],
+            "faster": self.advice,
         }
+        spelled: dict[str, Any] = _spelled(found, spell)
+        return spelled
+
+
+def _spelled(value: Any, spell: Spell) -> Any:  # noqa: ANN401 - any value of JSON, or a Message
+    if isinstance(value, Message):
+        return value.spelled(spell)
+    if isinstance(value, dict):
+        return {name: _spelled(inner, spell) for name, inner in value.items()}
+    return [_spelled(inner, spell) for inner in value] if isinstance(value, list) else value
 
 
 def examine(
@@ -100,42 +103,42 @@ def examine(
     measure: bool,
     on_step: Callable[[str], object] = lambda _: None,
 ) -> Diagnosis:
-    """Look at everything. ``device`` and ``precision`` are as for `birefcli matte`.
+    """Check everything. ``device`` and ``precision`` are those of :class:`ModelOptions`.
 
-    ``on_step`` is called with what is looked at, before it is: some of it takes seconds.
+    ``on_step`` is called with each step before it runs: some take seconds.
     """
     diagnosis = Diagnosis()
     diagnosis.facts["machine"] = _machine()
-    steps: dict[str, Callable[[Diagnosis], dict[str, Any]]] = {
+    steps: dict[str, Callable[[Diagnosis], Facts]] = {
         "libraries": _libraries,
-        "computing": lambda found: _computing(found, device, precision),
+        "computing": lambda _: _computing(device, precision),
         "codecs": _codecs,
-        "extras": _extras,
+        "extras": lambda _: _extras(),
         "models": _models,
     }
     if measure:
-        steps["measured"] = lambda found: _measured(found, device, precision)
-    for topic, look in steps.items():
+        steps["measured"] = lambda _: _measured(device, precision)
+    for topic, step in steps.items():
         if topic == "measured" and any(fault.fatal for fault in diagnosis.faults):
-            continue  # it would fail for a reason that is known already, or mislead
-        on_step("measuring mini" if topic == "measured" else f"looking at {topic}")
-        diagnosis.facts[topic] = _looked(look, topic, diagnosis)
+            continue  # it would fail for a reason that is reported already, or mislead
+        on_step("measuring mini" if topic == "measured" else f"checking {topic}")
+        diagnosis.facts[topic] = _run(step, topic, diagnosis)
     diagnosis.advice += _advice(diagnosis)
     return diagnosis
 
 
-def _looked(
-    look: Callable[[Diagnosis], dict[str, Any]], topic: str, diagnosis: Diagnosis
-) -> dict[str, Any]:
-    """Facts of one topic; what keeps them from being found is a fault."""
+def _run(step: Callable[[Diagnosis], Facts], topic: str, diagnosis: Diagnosis) -> Facts:
+    """Facts of one topic; an exception becomes a fault."""
     try:
-        return look(diagnosis)
-    except Exception as error:  # whatever a broken library raises is a finding
-        diagnosis.faults.append(Fault(Message(f"{topic}: ", _cause(error)), _remedy(error)))
-        return {"failed": _cause(error)}
+        return step(diagnosis)
+    except Exception as error:  # a broken library may raise anything
+        cause = _cause(error)
+        diagnosis.add_fault(Message(f"{topic}: ", cause), _remedy(error))
+        return {"failed": cause}
 
 
 def _cause(error: BaseException) -> Message:
+    """First line of an exception, after its class where it is none of birefcli's."""
     if isinstance(error, BirefcliError):
         return error.message
     text = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -143,9 +146,10 @@ def _cause(error: BaseException) -> Message:
 
 
 def _remedy(error: BaseException) -> Message:
+    if isinstance(error, DeviceError):
+        return Message("choose another with ", Option("device"))
     if isinstance(error, BirefcliError):
-        choose = Message("choose another with ", Option("device"))
-        return choose if isinstance(error, DeviceError) else Message("see above")
+        return Message("see above")
     if isinstance(error, ImportError):
         return Message("install birefcli again in a new virtual environment")
     return Message("run again with ", Option("debug"), " and report it")
@@ -154,7 +158,7 @@ def _remedy(error: BaseException) -> Message:
 # Machine
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> Facts:
     memory = machine.memory()
     return {
         "birefcli": __version__,
@@ -169,22 +173,19 @@ def _machine() -> dict[str, Any]:
 # Libraries
 
 
-def _libraries(diagnosis: Diagnosis) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for name, package in LIBRARIES.items():
-        facts[name] = _imported(diagnosis, name, package)
-    return facts
+def _libraries(diagnosis: Diagnosis) -> Facts:
+    return {name: _import(diagnosis, name, module) for name, module in LIBRARIES.items()}
 
 
-def _imported(diagnosis: Diagnosis, name: str, package: str) -> str:
-    """Version of a library that can be imported; a fault and its cause where it cannot."""
+def _import(diagnosis: Diagnosis, name: str, module: str) -> str:
+    """Version of a library; where it cannot be imported, the cause, and a fault."""
     try:
-        module = importlib.import_module(package)
+        package = importlib.import_module(module)
     except Exception as error:  # RuntimeError: operator torchvision::nms does not exist
         cause = _cause(error)
-        diagnosis.faults.append(Fault(f"{name}: {cause}", _library_remedy(name)))
+        diagnosis.add_fault(f"{name}: {cause}", _library_remedy(name))
         return f"broken ({cause})" if not isinstance(error, ModuleNotFoundError) else "missing"
-    return str(getattr(module, "__version__", "unknown"))
+    return str(getattr(package, "__version__", "unknown"))
 
 
 def _library_remedy(name: str) -> str:
@@ -200,7 +201,7 @@ def _library_remedy(name: str) -> str:
 # Computing
 
 
-def _computing(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[str, Any]:
+def _computing(device: str, precision: Precision) -> Facts:
     import torch
 
     from birefcli.matting.device import default_batch, parse_device
@@ -225,7 +226,7 @@ def _computing(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[
         "deformable_convolution": _deformable_path(kind),
     }
     if kind == "cuda":
-        facts |= _cuda(placement.device) | machine.gpus()
+        facts |= machine.gpu_facts(placement.device) | machine.gpus()
     if torch.get_num_threads() < cpu.count():
         limit = os.environ.get("OMP_NUM_THREADS")
         why = f"OMP_NUM_THREADS is {limit}; unset it" if limit else "torch counts fewer cores"
@@ -258,80 +259,46 @@ def _deformable_path(kind: str) -> str:
     return "torchvision's operator" if kind == "cuda" else "plain torch operators"
 
 
-def _cuda(device: Any) -> dict[str, Any]:  # noqa: ANN401 - torch is not imported here
-    import torch
-
-    properties = torch.cuda.get_device_properties(device)
-    free, total = torch.cuda.mem_get_info(device)
-    return {
-        "gpu": properties.name,
-        "gpu_memory_gb": round(total / 1e9, 1),
-        "gpu_memory_free_gb": round(free / 1e9, 1),
-        "compute_capability": f"{properties.major}.{properties.minor}",
-        "driver": machine.nvidia_driver(),
-    }
-
-
 # Codecs
 
 
-def _codecs(diagnosis: Diagnosis) -> dict[str, Any]:
+def _codecs(diagnosis: Diagnosis) -> Facts:
     from birefcli.images import codecs
 
     for name in codecs.missing():
         remedy = "install Pillow from a wheel: pip uninstall -y pillow; pip install pillow"
-        diagnosis.faults.append(Fault(f"this Pillow reads no {name}", remedy))
+        diagnosis.add_fault(f"this Pillow reads no {name}", remedy)
     return codecs.describe()
 
 
 # Optional packages
 
 
-def _extras(diagnosis: Diagnosis) -> dict[str, Any]:
+def _extras() -> Facts:
     return {
         module: {
-            "installed": _version_of(module),
-            "brings": brings,
+            "installed": machine.installed_version(module),
+            "brings": purpose,
             "install": f"pip install 'birefcli[{extra}]'",
             "faster": faster,
         }
-        for module, (extra, brings, faster) in OPTIONAL.items()
+        for module, (extra, purpose, faster) in OPTIONAL.items()
     }
-
-
-def _version_of(module: str) -> str | None:
-    """Version of a package that is there; it is not imported, which may take seconds."""
-    try:
-        return importlib.metadata.version(module.replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 # Models
 
 
-def _models(diagnosis: Diagnosis) -> dict[str, Any]:
+def _models(diagnosis: Diagnosis) -> Facts:
     from huggingface_hub import constants
 
     folder = cache_folder()
     _check_cache(folder, diagnosis)
-    here = {}
+    here: Facts = {}
     for model in zoo.ZOO.values():
-        state = _state(model)
-        if state == "missing" and model.name != zoo.DEFAULT:
-            continue
-        file = locate_known(model).path
-        size = file.stat().st_size if file is not None and file.is_file() else None
-        here[model.name] = {
-            "state": state,
-            "megabytes": None if size is None else round(size / 1e6),
-        }
-        if state == "damaged":
-            remedy = f"birefcli models pull {model.name}"
-            diagnosis.faults.append(Fault(f"model {model.name} is damaged", remedy))
-    if not zoo.MINI_FILE.is_file():
-        fault = Fault(f"mini: {zoo.MINI_FILE} is missing", "install birefcli again")
-        diagnosis.faults.append(fault)
+        facts = _model_facts(model, diagnosis)
+        if facts["state"] != "missing" or model.name == zoo.DEFAULT:
+            here[model.name] = facts
     return {
         "cache": str(folder),
         "HF_HOME": os.environ.get("HF_HOME"),
@@ -340,41 +307,43 @@ def _models(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _state(model: zoo.Model) -> str:
-    if model.bundled:
-        return "built in" if zoo.MINI_FILE.is_file() else "missing"
-    return hub.state(model).value
+def _model_facts(model: zoo.Model, diagnosis: Diagnosis) -> Facts:
+    """State of a known model, and the size of its file in MB; a fault where it is damaged."""
+    location = locate_known(model)
+    is_file = location.path is not None and location.path.is_file()
+    size = location.path.stat().st_size if location.path is not None and is_file else None
+    if location.place is Place.BUNDLED:
+        state = "built in" if is_file else "missing"
+        if not is_file:
+            diagnosis.add_fault(
+                f"{model.name}: {location.path} is missing", "install birefcli again"
+            )
+    else:
+        state = hub.state(model).value
+        if state == "damaged":
+            remedy = f"birefcli models pull {model.name}"
+            diagnosis.add_fault(f"model {model.name} is damaged", remedy)
+    return {"state": state, "megabytes": None if size is None else round(size / 1e6)}
 
 
 def _check_cache(folder: Path, diagnosis: Diagnosis) -> None:
-    """See that the cache can be read, and written where models are to be downloaded."""
+    """Add a fault where the cache cannot be read, a warning where it cannot be written."""
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     remedy = "set HF_HOME to a folder of yours, or mend its permissions"
     if not existing.is_dir():
-        fault = Fault(f"cache {folder}: {existing} is no folder", remedy)
+        diagnosis.add_fault(f"cache {folder}: {existing} is no folder", remedy)
     elif not os.access(existing, os.R_OK | os.X_OK):
-        fault = Fault(f"cache {folder}: cannot be read", remedy)
-    elif (why := _unwritable(existing)) is not None:
+        diagnosis.add_fault(f"cache {folder}: cannot be read", remedy)
+    elif (why := machine.why_unwritable(existing)) is not None:
         # What is downloaded already works from a read-only folder.
-        fault = Fault(f"cache {folder}: cannot be written ({why})", remedy, fatal=False)
-    else:
-        return
-    diagnosis.faults.append(fault)
-
-
-def _unwritable(folder: Path) -> str | None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return None
-    except OSError as error:
-        return error.strerror or str(error)
+        diagnosis.add_fault(f"cache {folder}: cannot be written ({why})", remedy, fatal=False)
 
 
 # Measured
 
 
-def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[str, Any]:
-    """Seconds a photo takes `mini`, and from them a guess for the default model."""
+def _measured(device: str, precision: Precision) -> Facts:
+    """Seconds a photo in ``mini``, and an estimate for the default model."""
     import statistics
 
     import numpy as np
@@ -398,9 +367,8 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
         predictor.alphas(batch)
         synchronize(placement.device)
         times.append((time.perf_counter() - started) / len(batch))
-    seconds = statistics.median(times[1:])
     return {
-        "mini_seconds": round(seconds, 4),
+        "mini_seconds": round(statistics.median(times[1:]), 4),
         "mini_seconds_why": "a photo, network alone, median of 5",
         **estimate(placement.device, placement.dtype),
     }
@@ -409,40 +377,47 @@ def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> dict[s
 # Advice
 
 
-def _advice(diagnosis: Diagnosis) -> list[str | Message]:
+def _advice(diagnosis: Diagnosis) -> list[Message]:
     computing = diagnosis.facts.get("computing", {})
-    facts = diagnosis.facts.get("machine", {})
-    steps: list[str | Message] = []
+    steps: list[Message] = []
     if computing.get("device") == "cpu" and computing.get("device_why") != "asked for":
-        steps += _advice_for_cpu(computing)
+        steps.append(_advice_for_cpu(computing))
     if "cuda:1" in computing:
-        gpus = sum(name.startswith("cuda:") for name in computing)
-        every = Option("device", "all")
-        steps.append(Message("birefcli matte ", every, f" uses all {gpus} GPUs"))
+        count = sum(name.startswith("cuda:") for name in computing)
+        steps.append(Message("birefcli matte ", Option("device", "all"), f" uses all {count} GPUs"))
+    return steps + _advice_for_machine(diagnosis.facts)
+
+
+def _advice_for_machine(facts: dict[str, Facts]) -> list[Message]:
+    """Threads that are not used, extras that are not installed, little memory."""
+    machine_facts, computing = facts["machine"], facts.get("computing", {})
+    steps: list[Message] = []
     if "torch_threads_why" in computing:
         steps.append(
-            f"torch uses {computing['torch_threads']} of {facts['cores']} cores:"
-            f" {computing['torch_threads_why']}"
+            Message(
+                f"torch uses {computing['torch_threads']} of {machine_facts['cores']} cores:"
+                f" {computing['torch_threads_why']}"
+            )
         )
-    for module, extra in diagnosis.facts.get("extras", {}).items():
-        if extra["faster"] and extra["installed"] is None:
-            steps.append(f"{extra['install']} ({module}): {extra['brings']}")
-    if (facts.get("memory_gb") or 99) * 1e9 < LITTLE_MEMORY:
-        lite, memory = Option("model", "lite"), Option("max_memory")
-        steps.append(Message("little memory: use ", lite, " or mini, and a small ", memory))
+    for module, extra in facts.get("extras", {}).items():
+        if isinstance(extra, dict) and extra["faster"] and extra["installed"] is None:
+            steps.append(Message(f"{extra['install']} ({module}): {extra['brings']}"))
+    if (machine_facts["memory_gb"] or 99) * 1e9 < LITTLE_MEMORY:
+        lite, small = Option("model", "lite"), Option("max_memory")
+        steps.append(Message("little memory: use ", lite, " or mini, and a small ", small))
     return steps
 
 
-def _advice_for_cpu(computing: dict[str, Any]) -> list[str | Message]:
-    if machine.has_nvidia_gpu():
-        if computing.get("cuda") is None:
-            return [
-                "there is an NVIDIA GPU, and this torch is built without CUDA: install one"
-                " with it from pytorch.org"
-            ]
-        return [
-            "there is an NVIDIA GPU that torch cannot use: see whether nvidia-smi works, and"
-            " whether the driver is new enough for CUDA " + str(computing["cuda"])
-        ]
-    lite = Option("model", "lite")
-    return [Message("a GPU, or on this CPU ", lite, " or 512 (less detail), or mini (a sketch)")]
+def _advice_for_cpu(computing: Facts) -> Message:
+    if not machine.has_nvidia_gpu():
+        lite = Option("model", "lite")
+        return Message("a GPU, or on this CPU ", lite, " or 512 (less detail), or mini (a sketch)")
+    if computing.get("cuda") is None:
+        return Message(
+            "there is an NVIDIA GPU, and this torch is built without CUDA: install one"
+            " with it from pytorch.org"
+        )
+    return Message(
+        "there is an NVIDIA GPU that torch cannot use: see whether nvidia-smi works, and"
+        f" whether the driver is new enough for CUDA {computing['cuda']}"
+    )

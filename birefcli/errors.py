@@ -30,9 +30,9 @@ _MEANINGS = {
     ExitCode.OK: "nothing failed: photos written, up to date or left alone",
     ExitCode.SOME_FAILED: "finished, but some photos failed; or a training diverged",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.NO_INPUT: "nothing to do: no photo found, or none usable to train on or score",
+    ExitCode.NO_INPUT: "nothing to do: no photo found, or none usable for training or scoring",
     ExitCode.MODEL: "model or device not available",
-    ExitCode.OUTPUT: "output cannot be written, or two inputs have one output name",
+    ExitCode.OUTPUT: "output cannot be written, or two inputs have the same output name",
     ExitCode.BUG: "a bug in birefcli (the debug option shows a traceback)",
     ExitCode.BUSY: "another run is writing to the output folder",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
@@ -151,7 +151,7 @@ class DeviceError(BirefcliError):
 
 
 class OutputError(BirefcliError):
-    """The output cannot be written, or two inputs have one output name."""
+    """The output cannot be written, or two inputs have the same output name."""
 
     exit_code = ExitCode.OUTPUT
 

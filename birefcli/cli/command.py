@@ -1,4 +1,4 @@
-"""Commands as Typer makes them, but for what it has no setting for."""
+"""Typer's commands, changed where Typer has no setting."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
 
 class Command(TyperCommand):
-    """A command whose help shows no types of Python, and whose failures name what was written."""
+    """A command whose help shows no Python types, and whose errors name options as given."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer vendors its classes
-        """Every option and argument, described for people."""
+        """Every option and argument, without Python types."""
         return _plain(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
@@ -28,12 +28,12 @@ class Command(TyperCommand):
         except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
             drop_output()
             raise Exit(ExitCode.OUTPUT) from None
-        except KeyboardInterrupt:  # of which Typer would say nothing
+        except KeyboardInterrupt:  # Typer would end without a message
             raise InterruptError("interrupted") from None
 
 
 def drop_output() -> None:
-    """Whoever read our output has gone: keep the interpreter from failing on it once more."""
+    """Discard what is left for stdout, whose reader has gone: flushing it would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -41,7 +41,7 @@ class Group(TyperGroup):
     """A command with commands of its own."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
-        """Every option, described for people."""
+        """Every option, without Python types."""
         return _plain(super().get_params(ctx))
 
 
@@ -55,4 +55,4 @@ def _plain(params: list[Any]) -> list[Any]:
 
 
 def _no_type(ctx: Any) -> None:  # noqa: ANN401 - as Typer calls it
-    """Say nothing of ``<list[str]>``: what an argument is stands in its help."""
+    """Hide ``<list[str]>``: the help says what an argument is."""

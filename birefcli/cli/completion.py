@@ -1,11 +1,12 @@
-"""What a shell offers when Tab is pressed. It must be quick: nothing heavy is imported.
+"""Completions for the shell when Tab is pressed: quick, so nothing heavy is imported.
 
-Where nothing is offered, shells offer files; so files are listed here only beside names.
+Without completions a shell completes file names; so files are listed here only beside names.
 """
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import typer
 
@@ -13,12 +14,12 @@ from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.models import zoo
 from birefcli.options import Format, Product
 
-Offer = list[tuple[str, str]]
-"""Words, and what they mean."""
+Completions: TypeAlias = list[tuple[str, str]]
+"""Words, each with its help."""
 
-NODES = Path("/dev")  # where the driver of NVIDIA has one for each GPU
+DEVICE_NODES = Path("/dev")  # where NVIDIA's driver has one for each GPU
 DEVICES = {
-    "auto": "the best there is",
+    "auto": "the best device",
     "cpu": "the processor",
     "cuda": "the first NVIDIA GPU",
     "mps": "the GPU of an Apple computer",
@@ -31,80 +32,80 @@ BACKGROUNDS = {
 }
 
 
-def model(incomplete: str) -> Offer:
+def model(incomplete: str) -> Completions:
     """Names of known models, and weights files of this folder."""
     return _names(zoo.ZOO.values(), incomplete) + _files(incomplete, zoo.FILE_SUFFIXES)
 
 
-def opponent(incomplete: str) -> Offer:
-    """What a model can be compared with: others, and exported networks."""
+def opponent(incomplete: str) -> Completions:
+    """What a model can be compared with: other models, and exported networks."""
     return _names(zoo.ZOO.values(), incomplete) + _files(incomplete, (".onnx", *zoo.FILE_SUFFIXES))
 
 
-def known(context: typer.Context, incomplete: str) -> Offer:
-    """Names of models that are not on the command line yet."""
-    return _unsaid(context, zoo.ZOO.values(), incomplete)
+def known(context: typer.Context, incomplete: str) -> Completions:
+    """Names of known models that are not on the command line yet."""
+    return _remaining(context, zoo.ZOO.values(), incomplete)
 
 
-def published(context: typer.Context, incomplete: str) -> Offer:
-    """The same without the model that is part of the package."""
-    return _unsaid(context, (m for m in zoo.ZOO.values() if not m.bundled), incomplete)
+def published(context: typer.Context, incomplete: str) -> Completions:
+    """The same without the model inside the package."""
+    return _remaining(context, (m for m in zoo.ZOO.values() if not m.bundled), incomplete)
 
 
-def device(incomplete: str) -> Offer:
+def device(incomplete: str) -> Completions:
     """Kinds of device, and the single NVIDIA GPUs of this machine."""
-    nodes = (re.fullmatch(r"nvidia(\d+)", path.name) for path in NODES.glob("nvidia*"))
+    nodes = (re.fullmatch(r"nvidia(\d+)", path.name) for path in DEVICE_NODES.glob("nvidia*"))
     numbers = sorted(int(node[1]) for node in nodes if node)
     return _matching(DEVICES | {f"cuda:{n}": f"NVIDIA GPU {n}" for n in numbers}, incomplete)
 
 
-def devices(incomplete: str) -> Offer:
-    """The same, after those that are named already and a comma; or all GPUs."""
+def devices(incomplete: str) -> Completions:
+    """The same after a comma, without the devices before it; or all GPUs."""
     before, comma, last = incomplete.rpartition(",")
     if not comma:
         return device(incomplete) + _matching({"all": "every NVIDIA GPU"}, incomplete)
     # Only the CPU can be named more than once.
-    taken = {"auto", *before.split(",")} - {"cpu"}
-    left = [(name, told) for name, told in device(last) if name not in taken]
-    return [(f"{before},{name}", told) for name, told in left]
+    used = {"auto", *before.split(",")} - {"cpu"}
+    left = [(name, meaning) for name, meaning in device(last) if name not in used]
+    return [(f"{before},{name}", meaning) for name, meaning in left]
 
 
-def products(incomplete: str) -> Offer:
-    """Products, after those that are named already and a comma."""
+def products(incomplete: str) -> Completions:
+    """Products; after a comma, without those before it."""
     before, comma, _ = incomplete.rpartition(",")
     left = [kind.value for kind in Product if kind.value not in before.split(",")]
     return _matching({f"{before}{comma}{name}": "" for name in left}, incomplete)
 
 
-def formats(incomplete: str) -> Offer:
+def formats(incomplete: str) -> Completions:
     """File formats."""
     return _matching({kind.value: "" for kind in Format}, incomplete)
 
 
-def background(incomplete: str) -> Offer:
+def background(incomplete: str) -> Completions:
     """A few colours, blur, and pictures of this folder."""
     return _matching(BACKGROUNDS, incomplete) + _files(incomplete, tuple(PHOTO_SUFFIXES))
 
 
-def bits(incomplete: str) -> Offer:
+def bits(incomplete: str) -> Completions:
     """Bits a channel."""
     return _matching({"8": "a channel", "16": "a channel: png, tiff"}, incomplete)
 
 
-def _names(models: Iterable[zoo.Model], incomplete: str) -> Offer:
+def _names(models: Iterable[zoo.Model], incomplete: str) -> Completions:
     return _matching({model.name: model.purpose for model in models}, incomplete)
 
 
-def _unsaid(context: typer.Context, models: Iterable[zoo.Model], incomplete: str) -> Offer:
-    said = context.params.get("names") or ()
-    return _names((model for model in models if model.name not in said), incomplete)
+def _remaining(context: typer.Context, models: Iterable[zoo.Model], incomplete: str) -> Completions:
+    named = context.params.get("names") or ()
+    return _names((model for model in models if model.name not in named), incomplete)
 
 
-def _matching(words: dict[str, str], incomplete: str) -> Offer:
+def _matching(words: dict[str, str], incomplete: str) -> Completions:
     return [(word, help_) for word, help_ in words.items() if word.startswith(incomplete)]
 
 
-def _files(incomplete: str, suffixes: tuple[str, ...]) -> Offer:
+def _files(incomplete: str, suffixes: tuple[str, ...]) -> Completions:
     if "/" in incomplete:  # no name has one: the shell completes it better
         return []
     found = (path.name for path in Path().iterdir() if path.suffix.lower() in suffixes)

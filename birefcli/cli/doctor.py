@@ -1,4 +1,4 @@
-"""``birefcli doctor``: what will be used here, why, what is broken, what would be faster."""
+"""``birefcli doctor``: what is used here and why, what is broken, what would be faster."""
 
 import json
 import textwrap
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 Measure = Annotated[
     bool,
-    typer.Option("--measure/--no-measure", help="Run mini for a few seconds, and estimate."),
+    typer.Option("--measure/--no-measure", help="Time mini for a few seconds, and estimate."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-LABEL = 24  # columns of the names
+LABEL = 24  # columns of the labels
 WIDTH = 80
 
 
@@ -34,70 +34,80 @@ def doctor(
 ) -> None:
     """Show what birefcli uses on this machine and why, and what is broken.
 
-    Exit status 0 when everything works, 4 when something is broken.
+    Exit code 0 when everything works, 4 when something is broken.
     """
     from rich.console import Console
 
     from birefcli.doctor import examine
 
-    with Console(stderr=True).status("") as status:  # seen on a terminal only
+    with Console(stderr=True).status("") as status:  # shown on a terminal only
         diagnosis = examine(device, precision, measure=measure, on_step=status.update)
+    spell = spelling(context)
     if as_json:
-        print(json.dumps(diagnosis.as_dict(spelling(context))))
+        print(json.dumps(diagnosis.as_dict(spell)))
     else:
-        print("\n".join(_lines(diagnosis, spelling(context))))
+        print("\n".join(_lines(diagnosis, spell)))
     raise typer.Exit(ExitCode.OK if diagnosis.usable else ExitCode.MODEL)
 
 
 def _lines(diagnosis: "Diagnosis", spell: Spell) -> Iterator[str]:
-    def text(message: str | Message) -> str:
-        return Message(message).spelled(spell)
-
     for topic, facts in diagnosis.facts.items():
         yield topic
         for name, value in facts.items():
             if not name.endswith("_why"):
-                why = facts.get(f"{name}_why")
-                yield from _line(name, value, None if why is None else text(why))
+                yield from _fact(name, value, facts.get(f"{name}_why"), spell)
         yield ""
     for fault in diagnosis.faults:
-        yield f"{'BROKEN' if fault.fatal else 'warning'}: {text(fault.what)}"
-        yield f"  {text(fault.remedy)}"
+        yield f"{'BROKEN' if fault.fatal else 'warning'}: {fault.what.spelled(spell)}"
+        yield f"  {fault.remedy.spelled(spell)}"
     if diagnosis.advice:
         yield "what would make it faster"
-        yield from (f"  {text(step)}" for step in diagnosis.advice)
+        yield from (f"  {step.spelled(spell)}" for step in diagnosis.advice)
     yield "everything works" if diagnosis.usable else "something is broken: see above"
 
 
-def _line(name: str, value: Any, why: str | None) -> Iterator[str]:  # noqa: ANN401
+def _fact(name: str, value: Any, why: str | Message | None, spell: Spell) -> Iterator[str]:  # noqa: ANN401
     if name == "here":
         for model, facts in value.items():
-            size = "" if facts["megabytes"] is None else f", {facts['megabytes']} MB"
-            state = facts["state"]
-            pull = f"not downloaded: birefcli models pull {model}"
-            yield from _row(model, pull if state == "missing" else f"{state}{size}")
-        return
-    if isinstance(value, dict):  # an optional package
-        there = value["installed"]
-        text = there if there is not None else f"not installed: {value['install']}"
-        yield from _row(name, f"{text} ({value['brings']})")
-        return
-    shown = {None: "none", True: "yes", False: "no"}.get(value, value) if _plain(value) else value
-    unit = " GB" if name.endswith("_gb") and value is not None else ""
-    yield from _row(_label(name), f"{shown}{unit}" + (f" ({why})" if why else ""))
+            yield from _row(model, _model(model, facts))
+    elif isinstance(value, dict):
+        yield from _row(name, _extra(value))
+    else:
+        unit = " GB" if name.endswith("_gb") and value is not None else ""
+        reason = ("",) if why is None else (" (", why, ")")
+        text = Message(_value(value), unit, *reason)
+        yield from _row(_label(name), text.spelled(spell))
+
+
+def _model(name: str, facts: dict[str, Any]) -> str:
+    if facts["state"] == "missing":
+        return f"not downloaded: birefcli models pull {name}"
+    size = "" if facts["megabytes"] is None else f", {facts['megabytes']} MB"
+    return f"{facts['state']}{size}"
+
+
+def _extra(facts: dict[str, Any]) -> str:
+    """An optional package: its version, or how to install it, and what it is for."""
+    version = facts["installed"]
+    state = version if version is not None else f"not installed: {facts['install']}"
+    return f"{state} ({facts['brings']})"
+
+
+def _value(value: Any) -> str | Message:  # noqa: ANN401
+    if isinstance(value, Message):
+        return value
+    if value is None:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _label(name: str) -> str:
-    """A fact's name in words; environment variables keep theirs."""
+    """A fact's name in words; names of environment variables stay."""
     return name if name.isupper() else name.removesuffix("_gb").replace("_", " ")
 
 
 def _row(label: str, text: str) -> Iterator[str]:
-    """One fact, on as many lines as it takes; what cannot be broken, like a path, is not."""
+    """One fact, on as many lines as it takes; paths are not broken."""
     lines = textwrap.wrap(text, WIDTH - LABEL - 2, break_long_words=False, break_on_hyphens=False)
     for i, line in enumerate(lines or [""]):
         yield f"  {'' if i else label:<{LABEL}}{line}".rstrip()
-
-
-def _plain(value: Any) -> bool:  # noqa: ANN401
-    return value is None or isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""``birefcli models``: which networks are known, which are on this machine, and moving them."""
+"""``birefcli models``: list, download, verify and remove the known networks."""
 
 import json
 import sys
@@ -10,7 +10,8 @@ import typer
 
 from birefcli.cli import completion
 from birefcli.cli.command import Command, Group
-from birefcli.errors import ModelError, UsageError, printable
+from birefcli.cli.stderr import say
+from birefcli.errors import ModelError, UsageError
 from birefcli.models import hub, zoo
 from birefcli.models.cache import cache_folder
 from birefcli.models.locate import locate_known
@@ -24,12 +25,14 @@ app = typer.Typer(
 )
 
 
-def _argument(metavar: str, offer: Callable[..., completion.Offer]) -> typer.models.ArgumentInfo:
+def _argument(
+    metavar: str, complete: Callable[..., completion.Completions]
+) -> typer.models.ArgumentInfo:
     info: typer.models.ArgumentInfo = typer.Argument(
         metavar=metavar,
-        help="As birefcli models list shows it.",
+        help="A name from birefcli models list.",
         show_default=False,
-        autocompletion=offer,
+        autocompletion=complete,
     )
     return info
 
@@ -46,7 +49,7 @@ _BUILT_IN = "built in"
 
 @app.command("list", cls=Command)
 def list_models(as_json: Json = False) -> None:
-    """Show the known models and what of them is on this machine.
+    """Show the known models and their state on this machine.
 
     On a terminal a table; otherwise tab-separated lines under a header line.
     """
@@ -72,32 +75,32 @@ def list_models(as_json: Json = False) -> None:
 @app.command(cls=Command)
 def pull(
     names: Pulled = None,
-    every: Annotated[bool, typer.Option("--all", help="All of them: about 4.4 GB.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All models: about 4.4 GB.")] = False,
     quiet: Quiet = False,
     no_progress: Annotated[
-        bool, typer.Option("--no-progress", help="No bar, even on a terminal.")
+        bool, typer.Option("--no-progress", help="Show no progress bar.")
     ] = False,
 ) -> None:
     """Download models into the cache and verify them; what is in the cache is left alone.
 
-    An interrupted download goes on where it stopped. A model that cannot be had does not keep the
-    others from being fetched.
+    An interrupted download goes on where it stopped. After a failure the
+    other models are still downloaded.
     """
     if every == bool(names):
-        raise UsageError("name the models to pull, or say --all")
+        raise UsageError("name the models to pull, or use --all")
     models = _published() if every else _known(names)
     _raise_all([_pull(model, quiet=quiet, bar=not (quiet or no_progress)) for model in models])
 
 
 @app.command(cls=Command)
 def path(name: Found) -> None:
-    """Print where a model's file is; exit status 4 if it is not on this machine."""
-    print(_local(zoo.lookup(name)))
+    """Print where a model's file is; exit code 4 if it is not on this machine."""
+    print(_path(zoo.lookup(name)))
 
 
 @app.command(cls=Command)
 def verify(names: Verified = None, quiet: Quiet = False) -> None:
-    """Read cached models again and compare their checksums; exit status 4 if one is damaged.
+    """Read cached models again and compare their checksums; exit code 4 if one is damaged.
 
     Without a name: every model in the cache.
     """
@@ -106,7 +109,7 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
         print(f"no model is in the cache ({cache_folder()})")
     bad = []
     for model in models:
-        file = _local(model)
+        file = _path(model)
         state = _BUILT_IN if model.bundled else hub.verify(model).value
         if state == hub.State.DAMAGED.value:
             bad.append(model.name)
@@ -131,7 +134,7 @@ def remove(
         raise ModelError(f"{model.name}: nothing to remove, it is not in {cache_folder()}")
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"say --yes to remove {model.name} without being asked")
+            raise UsageError(f"use --yes to remove {model.name} without a question")
         if not typer.confirm(f"Remove {model.name} from {cache_folder()}?", err=True):
             return
     freed = hub.remove(model)
@@ -149,10 +152,10 @@ def _known(names: list[str] | None) -> list[Model]:
 
 
 def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
-    """Fetch one model and say where it is; a failure is returned, for others to go on."""
+    """Download one model and print its path; a failure is returned, so that others go on."""
     try:
         if model.bundled:
-            file = _local(model)
+            file = _path(model)
         else:
             hub.discard_damaged(model)
             file = hub.fetch(model, progress=bar)
@@ -163,7 +166,7 @@ def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
     return None
 
 
-def _local(model: Model) -> Path:
+def _path(model: Model) -> Path:
     file = locate_known(model).path
     if file is None or not file.is_file():
         raise ModelError(
@@ -180,7 +183,7 @@ def _raise_all(outcomes: list[ModelError | None]) -> None:
         raise failures[0]
     if failures:
         for failure in failures:
-            print(f"birefcli: {printable(str(failure))}", file=sys.stderr)
+            say(f"birefcli: {failure}")
         raise ModelError(f"{len(failures)} models could not be fetched")
 
 
@@ -189,7 +192,7 @@ def _state(model: Model) -> str:
 
 
 def _megabytes(model: Model) -> int:
-    """Of the file, wherever it comes from."""
+    """Size of the model's file, rounded; 0 where it is missing."""
     if model.megabytes is not None:
         return model.megabytes
     file = locate_known(model).path

@@ -1,4 +1,4 @@
-"""Options that do nothing without another: who types one alone has forgotten the other."""
+"""Options that do nothing without another one."""
 
 import typer
 
@@ -6,16 +6,16 @@ from birefcli.errors import UsageError
 
 
 def is_typed(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, and does not come from elsewhere."""
+    """Whether an option is given on the command line, not by a variable or default."""
     return getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE"
 
 
 def refuse_without(
     context: typer.Context, other: str, *, there: bool, names: tuple[str, ...]
 ) -> None:
-    """Raise UsageError where one of the options was typed and ``other`` is not there.
+    """Raise UsageError where one of the options was typed without ``other``.
 
-    What a variable of the environment says is meant for every command, and stays without effect.
+    Environment variables apply to every command: one without effect is no error.
     """
     for name in names:
         if not there and is_typed(context, name):

@@ -8,14 +8,14 @@ from birefcli.cli import completion
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
 
 VARIABLES: list[str] = []
-"""Names of all options' variables."""
+"""Names of the environment variables of all options."""
 NEGATABLE: list[str] = []
-"""Those of options that have a --no-option."""
+"""Those of options with a --no- form."""
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
 
 
 def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
-    """Describe an option of ``panel`` that a crontab can set as BIREFCLI_NAME too."""
+    """Declare an option of ``panel``; the variable BIREFCLI_NAME sets it too."""
     variable = "BIREFCLI_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     VARIABLES.append(variable)
     if "/" in names[0]:
@@ -101,7 +101,7 @@ Name: TypeAlias = Annotated[
         OUTPUT,
         "--name",
         metavar="TEMPLATE",
-        help="Name of the result; {name} keeps the photo's extension.",
+        help="Output name; {name} keeps the photo's extension.",
     ),
 ]
 Crop: TypeAlias = Annotated[bool, _option(OUTPUT, "--crop", help="Crop to the subject.")]
@@ -268,12 +268,12 @@ FailIfEmpty: TypeAlias = Annotated[
     bool, _option(RUNNING, "--fail-if-empty", help="Fail photos with an empty matte.")
 ]
 JsonLines: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--json", help="A JSON line per photo and a summary, on stdout.")
+    bool, _option(RUNNING, "--json", help="Print a JSON line per photo and a summary.")
 ]
-Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
+Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Show only failures.")]
 Verbose: TypeAlias = Annotated[
     bool,
-    _option(RUNNING, "--verbose", "-v", help="A line for each photo that is not up to date."),
+    _option(RUNNING, "--verbose", "-v", help="Show each photo that is not up to date."),
 ]
 Progress: TypeAlias = Annotated[
     bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")

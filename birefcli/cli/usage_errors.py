@@ -20,7 +20,7 @@ REPHRASED = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
-"""What Typer and the libraries below it say, and what birefcli says."""
+"""Words of Typer and the libraries below it, and birefcli's instead."""
 
 
 class _Parameter(Protocol):
@@ -49,7 +49,7 @@ class _Wrong(Protocol):
 def explain(error: Exception) -> str | None:
     """One line for an exception of Typer's parser; None for any other exception.
 
-    Empty where there is no more to say: a command without arguments has shown its help. Which class
+    Empty where the help was shown, of a command without arguments. Which class
     an exception is depends on Typer's version (it has taken Click in), its attributes do not.
     """
     if not hasattr(error, "format_message"):

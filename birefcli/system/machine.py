@@ -1,9 +1,12 @@
-"""What this machine is: memory, processor, GPUs, their driver. Knows nothing of photos."""
+"""What this machine is: memory, processor, GPUs, their driver, folders and packages."""
 
+import importlib.metadata
 import os
 import platform
 import re
+import tempfile
 from pathlib import Path
+from typing import Any
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -24,6 +27,21 @@ def cpu_name() -> str:
         return platform.processor() or "unknown"
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
     return found[1].strip() if found else platform.processor() or "unknown"
+
+
+def gpu_facts(device: Any) -> dict[str, Any]:  # noqa: ANN401 - torch is not imported here
+    """Name, memory in GB, compute capability and driver of one CUDA device (torch.device)."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    free, total = torch.cuda.mem_get_info(device)
+    return {
+        "gpu": properties.name,
+        "gpu_memory_gb": round(total / 1e9, 1),
+        "gpu_memory_free_gb": round(free / 1e9, 1),
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "driver": nvidia_driver(),
+    }
 
 
 def gpus() -> dict[str, str]:
@@ -48,3 +66,20 @@ def nvidia_driver() -> str | None:
 def has_nvidia_gpu() -> bool:
     """Whether the system knows of an NVIDIA GPU, whatever torch makes of it."""
     return NVIDIA_DRIVER.exists() or Path("/dev/nvidia0").exists()
+
+
+def installed_version(module: str) -> str | None:
+    """Version of an installed package; None where it is missing. Importing could take seconds."""
+    try:
+        return importlib.metadata.version(module.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def why_unwritable(folder: Path) -> str | None:
+    """The system's reason why no file can be written into a folder; None where one can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)

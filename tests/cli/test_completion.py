@@ -85,7 +85,7 @@ def test_files_are_left_to_the_shell(line, offered):
 def test_each_gpu_is_offered(tmp_path, monkeypatch):
     for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(completion, "NODES", tmp_path)
+    monkeypatch.setattr(completion, "DEVICE_NODES", tmp_path)
     assert [word for word, _ in completion.device("cuda:")] == ["cuda:0", "cuda:2", "cuda:10"]
 
 

@@ -115,12 +115,37 @@ def test_device_that_is_not_there_is_a_fault_in_one_line(command):
     assert any("--device cuda:99" in fault["what"] for fault in report(result)["faults"])
 
 
+def test_device_of_a_variable_is_named_by_the_variable(command):
+    shown = command("doctor", "--no-measure", BIREFCLI_DEVICE="cuda:99").stdout.decode()
+    assert "BROKEN: computing: BIREFCLI_DEVICE=cuda:99: " in shown
+    assert "choose another with --device" in shown
+
+
+def test_topic_that_cannot_be_examined_is_a_fault_and_the_rest_is_shown(monkeypatch):
+    def broken():
+        raise RuntimeError("metadata is damaged")
+
+    monkeypatch.setattr(doctor, "_extras", broken)
+    found = doctor.examine("cpu", Precision.AUTO, measure=False).as_dict()
+    assert found["extras"] == {"failed": "RuntimeError: metadata is damaged"}
+    assert found["faults"][0]["what"] == "extras: RuntimeError: metadata is damaged"
+    assert found["models"]["here"]
+
+
+def test_library_names_options_as_python_does():
+    found = doctor.examine("cuda:99", Precision.AUTO, measure=False).as_dict()
+    assert found["faults"][0]["what"].startswith("computing: device=cuda:99: ")
+    assert found["faults"][0]["remedy"] == "choose another with device"
+
+
 def test_threads_that_are_held_back_are_told(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(doctor.cpu, "count", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     found = doctor.examine("cpu", Precision.AUTO, measure=False)
-    assert any("torch uses 1 of 4 cores: OMP_NUM_THREADS is 1" in step for step in found.advice)
+    assert any(
+        "torch uses 1 of 4 cores: OMP_NUM_THREADS is 1" in str(step) for step in found.advice
+    )
 
 
 @pytest.mark.slow
