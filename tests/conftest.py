@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from forks import BEFORE, Forks
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
+from birefcli.__main__ import main
 from birefcli.birefnet import BiRefNet, Config
 from birefcli.models import weights
+from birefcli.system import allocator
 
 TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
@@ -42,8 +45,9 @@ for _name in (
     os.environ.pop(_name, None)
 # How long an example takes says nothing on a busy machine. The quick tests have the same examples
 # everywhere; those that run for long look for new ones.
-settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
-settings.register_profile("thorough", deadline=None, max_examples=500)
+_slowly = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=40, derandomize=True, **_slowly)
+settings.register_profile("thorough", max_examples=500, **_slowly)
 settings.load_profile("quick")
 # As many processes as cores test at once: each of them counts in one thread.
 _processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -67,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Every property is a slow test too: of more examples."""
     if only_slow(config):
         for item in items:
-            if item.get_closest_marker("hypothesis"):
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
                 item.add_marker("slow")
 
 
@@ -155,6 +159,12 @@ except SystemExit as left:
 
 
 @pytest.fixture(scope="session")
+def shown_help(command: Command) -> Callable[[str], str]:
+    """Help of a command, of the whole where it has no name, on 80 columns."""
+    return cache(lambda name: command(*name.split(), "--help", COLUMNS="80").stdout.decode())
+
+
+@pytest.fixture(scope="session")
 def installed(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
@@ -190,6 +200,25 @@ def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Pop
 def _words(words: Iterable[object]) -> "list[str | os.PathLike[str]]":
     plain = [w if isinstance(w, (str, os.PathLike)) else str(w) for w in words]
     return [sys.executable, "-m", "birefcli", *plain]
+
+
+@pytest.fixture
+def ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[object, str]]:
+    """Exit code and stderr of a command line that is refused.
+
+    Not of a process of its own, which takes longer: nothing is left behind by a refusal.
+    """
+
+    def run(*words: object) -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["birefcli", *map(str, words)])
+        monkeypatch.setattr(allocator, "keep_freed_memory", lambda: False)
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ to be forked from.
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -23,8 +24,12 @@ from pathlib import Path
 from typing import NoReturn
 
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
-ALSO = ("pydantic", "safetensors.torch", "torchvision")
-"""What a few commands import, or libraries of some versions. It need not be there; nor may it bring
+ALSO = (
+    *("pydantic.type_adapter", "pydantic.types", "typer._adapters", "typer.rich_utils"),
+    *("rich.markdown", "rich.traceback", "numpy.typing", "PIL.ImageCms", "PIL.ImageSequence"),
+    *("PIL.GifImagePlugin", "simplejpeg", "isal.isal_zlib", "safetensors.torch", "torchvision"),
+)
+"""What some commands import, or libraries of some versions. It need not be there; nor may it bring
 huggingface_hub, which reads variables when it is imported."""
 BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
 """Variables that Python or a library reads before a forked process could set them."""
@@ -147,5 +152,6 @@ if __name__ == "__main__":
     for library in ALSO:
         with contextlib.suppress(Exception):
             importlib.import_module(library)
+    gc.freeze()  # what is shared is not looked through, nor copied for that
     with socket.socket(fileno=int(sys.argv[1])) as there:
         serve(there)

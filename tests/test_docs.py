@@ -165,17 +165,8 @@ def test_every_flag_of_a_sheet_stands_in_its_help_and_man_page():
         assert re.search(rf"\b{flag.value}\b", told)
 
 
-def test_help_text_does_not_exceed_eighty_columns(command):
-    for words in (
-        [],
-        ["matte"],
-        ["models"],
-        ["bench"],
-        ["doctor"],
-        ["score"],
-        ["sheet"],
-        ["train"],
-    ):
-        shown = command(*words, "--help").stdout.decode()
+def test_help_text_does_not_exceed_eighty_columns(shown_help):
+    for name in ("", "matte", "models", "bench", "doctor", "score", "sheet", "train"):
+        shown = shown_help(name)
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

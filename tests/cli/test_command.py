@@ -363,10 +363,10 @@ def test_full_disk_behind_stdout_is_exit_5(environment, photos, tmp_path):
         ("--no-such-option",),
     ],
 )
-def test_bad_option_is_refused_before_any_work(command, photos, tmp_path, words):
-    result = command("matte", photos, "-o", tmp_path / "out", *words)
-    assert result.returncode == 2, stderr(result)
-    assert "Traceback" not in stderr(result)
+def test_bad_option_is_refused_before_any_work(ended, photos, tmp_path, words):
+    code, said = ended("matte", photos, "-o", tmp_path / "out", *words)
+    assert code == 2, said
+    assert "Traceback" not in said
     assert not (tmp_path / "out").exists() or not names(tmp_path / "out")
 
 

@@ -2,19 +2,16 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from birefcli.__main__ import main
 from birefcli.cli import environment, shared_options, values
 from birefcli.cli.sheet_options import Sort
 from birefcli.errors import printable
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
-from birefcli.system import allocator
 from birefcli.training.plan import Loss
 
 
@@ -60,29 +57,17 @@ def told(result):
     ],
 )  # fmt: skip
 def test_wrong_command_line_is_one_line_that_says_what_to_do(
-    monkeypatch, capsys, tmp_path, words, text
+    ended, monkeypatch, tmp_path, words, text
 ):
     for name in ("a.jpg", "-dash.jpg"):
         Image.new("RGB", (20, 20)).save(tmp_path / name)
     (tmp_path / "list").write_text("a.jpg\nb.jpg\n")
     monkeypatch.chdir(tmp_path)
-    code, said = ended(monkeypatch, capsys, words)
+    code, said = ended(*words.split())
     assert code == 2, said
     assert said.startswith(f"birefcli: {text}")
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg", "list"]
-
-
-def ended(monkeypatch, capsys, words):
-    """Exit code and stderr of a command line that is refused.
-
-    Not of a process of its own, which takes a second: nothing is left behind by a refusal.
-    """
-    monkeypatch.setattr(sys, "argv", ["birefcli", *words.split()])
-    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: False)
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code, capsys.readouterr().err
 
 
 def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
@@ -119,12 +104,12 @@ def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, 
     ],
 )
 def test_what_is_wrong_is_called_as_it_was_given(
-    monkeypatch, capsys, tmp_path, variable, value, words, text
+    ended, monkeypatch, tmp_path, variable, value, words, text
 ):
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (20, 20)).save(tmp_path / "a.jpg")
     monkeypatch.setenv(f"BIREFCLI_{variable}", value)
-    code, said = ended(monkeypatch, capsys, f"matte a.jpg -o o {words}")
+    code, said = ended(*f"matte a.jpg -o o {words}".split())
     assert (code, said.startswith(f"birefcli: {text}")) == (2, True), said
 
 
@@ -136,10 +121,10 @@ def test_what_is_wrong_is_called_as_it_was_given(
         ("HTTP://example.org/a.jpg", "download it first"),
     ],
 )
-def test_names_that_are_none_are_told_as_what_they_are(monkeypatch, capsys, tmp_path, name, hint):
+def test_names_that_are_none_are_told_as_what_they_are(ended, monkeypatch, tmp_path, name, hint):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list").write_text(f"{name}\n")
-    code, said = ended(monkeypatch, capsys, "matte --files-from list -o o")
+    code, said = ended("matte", "--files-from", "list", "-o", "o")
     assert code == 3
     assert said.count("\n") == 1
     assert "No such file" in said
@@ -157,8 +142,8 @@ def test_formats_have_all_their_names(word, suffix):
 
 
 @pytest.mark.parametrize("name", ["matte", "train", "sheet", "score", "bench", "doctor"])
-def test_help_breaks_no_choice_and_shows_no_type_of_python(command, name):
-    shown = command(name, "--help", COLUMNS="80").stdout.decode()
+def test_help_breaks_no_choice_and_shows_no_type_of_python(shown_help, name):
+    shown = shown_help(name)
     assert "<" not in shown.replace("<=", "")
     for kind in (Compress, Existing, Lock, Precision, PatchOrder, Sort, Loss):
         option = f"--{HELD[kind]} "

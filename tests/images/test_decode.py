@@ -715,7 +715,7 @@ def test_jpeg_that_is_no_colour_photo_is_left_to_pillow(both, mode, monkeypatch)
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_damaged_jpeg_is_the_same_to_both_decoders(both, data):
     whole = bytearray(jpeg((60, 40)))
     for _ in range(data.draw(st.integers(0, 3))):

@@ -67,7 +67,7 @@ def library(request, monkeypatch):
 
 
 # One fixture for all examples is right: nothing of it changes.
-shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 # Pixels
