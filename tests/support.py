@@ -176,3 +176,34 @@ def tiff(bits, photometric, channels, values, width, height, *, order="<", plana
         entries += struct.pack(order + "HHI", tag, kind, len(numbers)) + place
     start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(body))
     return start + body + struct.pack(order + "H", len(table)) + entries + bytes(4)
+
+
+def s15(value):
+    return struct.pack(">i", round(value * 65536))
+
+
+def matrix_profile(red, green, blue, gamma=2.2):
+    """An ICC profile of three primaries (XYZ adapted to D50) and a gamma, as cameras write."""
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78)
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    tags = {
+        b"desc": text + bytes(-len(text) % 4),
+        b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642) + s15(1.0) + s15(0.8249),
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        **{b"rTRC": curve, b"gTRC": curve, b"bTRC": curve},
+        **{
+            name: b"XYZ \0\0\0\0" + b"".join(map(s15, xyz))
+            for name, xyz in ((b"rXYZ", red), (b"gXYZ", green), (b"bXYZ", blue))
+        },
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s4sI4s4sQI3i", start + len(body), b"none", 0x02100000, b"mntr", b"RGB ",
+        b"XYZ ", struct.pack(">6H", 2024, 1, 1, 0, 0, 0), b"acsp", b"APPL", 0, b"none", b"none",
+        0, 0, round(0.9642 * 65536), 65536, round(0.8249 * 65536),
+    )  # fmt: skip
+    return header.ljust(128, b"\0") + table + body

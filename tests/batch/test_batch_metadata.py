@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from conftest import picture
 from PIL import ExifTags, Image
-from support import tiff
-from test_decode import matrix_profile
+from support import matrix_profile, tiff
 
 EXIF_IFD, GPS_IFD, THUMBNAIL_IFD = 0x8769, 0x8825, ExifTags.IFD.IFD1
 ORIENTATION, MAKE, DATE, TAKEN = 0x0112, 271, 306, 36867
