@@ -2,9 +2,11 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
 
 from birefcli.errors import ExitCode
 from birefcli.system import atomic
@@ -43,6 +45,9 @@ class InterruptHandler:
         self._held = self._raised = False
 
     def __enter__(self) -> "InterruptHandler":
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python handles signals in the main thread alone: its owner decides
         self._before = {n: signal.signal(n, self._stop) for n in not_ignored(self._codes)}
         if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
@@ -54,7 +59,7 @@ class InterruptHandler:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if hasattr(signal, "SIGALRM"):
+        if hasattr(signal, "SIGALRM") and signal.SIGALRM in self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)

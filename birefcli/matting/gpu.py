@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from birefcli.images.photo import Photo, Pixels
 from birefcli.matting.foreground.gpu import estimate, row_strips
 from birefcli.matting.matte import Matte
+from birefcli.options import Size
 
 STAGED = 0.1  # share of a device's memory that photos which wait for the network may take
 
@@ -69,8 +70,8 @@ class PhotoStaging:
         total = torch.cuda.get_device_properties(device).total_memory
         return cls(device, int(total * STAGED))
 
-    def upload(self, photo: Photo, size: tuple[int, int]) -> StagedPhoto | None:
-        """Start to copy a photo and to shrink it to ``size`` (width, height) for the network.
+    def upload(self, photo: Photo, size: Size) -> StagedPhoto | None:
+        """Start to copy a photo and to shrink it to ``size`` for the network.
 
         Returns the shrunk one, or None where there is no room for the photo.
         """
@@ -88,7 +89,7 @@ class PhotoStaging:
             self._waiting.pop(id(photo), None)
             return None
 
-    def _shrunk(self, staged: StagedPhoto, size: tuple[int, int]) -> StagedPhoto:
+    def _shrunk(self, staged: StagedPhoto, size: Size) -> StagedPhoto:
         if self._up is None:
             return StagedPhoto(shrink(staged.pixels, size))
         with torch.cuda.stream(self._up):
@@ -176,8 +177,8 @@ def download(
     return PendingDownload(tuple(landed), ready)
 
 
-def shrink(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Stretch H×W×3 of uint8 to h×w×3, ``size`` = (width, height), antialiased, as uint8.
+def shrink(pixels: Tensor, size: Size) -> Tensor:
+    """Stretch H×W×3 of uint8 to h×w×3, antialiased, as uint8.
 
     Within a level of Pillow's bilinear resize.
     """

@@ -194,17 +194,17 @@ def _on_cpu(photo: Photo, alpha: Tensor, refine: bool, everywhere: bool) -> Matt
     return Matte(_times(levels, photo.alpha), pixels)
 
 
-def enlarged_levels(alpha: Tensor, size: tuple[int, int]) -> NDArray[np.uint16]:
+def enlarged_levels(alpha: Tensor, shape: tuple[int, int]) -> NDArray[np.uint16]:
     """Alpha 1×h×w on the CPU to 0..65535 at the photo's size, as :func:`enlarge` has it.
 
     The bicubic enlargement is OpenCV's, of 16-bit numbers: nothing of the photo's size is made in
     floating point. It is within three levels of 65535.
     """
-    height, width = size
+    height, width = shape
     if height < alpha.shape[1] or width < alpha.shape[2]:
-        return _whole(enlarge(alpha, size))
+        return _whole(enlarge(alpha, shape))
     levels = _whole(alpha[0])
-    if levels.shape == size:
+    if levels.shape == shape:
         return levels
     large = cv2.resize(levels, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large, np.uint16)
@@ -215,14 +215,14 @@ def _check(alpha: Tensor) -> None:
         raise PhotoError("the network gave NaN or infinite values, in float32 too")
 
 
-def enlarge(alpha: Tensor, size: tuple[int, int]) -> Tensor:
+def enlarge(alpha: Tensor, shape: tuple[int, int]) -> Tensor:
     """Alpha 1×h×w to float32 H×W of the photo, 0..1: bicubic up, averaged down."""
     if alpha.device.type == "mps":
         alpha = alpha.cpu()  # torch has no antialiased resize there
-    if tuple(alpha.shape[1:]) == size:
+    if tuple(alpha.shape[1:]) == shape:
         return alpha[0]
-    smaller = size[0] < alpha.shape[1] or size[1] < alpha.shape[2]
-    full = F.interpolate(alpha[None], size=size, mode="bicubic", antialias=smaller)
+    smaller = shape[0] < alpha.shape[1] or shape[1] < alpha.shape[2]
+    full = F.interpolate(alpha[None], size=shape, mode="bicubic", antialias=smaller)
     return full[0, 0].clamp_(0, 1)
 
 

@@ -61,6 +61,17 @@ def test_nothing_is_said_before_a_run_begins():
     assert waits.bottleneck() is None
 
 
+def test_each_run_has_its_own_times():
+    clock = Clock()
+    waits = StageTimer(clock)
+    for load in (6, 1):
+        waits.start()
+        with waits.waiting("load"):
+            clock.now += load
+        clock.now += 3
+    assert waits.shares() == pytest.approx({"load": 0.25, "save": 0, "matte": 0.75})
+
+
 class Watched(StageTimer):
     """Says what is waited for."""
 

@@ -1,5 +1,7 @@
 """A batch as a program that embeds it runs it: without a terminal, again and again."""
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,17 @@ def test_both_executors_and_both_reporters_have_all_that_a_run_asks_of_them():
         assert {name for name in members(Executor) if not hasattr(kind, name)} == set()
     for reporter in (NullReporter(), TerminalReporter(Verbosity(), str)):
         assert {name for name in members(Reporter) if not hasattr(reporter, name)} == set()
+
+
+def test_a_thread_of_another_program_can_run_a_batch(task, tmp_path):
+    picture().save(tmp_path / "in" / "a.png")
+    with ThreadPoolExecutor(1) as pool:
+        summary = pool.submit(run, task).result()
+    assert summary.counts[Status.WRITTEN] == 1
+
+
+def test_executors_of_other_options_are_refused(task, tmp_path):
+    picture().save(tmp_path / "in" / "a.png")
+    other = dataclasses.replace(task.options, threads=7)
+    with pytest.raises(ValueError, match="other options"):
+        run(task, executors=Executors(other))
