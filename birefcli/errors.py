@@ -1,9 +1,11 @@
-"""How birefcli fails: the exit codes, and the exceptions that carry them."""
+"""How birefcli fails: the exit codes, and the exceptions that carry them.
+
+It is imported before anything can catch a Ctrl-C: what it imports is quick to import.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 class ExitCode(IntEnum):
@@ -54,8 +56,7 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode()
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """An option in a message, by its name in Python: whoever shows the message spells it."""
 
     name: str

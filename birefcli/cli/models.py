@@ -57,7 +57,7 @@ def list_models(as_json: Json = False) -> None:
     if as_json:
         for model in models:
             print(json.dumps(_record(model)))
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         _print_table(models)
     else:
         print("name", "width", "height", "megabytes", "state", "purpose", sep="\t")
