@@ -9,9 +9,8 @@ import pytest
 from PIL import Image, ImageFont
 
 from birefcli.cli import environment, shared_options, values
-from birefcli.cli.sheet_options import Sort
 from birefcli.errors import printable
-from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision, SheetOrder
 from birefcli.training.plan import Loss
 
 
@@ -145,7 +144,7 @@ def test_formats_have_all_their_names(word, suffix):
 def test_help_breaks_no_choice_and_shows_no_type_of_python(shown_help, name):
     shown = shown_help(name)
     assert "<" not in shown.replace("<=", "")
-    for kind in (Compress, Existing, Lock, Precision, PatchOrder, Sort, Loss):
+    for kind in (Compress, Existing, Lock, Precision, PatchOrder, SheetOrder, Loss):
         option = f"--{HELD[kind]} "
         if option in shown:
             text = shown.partition(option)[2].partition("│ --")[0]
@@ -159,7 +158,7 @@ HELD = {
     Lock: "lock",
     Precision: "precision",
     PatchOrder: "patch-order",
-    Sort: "sort",
+    SheetOrder: "sort",
     Loss: "loss",
 }
 
@@ -347,14 +346,15 @@ def scales(font):
 
 
 def test_font_of_the_users_draws_the_names(tmp_path):
-    from birefcli.contact_sheet import Layout, fit_text
+    from birefcli.contact_sheet import Layout
+    from birefcli.images.text import fit_text
 
     fonts = [font for font in sorted(Path("/usr/share/fonts").rglob("*.ttf")) if scales(font)]
     if not fonts:
         pytest.skip("no font on this machine")
     layout = Layout(4, 200, str(fonts[0]))
     assert layout.font.path == str(fonts[0])
-    assert layout.font.getlength(fit_text("abc" * 99, layout)) <= 200
+    assert layout.font.getlength(fit_text("abc" * 99, layout.font, 200)) <= 200
 
 
 def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
