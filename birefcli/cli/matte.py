@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 
 from birefcli.batch.inputs import PIPE
-from birefcli.batch.run import BatchTask, run
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules, shared_options, values
 from birefcli.cli.spelling import spelling
@@ -129,7 +128,8 @@ def matte(
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
     )
-    from birefcli.cli.batch_reporter import TerminalReporter, Verbosity  # rich takes its time
+    from birefcli.batch.run import BatchTask, run  # help needs neither, and rich takes its time
+    from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 
     failed_list = None if failed_to is None else Path(failed_to)
     task = BatchTask(selection, options, existing, lock, dry_run, failed_list)

@@ -1,6 +1,5 @@
 """What this machine is: memory, processor, GPUs, their driver, folders and packages."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -70,6 +69,8 @@ def has_nvidia_gpu() -> bool:
 
 def installed_version(module: str) -> str | None:
     """Version of an installed package; None where it is missing. Importing could take seconds."""
+    import importlib.metadata  # slow to import, and help needs none of it
+
     try:
         return importlib.metadata.version(module.replace("_", "-"))
     except importlib.metadata.PackageNotFoundError:
