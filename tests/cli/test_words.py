@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -263,6 +264,13 @@ def test_every_option_of_matte_has_its_variable():
     named = {"BIREFCLI_" + option[2:].replace("-", "_").upper() for option in options}
     assert named - {"BIREFCLI_HELP"} <= set(shared_options.VARIABLES)
     assert len(named) > 30
+
+
+@pytest.mark.parametrize("name", ["Device", "Quiet", "Progress", "Debug"])
+def test_option_without_its_variable_is_otherwise_the_same(name):
+    shared, plain = (get_args(vars(shared_options)[alias])[1] for alias in (name, f"Plain{name}"))
+    assert shared.envvar == f"BIREFCLI_{name.upper()}"
+    assert vars(plain) == {**vars(shared), "envvar": None}
 
 
 @pytest.mark.parametrize("name", ["BIREFCLI_FOO", "BIREFCLI_XYZZY", "BIREFCLI_"])
