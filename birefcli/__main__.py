@@ -1,24 +1,22 @@
 """``python -m birefcli`` and the ``birefcli`` command: run it, and print a failure in one line."""
 
-import os
 import signal
 import sys
 import traceback
 import warnings
 
 from birefcli.cli import debugging
-from birefcli.errors import BirefcliError, ExitCode, printable
-from birefcli.system import allocator
+from birefcli.cli.stderr import say
+from birefcli.errors import BirefcliError, ExitCode
+from birefcli.system import allocator, process_settings
 
 
 def main() -> None:
     """Run the command line; every failure is handled here."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn about photos; we name them ourselves
-    # Torch's threads wait for each other in a loop that takes the cores which decode and encode. It
-    # is read when torch is loaded, and must be there before.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged photo is named by us, once
+    process_settings.let_idle_threads_sleep()
+    process_settings.silence_opencv()
     allocator.keep_freed_memory()
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: sys.exit(ExitCode.TERMINATED))
@@ -63,7 +61,7 @@ def _explain(error: Exception) -> None:
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
     if error is not None and debugging.is_wanted():
         traceback.print_exception(error)
-    print(f"birefcli: {printable(message)}", file=sys.stderr)
+    say(f"birefcli: {message}")
     sys.exit(code)
 
 

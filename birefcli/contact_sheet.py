@@ -1,53 +1,51 @@
 """Contact sheets: many cutouts small, on a checkerboard, so that a person can look at all of them.
 
-Cutouts are read once. The tile of each is kept in a file without a name: ten thousand take some
-hundred megabytes of disk, and memory holds one page.
+Find cutouts, read them, sort them, write the pages. Cutouts are read once. The tile of each is kept
+in a file without a name: ten thousand take some hundred megabytes of disk, and memory holds one
+page.
 """
 
 import contextlib
 import io
 import os
-import sys
-import tempfile
+import re
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, TypeAlias
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from birefcli.errors import Message, PhotoError, printable
+from birefcli.batch.inputs import PIPE, Stdin, find_photos, split_missing
+from birefcli.errors import Message, NoInputError, Option, OutputError, PhotoError, UsageError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import to_depth
 from birefcli.images.stamp import Stamp
-from birefcli.options import Format
+from birefcli.images.text import Font, best_face, fit_text, load_font, missing_glyphs
+from birefcli.options import SUFFIXES, Format, Selection, SheetOrder
 from birefcli.products import quality
-from birefcli.products.quality import Quality
+from birefcli.products.quality import Defect, Quality
 from birefcli.scoring import masks
 from birefcli.scoring.masks import NotAMaskError
+from birefcli.system import atomic
 from birefcli.system.prefetch import prefetch
+from birefcli.system.temporary_store import TemporaryStore
 
+PRODUCTS = ("cutout", "mask")  # folders of a run that wrote both; others show no matte
+SHOWN = ("png", "webp", "tif", "tiff", "jpg", "jpeg")
+"""Endings of names that are tried in folders."""
 GAP = 8  # pixels between tiles
 SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
 PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
-FACES = (
-    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc"),
-    *("Arial Unicode.ttf", "arial.ttf", "msyh.ttc"),
-)
-"""Fonts of Linux, macOS and Windows for names that Pillow's own cannot draw."""
-
 Pixels8 = NDArray[np.uint8]
-Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Layout:
     @property
     def font(self) -> Font:
         """What names are drawn with. Raises OSError, or ImportError without FreeType."""
-        return _font(self.face, self.text)
+        return load_font(self.face, self.text)
 
     @property
     def cell(self) -> tuple[int, int]:
@@ -102,40 +100,135 @@ class Layout:
         return self.side + GAP, self.side + 2 * (self.text + 4) + 2 * GAP
 
 
-class Store:
-    """Tiles on disk, until it is left."""
+@dataclass(frozen=True)
+class SheetTask:
+    """Which cutouts, where to, and what pages look like."""
 
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="birefcli-sheet-")  # noqa: SIM115
-        self._end = 0
+    inputs: tuple[str, ...]
+    output: Path
+    format: Format
+    layout: Layout
+    per_page: int
+    max_pixels: int
+    threads: int
+    flagged: bool = False
+    """Show only cutouts with a flag."""
+    sort: SheetOrder = SheetOrder.FLAGGED
 
-    def __enter__(self) -> "Store":
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
+@dataclass
+class Sheet:
+    """What was read, and the pages that were written."""
 
-    def put(self, picture: bytes) -> tuple[int, int]:
-        """Keep a picture; returns its place."""
-        self._file.seek(self._end)
-        self._file.write(picture)
-        place = (self._end, len(picture))
-        self._end += len(picture)
-        return place
+    tiles: list[Tile] = field(default_factory=list)
+    """In the order of their names."""
+    failed: int = 0
+    not_mattes: int = 0
+    """Files of folders that show no matte."""
+    pages: list[Path] = field(default_factory=list)
+    has_boxes: bool = False
+    """Whether the font lacks a letter of a name."""
 
-    def get(self, place: tuple[int, int]) -> bytes:
-        """The picture of a place."""
-        self._file.seek(place[0])
-        return self._file.read(place[1])
+
+class SheetReporter(Protocol):
+    """Follows a sheet while it is made."""
+
+    def on_start(self, total: int) -> None:
+        """So many cutouts are about to be read."""
+
+    def on_failure(self, path: str, reason: str | Message) -> None:
+        """A cutout cannot be shown."""
+
+    def on_read(self, result: Tile | Unread) -> None:
+        """A cutout was read, or could not be."""
+
+
+def make_sheet(task: SheetTask, reporter: SheetReporter) -> Sheet:
+    """Read every cutout and write the pages, once it is sure that they can be written.
+
+    Raises UsageError, NoInputError, OutputError.
+    """
+    sheet = Sheet()
+    entries = _find(task, sheet, reporter)
+    if not entries:
+        raise NoInputError(f"no cutout or mask found in {', '.join(task.inputs)}")
+    _check_output(task, -(-len(entries) // task.per_page))
+    with TemporaryStore() as store:
+        _read(task, entries, store, sheet, reporter)
+        shown = sorted_tiles(sheet.tiles, task.sort, flagged=task.flagged)
+        names = "".join(tile.entry.name for tile in shown)
+        layout = with_font_for(task.layout, names)
+        sheet.pages = _write(replace(task, layout=layout), shown, store)
+    sheet.has_boxes = missing_glyphs(layout.font, names) > 0
+    return sheet
+
+
+# Find and read
+
+
+def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]:
+    """Cutouts in the order of their names; what cannot be looked at is reported."""
+    roots = tuple(_products_folder(name) for name in task.inputs)
+    patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
+    search = find_photos(Selection(roots, PIPE, include=patterns, products=True))
+    there, missing = split_missing(search.found)
+    for path, reason in [*search.failed, *((photo.source, reason) for photo, reason in missing)]:
+        sheet.failed += 1
+        reporter.on_failure(str(path), reason)
+    entries = []
+    for photo in there:
+        assert not isinstance(photo.source, Stdin), "refused as an input"
+        if str(photo.source) in roots or _may_be_matte(photo.source):
+            entries.append(Entry(photo.source, str(photo.relative)))
+        else:
+            sheet.not_mattes += not stamp.is_sheet(photo.source)
+    return entries
+
+
+def _products_folder(name: str) -> str:
+    """The folder of cutouts or masks, where several products lie in a folder each."""
+    if name == PIPE:
+        raise UsageError("a sheet is made of files, and not of stdin (-)")
+    inside = [Path(name, product) for product in PRODUCTS]
+    return next((str(path) for path in inside if path.is_dir()), name)
+
+
+def _may_be_matte(path: Path) -> bool:
+    """Whether a file of a folder is tried: of ours cutouts and masks, of others no JPEG.
+
+    A black and white photo that was put on white would pass for a mask.
+    """
+    try:
+        made = stamp.read(path).stamp
+    except OSError:
+        return True  # reading it says why
+    if made is None:
+        return SUFFIXES[path.suffix.lower()] is not Format.JPG
+    return made.product in (*PRODUCTS, "")  # another version's: reading it says what it is
+
+
+def _read(
+    task: SheetTask,
+    entries: list[Entry],
+    store: TemporaryStore,
+    sheet: Sheet,
+    reporter: SheetReporter,
+) -> None:
+    reporter.on_start(len(entries))
+    for result in tiles(entries, store, task.layout, task.threads, task.max_pixels):
+        reporter.on_read(result)
+        if isinstance(result, Tile):
+            sheet.tiles.append(result)
+        # A folder may hold photos and composites too; whoever names one wants to see it.
+        elif result.not_a_matte and str(result.entry.path) not in task.inputs:
+            sheet.not_mattes += 1
+        else:
+            sheet.failed += 1
+            reporter.on_failure(str(result.entry.path), result.error)
 
 
 def tiles(
-    entries: Iterable[Entry], store: Store, layout: Layout, threads: int, max_pixels: int
+    entries: Iterable[Entry], store: TemporaryStore, layout: Layout, threads: int, max_pixels: int
 ) -> Generator[Tile | Unread, None, None]:
     """Read cutouts and masks, in order, ``threads`` at once."""
 
@@ -188,6 +281,35 @@ def _checkerboard(size: tuple[int, int]) -> NDArray[np.float32]:
     return np.where((x + y) % 2, LIGHT, DARK).astype(np.float32)
 
 
+# Sort
+
+
+def sorted_tiles(tiles: list[Tile], sort: SheetOrder, *, flagged: bool) -> list[Tile]:
+    """Tiles in the order of a sheet; only those with a flag where ``flagged``."""
+    if flagged:
+        tiles = [tile for tile in tiles if tile.findings.flags]
+    if sort is SheetOrder.NAME:
+        return sorted(tiles, key=lambda tile: tile.entry.name)
+    if sort is SheetOrder.COVERAGE:
+        return sorted(tiles, key=lambda tile: (tile.findings.coverage, tile.entry.name))
+    return sorted(tiles, key=lambda tile: (_gravest(tile), tile.entry.name))
+
+
+def _gravest(tile: Tile) -> int:
+    """Rank of the gravest flag; without a flag, after all others."""
+    order = list(Defect)
+    return min((order.index(flag) for flag in tile.findings.flags), default=len(order))
+
+
+# Draw
+
+
+def with_font_for(layout: Layout, names: str) -> Layout:
+    """The layout with that font of the machine's which has most letters, unless it names one."""
+    face = layout.face or best_face(names, layout.text)
+    return layout if face == layout.face else replace(layout, face=face)
+
+
 def page(tiles: Sequence[Tile], layout: Layout, fetch: Callable[[Tile], bytes]) -> Pixels8:
     """One page: H×W×3."""
     width, height = layout.cell
@@ -219,9 +341,9 @@ def _put(
         draw.rectangle(box, outline=ALARM, width=2)
     font = layout.font
     y += layout.side + 4
-    draw.text((x, y), fit_text(tile.entry.name, layout), INK, font)
+    draw.text((x, y), fit_text(tile.entry.name, font, layout.side), INK, font)
     colour = ALARM if tile.findings.flags else FAINT
-    below = fit_text(caption(tile.findings), layout)
+    below = fit_text(caption(tile.findings), font, layout.side)
     draw.text((x, y + layout.text + 2), below, colour, font)
 
 
@@ -232,55 +354,63 @@ def caption(findings: Quality) -> str:
     return " ".join([text, ", ".join(flag.value for flag in findings.flags)]).strip()
 
 
-def fit_text(text: str, layout: Layout) -> str:
-    """Shorten a text to the width of a tile; the end stays, where names differ."""
-    font = layout.font
-    shown = _drawable(text, font)
-    if font.getlength(shown) <= layout.side:
-        return shown
-    # Halving: how many of the last letters fit.
-    fits, too_many = 0, len(shown)
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        if font.getlength("..." + shown[-middle:]) <= layout.side:
-            fits = middle
-        else:
-            too_many = middle
-    return "..." + shown[len(shown) - fits :]
+# Write
 
 
-def _drawable(text: str, font: Font) -> str:
-    """Text that the font can draw: without FreeType it knows Latin letters alone."""
-    shown = printable(text)
-    if isinstance(font, ImageFont.FreeTypeFont):
-        return shown
-    return shown.encode("latin-1", "backslashreplace").decode("latin-1")
+def _check_output(task: SheetTask, pages: int) -> None:
+    """Refuse to replace what is no earlier sheet of this name. Raises OutputError."""
+    name, folder = task.output.name, task.output.parent
+    for target in [task.output, *_page_names(task.output, pages)]:
+        try:
+            known = is_page_of(target, name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"{target}: {error.strerror}") from None
+        if not known:
+            raise OutputError(
+                f"{target}: exists and is no page of an earlier {name}",
+                hint=Message("name another ", Option("output")),
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic.check_writable(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    atomic.clear_stale({folder})
 
 
-def missing_glyphs(layout: Layout, text: str) -> int:
-    """Count the different characters of a text that a page's font draws as boxes."""
-    font = layout.font
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        return 0  # what it cannot draw is written in letters
-    box = bytes(font.getmask(chr(sys.maxunicode)))
-    return sum(bytes(font.getmask(char)) == box for char in set(printable(text)) - {" "})
+def _page_names(output: Path, pages: int) -> list[Path]:
+    """``sheet.png``, or ``sheet-1.png`` and so on."""
+    if pages == 1:
+        return [output]
+    digits = len(str(pages))
+    return [output.with_stem(f"{output.stem}-{n:0{digits}}") for n in range(1, pages + 1)]
 
 
-def with_font_for(layout: Layout, text: str) -> Layout:
-    """The layout with that font of the machine's which has most of a text."""
-    least = 0 if layout.face is not None else missing_glyphs(layout, text)
-    for face in FACES if least else ():
-        with contextlib.suppress(OSError):  # it is not on this machine
-            other = replace(layout, face=face)
-            if (number := missing_glyphs(other, text)) < least:
-                layout, least = other, number
-    return layout
+def _write(task: SheetTask, shown: Sequence[Tile], store: TemporaryStore) -> list[Path]:
+    """Write all pages and remove those of an earlier, longer sheet; returns their names."""
+    targets = _page_names(task.output, -(-len(shown) // task.per_page)) if shown else []
+    for number, target in enumerate(targets):
+        part = shown[number * task.per_page :][: task.per_page]
+        pixels = page(part, task.layout, lambda tile: store.get(tile.place))
+        try:
+            atomic.write_file(target, encode_page(pixels, task.format, task.output.name))
+        except OSError as error:
+            raise OutputError(f"{target}: {error.strerror}") from None
+    _remove_old_pages(task.output, set(targets))
+    return targets
 
 
-@lru_cache(maxsize=8)
-def _font(face: str | None, size: int) -> Font:
-    """A file's, or Pillow's own: that is the same everywhere, and knows little beyond ASCII."""
-    return ImageFont.load_default(size) if face is None else ImageFont.truetype(face, size)
+def _remove_old_pages(output: Path, written: set[Path]) -> None:
+    """Remove pages of an earlier sheet of this name that this one has not replaced."""
+    pattern = re.compile(re.escape(output.stem) + r"(-\d+)?" + re.escape(output.suffix))
+    for path in output.parent.iterdir():
+        if not pattern.fullmatch(path.name) or path in written or not path.is_file():
+            continue
+        with contextlib.suppress(OSError):  # what cannot be read stays
+            if is_page_of(path, output.name):  # sheet-1.png may be a sheet that was called so
+                path.unlink()
 
 
 def is_page_of(path: Path, name: str) -> bool:

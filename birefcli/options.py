@@ -86,6 +86,14 @@ class Lock(str, Enum):
     NONE = "none"
 
 
+class SheetOrder(str, Enum):
+    """Which cutouts come first on a contact sheet."""
+
+    FLAGGED = "flagged"
+    NAME = "name"
+    COVERAGE = "coverage"
+
+
 class PatchOrder(str, Enum):
     """How image patches were stacked when the weights were trained."""
 

@@ -34,7 +34,7 @@ PIPELINE = "pipeline"
 
 @dataclass(frozen=True)
 class Figure:
-    """What a photo costs: medians over rounds, and the least and the most of them, in seconds."""
+    """Seconds a photo takes: the median of the rounds, the least and the most."""
 
     seconds: float
     least: float
@@ -62,7 +62,7 @@ class Rounds:
     taken: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def add(self, name: str, seconds: float, cpu: float) -> None:
-        """Note one round."""
+        """Add one round."""
         self.taken.setdefault(name, []).append((seconds, cpu))
 
     def figure(self, name: str) -> Figure | None:

@@ -22,8 +22,6 @@ from birefcli.options import (
 )
 from birefcli.system import cpu
 
-MEASURE = "Measuring"
-
 Photos = Annotated[
     list[str] | None,
     typer.Argument(
@@ -35,7 +33,10 @@ Photos = Annotated[
 Megapixels = Annotated[
     float,
     typer.Option(
-        "--megapixels", metavar="N", help="Size of generated photos.", rich_help_panel=MEASURE
+        "--megapixels",
+        metavar="N",
+        help="Size of generated photos.",
+        rich_help_panel=shared_options.MEASURING,
     ),
 ]
 Count = Annotated[
@@ -45,7 +46,7 @@ Count = Annotated[
         metavar="N",
         help=f"Number of generated photos ({PHOTOS} by default), or the first N of those given.",
         min=1,
-        rich_help_panel=MEASURE,
+        rich_help_panel=shared_options.MEASURING,
         show_default=False,
     ),
 ]
@@ -56,7 +57,7 @@ Repeat = Annotated[
         metavar="N",
         help="Rounds; results are their median.",
         min=1,
-        rich_help_panel=MEASURE,
+        rich_help_panel=shared_options.MEASURING,
     ),
 ]
 Against = Annotated[
@@ -66,12 +67,13 @@ Against = Annotated[
         metavar="FILE.onnx|MODEL",
         help="Compare the network with another model, or with an exported one in ONNX Runtime; the"
         " two take turns.",
-        rich_help_panel=MEASURE,
+        rich_help_panel=shared_options.MEASURING,
         autocompletion=completion.opponent,
     ),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object.", rich_help_panel=MEASURE)
+    bool,
+    typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared_options.MEASURING),
 ]
 
 

@@ -1,6 +1,7 @@
-"""Options that commands share: one alias an option, which keeps the commands readable."""
+"""Options that commands share, and the names of all panels: one alias an option, declared once."""
 
-from typing import Annotated, TypeAlias
+import copy
+from typing import Annotated, TypeAlias, get_args
 
 import typer
 
@@ -12,6 +13,8 @@ VARIABLES: list[str] = []
 NEGATABLE: list[str] = []
 """Those of options with a --no- form."""
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
+COMPARED, DATA, HYPERPARAMETERS = "What is compared", "Data", "Hyperparameters"
+MEASURING = "Measuring"
 
 
 def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
@@ -281,3 +284,20 @@ Progress: TypeAlias = Annotated[
 Debug: TypeAlias = Annotated[
     bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]
+
+
+# The same for commands that read no variables: what is set for every night's photos must not
+# change, say, what a network is trained on.
+
+
+def _without_variable(alias: object) -> typer.models.OptionInfo:
+    """The option of an alias, but for its variable."""
+    info: typer.models.OptionInfo = copy.copy(get_args(alias)[1])
+    info.envvar = None
+    return info
+
+
+PlainDevice: TypeAlias = Annotated[str, _without_variable(Device)]
+PlainQuiet: TypeAlias = Annotated[bool, _without_variable(Quiet)]
+PlainProgress: TypeAlias = Annotated[bool, _without_variable(Progress)]
+PlainDebug: TypeAlias = Annotated[bool, _without_variable(Debug)]

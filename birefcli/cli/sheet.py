@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli.cli import shared_options, sheet_options, values
-from birefcli.cli.sheet_options import Sort
 from birefcli.cli.spelling import spelling
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printable
-from birefcli.options import SUFFIXES
+from birefcli.options import SUFFIXES, SheetOrder
 from birefcli.system import cpu
 
 if TYPE_CHECKING:
-    from birefcli.cli.sheet_pages import Sheet
-    from birefcli.contact_sheet import Layout, Tile, Unread
+    from birefcli.contact_sheet import Layout, Sheet, Tile, Unread
 
 PAGE, TILE, COLUMNS = 120, 200, 8
 LARGEST = 100_000_000  # pixels of a page: more is opened by few programs
@@ -29,7 +27,7 @@ def sheet(
     inputs: sheet_options.Inputs,
     output: sheet_options.Output,
     flagged: sheet_options.Flagged = False,
-    sort: sheet_options.Sorting = Sort.FLAGGED,
+    sort: sheet_options.Sorting = SheetOrder.FLAGGED,
     columns: sheet_options.Columns = COLUMNS,
     tile: sheet_options.Side = TILE,
     per_page: sheet_options.PerPage = PAGE,
@@ -55,7 +53,7 @@ def sheet(
         raise UsageError(f"name a file, {', '.join(SUFFIXES)}", option="output", value=output)
     _check_page(columns, tile, per_page)
 
-    from birefcli.cli.sheet_pages import SheetTask, make_sheet
+    from birefcli.contact_sheet import SheetTask, make_sheet
 
     max_pixels = values.pixels("max_megapixels", max_megapixels)
     workers = values.automatic("threads", threads) or cpu.count()
@@ -151,9 +149,9 @@ def _as_json(tile: "Tile") -> str:
     return json.dumps({"input": str(tile.entry.path), "coverage": coverage, "flags": flags})
 
 
-def _print(sheet: "Sheet", sort: Sort, *, as_json: bool) -> None:
+def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     """Print the flagged cutouts, or the summary as JSON; then what else there is to know."""
-    from birefcli.cli.sheet_pages import sorted_tiles
+    from birefcli.contact_sheet import sorted_tiles
 
     shown, pages = len(sheet.tiles), sheet.pages
     flagged = sorted_tiles(sheet.tiles, sort, flagged=True)

@@ -1,19 +1,11 @@
 """The options that ``birefcli sheet`` alone has: one alias an option."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class Sort(str, Enum):
-    """Which cutouts come first."""
-
-    FLAGGED = "flagged"
-    NAME = "name"
-    COVERAGE = "coverage"
-
+from birefcli.options import SheetOrder
 
 Inputs = Annotated[
     list[str],
@@ -33,7 +25,7 @@ Output = Annotated[
 ]
 Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
 Sorting = Annotated[
-    Sort,
+    SheetOrder,
     typer.Option(
         "--sort",
         metavar="BY",

@@ -36,7 +36,7 @@ class _Context(Protocol):
     def get_parameter_source(self, name: str) -> object: ...
 
 
-class _Wrong(Protocol):
+class _TyperError(Protocol):
     """What Typer's exceptions have in common, or one of them has."""
 
     message: str
@@ -49,12 +49,12 @@ class _Wrong(Protocol):
 def explain(error: Exception) -> str | None:
     """One line for an exception of Typer's parser; None for any other exception.
 
-    Empty where the help was shown, of a command without arguments. Which class
-    an exception is depends on Typer's version (it has taken Click in), its attributes do not.
+    Empty where a command without arguments has shown its help. Which class an exception is depends
+    on Typer's version (it has taken Click in), its attributes do not.
     """
     if not hasattr(error, "format_message"):
         return None
-    found = cast("_Wrong", error)
+    found = cast("_TyperError", error)
     context = getattr(found, "ctx", None)
     fault = _fault(found).strip().rstrip(".")
     if not fault or not context:
@@ -63,7 +63,7 @@ def explain(error: Exception) -> str | None:
     return f"{fault} S{see[1:]}" if fault.endswith("?") else f"{fault}; {see}"
 
 
-def _fault(error: "_Wrong") -> str:
+def _fault(error: "_TyperError") -> str:
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         return _unknown(option, error.possibilities)
@@ -99,7 +99,7 @@ def _there(word: str) -> bool:
         return False
 
 
-def _given(error: "_Wrong", parameter: "_Parameter") -> str:
+def _given(error: "_TyperError", parameter: "_Parameter") -> str:
     """Where the value came from: an option or argument, or a variable of the environment."""
     variable, source = parameter.envvar, None
     if error.ctx is not None:

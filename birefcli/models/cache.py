@@ -3,15 +3,10 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from birefcli.errors import ModelError
 from birefcli.models import checksum
 from birefcli.models.zoo import Model
-
-# huggingface_hub takes a quarter of a second to import: only functions that need it do.
-if TYPE_CHECKING:
-    pass  # type: ignore[import-untyped, unused-ignore]
 
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -32,7 +27,7 @@ def cached(model: Model) -> Path | None:
     return next(iter(pointers(model)), None)
 
 
-# What is in the cache
+# Entries, and what they lead to
 
 
 def repo_folder(model: Model) -> Path:
@@ -92,13 +87,13 @@ def digest_of(model: Model, pointer: Path) -> str:
         return checksum.sha256_of(pointer)
     except OSError as error:
         raise ModelError(
-            f"{model.name}: {pointer} cannot be read ({error.strerror}); check its permissions, or "
-            "delete it and run again"
+            f"{model.name}: {pointer} cannot be read ({error.strerror})",
+            hint="check its permissions, or delete it and run again",
         ) from error
 
 
 def discard(model: Model, pointer: Path) -> None:
-    """Remove a damaged file, and every entry that leads to it."""
+    """Remove a damaged file, and every entry that leads to it. Raises ModelError."""
     checksum.forget(pointer)
     blob = blob_of(pointer)
     same = [other for other in pointers(model) if blob_of(other) == blob]
@@ -107,6 +102,6 @@ def discard(model: Model, pointer: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(
-            f"{model.name}: {blob} is damaged and cannot be removed ({error.strerror}); "
-            "delete it, then run again"
+            f"{model.name}: {blob} is damaged and cannot be removed ({error.strerror})",
+            hint="delete it, then run again",
         ) from error

@@ -1,8 +1,8 @@
 """SHA-256 of large files, computed once and remembered while the file stays as it is.
 
-What is remembered lies in ``$XDG_CACHE_HOME/birefcli/digests`` (``~/.cache`` where that is not
-set), one small file for each weights file. It is not kept beside the weights: their folder belongs
-to the Hub library, may be shared between users, and may be read-only. A weights file counts as
+The digests lie in ``$XDG_CACHE_HOME/birefcli/digests`` (``~/.cache`` where that is not
+set), one small file for each weights file. They are not beside the weights: that folder belongs to
+the Hub library, may be shared between users, and may be read-only. A weights file counts as
 unchanged while its real path, size and modification time are the same. Losing this folder costs a
 few seconds of hashing and nothing else.
 """
@@ -25,23 +25,23 @@ def sha256_of(path: Path) -> str:
 
 def measure_sha256(path: Path) -> str:
     """SHA-256 (hex) of the file as it is on disk now, remembered for later."""
-    stamp = _state(path)
+    state = _state(path)
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(block):
             digest.update(block[:count])
     # A file that changed while it was read must not be remembered under either state.
-    if _state(path) == stamp:
-        _remember(path, stamp, digest.hexdigest())
+    if _state(path) == state:
+        _remember(path, state, digest.hexdigest())
     return digest.hexdigest()
 
 
 def remembered(path: Path) -> str | None:
     """SHA-256 (hex) measured earlier, or None if there is none or the file has changed since."""
     try:
-        note = json.loads(_remembered_in(path).read_text(encoding="utf-8"))
-        return str(note["sha256"]) if note["file"] == _state(path) else None
+        record = json.loads(_record_of(path).read_text(encoding="utf-8"))
+        return str(record["sha256"]) if record["file"] == _state(path) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -54,23 +54,25 @@ def trust(path: Path, digest: str) -> None:
 def forget(path: Path) -> None:
     """Drop what is remembered about the file, if anything."""
     with contextlib.suppress(OSError):
-        _remembered_in(path).unlink()
+        _record_of(path).unlink()
 
 
 def _remember(path: Path, state: list[str | int], digest: str) -> None:
-    note = _remembered_in(path)
+    record = _record_of(path)
     # Remembering is a convenience: a full disk or a read-only home must not stop the work.
     with contextlib.suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_file(note, json.dumps({"file": state, "sha256": digest}).encode())
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_file(record, json.dumps({"file": state, "sha256": digest}).encode())
 
 
 def _state(path: Path) -> list[str | int]:
+    """Real path, bytes and modification time (ns): equal for a file that is unchanged."""
     stat = path.stat()
     return [os.path.realpath(path), stat.st_size, stat.st_mtime_ns]
 
 
-def _remembered_in(path: Path) -> Path:
+def _record_of(path: Path) -> Path:
+    """Where the digest of a file is remembered."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118 - Path.expanduser raises where there is no home
     key = hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()
     return Path(base) / "birefcli" / "digests" / f"{key[:32]}.json"

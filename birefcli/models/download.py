@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
+from birefcli.models.cache import SHA256, cache_folder, cached, digest_of, discard, repo_folder
 from birefcli.models.zoo import Model
 
 # huggingface_hub takes a quarter of a second to import: only functions that need it do.
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
     from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
-from birefcli.models.cache import SHA256, cache_folder, cached, digest_of, discard, repo_folder
 
 RETRY_SECONDS = 1.0
-"""Wait before the Hub is asked once more, and before a cut transfer goes on."""
+"""Wait before a second request, and before an interrupted transfer goes on."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 MINI, NEEDS_NONE = Option("model", "mini"), "`, which needs no download"
-_STEP = 1 << 20  # bytes
+_CHUNK = 1 << 20  # bytes
 _HEADROOM = 16_000_000  # bytes to leave free on the disk beside the download
 
 
@@ -36,8 +36,8 @@ def download(model: Model, *, progress: bool) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
-    with library_quiet(), _small_steps(), _as_model_error(model):
-        blob = repo_folder(model) / "blobs" / _ask(model)
+    with quiet_hub(), _small_chunks(), _as_model_error(model):
+        blob = repo_folder(model) / "blobs" / _blob_name(model)
         lock = cache_folder() / ".locks" / repo_folder(model).name / f"{blob.name}.lock"
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +54,8 @@ def download(model: Model, *, progress: bool) -> Path:
     return pointer
 
 
-def _ask(model: Model) -> str:
-    """Name of the file's blob, which the Hub decides; ModelError if it is not the known file."""
+def _blob_name(model: Model) -> str:
+    """Name of the file's blob, asked of the Hub. Raises ModelError if it is another file."""
     metadata = _metadata(model)
     if metadata.commit_hash is None or metadata.etag is None:
         raise ModelError(
@@ -92,7 +92,7 @@ def _metadata(model: Model) -> "HfFileMetadata":
 
 
 def _fill(model: Model, blob: Path, *, progress: bool) -> None:
-    """Download into a part file, going on where the last run stopped; then into place."""
+    """Download into a part file, from where the last run stopped; then move it into place."""
     assert model.size_bytes is not None
     part = blob.with_name(f"{blob.name}.incomplete")
     if part.exists() and part.stat().st_size > model.size_bytes:
@@ -101,7 +101,7 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < model.size_bytes - have + _HEADROOM:
         raise _disk_full(model, f", {free / 1e6:.0f} MB are free")
-    with _bar(model, have, progress=progress) as bar:
+    with _progress_bar(model, have, progress=progress) as bar:
         _transfer(model, part, model.size_bytes, bar)
     if checksum.measure_sha256(part) != model.sha256:
         checksum.forget(part)
@@ -143,10 +143,11 @@ def _transfer(model: Model, part: Path, size: int, bar: "tqdm") -> None:
             elif not before < after <= size:
                 raise ModelError(
                     f"{model.name}: the download broke off at {after / 1e6:.0f} of "
-                    f"{model.megabytes} MB ({_reason(error)}); run again to go on from there"
+                    f"{model.megabytes} MB ({_reason(error)})",
+                    hint="run again to go on from there",
                 ) from error
-            # Not every way a connection can end is retried by the library. A round that goes on
-            # here has brought new bytes, so there is an end to it.
+            # The library retries not every way a connection can end. Each round here has new bytes:
+            # the loop ends.
             time.sleep(RETRY_SECONDS)
         else:
             return
@@ -170,7 +171,7 @@ class _Part(io.BufferedWriter):
         return size
 
 
-def _bar(model: Model, have: int, *, progress: bool) -> "tqdm":
+def _progress_bar(model: Model, have: int, *, progress: bool) -> "tqdm":
     from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
     return tqdm(
@@ -184,12 +185,12 @@ def _bar(model: Model, have: int, *, progress: bool) -> "tqdm":
     )
 
 
-# The library's temper
+# Settings of the Hub library, while it is used
 
 
 @contextlib.contextmanager
-def library_quiet() -> Iterator[None]:
-    """Keep its bars, log lines and warnings from the user, unless they are asked for."""
+def quiet_hub() -> Iterator[None]:
+    """Silence the Hub library's bars, log and warnings, unless its own variables want them."""
     if os.environ.get("HF_DEBUG") or os.environ.get("HF_HUB_VERBOSITY"):
         yield
         return
@@ -214,12 +215,12 @@ def library_quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _small_steps() -> Iterator[None]:
-    """Let transfers write every megabyte. The library's ten are lost at each break of the line."""
+def _small_chunks() -> Iterator[None]:
+    """Write every megabyte: of the library's ten, a lost connection loses what is not written."""
     from huggingface_hub import constants
 
     step = constants.DOWNLOAD_CHUNK_SIZE
-    constants.DOWNLOAD_CHUNK_SIZE = _STEP
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
     try:
         yield
     finally:
@@ -228,7 +229,7 @@ def _small_steps() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _as_model_error(model: Model) -> Iterator[None]:
-    """Turn what goes wrong on the way to the Hub into a ModelError that says what to do."""
+    """Turn errors of transport, Hub and disk into a ModelError with a hint."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
@@ -244,10 +245,10 @@ def _as_model_error(model: Model) -> Iterator[None]:
             raise _disk_full(model) from error
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise ModelError(
-                f"{model.name}: the cache cannot be written ({error.strerror}: {error.filename}); "
-                "set HF_HOME to a folder that can"
+                f"{model.name}: the cache cannot be written ({error.strerror}: {error.filename})",
+                hint="set HF_HOME to a folder that can",
             ) from error
-        raise _not_here(model, f"{_endpoint()} cannot be reached ({_reason(error)})") from error
+        raise _unavailable(model, f"{_endpoint()} cannot be reached ({_reason(error)})") from error
 
 
 def _refused(model: Model, status: int) -> ModelError:
@@ -264,10 +265,10 @@ def _refused(model: Model, status: int) -> ModelError:
             "(HTTP 404)",
             hint=Message("check HF_ENDPOINT, update birefcli, or use `", MINI, "`"),
         )
-    return _not_here(model, f"{_endpoint()} does not serve it now (HTTP {status})")
+    return _unavailable(model, f"{_endpoint()} does not serve it now (HTTP {status})")
 
 
-def _not_here(model: Model, why: str) -> ModelError:
+def _unavailable(model: Model, why: str) -> ModelError:
     return ModelError(
         f"{model.name}: not downloaded yet, and {why}",
         hint=Message(
@@ -280,15 +281,15 @@ def _not_here(model: Model, why: str) -> ModelError:
 
 def _wrong_checksum(model: Model) -> ModelError:
     return ModelError(
-        f"{model.name}: the download has a wrong checksum and has been removed; run again, and if "
-        "that does not help, check HF_ENDPOINT and the proxy"
+        f"{model.name}: the download has a wrong checksum and has been removed",
+        hint="run again, and if that does not help, check HF_ENDPOINT and the proxy",
     )
 
 
 def _disk_full(model: Model, detail: str = "") -> ModelError:
     return ModelError(
-        f"{model.name}: no space for its {model.megabytes} MB in {cache_folder()}{detail}; free "
-        "some, or set HF_HOME to another disk"
+        f"{model.name}: no space for its {model.megabytes} MB in {cache_folder()}{detail}",
+        hint="free some, or set HF_HOME to another disk",
     )
 
 

@@ -12,15 +12,9 @@ import contextlib
 import dataclasses
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
-from birefcli.models.zoo import Model
-
-# huggingface_hub takes a quarter of a second to import: only functions that need it do.
-if TYPE_CHECKING:
-    pass  # type: ignore[import-untyped, unused-ignore]
 from birefcli.models.cache import (
     cache_folder,
     cached,
@@ -32,7 +26,10 @@ from birefcli.models.cache import (
     repo_folder,
     snapshot_of,
 )
-from birefcli.models.download import download, library_quiet
+from birefcli.models.download import download, quiet_hub
+from birefcli.models.zoo import Model
+
+# huggingface_hub takes a quarter of a second to import: only functions that need it do.
 
 
 class State(str, Enum):
@@ -52,34 +49,37 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
     """Local path of the model's file, downloaded if need be; its checksum is right.
 
     With the file in the cache no request is made. ``progress`` shows a bar on stderr where that
-    is a terminal. Raises ModelError if the file is neither cached nor to be had, or is damaged; a
-    damaged one has then been removed.
+    is a terminal. Raises ModelError if the file is not cached and cannot be downloaded, or is
+    damaged; a damaged one has then been removed.
     """
     pointer = cached(model)
     if pointer is None:
         if offline or is_offline():
-            raise ModelError(
-                Message(
-                    f"{model.name}: not downloaded yet, and ",
-                    Option("offline"),
-                    f" or HF_HUB_OFFLINE forbids it; without them run `birefcli models pull"
-                    f" {model.name}`, or use `",
-                    Option("model", "mini"),
-                    "`, which is built in",
-                )
-            )
+            raise _forbidden(model)
         return download(model, progress=progress)
     if digest_of(model, pointer) != model.sha256:
         discard(model, pointer)
         raise ModelError(
-            f"{model.name}: the file in the cache was damaged and has been removed ({pointer}); "
-            f"run `birefcli models pull {model.name}` to download it again"
+            f"{model.name}: the file in the cache was damaged and has been removed ({pointer})",
+            hint=f"run `birefcli models pull {model.name}` to download it again",
         )
     return pointer
 
 
+def _forbidden(model: Model) -> ModelError:
+    pull = f"without them run `birefcli models pull {model.name}`, or use `"
+    return ModelError(
+        Message(
+            f"{model.name}: not downloaded yet, and ",
+            Option("offline"),
+            " or HF_HUB_OFFLINE forbids it",
+        ),
+        hint=Message(pull, Option("model", "mini"), "`, which is built in"),
+    )
+
+
 def state(model: Model) -> State:
-    """What is known of the model without a request and without reading its file."""
+    """State of a model, without a request and without reading its file."""
     pointer = cached(model)
     if pointer is None:
         return State.PARTIAL if partial_size(model) else State.MISSING
@@ -124,17 +124,16 @@ def remove(model: Model) -> int:
     for pointer in pointers(model):
         checksum.forget(pointer)
     if holders:
-        with library_quiet():
+        with quiet_hub():
             freed += _delete_revisions(model, holders)
     if state(model) is not State.MISSING:
-        raise ModelError(
-            f"{model.name}: not all of it could be deleted; check the permissions of "
-            f"{repo_folder(model)}"
-        )
+        hint = f"check the permissions of {repo_folder(model)}"
+        raise ModelError(f"{model.name}: not all of it could be deleted", hint=hint)
     return freed
 
 
 def _delete_revisions(model: Model, holders: set[str]) -> int:
+    """Delete revisions by their commits; returns the bytes freed."""
     from huggingface_hub import scan_cache_dir
 
     cache = scan_cache_dir(cache_folder())
@@ -150,7 +149,7 @@ def _delete_revisions(model: Model, holders: set[str]) -> int:
 
 
 def is_offline() -> bool:
-    """Whether the environment forbids to ask the network (HF_HUB_OFFLINE)."""
+    """Whether the environment forbids requests (HF_HUB_OFFLINE)."""
     from huggingface_hub import constants
 
     return constants.HF_HUB_OFFLINE

@@ -136,7 +136,7 @@ def save(
     dtype: torch.dtype = torch.float16,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the weights as safetensors that say by themselves how they want to be run.
+    """Write the weights as safetensors, with all that is needed to run them in the metadata.
 
     ``size`` is the input's (width, height) the network was trained for, ``metadata`` anything else
     to keep. A file at ``path`` is replaced only by a complete one. Raises ModelError for weights
@@ -144,7 +144,7 @@ def save(
     """
     names = _plain_names(path, dict(network.state_dict()))
     tensors = {key: _storable(key, value, dtype) for key, value in names.items()}
-    notes = {
+    header = {
         **(metadata or {}),
         "format": "pt",
         CONFIG_KEY: json.dumps(dataclasses.asdict(config)),
@@ -155,7 +155,7 @@ def save(
         with replacing(path) as part:
             part.touch()
             mode = part.stat().st_mode  # what the user's umask gives; safetensors makes it private
-            save_file(tensors, part, notes)
+            save_file(tensors, part, header)
             _sort_metadata(part)
             part.chmod(mode)
     except (OSError, safetensors.SafetensorError) as error:

@@ -102,7 +102,7 @@ def _mini() -> Model:
         size = Size(int(width), int(height))
         backbone = str(json.loads(metadata["birefcli.config"])["backbone"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # a broken installation: whoever loads the file says so, help must still work
+        pass  # a broken installation: loading the file reports it, help must still work
     return Model(
         name="mini",
         repo=None,
@@ -238,10 +238,10 @@ def lookup(name: str) -> Model:
     guess = by_repo(name)
     near = [guess.name] if guess else difflib.get_close_matches(name.lower(), ZOO, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise ModelError(
-        f"no model is called {name!r}; {hint}`birefcli models list` shows all, and a file of your"
-        " own ends in .safetensors, .pth or .pt"
+    hint += (
+        "`birefcli models list` shows all, and a file of your own ends in .safetensors, .pth or .pt"
     )
+    raise ModelError(f"no model is called {name!r}", hint=hint)
 
 
 def by_repo(text: str) -> Model | None:

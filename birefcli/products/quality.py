@@ -29,7 +29,7 @@ class Defect(str, Enum):
 
     @property
     def meaning(self) -> str:
-        """What it says, in one line."""
+        """What the flag means, in one line."""
         return _MEANINGS[self]
 
 

@@ -1,9 +1,29 @@
 """Settings that hold for the whole process, which may not be ours: changed here and nowhere else.
 
-A command's process is its own. A program that embeds birefcli sees what is said of each function.
+A command's process is its own. A program that embeds birefcli sees what each function names as its
+callers. OpenCV and torch are imported by the functions that need them: the command calls the first
+two before it knows whether it needs either.
 """
 
-import cv2
+import os
+
+
+def silence_opencv() -> None:
+    """Keep OpenCV's log from stderr, unless the user has set ``OPENCV_LOG_LEVEL``.
+
+    A damaged photo is then named once, by birefcli. OpenCV reads the variable when it is imported;
+    the command calls this before. Child processes inherit it.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+def let_idle_threads_sleep() -> None:
+    """Let OpenMP's idle threads sleep, unless the user has set ``OMP_WAIT_POLICY``.
+
+    Torch's threads would wait for each other in a loop that takes the cores which decode and
+    encode. OpenMP reads the variable when torch is imported; the command calls this before.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def use_one_opencv_thread() -> None:
@@ -11,12 +31,14 @@ def use_one_opencv_thread() -> None:
 
     Called by scoring and training, which both are a run's whole work.
     """
+    import cv2
+
     cv2.setNumThreads(1)
 
 
 def set_torch_threads(count: int) -> None:
-    """Torch computes in so many threads; called by workers and training."""
-    import torch  # scoring files takes none of it
+    """Torch computes in ``count`` threads, at least one; called by workers and training."""
+    import torch
 
     torch.set_num_threads(max(1, count))
 

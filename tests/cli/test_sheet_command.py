@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import TIMEOUT, picture
-from PIL import Image
+from PIL import Image, ImageFont
 
 from birefcli import contact_sheet
 from birefcli.contact_sheet import Layout
@@ -19,6 +19,7 @@ from birefcli.images import stamp
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
+from birefcli.images.text import fit_text, missing_glyphs
 from birefcli.options import Format
 from birefcli.products import quality
 from birefcli.products.quality import Defect
@@ -301,30 +302,30 @@ def test_text_never_stands_out_of_its_tile():
     layout = Layout(3, 80)
     font = layout.font
     for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
-        assert font.getlength(contact_sheet.fit_text(name, layout)) <= layout.side
-    assert contact_sheet.fit_text("folder/" * 9 + "IMG_7.png", layout).endswith("IMG_7.png")
+        assert font.getlength(fit_text(name, font, layout.side)) <= layout.side
+    assert fit_text("folder/" * 9 + "IMG_7.png", font, layout.side).endswith("IMG_7.png")
 
 
 def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
     layout = Layout(3, 200)
     assert contact_sheet.with_font_for(layout, "IMG_1.png") is layout
-    if not contact_sheet.missing_glyphs(layout, "Größe, Жанна"):
+    if not missing_glyphs(layout.font, "Größe, Жанна"):
         pytest.skip("Pillow's own font knows them")
     found = contact_sheet.with_font_for(layout, "Größe, Жанна")
     if found is layout:
         pytest.skip("none of the fonts is here")
-    assert contact_sheet.missing_glyphs(found, "Größe, Жанна") == 0
+    assert missing_glyphs(found.font, "Größe, Жанна") == 0
     assert contact_sheet.with_font_for(layout, "Größe \U00013080") == found, (
         "most is better than little"
     )
-    if contact_sheet.missing_glyphs(found, "\U00013080"):
+    if missing_glyphs(found.font, "\U00013080"):
         assert contact_sheet.with_font_for(layout, "\U00013080") is layout
     assert contact_sheet.with_font_for(found, "IMG_1.png") is found
 
 
 def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
     monkeypatch.setattr(
-        contact_sheet, "_font", lambda face, size: contact_sheet.ImageFont.load_default_imagefont()
+        contact_sheet, "load_font", lambda face, size: ImageFont.load_default_imagefont()
     )
     layout = Layout(2, 100)
     found = quality.Quality(0.5, (Defect.SOFT,))

@@ -3,15 +3,15 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
 from birefcli.cli import environment, shared_options, values
-from birefcli.cli.sheet_options import Sort
 from birefcli.errors import printable
-from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision, SheetOrder
 from birefcli.training.plan import Loss
 
 
@@ -145,7 +145,7 @@ def test_formats_have_all_their_names(word, suffix):
 def test_help_breaks_no_choice_and_shows_no_type_of_python(shown_help, name):
     shown = shown_help(name)
     assert "<" not in shown.replace("<=", "")
-    for kind in (Compress, Existing, Lock, Precision, PatchOrder, Sort, Loss):
+    for kind in (Compress, Existing, Lock, Precision, PatchOrder, SheetOrder, Loss):
         option = f"--{HELD[kind]} "
         if option in shown:
             text = shown.partition(option)[2].partition("│ --")[0]
@@ -159,7 +159,7 @@ HELD = {
     Lock: "lock",
     Precision: "precision",
     PatchOrder: "patch-order",
-    Sort: "sort",
+    SheetOrder: "sort",
     Loss: "loss",
 }
 
@@ -266,6 +266,13 @@ def test_every_option_of_matte_has_its_variable():
     assert len(named) > 30
 
 
+@pytest.mark.parametrize("name", ["Device", "Quiet", "Progress", "Debug"])
+def test_option_without_its_variable_is_otherwise_the_same(name):
+    shared, plain = (get_args(vars(shared_options)[alias])[1] for alias in (name, f"Plain{name}"))
+    assert shared.envvar == f"BIREFCLI_{name.upper()}"
+    assert vars(plain) == {**vars(shared), "envvar": None}
+
+
 @pytest.mark.parametrize("name", ["BIREFCLI_FOO", "BIREFCLI_XYZZY", "BIREFCLI_"])
 def test_nothing_is_proposed_where_nothing_is_like_it(monkeypatch, capsys, name):
     monkeypatch.setenv(name, "1")
@@ -347,14 +354,15 @@ def scales(font):
 
 
 def test_font_of_the_users_draws_the_names(tmp_path):
-    from birefcli.contact_sheet import Layout, fit_text
+    from birefcli.contact_sheet import Layout
+    from birefcli.images.text import fit_text
 
     fonts = [font for font in sorted(Path("/usr/share/fonts").rglob("*.ttf")) if scales(font)]
     if not fonts:
         pytest.skip("no font on this machine")
     layout = Layout(4, 200, str(fonts[0]))
     assert layout.font.path == str(fonts[0])
-    assert layout.font.getlength(fit_text("abc" * 99, layout)) <= 200
+    assert layout.font.getlength(fit_text("abc" * 99, layout.font, 200)) <= 200
 
 
 def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
