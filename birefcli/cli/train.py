@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from birefcli.batch.interrupts import CODES, not_ignored
-from birefcli.cli import rules, train_options, values
+from birefcli.cli import rules, shared_options, train_options, values
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, Spell, UsageError, printable
 from birefcli.options import LONGEST, STRIDE, PatchOrder, Precision
@@ -45,15 +45,15 @@ def train(
     loss: train_options.LossName = Loss.MATTING,
     stage: train_options.Stages = None,
     seed: train_options.Seed = 0,
-    device: train_options.Device = "auto",
+    device: shared_options.PlainDevice = "auto",
     precision: train_options.Numbers = Precision.AUTO,
     threads: train_options.Threads = "auto",
     workers: train_options.Workers = "auto",
     every: train_options.Every = 180.0,
     restart: train_options.Restart = False,
-    quiet: train_options.Quiet = False,
-    progress: train_options.Progress = True,
-    debug: train_options.Debug = False,
+    quiet: shared_options.PlainQuiet = False,
+    progress: shared_options.PlainProgress = True,
+    debug: shared_options.PlainDebug = False,
 ) -> None:
     """Train or fine-tune a network on photos with masks.
 

@@ -10,16 +10,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.shared_options import DATA, HYPERPARAMETERS, MODEL, RUNNING, SPEED
 from birefcli.options import PatchOrder, Precision
 from birefcli.training.plan import Loss
-
-DATA, MODEL, HYPERPARAMETERS, SPEED, RUNNING = (
-    "Data",
-    "Model",
-    "Hyperparameters",
-    "Speed",
-    "Running",
-)
 
 
 def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
@@ -185,16 +178,6 @@ Seed: TypeAlias = Annotated[
         HYPERPARAMETERS, "--seed", metavar="N", help="The same seed, the same training.", min=0
     ),
 ]
-Device: TypeAlias = Annotated[
-    str,
-    _option(
-        SPEED,
-        "--device",
-        metavar="DEVICE",
-        help="auto, cpu, cuda, cuda:N, mps.",
-        autocompletion=completion.device,
-    ),
-]
 Numbers: TypeAlias = Annotated[
     Precision,
     _option(
@@ -218,11 +201,4 @@ Every: TypeAlias = Annotated[
 Restart: TypeAlias = Annotated[
     bool,
     _option(RUNNING, "--restart", help="Start anew, and replace the weights at the end."),
-]
-Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Only failures.")]
-Progress: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
-]
-Debug: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]
