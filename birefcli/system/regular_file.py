@@ -1,0 +1,48 @@
+"""Files that end: opened without waiting for whatever else a name may lead to."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+KINDS = (
+    (stat.S_ISDIR, "is a folder, not a file"),
+    (stat.S_ISFIFO, "is a named pipe, not a regular file"),
+    (stat.S_ISSOCK, "is a socket, not a regular file"),
+    (stat.S_ISCHR, "is a device, not a regular file"),
+    (stat.S_ISBLK, "is a device, not a regular file"),
+)
+
+
+def why_not_regular(mode: int) -> str | None:
+    """What a file is instead of a regular one, by its ``st_mode``; None for a regular one."""
+    return next((text for is_kind, text in KINDS if is_kind(mode)), None)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, where it is a regular one.
+
+    A named pipe would wait for somebody to write, a device may never end. Raises OSError, also for
+    those, with the path; ValueError for a name with a zero byte.
+    """
+    # Looked at first: to open some devices does something. And again once it is open, without
+    # waiting, as another file may have taken the name.
+    _refuse(path.stat().st_mode, path)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _binary())
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _refuse(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _binary() -> int:
+    return getattr(os, "O_BINARY", 0)  # Windows would change line ends
+
+
+def _refuse(mode: int, path: Path) -> None:
+    if (text := why_not_regular(mode)) is not None:
+        raise OSError(errno.EINVAL, text, str(path))
