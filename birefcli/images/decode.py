@@ -1,17 +1,15 @@
 """How a file's bytes become upright pixels."""
 
 import io
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from birefcli.errors import Message, Option, PhotoError
+from birefcli.errors import PhotoError
 
 try:
     import simplejpeg
@@ -22,11 +20,11 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import convert_to_srgb, is_rgb_profile
 from birefcli.images.metadata import orientation_of, read_dpi, read_exif
+from birefcli.images.opening import decoding_errors, open_image, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
 
 PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
 
 def decode_photo(
@@ -44,8 +42,8 @@ def decode_photo(
     """
     if not data:
         raise PhotoError("the file is empty")
-    with without_pillow_limit(), _one_error(data), _open(data) as image:
-        _refuse_bomb(image, max_pixels)
+    with without_pillow_limit(), decoding_errors(data[:512]), open_image(io.BytesIO(data)) as image:
+        refuse_bomb(image.width, image.height, max_pixels)
         before_decoding(image.width * image.height)
         return _decode(image, data, min_size)
 
@@ -57,7 +55,7 @@ def decode_pil(image: Image.Image) -> Photo:
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
-    with without_pillow_limit(), _one_error(b""):
+    with without_pillow_limit(), decoding_errors(b""):
         deep = image.mode.startswith("I;16")
         return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image))
 
@@ -65,96 +63,6 @@ def decode_pil(image: Image.Image) -> Photo:
 def _deep_grey(image: Image.Image) -> "Decoded":
     grey = np.asarray(image).astype(np.uint16)
     return np.repeat(grey[:, :, None], 3, 2), None
-
-
-@contextmanager
-def _one_error(data: bytes) -> Iterator[None]:
-    """Whatever decoding raises, as PhotoError with the cause."""
-    try:
-        yield
-    except PhotoError:
-        raise
-    except UnidentifiedImageError:
-        raise PhotoError(f"not an image that birefcli can read{_looks_like(data)}") from None
-    except MemoryError:
-        raise PhotoError("the photo does not fit into memory") from None
-    except Exception as error:
-        # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
-        raise PhotoError(f"damaged image: {_cause(error)}") from error
-
-
-_lifting = threading.Lock()
-_lifted: list[int | None] = []
-"""Pillow's limit, once for everybody who has set it aside."""
-
-
-@contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside: :func:`decode_photo` has its own, with its own message.
-
-    It is one for the whole process, which may not be ours: it is put back when the last is done.
-    """
-    with _lifting:
-        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _lifting:
-            limit = _lifted.pop()
-            if not _lifted:
-                Image.MAX_IMAGE_PIXELS = limit
-
-
-def _open(data: bytes) -> "ImageFile":
-    try:
-        return Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        if not _is_heif(data) or not _register_heif():
-            raise
-        return Image.open(io.BytesIO(data))
-
-
-def _is_heif(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
-
-
-def _register_heif() -> bool:
-    """Teach Pillow HEIC where the extra is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
-def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise PhotoError(
-            Message(
-                f"{image.width}×{image.height} pixels are more than the limit of"
-                f" {max_pixels / 1e6:g} megapixels (raise ",
-                Option("max_megapixels"),
-                ")",
-            )
-        )
-
-
-def _cause(error: Exception) -> str:
-    text = str(error).strip().rstrip(".") or "cannot be decoded"
-    return "the file ends too early" if "truncated" in text.lower() else text
-
-
-def _looks_like(data: bytes) -> str:
-    """Say what a file is when its first bytes tell."""
-    if _is_heif(data):
-        return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
-    if data[:5] == b"%PDF-":
-        return " (it is a PDF)"
-    if b"\0" not in data[:512]:
-        return " (it looks like text)"
-    return ""
 
 
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:

@@ -19,6 +19,7 @@ from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import PHOTO_SUFFIXES, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
+from birefcli.images.reading import read_file
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
 
@@ -205,7 +206,7 @@ def _colour(text: str) -> Colour | None:
 
 
 def _read(path: Path, max_pixels: int) -> Pixels:
-    return to_srgb8(decode_photo(path.read_bytes(), max_pixels))
+    return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:

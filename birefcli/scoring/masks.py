@@ -1,6 +1,5 @@
 """Mattes of files: whatever a file holds, as one channel. The one rule of scoring and training."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from birefcli.errors import PhotoError
-from birefcli.images.decode import without_pillow_limit
 from birefcli.images.files import open_photo
+from birefcli.images.opening import read_header
 from birefcli.images.photo import to_depth
+from birefcli.system.regular_file import open_regular
 
 Grey = NDArray[Any]
 """H×W of uint8 or uint16, full scale."""
@@ -72,8 +71,8 @@ def _luma(pixels: NDArray[Any]) -> Grey:
 
 
 def _could_be_clear(path: Path) -> bool:
-    with without_pillow_limit(), Image.open(io.BytesIO(path.read_bytes())) as image:
-        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    with open_regular(path) as file:
+        return read_header(file).transparent
 
 
 def resize_to(pixels: NDArray[Any], shape: tuple[int, int], method: int) -> NDArray[Any]:
