@@ -34,6 +34,7 @@ from birefcli.batch.targets import (
     Job,
     Stdout,
     check_output,
+    index_targets,
     listed_as,
     names_a_file,
     output_folder,
@@ -41,7 +42,7 @@ from birefcli.batch.targets import (
     remove_empty,
 )
 from birefcli.errors import ExitCode, Message, OutputError
-from birefcli.images.files import entry_key
+from birefcli.images.files import entry_key, is_folder
 from birefcli.models import checksum, hub
 from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
@@ -132,6 +133,12 @@ class _Progress:
         self.summary.add(outcome)
         self.reporter.on_outcome(outcome)
 
+    def fail(self, job: Job, reason: str | Message) -> None:
+        """A photo fails before any work."""
+        self.report(Outcome.failed(job, reason))
+        if not isinstance(job.source, Stdin):
+            self.failed.append(listed_as(job))
+
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
         self._left = {decision.job.label: decision for decision in todo}
@@ -206,15 +213,16 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
     def wrong(text: str) -> OutputError:
         return OutputError(text, option="failed_to", value=file)
 
-    used = {entry_key(job.source) for job in jobs if not isinstance(job.source, Stdin)}
-    targets = [target for job in jobs for target in job.targets.values()]
-    used |= {entry_key(target) for target in targets if not isinstance(target, Stdout)}
-    if entry_key(file) in used:
+    used = index_targets(jobs)
+    for job in jobs:
+        if not isinstance(job.source, Stdin):
+            used.add(entry_key(job.source), job)
+    if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
-    if file.is_dir():
+    if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
-        atomic.check_writable(file.parent)
+        atomic.check_writes(file)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
 
@@ -257,18 +265,19 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        job = Job(photo.source, {}, photo.relative)
-        progress.report(Outcome.failed(job, reason))
-        progress.failed.append(listed_as(job))
+        progress.fail(Job(photo.source, {}, photo.relative), reason)
 
 
 def _report_up_to_date(
     decisions: list[Decision], jobs: list[Job], existing: Existing, progress: _Progress
 ) -> Iterator[Decision]:
-    """Report photos that need nothing; yield the others."""
+    """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
         if decision.job.targets:
             yield decision
+            continue
+        if decision.trouble is not None:
+            progress.fail(job, decision.trouble)
             continue
         skipped = decision.not_ours or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT

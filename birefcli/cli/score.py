@@ -10,6 +10,7 @@ import typer
 from birefcli.cli import rules, score_options, shared_options, values
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, OutputError, Spell, UsageError
+from birefcli.images.files import is_folder
 from birefcli.options import ModelOptions, PatchOrder, Precision
 from birefcli.system import atomic
 
@@ -112,12 +113,12 @@ def score(
 
 def _check_report(report: Path) -> None:
     """See that the page can be written, before hours of work."""
-    if report.is_dir():
+    if is_folder(report):
         raise OutputError("is a folder; name a file", option="report", value=report)
     if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError("a page is called .html", option="report", value=report)
     try:
-        atomic.check_writable(report.parent)
+        atomic.check_writes(report)
     except OSError as error:
         wrong = f"cannot be written: {error.strerror}"
         raise OutputError(wrong, option="report", value=report) from None

@@ -28,11 +28,11 @@ def open_regular(path: Path) -> BinaryIO:
     """
     # Looked at first: to open some devices does something. And again once it is open, without
     # waiting, as another file may have taken the name.
-    _refuse(path.stat().st_mode, path)
+    refuse_irregular(path.stat().st_mode, path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _binary())
     file = os.fdopen(descriptor, "rb")
     try:
-        _refuse(os.fstat(descriptor).st_mode, path)
+        refuse_irregular(os.fstat(descriptor).st_mode, path)
     except OSError:
         file.close()
         raise
@@ -43,6 +43,7 @@ def _binary() -> int:
     return getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
-def _refuse(mode: int, path: Path) -> None:
+def refuse_irregular(mode: int, path: Path) -> None:
+    """Raise OSError, with the path, where a file's ``st_mode`` is not that of a regular one."""
     if (text := why_not_regular(mode)) is not None:
         raise OSError(errno.EINVAL, text, str(path))

@@ -28,7 +28,7 @@ class Log:
         remaining = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
         lines = [json.dumps(entry) + "\n" for entry in remaining]
         try:
-            atomic.write_file(self.path, "".join(lines).encode())
+            atomic.replace_file(self.path, "".join(lines).encode())
         except OSError as error:
             raise _unwritable(self.path, error) from error
 

@@ -300,6 +300,6 @@ class TrainingRun:
     def _write(self, name: str, content: str | bytes) -> None:
         path = self.plan.folder / name
         try:
-            atomic.write_file(path, content.encode() if isinstance(content, str) else content)
+            atomic.replace_file(path, content.encode() if isinstance(content, str) else content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

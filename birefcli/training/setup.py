@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -77,20 +78,35 @@ def prepare_folder(plan: Plan) -> None:
     if output.exists() and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        atomic.check_writable(plan.folder)
-        atomic.check_writable(output.parent)
-    except OSError as error:
-        raise OutputError(f"{plan.folder}: cannot be written ({error.strerror})") from error
+    files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST)]
+    for path in (output, *files):
+        _check_replaceable(path)
     atomic.clear_stale([plan.folder, output.parent])
 
 
 def clear_folder(plan: Plan) -> None:
-    """Remove what an earlier training left in the folder; its weights are replaced at the end."""
+    """Remove what an earlier training left in the folder; its weights are replaced at the end.
+
+    Raises OutputError.
+    """
     for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, "epoch-[0-9]*.png"):
         for path in plan.folder.glob(pattern):
-            path.unlink()
+            _remove(path)
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.check_replaceable(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def placement_for(plan: Plan, rank: Rank) -> Placement:

@@ -95,6 +95,6 @@ def test_odd_names_of_machines_make_good_names_of_files(tmp_path, monkeypatch, n
     atomic._host.cache_clear()
     monkeypatch.setattr("platform.node", lambda: name)
     atomic.write_file(tmp_path / "a.bin", b"new")
-    assert len(atomic._part_name().split("-")) == 4
-    assert len(atomic._part_name()) < 80
+    assert len(atomic.part_name().split("-")) == 4
+    assert len(atomic.part_name()) < 80
     atomic._host.cache_clear()
