@@ -138,10 +138,13 @@ def _score(options: "ScoreOptions", output: Output, spell: Spell, *, progress: b
             assert signals.code is not None
             print("birefcli: stopped before the end: no scores", file=sys.stderr)
             return signals.code
-    # The page first: whoever reads our output may have gone.
-    if output.report is not None and _write_page(output.report, output.title, result, spell):
-        reporter.say(f"{output.report}: written")
-    _print(output, result, spell)
+    # The page first: whoever reads our output may have gone. And where the page cannot be written,
+    # the scores are not lost.
+    try:
+        if output.report is not None and _write_page(output.report, output.title, result, spell):
+            reporter.say(f"{output.report}: written")
+    finally:
+        _print(output, result, spell)
     summary = result.summary
     if summary.bugs:
         return ExitCode.BUG
