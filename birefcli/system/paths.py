@@ -71,7 +71,7 @@ def absolute(path: Path) -> Path:
 def with_home(text: str) -> str:
     """A path with its first ``~`` or ``~user`` as a shell expands it; a file ``./~`` stays one.
 
-    A shell does not do so in a variable that cron sets, nor after ``--output=``.
+    A shell does not do so in a variable that cron sets, nor in a word after ``=``.
     """
     named = re.match(r"~[^/\\]*(?=[/\\])|~$", text)
     return os.path.expanduser(text) if named else text  # noqa: PTH111 - keeps the / at the end
