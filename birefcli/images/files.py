@@ -1,6 +1,7 @@
 """Photos as files: which names are tried, and what a path leads to."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -83,6 +84,13 @@ def left_out_text(counts: Mapping[str, int]) -> str:
     files, them = ("file", "it") if total == 1 else ("files", "them")
     kinds = "kind" if len(counts) == total == 1 else "kinds"
     return f"{total} {files} of other {kinds} left out: {each}; develop or convert {them} first"
+
+
+def left_out_below(folder: Path, *, recursive: bool = True) -> str:
+    """What a folder without photos holds instead, to follow that sentence; ``""`` for nothing."""
+    paths = walk_folder(folder, recursive=recursive, on_error=lambda _: None)
+    counts = Counter(kind for path in paths if (kind := other_kind(path.name)))
+    return f"; {left_out_text(counts)}" if counts else ""
 
 
 def matches(relative: Path, patterns: Sequence[str], *, folder: bool = False) -> bool:

@@ -1,5 +1,6 @@
 """What a path leads to, asked without an exception, and ``~`` in paths that no shell has read."""
 
+import errno
 import os
 import re
 import stat
@@ -41,6 +42,20 @@ def trouble(path: Path) -> str | None:
     except ValueError as error:  # a zero byte
         return str(error)
     return None
+
+
+def absence(path: Path, wanted: str = "file or folder") -> str:
+    """Why a path is not what is ``wanted``: nothing is there, or what is wrong."""
+    why = trouble(path)
+    return f"no such {wanted}" if why in (None, os.strerror(errno.ENOENT)) else str(why)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, in order; none where it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
+    except (OSError, ValueError):
+        return []
 
 
 def _mode(path: Path) -> int:
