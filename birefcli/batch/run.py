@@ -217,6 +217,9 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
         raise wrong("is a folder; name a file")
     try:
         atomic.check_writable(file.parent)
+        file.lstat()  # its name may be too long
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
 

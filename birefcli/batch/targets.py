@@ -12,7 +12,7 @@ from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
-from birefcli.system.paths import is_folder, is_link, real_path
+from birefcli.system.paths import is_folder, is_link, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
 
@@ -170,7 +170,8 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder)
     except FileExistsError:
-        raise OutputError(f"{folder}: is a file, not a folder", hint=ANOTHER) from None
+        why = obstacle(folder) or "is a file, not a folder"
+        raise OutputError(f"{folder}: {why}", hint=ANOTHER) from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:

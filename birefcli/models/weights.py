@@ -32,7 +32,7 @@ from birefcli.models.locate import Place, locate
 from birefcli.models.zoo import Model
 from birefcli.options import PatchOrder, Size
 from birefcli.system.atomic import replacing
-from birefcli.system.paths import is_file
+from birefcli.system.paths import absence, is_file
 
 DEFAULT_SIZE = Size(1024, 1024)
 """Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
@@ -207,7 +207,7 @@ def _own(path: Path) -> Checkpoint:
     if not is_file(path):
         known = zoo.by_repo(str(path))
         hint = Message("`", Option("model", known.name), "` is that model") if known else None
-        raise ModelError(f"{path}: no such weights file", hint=hint)
+        raise ModelError(f"{path}: {absence(path, 'weights file')}", hint=hint)
     try:
         digest = checksum.sha256_of(path)
         size_bytes = path.stat().st_size

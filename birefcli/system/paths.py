@@ -1,6 +1,5 @@
 """What a path leads to, asked without an exception, and ``~`` in paths that no shell has read."""
 
-import errno
 import os
 import re
 import stat
@@ -33,10 +32,16 @@ def is_link(path: Path) -> bool:
         return False
 
 
-def trouble(path: Path) -> str | None:
-    """Why a path leads to nothing, in the system's words; None where it leads to something."""
+def obstacle(path: Path) -> str | None:
+    """Why it cannot be said what a path leads to, or what is in a folder, in the system's words.
+
+    None where it can, and where nothing is there.
+    """
     try:
-        path.stat()
+        if stat.S_ISDIR(path.stat().st_mode):
+            os.scandir(path).close()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:  # a zero byte
@@ -45,9 +50,8 @@ def trouble(path: Path) -> str | None:
 
 
 def absence(path: Path, wanted: str = "file or folder") -> str:
-    """Why a path is not what is ``wanted``: nothing is there, or what is wrong."""
-    why = trouble(path)
-    return f"no such {wanted}" if why in (None, os.strerror(errno.ENOENT)) else str(why)
+    """Why a path is not what is ``wanted``: none is there, or what is in the way."""
+    return obstacle(path) or f"no such {wanted}"
 
 
 def names_in(folder: Path) -> list[str]:

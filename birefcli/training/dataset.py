@@ -24,7 +24,7 @@ from birefcli.scoring.layouts import (
 )
 from birefcli.scoring.masks import Mask
 from birefcli.system import cpu
-from birefcli.system.paths import absence, is_folder
+from birefcli.system.paths import absence, is_folder, obstacle
 from birefcli.training import soft_edges
 
 Bytes = NDArray[np.uint8]
@@ -105,6 +105,8 @@ def _folders(folder: Path) -> tuple[Path, Path]:
         return root / layout.photos, root / layout.truths
     if (both := find_masks_beside(folder)) is not None:
         return both, both
+    if (why := obstacle(folder)) is not None:
+        raise DataError(f"{folder}: {why}")
     known = ", or ".join(f"{each.photos}/ and {each.truths}/" for each in LAYOUTS[:2])
     beside = "a.jpg with a_mask.png beside it"
     raise DataError(f"{folder}: no photos with masks there; it must hold {known}, or {beside}")
