@@ -1,5 +1,6 @@
 """Training: data, views, losses, steps, and how a result is scored."""
 
+import contextlib
 import json
 import math
 import os
@@ -709,6 +710,54 @@ def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
         fresh(SHORT).resume(path)
     with pytest.raises(OutputError, match="cannot be written"):
         other.save(tmp_path / "not" / "c.pt", {})
+
+
+def _damages(whole):
+    """Checkpoints that something else wrote: bytes, or what torch is to save."""
+    shapes = {"state": {0: {"exp_avg": torch.zeros(1, 2), "step": torch.tensor(1.0)}}}
+    yield from (b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 3000, b"no checkpoint")
+    yield from ([], {}, "text", {"state_dict": whole["network"]}, whole["network"])
+    for change in (
+        {"step": "two"},
+        {"step": float("inf")},
+        {"step": -3},
+        {"network": []},
+        {"averaged": {1: 2}},
+        {"optimiser": {"state": {}, "param_groups": []}},
+        {"optimiser": {**whole["optimiser"], **shapes}},
+        {"scaler": {"scale": "x", "odd": 1}},
+        {"notes": [1]},
+        {"notes": {"validated": "x"}},
+        {"notes": {"best": {"epoch": 1}}},
+        {"notes": {"recipe": "text"}},
+    ):
+        yield {**whole, **change}
+
+
+def test_foreign_checkpoints_are_refused_whatever_is_wrong_with_them(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 1)
+    trainer.save(tmp_path / "whole.pt", {})
+    path = tmp_path / "c.pt"
+    for damage in _damages(torch.load(tmp_path / "whole.pt")):
+        path.write_bytes(damage) if isinstance(damage, bytes) else torch.save(damage, path)
+        with pytest.raises(ModelError, match=r"c\.pt: .*; restart starts anew"):
+            fresh(SHORT).resume(path)
+
+
+def test_mutated_checkpoints_are_refused_or_are_one(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 1)
+    path = tmp_path / "c.pt"
+    trainer.save(path, {})
+    whole, chance = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.integers(1, 20)):
+            data[chance.integers(len(data))] = chance.integers(256)
+        path.write_bytes(data[: chance.integers(1, len(data))] if chance.random() < 0.3 else data)
+        with contextlib.suppress(ModelError):
+            fresh(SHORT).resume(path)
 
 
 def test_checkpoints_from_before_the_command_can_be_gone_on_from(tmp_path, people):
