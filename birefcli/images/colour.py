@@ -1,36 +1,160 @@
-"""Colour profiles: pixels to sRGB and back."""
+"""Colour: what a file means is kept as a profile, or converted; and pixels to sRGB and back."""
 
+import hashlib
 import io
-from functools import lru_cache
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from birefcli.images.photo import Photo, row_blocks
+from birefcli.images import profile
+from birefcli.images.cicp import Cicp
+from birefcli.images.photo import Photo, Pixels, row_blocks, to_depth
+from birefcli.images.stated import is_adobe_by_exif, statements
+
+LARGEST = 1_000_000  # bytes of a profile on a product: Pillow reads no PNG of more than 1 MiB
+LEVELS = 65535
+CMS_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+GREY_MODES = ("1", "L", "LA", "La", "I")
+T = TypeVar("T")
+
+
+class Space(Enum):
+    """What a profile makes of RGB."""
+
+    SRGB = "sRGB, within a level"
+    OTHER = "another space"
+    BROKEN = "nothing: it cannot be opened"
+
+
+def by_digest(size: int) -> Callable[[Callable[[bytes], T]], Callable[[bytes], T]]:
+    """Remember what a function made of the last ``size`` profiles, but none of the profiles."""
+
+    def remembering(function: Callable[[bytes], T]) -> Callable[[bytes], T]:
+        known: OrderedDict[bytes, T] = OrderedDict()
+        lock = threading.Lock()
+
+        def remembered(icc: bytes) -> T:
+            key = hashlib.sha256(icc).digest()
+            with lock:
+                if key in known:
+                    known.move_to_end(key)
+                    return known[key]
+            made = function(icc)
+            with lock:
+                known[key] = made
+                while len(known) > size:
+                    known.popitem(last=False)
+            return made
+
+        return remembered
+
+    return remembering
+
+
+# What a file means
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours of a picture that is about to be decoded."""
+
+    icc: bytes | None = None
+    """Profile of its pixels, when :meth:`applied` is done with them; None for sRGB or unknown."""
+    notes: tuple[str, ...] = ()
+    source: bytes | None = None
+    """Profile to convert from, which is none to be kept."""
+    reason: str = ""
+    """Why it is none."""
+
+    def applied(self, pixels: Pixels) -> tuple[Pixels, tuple[str, ...]]:
+        """Pixels as they are kept, H×W×3, and what was done to the picture."""
+        if self.source is None:
+            return pixels, self.notes
+        exact = pixels.dtype == np.uint8 or profile.matrix_and_curves(self.source) is not None
+        done = f"{self.reason}: converted to sRGB{'' if exact else ', at 8 bits a channel'}"
+        converted = np.empty_like(pixels)
+        for rows in row_blocks(len(pixels)):
+            converted[rows] = _to_srgb(pixels[rows], self.source)
+        return converted, (*self.notes, done)
+
+
+def colours_of(image: Image.Image, data: bytes = b"") -> Colours:
+    """What an opened picture means by its RGB or grey, by the first statement that makes sense.
+
+    ``data``: its file, where it is at hand. Does not look at pixels.
+    """
+    # Pixels of sRGB need to say so where the EXIF block, which goes with them, says otherwise.
+    plain = profile.srgb_profile() if is_adobe_by_exif(image) else None
+    if image.mode in ("CMYK", "LAB"):  # convert_to_srgb has its own way
+        return Colours(plain)
+    grey = image.mode in GREY_MODES or image.mode.startswith("I;16")
+    notes: list[str] = []
+    for stated in statements(image, data):
+        if isinstance(stated, Cicp):
+            icc, wrong = stated.profile(), f"colours of CICP {stated.primaries}/{stated.transfer}"
+            wrong += " are not known: left out"
+        else:
+            icc, wrong = _usable(stated, grey)
+        if icc is None:
+            notes.append(wrong)
+        elif isinstance(stated, Cicp) and stated.hdr:
+            reason = f"HDR ({stated.hdr}), cut where it is brighter than white"
+            return Colours(plain, tuple(notes), icc, reason)
+        elif len(icc) > LARGEST:
+            return Colours(plain, tuple(notes), icc, f"colour profile of {len(icc) / 1e6:.1f} MB")
+        else:
+            needed = icc is image.info.get("icc_profile") or _space(icc) is not Space.SRGB
+            return Colours(icc if needed else plain, tuple(notes))
+    return Colours(notes=tuple(notes))
+
+
+def _usable(icc: bytes, grey: bool) -> tuple[bytes | None, str]:
+    """The profile of RGB that a profile is or amounts to; else the reason for leaving it out."""
+    space = profile.space(icc)
+    if space == "GRAY" and grey:
+        icc = profile.grey_as_rgb(icc) or _grey_by_tables(icc) or b""
+    elif space not in ("RGB", None):
+        return None, f"colour profile for {space} left out"
+    if space is None or _space(icc) is Space.BROKEN:
+        return None, "colour profile damaged, left out"
+    return icc, ""
+
+
+def _grey_by_tables(icc: bytes) -> bytes | None:
+    """A profile of grey that goes by tables, as one of RGB, by what LittleCMS makes of 8 bits."""
+    greys = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    try:
+        shown = ImageCms.profileToProfile(greys, _opened(icc), _srgb(), outputMode="RGB")
+    except CMS_ERRORS:
+        return None
+    assert shown is not None, "not in place"
+    stored = np.asarray(shown)[0, :, 1] / 255
+    linear = profile.evaluate(profile.SRGB_CURVE, stored)
+    return profile.rgb_profile("Grey", profile.BT709, profile.sampled(linear))
 
 
 def convert_to_srgb(image: Image.Image) -> Image.Image:
     """CMYK or Lab by its own profile where it has a good one."""
-    profile = image.info.get("icc_profile")
-    if profile:
+    icc = image.info.get("icc_profile")
+    if icc:
         try:
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.getOpenProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = ImageCms.profileToProfile(image, _opened(icc), _srgb(), outputMode="RGB")
+        except CMS_ERRORS:
             converted = None
         if converted is not None:
             return converted
     return image.convert("RGB")
 
 
-def is_rgb_profile(icc: bytes) -> bool:
-    """Whether a colour profile is one of RGB pixels, and has its signature."""
-    return icc[16:20] == b"RGB " and icc[36:40] == b"acsp"
+# To sRGB and back
 
 
 def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
@@ -39,16 +163,16 @@ def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
     Pixels under the photo's own transparency are mixed with mid-grey: what is stored there was
     never meant to be seen.
     """
-    change = None if photo.icc is None or _is_srgb(photo.icc) else _to_srgb_from(photo.icc)
-    if photo.pixels.dtype == np.uint8 and change is None and photo.alpha is None:
+    foreign = photo.icc if photo.icc is not None and _space(photo.icc) is Space.OTHER else None
+    if photo.pixels.dtype == np.uint8 and foreign is None and photo.alpha is None:
         return photo.pixels
     out = np.empty(photo.pixels.shape, np.uint8)
     for rows in row_blocks(len(out)):
         part = photo.pixels[rows]
-        if part.dtype == np.uint16:
+        if foreign is not None:
+            part = to_depth(_to_srgb(part, foreign), 8)
+        elif part.dtype == np.uint16:
             part = (part >> 8).astype(np.uint8)
-        if change is not None:
-            part = np.asarray(change.apply(Image.fromarray(part)))
         if photo.alpha is not None:
             share = photo.alpha[rows, :, None].astype(np.float32)
             share /= np.iinfo(photo.alpha.dtype).max
@@ -57,35 +181,132 @@ def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
     return out
 
 
-@lru_cache(maxsize=64)
-def _is_srgb(icc: bytes) -> bool:
-    """Whether a profile calls itself sRGB: what nearly every camera writes needs no conversion."""
-    try:
-        name = ImageCms.getProfileDescription(ImageCms.getOpenProfile(io.BytesIO(icc)))
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return False
-    return name.strip().startswith("sRGB")
-
-
-def _to_srgb_from(icc: bytes) -> ImageCms.ImageCmsTransform | None:
-    try:
-        return ImageCms.buildTransform(
-            ImageCms.getOpenProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return None  # a broken profile is no reason to lose the photo
-
-
 def from_srgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
     """8-bit sRGB pixels, H×W×3, in the colour space of a profile."""
-    if _is_srgb(icc):
+    change = _back(icc) if _space(icc) is Space.OTHER else None
+    return pixels if change is None else _changed(pixels, change)
+
+
+def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
+    """Pixels of a profile in sRGB, of the same depth.
+
+    16 bits are converted within some 1e-4 where the profile is a matrix and curves, and at 8 bits
+    where it goes by tables: LittleCMS takes no more of colour through Pillow.
+    """
+    if pixels.dtype == np.uint16:
+        deep = _deep_to_srgb(icc)
+        if deep is not None:
+            return deep.apply(pixels)
+    change = _through(icc)
+    if change is None:  # it has been found broken, and is not kept
         return pixels
+    return to_depth(_changed(to_depth(pixels, 8), change), 8 * pixels.dtype.itemsize)
+
+
+def _changed(pixels: NDArray[np.uint8], change: ImageCms.ImageCmsTransform) -> NDArray[np.uint8]:
+    return np.asarray(change.apply(Image.fromarray(pixels)))
+
+
+def _opened(icc: bytes) -> ImageCms.ImageCmsProfile:
+    return ImageCms.getOpenProfile(io.BytesIO(icc))
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@by_digest(4)
+def _through(icc: bytes) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None for a broken one."""
+    return _transform(lambda: (_opened(icc), _srgb()))
+
+
+@by_digest(4)
+def _back(icc: bytes) -> ImageCms.ImageCmsTransform | None:
+    """From sRGB to a profile; None for one that cannot be gone to."""
+    return _transform(lambda: (_srgb(), _opened(icc)))
+
+
+def _transform(
+    profiles: Callable[[], tuple[ImageCms.ImageCmsProfile, ImageCms.ImageCmsProfile]],
+) -> ImageCms.ImageCmsTransform | None:
+    """From one profile to another; it holds tables of some 200 kB at most, and neither profile."""
     try:
-        converted = ImageCms.profileToProfile(
-            Image.fromarray(pixels),
-            ImageCms.createProfile("sRGB"),
-            ImageCms.getOpenProfile(io.BytesIO(icc)),
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return pixels
-    return np.asarray(converted)
+        change = ImageCms.buildTransform(*profiles(), "RGB", "RGB")
+    except CMS_ERRORS:
+        return None
+    change.output_profile = _srgb()  # Pillow keeps it to write it into the info of its results
+    return change
+
+
+PROBE = np.concatenate(
+    [
+        np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1),
+        np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), -1).reshape(-1, 3),
+    ]
+)[None]
+"""All greys, and colours from all over the cube."""
+
+
+@by_digest(256)
+def _space(icc: bytes) -> Space:
+    """What a profile makes of RGB, by trial: its name can be anything."""
+    change = _through(icc)
+    if profile.space(icc) != "RGB" or change is None:
+        return Space.BROKEN
+    try:
+        seen = _changed(PROBE, change)
+    except CMS_ERRORS:
+        return Space.BROKEN
+    apart = cv2.absdiff(seen, PROBE).max()
+    return Space.SRGB if apart <= 1 else Space.OTHER
+
+
+# 16 bits of colour, which LittleCMS does not take through Pillow
+
+
+@dataclass(frozen=True)
+class _Deep:
+    """A matrix and curves to 16-bit sRGB."""
+
+    matrix: NDArray[np.float32]
+    """From the linear RGB of the profile to that of sRGB, 3×3."""
+    linear: NDArray[np.float32]
+    """Linear values of stored ones: 65536×3."""
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """16-bit pixels, H×W×3, in sRGB, as LittleCMS has them at 8 bits."""
+        light = np.empty(pixels.shape, np.float32)
+        for channel in range(3):
+            light[:, :, channel] = self.linear[pixels[:, :, channel], channel]
+        root = np.sqrt(cv2.transform(light, self.matrix).clip(0, 1))
+        # By the root a table of 65536 values is everywhere as fine as what is stored.
+        stored: Pixels = _STORED[np.rint(root * LEVELS).astype(np.uint16)]
+        return stored
+
+
+def _stored_by_root() -> NDArray[np.uint16]:
+    """Stored values of sRGB, by the root of the linear ones."""
+    linear = np.linspace(0, 1, LEVELS + 1) ** 2
+    power = 1.055 * linear ** (1 / 2.4) - 0.055
+    stored = np.where(linear > 0.0031308, power, 12.92 * linear)
+    return np.asarray(np.rint(stored * LEVELS), np.uint16)
+
+
+_STORED = _stored_by_root()
+
+
+@by_digest(2)
+def _deep_to_srgb(icc: bytes) -> _Deep | None:
+    """None for a profile that goes by tables."""
+    found = profile.matrix_and_curves(icc)
+    if found is None:
+        return None
+    matrix, curves = found
+    levels = np.linspace(0, 1, LEVELS + 1)
+    try:
+        linear = np.stack([profile.evaluate(curve, levels) for curve in curves], 1)
+    except ValueError:
+        return None
+    change = np.linalg.inv(profile.BT709.to_xyz()) @ matrix
+    return _Deep(change.astype(np.float32), linear.astype(np.float32))
