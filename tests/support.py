@@ -152,12 +152,12 @@ def png(bits, colour, values, width, height, *, before=(), after=()):
 def tiff(bits, photometric, channels, values, width, height, *, order="<", planar=False, **tags):
     """An uncompressed TIFF; ``values`` pixel by pixel, or plane by plane with ``planar``.
 
-    More tags as ``orientation``, ``extra`` (one number each).
+    More tags as ``orientation``, ``extra``, ``exif`` (one number each).
     """
     raw = np.asarray(values, np.uint8 if bits == 8 else f"{order}u2").tobytes()
     planes = channels if planar else 1
     size = len(raw) // planes
-    known = {"orientation": 274, "extra": 338}
+    known = {"orientation": 274, "extra": 338, "exif": 34665}
     table = {
         **{known[name]: (3, [value]) for name, value in tags.items()},
         **{256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * channels), 259: (3, [1])},
@@ -183,9 +183,14 @@ def s15(value):
 
 
 def matrix_profile(red, green, blue, gamma=2.2):
-    """An ICC profile of three primaries (XYZ adapted to D50) and a gamma, as cameras write."""
+    """An ICC profile of three primaries (XYZ adapted to D50) and a gamma, as cameras write.
+
+    ``gamma``: a number, or the bytes of a curve.
+    """
     text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78)
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    curve = gamma
+    if not isinstance(gamma, bytes):
+        curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     tags = {
         b"desc": text + bytes(-len(text) % 4),
         b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642) + s15(1.0) + s15(0.8249),

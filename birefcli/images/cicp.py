@@ -90,13 +90,15 @@ class Cicp:
         """Name of a transfer function that goes beyond white."""
         return {PQ: "PQ", HLG: "HLG"}.get(self.transfer)
 
+    def __str__(self) -> str:
+        return f"CICP {self.primaries}/{self.transfer}"
+
     def profile(self) -> bytes | None:
         """As an ICC profile, with all above white as white; None for what is not known here."""
         primaries, curve = PRIMARIES.get(self.primaries), TRANSFERS.get(self.transfer)
         if primaries is None or curve is None:
             return None
-        name = f"CICP {self.primaries}/{self.transfer}"
-        return rgb_profile(name, primaries, curve() if self.full_range else _narrow(curve()))
+        return rgb_profile(str(self), primaries, curve() if self.full_range else _narrow(curve()))
 
 
 def _narrow(curve: Curve) -> Curve:

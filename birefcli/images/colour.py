@@ -21,6 +21,7 @@ from birefcli.images.stated import is_adobe_by_exif, statements
 
 LARGEST = 1_000_000  # bytes of a profile on a product: Pillow reads no PNG of more than 1 MiB
 LEVELS = 65535
+DARKEST = 0.18  # luminance that LittleCMS takes for black at most: a lightness of 50
 CMS_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 GREY_MODES = ("1", "L", "LA", "La", "I")
 T = TypeVar("T")
@@ -70,16 +71,16 @@ class Colours:
     """Profile of its pixels, when :meth:`applied` is done with them; None for sRGB or unknown."""
     notes: tuple[str, ...] = ()
     source: bytes | None = None
-    """Profile to convert from, which is none to be kept."""
-    reason: str = ""
-    """Why it is none."""
+    """Profile to convert from, where it is none to be kept."""
+    done: str = ""
+    """What that does, as a note."""
 
     def applied(self, pixels: Pixels) -> tuple[Pixels, tuple[str, ...]]:
         """Pixels as they are kept, H×W×3, and what was done to the picture."""
         if self.source is None:
             return pixels, self.notes
-        exact = pixels.dtype == np.uint8 or profile.matrix_and_curves(self.source) is not None
-        done = f"{self.reason}: converted to sRGB{'' if exact else ', at 8 bits a channel'}"
+        exact = pixels.dtype == np.uint8 or _deep_to_srgb(self.source) is not None
+        done = self.done + ("" if exact else ", at 8 bits a channel")
         converted = np.empty_like(pixels)
         for rows in row_blocks(len(pixels)):
             converted[rows] = _to_srgb(pixels[rows], self.source)
@@ -99,17 +100,17 @@ def colours_of(image: Image.Image, data: bytes = b"") -> Colours:
     notes: list[str] = []
     for stated in statements(image, data):
         if isinstance(stated, Cicp):
-            icc, wrong = stated.profile(), f"colours of CICP {stated.primaries}/{stated.transfer}"
-            wrong += " are not known: left out"
+            icc, wrong = stated.profile(), f"unknown colours left out: {stated}"
         else:
             icc, wrong = _usable(stated, grey)
         if icc is None:
             notes.append(wrong)
         elif isinstance(stated, Cicp) and stated.hdr:
-            reason = f"HDR ({stated.hdr}), cut where it is brighter than white"
-            return Colours(plain, tuple(notes), icc, reason)
+            done = f"HDR ({stated.hdr}): converted to sRGB, cut at white"
+            return Colours(plain, tuple(notes), icc, done)
         elif len(icc) > LARGEST:
-            return Colours(plain, tuple(notes), icc, f"colour profile of {len(icc) / 1e6:.1f} MB")
+            done = f"colour profile of {len(icc) / 1e6:.1f} MB: converted to sRGB"
+            return Colours(plain, tuple(notes), icc, done)
         else:
             needed = icc is image.info.get("icc_profile") or _space(icc) is not Space.SRGB
             return Colours(icc if needed else plain, tuple(notes))
@@ -181,9 +182,17 @@ def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
     return out
 
 
-def from_srgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
-    """8-bit sRGB pixels, H×W×3, in the colour space of a profile."""
-    change = _back(icc) if _space(icc) is Space.OTHER else None
+def from_srgb(pixels: NDArray[np.uint8], icc: bytes, bits: int = 8) -> Pixels:
+    """8-bit sRGB pixels, H×W×3, in the colour space of a profile.
+
+    ``bits``: 16 where more than 8 are of use; they come where the profile is a matrix and curves.
+    """
+    if _space(icc) is not Space.OTHER:
+        return pixels
+    deep = _deep_back(icc) if bits == 16 else None
+    if deep is not None:
+        return deep.apply(to_depth(pixels, 16))
+    change = _back(icc)
     return pixels if change is None else _changed(pixels, change)
 
 
@@ -267,46 +276,60 @@ def _space(icc: bytes) -> Space:
 
 @dataclass(frozen=True)
 class _Deep:
-    """A matrix and curves to 16-bit sRGB."""
+    """From one space of a matrix and curves to another: 16 bits within some 1e-4."""
 
-    matrix: NDArray[np.float32]
-    """From the linear RGB of the profile to that of sRGB, 3×3."""
     linear: NDArray[np.float32]
     """Linear values of stored ones: 65536×3."""
+    matrix: NDArray[np.float32]
+    """From the linear RGB of one to that of the other, and a number to add to each: 3×4."""
+    stored: NDArray[np.uint16]
+    """Stored values by the root of linear ones, which are as fine there as need be: 65536×3."""
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """16-bit pixels, H×W×3, in sRGB, as LittleCMS has them at 8 bits."""
+        """16-bit pixels, H×W×3, as LittleCMS has them at 8 bits."""
         light = np.empty(pixels.shape, np.float32)
         for channel in range(3):
             light[:, :, channel] = self.linear[pixels[:, :, channel], channel]
-        root = np.sqrt(cv2.transform(light, self.matrix).clip(0, 1))
-        # By the root a table of 65536 values is everywhere as fine as what is stored.
-        stored: Pixels = _STORED[np.rint(root * LEVELS).astype(np.uint16)]
-        return stored
-
-
-def _stored_by_root() -> NDArray[np.uint16]:
-    """Stored values of sRGB, by the root of the linear ones."""
-    linear = np.linspace(0, 1, LEVELS + 1) ** 2
-    power = 1.055 * linear ** (1 / 2.4) - 0.055
-    stored = np.where(linear > 0.0031308, power, 12.92 * linear)
-    return np.asarray(np.rint(stored * LEVELS), np.uint16)
-
-
-_STORED = _stored_by_root()
+        light = np.asarray(cv2.transform(light, self.matrix)).clip(0, 1)
+        root = np.rint(np.sqrt(light) * LEVELS).astype(np.uint16)
+        out = np.empty(pixels.shape, np.uint16)
+        for channel in range(3):
+            out[:, :, channel] = self.stored[root[:, :, channel], channel]
+        return out
 
 
 @by_digest(2)
 def _deep_to_srgb(icc: bytes) -> _Deep | None:
-    """None for a profile that goes by tables."""
-    found = profile.matrix_and_curves(icc)
-    if found is None:
+    return _between(icc, profile.srgb_profile())
+
+
+@by_digest(2)
+def _deep_back(icc: bytes) -> _Deep | None:
+    return _between(profile.srgb_profile(), icc)
+
+
+def _between(start: bytes, end: bytes) -> _Deep | None:
+    """None where a profile goes by tables, or cannot be gone to."""
+    spaces = [profile.matrix_and_curves(icc) for icc in (start, end)]
+    if spaces[0] is None or spaces[1] is None:
         return None
-    matrix, curves = found
     levels = np.linspace(0, 1, LEVELS + 1)
     try:
-        linear = np.stack([profile.evaluate(curve, levels) for curve in curves], 1)
-    except ValueError:
+        linear, goal = (
+            np.stack([profile.evaluate(curve, levels) for curve in curves], 1)
+            for _, curves in (spaces[0], spaces[1])
+        )
+        away = np.linalg.inv(spaces[1][0])
+    except (ValueError, np.linalg.LinAlgError):
         return None
-    change = np.linalg.inv(profile.BT709.to_xyz()) @ matrix
-    return _Deep(change.astype(np.float32), linear.astype(np.float32))
+    # Black becomes black and white white, as LittleCMS has it.
+    dark, goal_dark = spaces[0][0][1] @ linear[0], spaces[1][0][1] @ goal[0]
+    share = (1 - min(goal_dark, DARKEST)) / (1 - min(dark, DARKEST))
+    matrix = np.c_[share * away @ spaces[0][0], (1 - share) * away @ profile.D50]
+    rising = np.maximum.accumulate(goal, 0)
+    stored = [np.interp(levels**2, rising[:, n], levels) for n in range(3)]
+    return _Deep(
+        linear.astype(np.float32),
+        matrix.astype(np.float32),
+        np.rint(np.stack(stored, 1) * LEVELS).astype(np.uint16),
+    )
