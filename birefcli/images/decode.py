@@ -102,8 +102,8 @@ def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"")
     colours = colours_of(image, data)
     orientation = orientation_of(image)
     dpi = read_dpi(image, orientation)
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB")
+    if image.mode in ("CMYK", "LAB"):
+        notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
     pixels, alpha = decode()
     pixels, more = colours.applied(pixels)
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode

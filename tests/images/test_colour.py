@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import support
 from PIL import Image, ImageCms, TiffImagePlugin
-from support import levels_apart, matrix_profile, png, s15
+from support import (
+    curve_of_power,
+    grey_profile,
+    icc_profile,
+    levels_apart,
+    matrix_profile,
+    png,
+    s15,
+)
 
 from birefcli.images import colour, profile
 from birefcli.images.cicp import Cicp
@@ -281,37 +289,9 @@ def test_narrow_range_of_png_is_widened():
 # Grey
 
 
-def grey_profile(curve, pcs=b"XYZ "):
-    """A profile of grey by its curve."""
-    tags = {b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642) + s15(1.0) + s15(0.8249), b"kTRC": curve}
-    return packed(b"GRAY", pcs, tags)
-
-
-def packed(space, pcs, tags):
-    tags = {
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 2) + b"x\0" + bytes(82),
-        **tags,
-        b"cprt": b"text\0\0\0\0none\0\0\0\0",
-    }
-    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
-    for name, data in tags.items():
-        table += name + struct.pack(">II", start + len(body), len(data))
-        body += data + bytes(-len(data) % 4)
-    header = struct.pack(
-        ">I4sI4s4s4s12x4s28x3i", start + len(body), b"none", 0x02100000,
-        b"prtr" if space == b"GRAY" else b"scnr", space, pcs, b"acsp",
-        round(0.9642 * 65536), 65536, round(0.8249 * 65536),
-    )  # fmt: skip
-    return header.ljust(128, b"\0") + table + body
-
-
 def values(linear):
     numbers = np.rint(np.asarray(linear) * 65535).astype(">u2")
     return b"curv\0\0\0\0" + struct.pack(">I", len(numbers)) + numbers.tobytes()
-
-
-def power(exponent):
-    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256)) + bytes(2)
 
 
 def dot_gain(share):
@@ -321,9 +301,9 @@ def dot_gain(share):
 
 
 GREY = {
-    "linear": grey_profile(power(1.0)),
-    "gamma 1.8": grey_profile(power(1.8)),
-    "gamma 2.2": grey_profile(power(2.2)),
+    "linear": grey_profile(1.0),
+    "gamma 1.8": grey_profile(1.8),
+    "gamma 2.2": grey_profile(2.2),
     "dot gain of 20 %": grey_profile(dot_gain(0.2)),
     "dot gain of 15 %": grey_profile(dot_gain(0.15)),
     "a formula": grey_profile(SRGB_CURVE),
@@ -364,7 +344,9 @@ def lut8(channels_in, channels_out, table, grid):
 
 def test_grey_profile_that_goes_by_tables_is_kept_as_one_of_rgb():
     lightness = [(round(255 * (i / 15) ** 0.7), 128, 128) for i in range(16)]
-    icc = packed(b"GRAY", b"Lab ", {b"A2B0": lut8(1, 3, np.ravel(lightness).tolist(), 16)})
+    icc = icc_profile(
+        b"prtr", b"GRAY", b"Lab ", {b"A2B0": lut8(1, 3, np.ravel(lightness).tolist(), 16)}
+    )
     photo = read(saved(GREYS, "PNG", icc_profile=icc))
     assert levels_apart(kept_and_seen(photo), seen(GREYS, icc)) <= 2
 
@@ -461,7 +443,9 @@ def test_too_large_a_profile_is_applied_to_16_bits():
 def by_tables():
     """A profile of a scanner: RGB as Lab by a table, its lightness the mean of the three."""
     nodes = [(sum(n) * 255 // 24, 96 + n[0] * 8, 96 + n[1] * 8) for n in every(range(9), repeat=3)]
-    return packed(b"RGB ", b"Lab ", {b"A2B0": lut8(3, 3, np.ravel(nodes).tolist(), 9)})
+    return icc_profile(
+        b"scnr", b"RGB ", b"Lab ", {b"A2B0": lut8(3, 3, np.ravel(nodes).tolist(), 9)}
+    )
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -556,7 +540,7 @@ def test_what_is_no_curve_is_told(curve):
     "curve",
     [
         para(0, 2.2), para(1, 2.0, 0.9, 0.1), para(2, 2.0, 0.8, 0.1, 0.1), SRGB_CURVE,
-        para(4, 2.0, 0.9, 0.05, 0.1, 0.2, 0.05, 0.02), power(1.8), dot_gain(0.2),
+        para(4, 2.0, 0.9, 0.05, 0.1, 0.2, 0.05, 0.02), curve_of_power(1.8), dot_gain(0.2),
         b"curv" + bytes(8),
     ],
 )  # fmt: skip
