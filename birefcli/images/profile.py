@@ -24,6 +24,10 @@ BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
 COLORANTS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")
+SPACES = (
+    *("RGB", "GRAY", "CMYK", "CMY", "Lab", "XYZ", "Luv", "YCbr", "Yxy", "HSV", "HLS"),
+    *(f"{count:X}CLR" for count in range(2, 16)),
+)
 LARGEST_CURVE = 65536  # entries
 NODES = 4096  # entries of a curve that has no formula in a profile
 
@@ -196,9 +200,8 @@ def srgb_profile() -> bytes:
 
 def space(icc: bytes) -> str | None:
     """Kind of pixels a profile is for, such as RGB, GRAY or CMYK; None for what is no profile."""
-    if icc[36:40] != b"acsp":
-        return None
-    return icc[16:20].decode("latin-1").strip()
+    name = icc[16:20].decode("latin-1").strip()
+    return name if icc[36:40] == b"acsp" and name in SPACES else None
 
 
 def elements(icc: bytes) -> dict[bytes, bytes]:

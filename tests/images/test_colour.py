@@ -472,6 +472,7 @@ def test_exif_of_a_converted_photo_does_not_make_it_adobe_rgb_again():
         (bytes(200), "colour profile damaged, left out"),
         (P3[:132] + b"\xff" * (len(P3) - 132), "colour profile damaged, left out"),
         (P3[:200], "colour profile damaged, left out"),
+        (SRGB[:16] + b"\x1b[1m" + SRGB[20:], "colour profile damaged, left out"),
         (GREY["linear"], "colour profile for GRAY left out"),
         (SRGB[:16] + b"CMYK" + SRGB[20:], "colour profile for CMYK left out"),
     ],
