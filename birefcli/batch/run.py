@@ -47,7 +47,7 @@ from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
-from birefcli.system.paths import is_folder
+from birefcli.system.paths import is_folder, is_link, obstacle
 
 if TYPE_CHECKING:
     from birefcli.products.background import Background
@@ -217,11 +217,10 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
         raise wrong("is a folder; name a file")
     try:
         atomic.check_writable(file.parent)
-        file.lstat()  # its name may be too long
-    except FileNotFoundError:
-        pass
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
+    if not is_link(file) and (why := obstacle(file)) is not None:  # its name may be too long
+        raise wrong(f"cannot be written: {why}")
 
 
 def _folders(jobs: list[Job]) -> set[Path]:
