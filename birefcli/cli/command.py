@@ -1,12 +1,11 @@
 """Typer's commands, changed where Typer has no setting."""
 
-import os
-import sys
 from typing import Any
 
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
+from birefcli.cli import environment
 from birefcli.cli.spelling import spelled
 from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
@@ -20,21 +19,16 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""
+        environment.check_place()
         try:
             return super().invoke(ctx)
         except BirefcliError as error:
             error.args = (spelled(ctx, error.message),)
             raise
         except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
-            drop_output()
             raise Exit(ExitCode.OUTPUT) from None
         except KeyboardInterrupt:  # Typer would end without a message
             raise InterruptError("interrupted") from None
-
-
-def drop_output() -> None:
-    """Discard what is left for stdout, whose reader has gone: flushing it would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Group(TyperGroup):

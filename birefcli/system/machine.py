@@ -18,6 +18,16 @@ def memory() -> int | None:
         return None
 
 
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may use (``ulimit -v``); None where all it wants."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def cpu_name() -> str:
     """The processor's name, or ``unknown``."""
     try:
