@@ -19,7 +19,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""
-        environment.check_place()
+        environment.check_place(ctx.info_name)
         try:
             return super().invoke(ctx)
         except BirefcliError as error:

@@ -15,8 +15,10 @@ COMPLETING = "_BIREFCLI_COMPLETE"
 SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 """Variables for experiments, without an option."""
 THREADS = "OMP_NUM_THREADS"
-LEAST = 512 << 20
-"""Bytes of addresses without which no library of ours can be imported."""
+COMPUTING = ("matte", "bench", "train", "doctor")
+"""Commands that import torch."""
+LEAST = 1 << 30
+"""Bytes of addresses with less of which libraries crash while they are imported."""
 
 
 def check() -> None:
@@ -38,17 +40,20 @@ def check() -> None:
         del os.environ[THREADS]
 
 
-def check_place() -> None:
+def check_place(command: str | None) -> None:
     """See that a command can do anything where it was started. Raises OutputError, DeviceError."""
     try:
         Path.cwd()
     except FileNotFoundError:  # libraries would end the process, or name files that are there
         raise OutputError("the working folder is gone; change to one that is there") from None
     limit = machine.address_limit()
-    if limit is not None and limit < LEAST:  # libraries would end the process in their own words
+    if limit is None:
+        return
+    need = max(LEAST, machine.size_of_torch() if command in COMPUTING else 0)
+    if limit < need:  # libraries would end the process in their own words
         raise DeviceError(
             f"not enough memory to start: {limit >> 20} MB are allowed (ulimit -v),"
-            f" and libraries alone take more than {LEAST >> 20}"
+            f" and libraries alone take {need >> 20}"
         )
 
 

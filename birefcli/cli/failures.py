@@ -33,9 +33,11 @@ def explain(error: Exception) -> tuple[str, ExitCode]:
 def _by_cause(error: Exception) -> tuple[str, ExitCode] | None:
     """What may happen to any line of ours, and is no bug; a command that knows more says more."""
     reason = str(error).strip().partition("\n")[0]
-    if isinstance(error, MemoryError) or NO_MEMORY.search(reason):
+    unloadable = isinstance(error, ImportError) or (isinstance(error, OSError) and not error.errno)
+    starved = unloadable and machine.address_limit() is not None
+    if starved or isinstance(error, MemoryError) or NO_MEMORY.search(reason):
         return _no_memory(reason), ExitCode.MODEL
-    if isinstance(error, ImportError):
+    if unloadable:
         hint = "install birefcli again, or what it lacks"
         return f"a library cannot be loaded: {reason}; {hint}", ExitCode.MODEL
     if isinstance(error, OSError):

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from birefcli.errors import Message, Spell
+from birefcli.errors import Message, Spell, printable
 from birefcli.scoring.batch import Failure
 from birefcli.scoring.measure import Score, curve_values
 from birefcli.scoring.metrics.saliency import Floats
@@ -106,8 +106,11 @@ class ScoreSummary:
 
 
 def _text_cell(name: str) -> str:
-    """A name as programs of tables take it: they run what begins as a formula does (OWASP)."""
-    return encodable(f"'{name}" if name.startswith(FORMULAE) else name)
+    """A name on one line, as programs of tables take it: they run what begins as a formula does.
+
+    Python's module leaves a carriage return unquoted, after which another row begins.
+    """
+    return printable(encodable(f"'{name}" if name.startswith(FORMULAE) else name))
 
 
 def _cell(value: float | None) -> str:

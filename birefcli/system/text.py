@@ -9,12 +9,15 @@ from typing import Any
 
 from birefcli.errors import printable
 
-_UNENCODABLE = re.compile("[\ud800-\udfff]")
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Of a character, which names on Windows may have; the others are Python's for single bytes."""
 
 
 def encodable(text: str) -> str:
     r"""Text that UTF-8 can write: a byte of a name that is none of UTF-8 becomes ``\xff``."""
-    return _UNENCODABLE.sub(lambda found: printable(found[0]), text)
+    # With a locale of ASCII, Python has letters of UTF-8 as single bytes too.
+    whole = _HALVES.sub(lambda found: printable(found[0]), text)
+    return whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def name_list(names: Iterable[str]) -> bytes:

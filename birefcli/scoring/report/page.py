@@ -15,6 +15,7 @@ from birefcli.scoring.report.histogram import histogram
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
 from birefcli.scoring.thumbnails import Thumbnails
+from birefcli.system.text import encodable
 
 SHOWN = 6  # photos at either end
 RANKED = "MAD"  # by what photos are called best and worst: mean alpha error, whatever their size
@@ -66,7 +67,7 @@ class Page:
 
 def _shown(text: str) -> str:
     """Text as a page may hold it, on one line: names of files may hold anything."""
-    return escape(printable(text))
+    return escape(printable(encodable(text)))
 
 
 def _counted(summary: ScoreSummary) -> str:
