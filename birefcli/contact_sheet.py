@@ -26,6 +26,7 @@ from birefcli.errors import Message, NoInputError, Option, OutputError, PhotoErr
 from birefcli.images import stamp
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
+from birefcli.images.opening import open_image
 from birefcli.images.photo import to_depth
 from birefcli.images.stamp import Stamp
 from birefcli.images.text import Font, best_face, fit_text, load_font, missing_glyphs
@@ -320,7 +321,7 @@ def page(tiles: Sequence[Tile], layout: Layout, fetch: Callable[[Tile], bytes]) 
     for number, tile in enumerate(tiles):
         row, column = divmod(number, layout.columns)
         corner = (GAP + column * width, GAP + row * height)
-        with Image.open(io.BytesIO(fetch(tile))) as small:
+        with open_image(io.BytesIO(fetch(tile))) as small:
             _put(sheet, draw, tile, small, corner, layout)
     return np.asarray(sheet)
 

@@ -31,10 +31,6 @@ class Ticket:
         self._budget, self._number = budget, number
         self.taken = 0
 
-    def wait(self) -> None:
-        """Wait until the photos before this one have taken theirs."""
-        self._budget.wait(self._number)
-
     def take(self, size: int) -> None:
         """Wait for the turn, and until there is room for so many bytes."""
         self.taken = self._budget.take(self._number, size)
@@ -73,13 +69,6 @@ class MemoryBudget:
         finally:
             if not ticket.taken and not self._closed:
                 self.take(number, 0)
-
-    def wait(self, number: int) -> None:
-        """Wait for a turn."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._next == number or self._closed)
-            if self._closed:
-                raise RunClosedError
 
     def take(self, number: int, size: int) -> int:
         """Take ``size`` bytes in turn; returns them."""

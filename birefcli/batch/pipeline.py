@@ -18,7 +18,7 @@ from torch import Tensor
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.freshness import Decision
-from birefcli.batch.memory import MemoryBudget, RunClosedError, bytes_per_pixel
+from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job, Stdout
@@ -131,11 +131,14 @@ class Pipeline:
         started = time.perf_counter()
         try:
             with self._budget.ticket(number) as ticket:
-                data, state = stages.read_source(decision.job, options.max_pixels, ticket.wait)
                 each = bytes_per_pixel(options.rendering)
-                photo = stages.decode(
-                    self.context, data, lambda pixels: ticket.take(pixels * each + len(data))
-                )
+
+                def admit(pixels: int, length: int, ticket: Ticket = ticket) -> None:
+                    if not ticket.taken:  # a large file takes its memory before it is read
+                        ticket.take(pixels * each + length)
+
+                data, state = stages.read_source(decision.job, options.max_pixels, admit)
+                photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
                 prepared = self.context.predictor.upload(photo)
         except RunClosedError:
             raise

@@ -16,9 +16,10 @@ from torch import Tensor
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import Stdin
 from birefcli.batch.targets import Job, Stdout
-from birefcli.errors import Message, Option, PhotoError
+from birefcli.errors import PhotoError
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo, Pixels
+from birefcli.images.reading import read_photo, read_stream
 from birefcli.images.stamp import Stamp
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
@@ -27,8 +28,6 @@ from birefcli.products.background import Background
 from birefcli.products.render import encode_product, render_product
 from birefcli.system.atomic import write_file
 
-LARGE = 1 << 26  # bytes; files above this are read one at a time, each in its turn for memory
-FILE_PER_PIXEL = 16  # bytes; no file of one picture needs more
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
 
@@ -46,29 +45,25 @@ class StageContext:
 
 
 def read_source(
-    job: Job, max_pixels: int, before_large: Callable[[], object] = lambda: None
+    job: Job, max_pixels: int, before_large: Callable[[int, int], object] = lambda *_: None
 ) -> tuple[bytes, tuple[int, int]]:
     """Bytes of a photo, and its file's size and modification time (ns) while it was read.
 
     A pipe has no time: its photo is a new one whenever it is read. ``before_large`` is called
-    before a large file is read, and may wait. Raises PhotoError, OSError.
+    with the pixels and bytes of a large file before it is read, and may wait. Raises PhotoError,
+    OSError.
     """
     if isinstance(job.source, Stdin):
         if sys.stdin is None:
             raise PhotoError("stdin is closed")
-        data = sys.stdin.buffer.read()
+        data = read_stream(sys.stdin.buffer, max_pixels)
         return data, (len(data), 0)
     with job.source.open("rb") as file:
         before = os.fstat(file.fileno())
         if not stat.S_ISREG(before.st_mode):
-            data = file.read()
+            data = read_stream(file, max_pixels)
             return data, (len(data), 0)
-        if before.st_size > LARGE + FILE_PER_PIXEL * max_pixels:
-            limit = Option("max_megapixels", f"{max_pixels / 1e6:g}")
-            raise PhotoError(Message(f"{before.st_size / 1e9:.1f} GB are no photo of ", limit))
-        if before.st_size > LARGE:
-            before_large()
-        data = file.read()
+        data = read_photo(file, max_pixels, before_large)
         after = os.fstat(file.fileno())
     state = (before.st_size, before.st_mtime_ns)
     if state != (after.st_size, after.st_mtime_ns):

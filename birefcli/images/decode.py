@@ -1,17 +1,15 @@
 """How a file's bytes become upright pixels."""
 
 import io
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from birefcli.errors import Message, Option, PhotoError
+from birefcli.errors import PhotoError
 
 try:
     import simplejpeg
@@ -20,13 +18,13 @@ except ImportError:
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-from birefcli.images.colour import convert_to_srgb, is_rgb_profile
+from birefcli.images.colour import colours_of, convert_to_srgb
 from birefcli.images.metadata import orientation_of, read_dpi, read_exif
+from birefcli.images.opening import decoding_errors, open_image, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
 
 PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
 
 def decode_photo(
@@ -44,20 +42,21 @@ def decode_photo(
     """
     if not data:
         raise PhotoError("the file is empty")
-    with without_pillow_limit(), _one_error(data), _open(data) as image:
-        _refuse_bomb(image, max_pixels)
+    with without_pillow_limit(), decoding_errors(data[:512]), open_image(io.BytesIO(data)) as image:
+        refuse_bomb(image.width, image.height, max_pixels)
         before_decoding(image.width * image.height)
         return _decode(image, data, min_size)
 
 
 def decode_pil(image: Image.Image) -> Photo:
-    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for two things.
+    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for three things.
 
-    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; and what was done to the
+    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; it does not show all that
+    files say of their colours (PNG's cICP, or AVIF without a profile); and what was done to the
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
-    with without_pillow_limit(), _one_error(b""):
+    with without_pillow_limit(), decoding_errors(b""):
         deep = image.mode.startswith("I;16")
         return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image))
 
@@ -67,106 +66,16 @@ def _deep_grey(image: Image.Image) -> "Decoded":
     return np.repeat(grey[:, :, None], 3, 2), None
 
 
-@contextmanager
-def _one_error(data: bytes) -> Iterator[None]:
-    """Whatever decoding raises, as PhotoError with the cause."""
-    try:
-        yield
-    except PhotoError:
-        raise
-    except UnidentifiedImageError:
-        raise PhotoError(f"not an image that birefcli can read{_looks_like(data)}") from None
-    except MemoryError:
-        raise PhotoError("the photo does not fit into memory") from None
-    except Exception as error:
-        # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
-        raise PhotoError(f"damaged image: {_cause(error)}") from error
-
-
-_lifting = threading.Lock()
-_lifted: list[int | None] = []
-"""Pillow's limit, once for everybody who has set it aside."""
-
-
-@contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside: :func:`decode_photo` has its own, with its own message.
-
-    It is one for the whole process, which may not be ours: it is put back when the last is done.
-    """
-    with _lifting:
-        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _lifting:
-            limit = _lifted.pop()
-            if not _lifted:
-                Image.MAX_IMAGE_PIXELS = limit
-
-
-def _open(data: bytes) -> "ImageFile":
-    try:
-        return Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        if not _is_heif(data) or not _register_heif():
-            raise
-        return Image.open(io.BytesIO(data))
-
-
-def _is_heif(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
-
-
-def _register_heif() -> bool:
-    """Teach Pillow HEIC where the extra is installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
-def _refuse_bomb(image: "ImageFile", max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise PhotoError(
-            Message(
-                f"{image.width}×{image.height} pixels are more than the limit of"
-                f" {max_pixels / 1e6:g} megapixels (raise ",
-                Option("max_megapixels"),
-                ")",
-            )
-        )
-
-
-def _cause(error: Exception) -> str:
-    text = str(error).strip().rstrip(".") or "cannot be decoded"
-    return "the file ends too early" if "truncated" in text.lower() else text
-
-
-def _looks_like(data: bytes) -> str:
-    """Say what a file is when its first bytes tell."""
-    if _is_heif(data):
-        return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
-    if data[:5] == b"%PDF-":
-        return " (it is a PDF)"
-    if b"\0" not in data[:512]:
-        return " (it looks like text)"
-    return ""
-
-
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels.
     if _is_deep(image):
-        return _photo(image, lambda: _deep_pixels(image, data))
+        return _photo(image, lambda: _deep_pixels(image, data), data)
     whole = image.size
     times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image), data)
     if times == 1:
         return photo
     turned = orientation_of(image) >= 5
@@ -184,25 +93,23 @@ Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 """H×W×3, and the photo's own transparency."""
 
 
-def _photo(image: Image.Image, decode: Callable[[], Decoded]) -> Photo:
+def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"") -> Photo:
     """What an image says of itself, and then its pixels, upright."""
     notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         notes.append(f"first of {frames} frames or pages")
-    icc: bytes | None = image.info.get("icc_profile") or None
+    colours = colours_of(image, data)
     orientation = orientation_of(image)
     dpi = read_dpi(image, orientation)
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB")
-    # What _pixels makes of those is sRGB; and a grey or broken profile says nothing of RGB pixels.
-    if icc is not None and (image.mode in ("CMYK", "LAB") or not is_rgb_profile(icc)):
-        icc = None
+    if image.mode in ("CMYK", "LAB"):
+        notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
     pixels, alpha = decode()
+    pixels, more = colours.applied(pixels)
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    return Photo(pixels, alpha, icc, dpi, read_exif(image), tuple(notes))
+    return Photo(pixels, alpha, colours.icc, dpi, read_exif(image), (*notes, *more))
 
 
 def _is_deep(image: "ImageFile") -> bool:

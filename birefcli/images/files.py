@@ -22,11 +22,12 @@ PHOTO_SUFFIXES = frozenset(
 
 
 def open_photo(path: Path, max_pixels: int) -> "Photo":
-    """Read and decode a file. Raises PhotoError, which names the file."""
+    """Read and decode a regular file. Raises PhotoError, which names the file."""
     from birefcli.images.decode import decode_photo  # help and completion want names alone
+    from birefcli.images.reading import read_file
 
     try:
-        return decode_photo(path.read_bytes(), max_pixels)
+        return decode_photo(read_file(path, max_pixels), max_pixels)
     except OSError as error:
         raise PhotoError(f"{path}: {error.strerror or error}") from error
     except PhotoError as error:

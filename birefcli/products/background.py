@@ -19,6 +19,7 @@ from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import PHOTO_SUFFIXES, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
+from birefcli.images.reading import read_file
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
 
@@ -152,7 +153,8 @@ def parse_colour_or_blur(text: str) -> Colour | Blur | None:
 
 
 def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:
-    return srgb if photo.icc is None else from_srgb(srgb, photo.icc)
+    bits = 8 * photo.pixels.dtype.itemsize
+    return srgb if photo.icc is None else from_srgb(srgb, photo.icc, bits)
 
 
 def _file_identity(path: Path, otherwise: str) -> str:
@@ -205,7 +207,7 @@ def _colour(text: str) -> Colour | None:
 
 
 def _read(path: Path, max_pixels: int) -> Pixels:
-    return to_srgb8(decode_photo(path.read_bytes(), max_pixels))
+    return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images.decode import without_pillow_limit
+from birefcli.images.opening import read_header
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.measure import Score, Settings, measure
 from birefcli.scoring.pairs import Pair
 from birefcli.system.prefetch import prefetch
 from birefcli.system.process_settings import use_one_opencv_thread
+from birefcli.system.regular_file import open_regular
 
 BYTES_PER_PIXEL = 100
 """Of a photo that is being scored, at its peak: 73 for masks, 83 for 16-bit cutouts with colours
@@ -75,8 +75,8 @@ def _bytes(item: Item | Failure) -> int:
 
 def _pixels(path: Path) -> int:
     try:
-        with without_pillow_limit(), Image.open(path) as image:
-            return int(image.width * image.height)
+        with open_regular(path) as file:
+            return read_header(file).pixels
     except Exception:  # whatever is wrong with it is reported when it is read
         return 0
 

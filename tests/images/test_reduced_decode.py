@@ -1,7 +1,6 @@
 """JPEGs that are decoded smaller where only the network looks at their pixels."""
 
 import io
-import struct
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,15 +138,6 @@ def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
         words = ["matte", str(tmp_path / "a.jpg"), "-o", str(tmp_path / products)]
         app([*words, "--write", products, "-m", str(tiny_weights), "-q"], standalone_mode=False)
     assert sizes == [(225, 300), (900, 1200)]
-
-
-def test_format_that_finds_its_size_out_while_it_loads_is_left_alone():
-    small = io.BytesIO()
-    Image.new("RGBA", (64, 64), "red").save(small, "PNG")
-    block = b"ic07" + struct.pack(">I", 8 + len(small.getvalue())) + small.getvalue()
-    data = b"icns" + struct.pack(">I", 8 + len(block)) + block
-    photo = decode_photo(data, LIMIT)
-    assert photo.shape == photo.pixels.shape[:2] == (64, 64)
 
 
 def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(command, tmp_path):

@@ -1,0 +1,191 @@
+"""Pictures opened by Pillow: which formats, and what a header says before any pixel is read."""
+
+import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+from PIL import Image, UnidentifiedImageError
+
+from birefcli.errors import Message, Option, PhotoError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
+"""Pillow's names of what is read. It knows forty more, and some start programs (PostScript)."""
+HEIF_FORMATS = ("AVIF", "HEIF")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's file says of itself before its pixels."""
+
+    format: str
+    """Pillow's name."""
+    mode: str
+    """Pillow's."""
+    width: int
+    """Pixels, as stored: not yet turned upright."""
+    height: int
+    transparent: bool
+    """Whether the file can hold transparency."""
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.width * self.height
+
+
+class LongHeaderError(Exception):
+    """A header goes on beyond :data:`LONGEST_HEADER`."""
+
+
+def open_image(file: IO[bytes] | io.BufferedIOBase) -> "ImageFile":
+    """Open a picture of a format that is read here. Raises as Pillow does."""
+    start = file.read(16)
+    file.seek(0)
+    formats: tuple[str, ...] = FORMATS
+    if is_heif(start):
+        register_heif()
+        formats = tuple(f for f in HEIF_FORMATS if _is_known(f))
+    return Image.open(cast("IO[bytes]", file), formats=formats)
+
+
+def _is_known(format_: str) -> bool:
+    if format_ not in Image.OPEN:
+        Image.init()
+    return format_ in Image.OPEN
+
+
+def is_heif(start: bytes) -> bool:
+    """Whether a file is HEIC or AVIF by its first bytes."""
+    return start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
+
+
+def register_heif() -> bool:
+    """Teach Pillow HEIC where the extra is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def read_header(file: BinaryIO) -> Header:
+    """What a picture says of itself; of a large file only the beginning is read.
+
+    The position in ``file`` is 0 afterwards. Raises LongHeaderError, and what Pillow raises.
+    """
+    limited = _LimitedReader(file, LONGEST_HEADER)
+    try:
+        with without_pillow_limit(), open_image(limited) as image:
+            transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            return Header(image.format or "", image.mode, image.width, image.height, transparent)
+    finally:
+        file.seek(0)
+
+
+class _LimitedReader(io.BufferedIOBase):
+    """A file of which no more than so many bytes are read, and which stays open when closed."""
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        self._file, self._left = file, limit
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = -1 if size is None else size
+        data = self._file.read(min(self._left + 1, wanted if wanted >= 0 else self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise LongHeaderError
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+
+def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
+    """Raises PhotoError for more pixels than are allowed."""
+    if width * height > max_pixels:
+        raise PhotoError(
+            Message(
+                f"{width}×{height} pixels are more than the limit of"
+                f" {max_pixels / 1e6:g} megapixels (raise ",
+                Option("max_megapixels"),
+                ")",
+            )
+        )
+
+
+_lifting = threading.Lock()
+_lifted: list[int | None] = []
+"""Pillow's limit, once for everybody who has set it aside."""
+
+
+@contextmanager
+def without_pillow_limit() -> Iterator[None]:
+    """Set Pillow's limit of pixels aside: :func:`refuse_bomb` has its own, with its own message.
+
+    It is one for the whole process, which may not be ours: it is put back when the last is done.
+    """
+    with _lifting:
+        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _lifting:
+            limit = _lifted.pop()
+            if not _lifted:
+                Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def decoding_errors(start: bytes) -> Iterator[None]:
+    """Whatever decoding raises, as PhotoError with the cause; ``start``: the file's first bytes."""
+    try:
+        yield
+    except (PhotoError, LongHeaderError):
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(f"not an image that birefcli can read{_looks_like(start)}") from None
+    except MemoryError:
+        raise PhotoError("the photo does not fit into memory") from None
+    except Exception as error:
+        # A file that cannot be read has the system's own reason.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # Decoders raise whatever a damaged byte makes of them: IndexError, struct.error, KeyError.
+        raise PhotoError(f"damaged image: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    text = str(error).strip().rstrip(".") or "cannot be decoded"
+    return "the file ends too early" if "truncated" in text.lower() else text
+
+
+def _looks_like(start: bytes) -> str:
+    """Say what a file is when its first bytes tell."""
+    if is_heif(start):
+        return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
+    if start[:5] == b"%PDF-":
+        return " (it is a PDF)"
+    if start[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
+        return " (it is PostScript)"
+    if b"\0" not in start[:512]:
+        return " (it looks like text)"
+    return ""
