@@ -93,6 +93,8 @@ class Summary:
     """Photos that failed because of a bug."""
     lost: list[str] = field(default_factory=list)
     """Devices that the run had to go on without, and why."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Pictures of kinds that no search tries: how many, by suffix."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -139,6 +141,7 @@ class Summary:
             "precision": self.precision,
             "model": self.model,
             "lost": self.lost,
+            "left_out": self.left_out,
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),
         }

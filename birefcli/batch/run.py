@@ -46,6 +46,7 @@ from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder
 from birefcli.system.text import name_list
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def run(
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
         progress = _Progress(task, reporter)
+        progress.summary.left_out = plan.search.left_out
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
@@ -211,10 +213,13 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
     used |= {entry_key(target) for target in targets if not isinstance(target, Stdout)}
     if entry_key(file) in used:
         raise wrong("is one of the photos or results; name another file")
-    if file.is_dir():
+    if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
         atomic.check_writable(file.parent)
+        file.lstat()  # its name may be too long
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
 

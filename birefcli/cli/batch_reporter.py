@@ -24,6 +24,7 @@ from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.batch.targets import Stdout, Target
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
+from birefcli.images.files import left_out_text
 
 
 class _Rate(ProgressColumn):
@@ -138,6 +139,8 @@ class TerminalReporter(Terminal):
         if self.verbosity.json_lines:
             print(summary.as_json(), flush=True)
         if not self.verbosity.quiet:
+            if summary.left_out:
+                self.say(left_out_text(summary.left_out))
             self.say(summary.line())
 
     def _spelled(self, message: Message | None) -> str:

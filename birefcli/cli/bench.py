@@ -20,6 +20,7 @@ from birefcli.options import (
     Rendering,
 )
 from birefcli.system import cpu
+from birefcli.system.paths import named, with_home
 from birefcli.system.text import json_line
 
 Photos = Annotated[
@@ -28,6 +29,7 @@ Photos = Annotated[
         metavar="PHOTO",
         help="Photos or folders. Without any, photos are generated.",
         show_default=False,
+        parser=named,
     ),
 ]
 Megapixels = Annotated[
@@ -69,6 +71,7 @@ Against = Annotated[
         " two take turns.",
         rich_help_panel=shared_options.MEASURING,
         autocompletion=completion.opponent,
+        parser=with_home,
     ),
 ]
 AsJson = Annotated[

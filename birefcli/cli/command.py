@@ -1,5 +1,6 @@
 """Typer's commands, changed where Typer has no setting."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from typer import Exit
@@ -17,6 +18,10 @@ class Command(TyperCommand):
         """Every option and argument, without Python types."""
         return _plain(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Read the command line; ``-o=PATH`` as well as ``-o PATH``."""
+        return super().parse_args(ctx, list(_without_equals(args, self.params)))
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""
         environment.check_place(ctx.info_name)
@@ -29,6 +34,19 @@ class Command(TyperCommand):
             raise Exit(ExitCode.OUTPUT) from None
         except KeyboardInterrupt:  # Typer would end without a message
             raise InterruptError("interrupted") from None
+
+
+def _without_equals(args: list[str], params: list[Any]) -> Iterator[str]:
+    """The words of a command line, ``-o=PATH`` as two: the ``=`` would be part of the path."""
+    valued = [p for p in params if p.param_type_name == "option" and not p.is_flag]
+    short = {name for p in valued for name in p.opts if len(name) == 2}
+    end = args.index("--") if "--" in args else len(args)
+    for word in args[:end]:
+        if word[:2] in short and word[2:3] == "=":
+            yield from (word[:2], word[3:])
+        else:
+            yield word
+    yield from args[end:]
 
 
 class Group(TyperGroup):

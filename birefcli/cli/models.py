@@ -16,6 +16,7 @@ from birefcli.models import hub, zoo
 from birefcli.models.cache import cache_folder
 from birefcli.models.locate import locate_known
 from birefcli.models.zoo import Model
+from birefcli.system.paths import is_file
 from birefcli.system.text import json_line
 
 app = typer.Typer(
@@ -170,7 +171,7 @@ def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
 
 def _path(model: Model) -> Path:
     file = locate_known(model).path
-    if file is None or not file.is_file():
+    if file is None or not is_file(file):
         raise ModelError(
             f"{model.name}: not on this machine; run `birefcli models pull {model.name}`"
             if not model.bundled
@@ -198,7 +199,7 @@ def _megabytes(model: Model) -> int:
     if model.megabytes is not None:
         return model.megabytes
     file = locate_known(model).path
-    return round(file.stat().st_size / 1e6) if file is not None and file.is_file() else 0
+    return round(file.stat().st_size / 1e6) if file is not None and is_file(file) else 0
 
 
 def _record(model: Model) -> dict[str, object]:

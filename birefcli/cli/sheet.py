@@ -12,6 +12,7 @@ from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printable
 from birefcli.options import SUFFIXES, SheetOrder
 from birefcli.system import cpu
+from birefcli.system.paths import is_folder
 from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def sheet(
     is overwritten.
     """
     format_ = SUFFIXES.get(output.suffix.lower())
-    if format_ is None or output.is_dir():
+    if format_ is None or is_folder(output):
         raise UsageError(f"name a file, {', '.join(SUFFIXES)}", option="output", value=output)
     _check_page(columns, tile, per_page)
 

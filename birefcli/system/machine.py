@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from birefcli.system.paths import exists
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -87,7 +89,7 @@ def nvidia_driver() -> str | None:
 
 def has_nvidia_gpu() -> bool:
     """Whether the system knows of an NVIDIA GPU, whatever torch makes of it."""
-    return NVIDIA_DRIVER.exists() or Path("/dev/nvidia0").exists()
+    return exists(NVIDIA_DRIVER) or exists(Path("/dev/nvidia0"))
 
 
 def installed_version(module: str) -> str | None:
