@@ -3,7 +3,6 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
-import os
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -42,12 +41,14 @@ from birefcli.batch.targets import (
     remove_empty,
 )
 from birefcli.errors import ExitCode, Message, OutputError
-from birefcli.images.files import entry_key, is_folder
+from birefcli.images.files import entry_key
 from birefcli.models import checksum, hub
 from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder
+from birefcli.system.text import name_list
 
 if TYPE_CHECKING:
     from birefcli.products.background import Background
@@ -107,6 +108,7 @@ def run(
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
         progress = _Progress(task, reporter)
+        progress.summary.left_out = plan.search.left_out
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
@@ -399,10 +401,7 @@ def _end(task: BatchTask, progress: _Progress) -> Summary:
 
 
 def _write_failed(file: Path, names: list[str]) -> None:
-    """Write names a line each, or ending in NUL where one of them holds a line break."""
-    end = "\0" if any("\n" in name or "\r" in name for name in names) else "\n"
-    data = b"".join(os.fsencode(name + end) for name in names)
     try:
-        atomic.write_file(file, data)
+        atomic.write_file(file, name_list(names))
     except OSError as error:
         raise OutputError(str(error.strerror), option="failed_to", value=file) from None

@@ -10,9 +10,9 @@ import typer
 from birefcli.cli import rules, score_options, shared_options, values
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, OutputError, Spell, UsageError
-from birefcli.images.files import is_folder
 from birefcli.options import ModelOptions, PatchOrder, Precision
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder
 
 if TYPE_CHECKING:
     from birefcli.scoring.run import ScoreOptions, ScoreResult

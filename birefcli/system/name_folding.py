@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder
 
 Owner = TypeVar("Owner")
 
@@ -96,4 +97,4 @@ class NameIndex(Generic[Owner]):
 
 def _nearest_folder(path: Path) -> Path:
     """The folder that a path is, or will be, made in: the first of its parents that is there."""
-    return next((folder for folder in path.parents if folder.is_dir()), path.parent)
+    return next((folder for folder in path.parents if is_folder(folder)), path.parent)
