@@ -6,10 +6,8 @@ the content: a second run over 10,000 finished photos reads no photo at all.
 """
 
 import dataclasses
-import errno
 import hashlib
 import json
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -21,7 +19,7 @@ from birefcli.batch.targets import Job, Stdout, Target
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images import stamp
 from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering
-from birefcli.system.regular_file import why_not_regular
+from birefcli.system.regular_file import NotRegularError, regular_status
 
 ALGORITHM = 2  # to be raised whenever the same options come to give other pixels
 
@@ -150,10 +148,6 @@ NOT_OURS = Message("not made by birefcli; ", REPLACES)
 KEPT = frozenset({EXISTS, UP_TO_DATE, NOT_OURS})
 
 
-ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
-"""What is said of a name under which nothing is, or can be: writing it says what is wrong."""
-
-
 def _verdict(
     job: Job, target: Target, existing: Existing, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
@@ -175,18 +169,17 @@ def _verdict(
 def _is_there(target: Path) -> bool:
     """Whether a regular file is at a target. Raises PhotoError for anything else."""
     try:
-        mode = target.stat().st_mode
+        return regular_status(target) is not None
     except OSError as error:
-        if error.errno in ABSENT:
-            return False
-        raise PhotoError(f"{target}: {error.strerror or error}") from None
-    kind = why_not_regular(mode)
-    if kind is None:
-        return True
-    way: tuple[str | Option, ...] = ("move it, or choose another ", Option("output"))
-    if stat.S_ISFIFO(mode):
-        way = ("use ", Option("output", PIPE), " to write to a pipe")
-    raise PhotoError(f"{target}: {kind}", hint=Message(*way))
+        raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
+
+
+def _way_round(error: OSError) -> Message | None:
+    if not isinstance(error, NotRegularError):
+        return None
+    if error.is_pipe:
+        return Message("use ", Option("output", PIPE), " to write to a pipe")
+    return Message("move it, or choose another ", Option("output"))
 
 
 def _against_stamp(job: Job, target: Path, fingerprint: str, precisions: frozenset[str]) -> Message:

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from birefcli.system.regular_file import refuse_irregular
+from birefcli.system.regular_file import regular_status
 
 PART = ".birefcli-"
 """How the name of a file that is being written begins."""
@@ -68,7 +68,7 @@ def replace_file(target: Path, data: bytes) -> None:
 
     Raises OSError, and where something that is no regular file has the name.
     """
-    earlier = _status(target)
+    earlier = regular_status(target)
     part = target.parent / part_name()
     _writing.add(part)
     try:
@@ -89,7 +89,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
     For what a library writes; :func:`replace_file` is for bytes. Raises OSError.
     """
-    earlier = _status(target)
+    earlier = regular_status(target)
     part = target.parent / part_name()
     _writing.add(part)
     try:
@@ -108,7 +108,7 @@ def check_replaceable(target: Path) -> None:
 
     Raises OSError.
     """
-    _status(target)
+    regular_status(target)
     check_writable(target.parent)
 
 
@@ -146,16 +146,6 @@ def _write_into(target: Path, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[file.write(left) or 0 :]
-
-
-def _status(target: Path) -> os.stat_result | None:
-    """Status of the regular file that is to be replaced, if any; OSError for anything else."""
-    try:
-        status = target.stat()
-    except FileNotFoundError:
-        return None
-    refuse_irregular(status.st_mode, target)
-    return status
 
 
 def _new_file(path: Path, *, private: bool) -> BinaryIO:

@@ -15,9 +15,35 @@ KINDS = (
 )
 
 
+class NotRegularError(OSError):
+    """A folder, a pipe or a device has the name of a file."""
+
+    is_pipe = False
+
+
 def why_not_regular(mode: int) -> str | None:
     """What a file is instead of a regular one, by its ``st_mode``; None for a regular one."""
     return next((text for is_kind, text in KINDS if is_kind(mode)), None)
+
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""What is said of a name under which nothing is, or can be."""
+
+
+def regular_status(path: Path) -> os.stat_result | None:
+    """Status of a regular file, without opening it; None where nothing has the name.
+
+    Raises OSError where that cannot be told, and for anything else that has it: for whoever is
+    about to write there, that is no answer.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
+    refuse_irregular(status.st_mode, path)
+    return status
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -44,6 +70,8 @@ def _binary() -> int:
 
 
 def refuse_irregular(mode: int, path: Path) -> None:
-    """Raise OSError, with the path, where a file's ``st_mode`` is not that of a regular one."""
+    """Raise NotRegularError, with the path, for a file's ``st_mode`` that is no regular file's."""
     if (text := why_not_regular(mode)) is not None:
-        raise OSError(errno.EINVAL, text, str(path))
+        error = NotRegularError(errno.EINVAL, text, str(path))
+        error.is_pipe = stat.S_ISFIFO(mode)
+        raise error

@@ -14,8 +14,9 @@ from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
-from birefcli.system.paths import exists, is_file, is_folder, real_path
+from birefcli.system.paths import is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
+from birefcli.system.regular_file import regular_status
 from birefcli.training import pretrained
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank
@@ -75,8 +76,8 @@ def prepare_folder(plan: Plan) -> None:
     if output.suffix != ".safetensors" or is_folder(output):
         wrong = "name a file that ends in .safetensors"
         raise UsageError(wrong, option="output", value=output)
-    resumes = is_file(plan.folder / CHECKPOINT)
-    if exists(output) and not resumes and not plan.restart:
+    resumes = has_checkpoint(plan)
+    if _is_there(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
     files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST)]
@@ -93,6 +94,19 @@ def clear_folder(plan: Plan) -> None:
     for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, "epoch-[0-9]*.png"):
         for path in plan.folder.glob(pattern):
             _remove(path)
+
+
+def has_checkpoint(plan: Plan) -> bool:
+    """Whether there is something to resume from. Raises OutputError where that cannot be told."""
+    return _is_there(plan.folder / CHECKPOINT)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there that would be replaced. Raises OutputError where nobody can tell."""
+    try:
+        return regular_status(path) is not None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
 
 
 def _check_replaceable(path: Path) -> None:
