@@ -3,7 +3,6 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
-import os
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +47,7 @@ from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
 from birefcli.system.paths import is_folder, is_link, obstacle
+from birefcli.system.text import name_list
 
 if TYPE_CHECKING:
     from birefcli.products.background import Background
@@ -394,10 +394,7 @@ def _end(task: BatchTask, progress: _Progress) -> Summary:
 
 
 def _write_failed(file: Path, names: list[str]) -> None:
-    """Write names a line each, or ending in NUL where one of them holds a line break."""
-    end = "\0" if any("\n" in name or "\r" in name for name in names) else "\n"
-    data = b"".join(os.fsencode(name + end) for name in names)
     try:
-        atomic.write_file(file, data)
+        atomic.write_file(file, name_list(names))
     except OSError as error:
         raise OutputError(str(error.strerror), option="failed_to", value=file) from None
