@@ -37,7 +37,7 @@ from birefcli.options import (
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.render import encode_product, render_product
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
@@ -396,7 +396,7 @@ class Result:
             strip=strip,
         )
         try:
-            write_file(target, data)
+            replace_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from birefcli.errors import BusyError, Message, Option
+from birefcli.errors import BusyError, Message, Option, OutputError
 from birefcli.options import Lock
 from birefcli.system.paths import exists
 
@@ -25,7 +25,11 @@ POLL = 0.5  # seconds between two tries of a run that waits
 
 @contextlib.contextmanager
 def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
-    """Hold the folder for a run. Raises BusyError when another run has it and ``lock`` is leave."""
+    """Hold the folder for a run.
+
+    Raises BusyError when another run has it and ``lock`` is leave, OutputError where it cannot be
+    made or opened.
+    """
     if lock is Lock.NONE or fcntl is None:
         yield
         return
@@ -34,6 +38,8 @@ def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
     except PermissionError:  # a folder that may be written to and not read cannot be locked
         yield
         return
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be opened: {error.strerror}") from None
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ from birefcli.batch.targets import (
     Job,
     Stdout,
     check_output,
+    index_targets,
     listed_as,
     names_a_file,
     output_folder,
@@ -46,7 +47,7 @@ from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
-from birefcli.system.paths import is_folder, is_link, obstacle
+from birefcli.system.paths import is_folder
 from birefcli.system.text import name_list
 
 if TYPE_CHECKING:
@@ -134,6 +135,12 @@ class _Progress:
         self.summary.add(outcome)
         self.reporter.on_outcome(outcome)
 
+    def fail(self, job: Job, reason: str | Message) -> None:
+        """A photo fails before any work."""
+        self.report(Outcome.failed(job, reason))
+        if not isinstance(job.source, Stdin):
+            self.failed.append(listed_as(job))
+
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
         self._left = {decision.job.label: decision for decision in todo}
@@ -208,19 +215,18 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
     def wrong(text: str) -> OutputError:
         return OutputError(text, option="failed_to", value=file)
 
-    used = {entry_key(job.source) for job in jobs if not isinstance(job.source, Stdin)}
-    targets = [target for job in jobs for target in job.targets.values()]
-    used |= {entry_key(target) for target in targets if not isinstance(target, Stdout)}
-    if entry_key(file) in used:
+    used = index_targets(jobs)
+    for job in jobs:
+        if not isinstance(job.source, Stdin):
+            used.add(entry_key(job.source), job)
+    if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
     if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
-        atomic.check_writable(file.parent)
+        atomic.check_writes(file)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
-    if not is_link(file) and (why := obstacle(file)) is not None:  # its name may be too long
-        raise wrong(f"cannot be written: {why}")
 
 
 def _folders(jobs: list[Job]) -> set[Path]:
@@ -261,18 +267,19 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        job = Job(photo.source, {}, photo.relative)
-        progress.report(Outcome.failed(job, reason))
-        progress.failed.append(listed_as(job))
+        progress.fail(Job(photo.source, {}, photo.relative), reason)
 
 
 def _report_up_to_date(
     decisions: list[Decision], jobs: list[Job], existing: Existing, progress: _Progress
 ) -> Iterator[Decision]:
-    """Report photos that need nothing; yield the others."""
+    """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
         if decision.job.targets:
             yield decision
+            continue
+        if decision.trouble is not None:
+            progress.fail(job, decision.trouble)
             continue
         skipped = decision.not_ours or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT

@@ -26,7 +26,7 @@ from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, render_product
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -154,7 +154,7 @@ def write(job: Job, kind: Product, data: bytes) -> None:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_file(target, data)
+        replace_file(target, data)
     except OSError as error:
         # Of a part file the user knows nothing, and a full disk is reported without any name.
         raise OSError(error.errno, error.strerror or str(error), str(target)) from error

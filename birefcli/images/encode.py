@@ -17,10 +17,9 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images import deflate
+from birefcli.images import deflate, stamp
 from birefcli.images.metadata import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Metadata
 from birefcli.images.photo import Pixels
-from birefcli.images.stamp import END
 from birefcli.options import Compress, Format
 from birefcli.system import cpu
 
@@ -31,15 +30,10 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
     Compress.BALANCED: (3, 50),
     Compress.SMALL: (4, 90),  # (6, 100) takes five times as long, for a hundredth
 }
+ALPHA = 0x10  # bit of a WebP that has transparency
 STRIP = 1 << 20  # bytes of pixels that are packed at once
 LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
 JPEG_SEGMENT = 65_000  # bytes an EXIF block may have there
-XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="{stamp}"/>'
-    "</rdf:RDF></x:xmpmeta>"
-)
 JPEG_QUALITY = {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85}
 
 
@@ -82,14 +76,27 @@ def encode(
 def _webp(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
     method, quality = WEBP[compress]
     options: dict[str, object] = {}
-    if metadata.stamp is not None:
-        options["xmp"] = XMP.format(stamp=metadata.stamp).encode()
     if metadata.exif is not None:
         options["exif"] = b"Exif\0\0" + metadata.exif
-    return _pillow(
+    data = _pillow(
         pixels, "WEBP", metadata.icc, lossless=True, method=method, quality=quality, exact=True,
         **options,
     )  # fmt: skip
+    return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
+
+
+def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
+    """A WebP with a chunk behind all others that says how it was made, see :mod:`.stamp`.
+
+    Only an extended file may have chunks that the format does not name, so one is made of it.
+    """
+    chunks = data[12:]
+    if not chunks.startswith(b"VP8X"):
+        width, height = ((side - 1).to_bytes(3, "little") for side in pixels.shape[1::-1])
+        flags = chunks[12] & ALPHA  # of the lossless chunk, it is the same bit
+        chunks = b"VP8X" + struct.pack("<II", 10, flags) + width + height + chunks
+    body = b"".join([b"WEBP", chunks, stamp.webp_chunk(text)])
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def _jpeg(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
@@ -103,9 +110,9 @@ def _jpeg(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
     )
     if metadata.stamp is None:
         return data
-    # Behind the JFIF segment, which must come first; Pillow would put it behind the profile.
+    # Pillow would put it behind the profile.
     text = metadata.stamp.encode()
-    at = 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2
+    at = stamp.jpeg_place(data)
     return data[:at] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + data[at:]
 
 
@@ -128,7 +135,7 @@ def _png(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour, 0, 0, 0)
     chunks = [_chunk(b"IHDR", header)]
     if metadata.stamp is not None:
-        chunks.append(_chunk(b"tEXt", b"Software\0" + metadata.stamp.encode()))
+        chunks.append(_chunk(b"tEXt", stamp.PNG_KEY + metadata.stamp.encode()))
     if metadata.icc is not None:
         chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.dpi is not None:
@@ -217,7 +224,7 @@ def _tiff(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
         directory[tag] = value
     # At both ends: found at once, and a file that was cut off is known by the lack of the second.
     mark = b"" if metadata.stamp is None else metadata.stamp.encode()
-    end = b"" if metadata.stamp is None else END + mark
+    end = b"" if metadata.stamp is None else stamp.END + mark
     mark += b"\0" * (len(mark) % 2)
     start = 8 + len(mark)
     header = b"II*\0" + struct.pack("<I", start)

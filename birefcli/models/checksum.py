@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
 
 _BLOCK = 1 << 20  # bytes read at a time: large enough to be fast, small enough for any machine
 
@@ -62,7 +62,7 @@ def _remember(path: Path, state: list[str | int], digest: str) -> None:
     # Remembering is a convenience: a full disk or a read-only home must not stop the work.
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_file(record, json.dumps({"file": state, "sha256": digest}).encode())
+        replace_file(record, json.dumps({"file": state, "sha256": digest}).encode())
 
 
 def _state(path: Path) -> list[str | int]:
