@@ -9,6 +9,7 @@ from birefcli.cli import debugging
 from birefcli.cli.stderr import say
 from birefcli.errors import BirefcliError, ExitCode
 from birefcli.system import allocator, process_settings
+from birefcli.system.secrets import without_secrets
 
 
 def main() -> None:
@@ -60,7 +61,8 @@ def _explain(error: Exception) -> None:
 
 def _fail(message: str, code: ExitCode, error: Exception | None = None) -> None:
     if error is not None and debugging.is_wanted():
-        traceback.print_exception(error)
+        text = "".join(traceback.format_exception(error))
+        print(without_secrets(text), end="", file=sys.stderr)
     say(f"birefcli: {message}")
     sys.exit(code)
 
