@@ -11,13 +11,18 @@ from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.system.paths import named
 
 STDIN = "-"
-CHUNK = 64 << 10
-"""Bytes that hold a name and its end: systems take names of 4096, Windows of 32,767 characters."""
+LONGEST = 32 << 10
+"""Bytes of a name: systems take 4096, Windows 32,767 characters."""
+CHUNK = 2 * LONGEST
+"""Bytes that hold a name and its end."""
 MOST_BYTES, MOST_NAMES = 256 << 20, 2_000_000
 """Of a list: one that has more is written by a program that does not end."""
 
+NO_LIST = "is no list of names, or does not end"
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+LOW = bytes(range(9))
+"""Bytes of no text but the upper ones of Latin, Greek, Cyrillic or Arabic letters in UTF-16."""
 KINDS = {
     b"\xff\xd8\xff": "is a photo (JPEG)",
     b"\x89PNG\r\n": "is a photo (PNG)",
@@ -54,7 +59,7 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
         why = str(getattr(error, "strerror", None) or error)
         raise NoInputError(why, option="files_from", value=source) from None
     if data is None:
-        raise wrong("is no list of names, or does not end")
+        raise wrong(NO_LIST)
     if (text := _otherwise(data, null=null)) is not None:
         raise wrong(text)
     # No file name holds NUL: a list that does is one whose names end in it.
@@ -63,6 +68,8 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
         raise wrong(f"names more than {MOST_NAMES:,} photos; give several lists")
     lines = data.removeprefix(UTF8_MARK).split(end)
     names = lines if end == b"\0" else [line.removesuffix(b"\r") for line in lines]
+    if max(map(len, names)) > LONGEST:
+        raise wrong(NO_LIST)
     return tuple(named(os.fsdecode(name)) for name in names if name.strip())
 
 
@@ -94,18 +101,20 @@ def _otherwise(data: bytes, *, null: bool) -> str | Message | None:
 
 
 def _is_utf16(head: bytes, *, null: bool) -> bool:
-    """Whether text is UTF-16: where the second byte of each Latin letter lies there is a NUL.
+    """Whether text is UTF-16: every second byte of most letters is NUL, or another low one.
 
-    Without a mark it may be names of one letter that end in NUL: ``null`` says that it is.
+    Without a mark it may be names of a few letters that end in NUL: ``null`` says that it is.
     """
     marked = head.startswith(UTF16_MARKS)
     if null and not marked:
         return False
-    even, odd = head[2 * marked :: 2].count(0), head[1 + 2 * marked :: 2].count(0)
+    text = head[2 * marked :]
+    even, odd = (len(half) - len(half.translate(None, LOW)) for half in (text[::2], text[1::2]))
     most, least = max(even, odd), min(even, odd)
-    # Names in other letters have NUL in their extension and line end alone.
-    share = 0.1 if marked and not null else 0.3
-    return len(head) >= 4 and most >= len(head) * share and 8 * least <= most
+    # Chinese names have NUL in their extension and line end alone; of names that end in NUL and
+    # have an extension it is less than every fifth byte.
+    share = 0.1 if marked and not null else 0.2
+    return most > len(text) * share and 8 * least <= most
 
 
 def _is_json(line: bytes) -> bool:

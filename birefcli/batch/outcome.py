@@ -1,6 +1,5 @@
 """What became of each photo, and of all of them."""
 
-import json
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from birefcli.batch.targets import Job, Target
 from birefcli.errors import ExitCode, Message, Spell
 from birefcli.options import Product
+from birefcli.system.text import json_line
 
 
 class Status(str, Enum):
@@ -62,7 +62,7 @@ class Outcome:
 
     def as_json(self, spell: Spell = str) -> str:
         """One line of JSON, ASCII, whatever the file names hold; ``spell`` writes options."""
-        return json.dumps(
+        return json_line(
             {
                 "input": self.input,
                 "status": self.status.value,
@@ -145,4 +145,4 @@ class Summary:
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),
         }
-        return json.dumps({"summary": summary})
+        return json_line({"summary": summary})

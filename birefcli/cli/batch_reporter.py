@@ -111,10 +111,7 @@ class TerminalReporter(Terminal):
         """Print what a dry run was asked for, on stdout."""
         if self.verbosity.json_lines or self.verbosity.quiet:
             return
-        # Not every terminal can show every name.
-        encoding = sys.stdout.encoding
-        shown = printable(self._line(outcome))
-        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+        print(printable(self._line(outcome)))
 
     def on_state(self, text: str) -> None:
         """Show what photos wait for, where a bar shows that they do."""

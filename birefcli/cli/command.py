@@ -1,13 +1,12 @@
 """Typer's commands, changed where Typer has no setting."""
 
-import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
+from birefcli.cli import environment
 from birefcli.cli.spelling import spelled
 from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
@@ -25,13 +24,13 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""
+        environment.check_place(ctx.info_name)
         try:
             return super().invoke(ctx)
         except BirefcliError as error:
             error.args = (spelled(ctx, error.message),)
             raise
         except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
-            drop_output()
             raise Exit(ExitCode.OUTPUT) from None
         except KeyboardInterrupt:  # Typer would end without a message
             raise InterruptError("interrupted") from None
@@ -48,11 +47,6 @@ def _without_equals(args: list[str], params: list[Any]) -> Iterator[str]:
         else:
             yield word
     yield from args[end:]
-
-
-def drop_output() -> None:
-    """Discard what is left for stdout, whose reader has gone: flushing it would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Group(TyperGroup):

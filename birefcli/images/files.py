@@ -98,9 +98,11 @@ def matches(relative: Path, patterns: Sequence[str], *, folder: bool = False) ->
 
     A ``folder`` is also one by ``raw/`` and by ``raw/*``, which is all that lies in it.
     """
-    names = [relative.name, relative.as_posix()]
-    names += [f"{name}/" for name in names] if folder else []
-    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+    name, path = relative.name, relative.as_posix()
+    if folder and any(fnmatch(f"{path}/", pattern) for pattern in patterns):
+        return True
+    plain = [pattern.removesuffix("/") for pattern in patterns] if folder else patterns
+    return any(fnmatch(name, pattern) or fnmatch(path, pattern) for pattern in plain)
 
 
 def _raise(error: OSError) -> None:

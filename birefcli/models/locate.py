@@ -38,15 +38,16 @@ class Location:
     """What is known of it; None for a file of the user's."""
 
 
-def locate(name: str) -> Location:
+def locate(name: str, *, option: str = "model") -> Location:
     """Look for a model by its name, or as a file, or as a folder that holds one.
 
-    Raises ModelError for a name nobody knows, and for a folder without one file to take.
+    Raises ModelError for a name nobody knows, where ``option`` is what it is said to be wrong in,
+    and for a folder without one file to take.
     """
     path = Path(name)
     if zoo.is_file(name) or (name not in zoo.ZOO and exists(path)):
         return Location(Place.FILE, _file_in(path) if is_folder(path) else path, None)
-    return locate_known(zoo.lookup(name))
+    return locate_known(zoo.lookup(name, option=option))
 
 
 def _file_in(folder: Path) -> Path:

@@ -20,6 +20,29 @@ def memory() -> int | None:
         return None
 
 
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may use (``ulimit -v``); None where all it wants."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def size_of_torch() -> int:
+    """Bytes of the libraries that torch loads, NVIDIA's too; 0 where there is no torch."""
+    import importlib.util
+
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return 0
+    folder = Path(found.origin).parent
+    folders = (folder / "lib", folder.parent / "nvidia")
+    files = (file for each in folders for file in each.rglob("*.so*"))
+    return sum(file.stat().st_size for file in files)
+
+
 def cpu_name() -> str:
     """The processor's name, or ``unknown``."""
     try:
