@@ -119,7 +119,7 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     """Download into a part file, from where the last run stopped; then move it into place."""
     assert model.size_bytes is not None
     part = blob.with_name(f"{blob.name}.incomplete")
-    if is_link(part) or (exists(part) and part.stat().st_size > model.size_bytes):
+    if is_link(part) or (exists(part) and not 0 <= _bytes_in(part) <= model.size_bytes):
         part.unlink()  # a link would have the download written into somebody's file
     have = part.stat().st_size if exists(part) else 0
     free = shutil.disk_usage(part.parent).free
@@ -135,6 +135,11 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     part.replace(blob)
     # The content is known to be right: spare the first use from reading it once more.
     checksum.trust(blob, str(model.sha256))
+
+
+def _bytes_in(part: Path) -> int:
+    """Bytes of a part file; -1 for a pipe or a device in its place."""
+    return part.stat().st_size if is_file(part) else -1
 
 
 def _transfer(model: Model, part: Path, size: int, bar: "tqdm") -> None:

@@ -347,6 +347,14 @@ def test_wrong_bytes_under_the_name_of_the_download_are_replaced(fake, tmp_path,
     assert mine.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("suffix", ["", ".incomplete"])
+def test_pipe_in_the_place_of_a_download_is_not_waited_for(fake, tmp_path, suffix):
+    blobs(tmp_path).mkdir(parents=True)
+    os.mkfifo(blobs(tmp_path) / f"{fake.sha256}{suffix}")
+    done = run(fake, tmp_path, FETCH)
+    assert (tmp_path / done.stdout.strip()).read_bytes() == CONTENT
+
+
 @pytest.mark.slow
 def test_download_that_is_killed_at_any_moment_ends_with_the_right_file(fake, tmp_path):
     """Forty kills; between them no damaged file is ever handed out."""
