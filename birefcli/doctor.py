@@ -22,6 +22,7 @@ from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
 from birefcli.system import cpu, machine
 from birefcli.system.paths import exists, is_file, is_folder
+from birefcli.system.secrets import without_secrets
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
@@ -143,7 +144,7 @@ def _cause(error: BaseException) -> Message:
     if isinstance(error, BirefcliError):
         return error.message
     text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return Message(f"{type(error).__name__}: {text}")
+    return Message(f"{type(error).__name__}: {without_secrets(text)}")
 
 
 def _remedy(error: BaseException) -> Message:

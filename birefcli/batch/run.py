@@ -40,9 +40,10 @@ from birefcli.batch.targets import (
     plan_targets,
     remove_empty,
 )
-from birefcli.errors import ExitCode, Message, OutputError
+from birefcli.errors import ExitCode, Message, ModelError, OutputError
 from birefcli.images.files import entry_key
 from birefcli.models import checksum, hub
+from birefcli.models.files import notes_of
 from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
@@ -201,8 +202,9 @@ def _identity(model: str) -> str:
         return found.model.sha256
     assert found.path is not None, "a published model has a checksum"
     try:
+        notes_of(found.path)  # it is what it may be: not 100 GB of anything
         return checksum.sha256_of(found.path)
-    except OSError:
+    except (OSError, ModelError):
         return ""  # loading it, if it comes to that, says what is wrong
 
 

@@ -16,6 +16,7 @@ from birefcli.cli import debugging
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode
 from birefcli.system import allocator, atomic, process_settings, streams
+from birefcli.system.secrets import without_secrets
 
 
 def run() -> ExitCode:
@@ -55,7 +56,8 @@ def _run() -> ExitCode:
 
 def _failed(message: str, code: ExitCode, error: Exception | None = None) -> ExitCode:
     if error is not None and code is not ExitCode.USAGE and debugging.is_wanted():
-        traceback.print_exception(error)
+        trace = "".join(traceback.format_exception(error))
+        print(without_secrets(trace), end="", file=sys.stderr)
     if message:
         say(f"birefcli: {message}")
     return code

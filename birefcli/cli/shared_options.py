@@ -167,7 +167,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Name (see birefcli models list) or weights file.",
+        help="Name (see birefcli models list), weights file, or folder with one.",
         autocompletion=completion.model,
         parser=with_home,
     ),

@@ -65,7 +65,8 @@ MORE = {
     ],
     "birefcli models": [
         "birefcli downloads a model at first use; these commands download it earlier, check it or "
-        "delete it.",
+        "delete it. In the cache they delete what the Hub downloaded, and of files that are linked "
+        "into it the link alone.",
     ],
 }
 
@@ -84,7 +85,10 @@ MODELS_STATUS = (
 VARIABLES = [
     ("HF_HOME, HF_HUB_CACHE", "Folders of downloaded weights."),
     ("HF_HUB_OFFLINE", "1: do not use the network."),
-    ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and the user's token."),
+    (
+        "HF_ENDPOINT, HF_TOKEN",
+        "Another Hub, and the user's token. No message shows passwords or tokens.",
+    ),
     ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core."),
     ("NO_COLOR", "Any value: no colours."),
     ("BIREFCLI_DEBUG", "1: as --debug."),
