@@ -25,6 +25,7 @@ def main() -> None:
         from birefcli.cli.app import app
 
         environment.check()
+        process_settings.keep_to_allowed_cores()
         # Not standalone: Typer would print errors of its parser in other words and frames.
         sys.exit(app(standalone_mode=False))
     except BirefcliError as error:

@@ -178,7 +178,7 @@ MaxMemory: TypeAlias = Annotated[
         "--max-memory",
         metavar="GB",
         help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
-        " products). auto: a quarter of the machine's.",
+        " products). auto: a quarter of the machine's, or the container's.",
     ),
 ]
 Device: TypeAlias = Annotated[

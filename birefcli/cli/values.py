@@ -76,10 +76,13 @@ def pixels(option: str, megapixels: float) -> int:
 
 
 def memory(option: str, text: str) -> int:
-    """Read gigabytes, or ``auto``: a quarter of the machine's memory, at least one GB. In bytes."""
+    """Read gigabytes, or ``auto``: a quarter of what this process may use. In bytes.
+
+    That is at least one GB, but in a small container no more than half of it.
+    """
     if text == "auto":
         total = machine.memory() or 8 << 30  # unknown: what a small machine has
-        return max(1 << 30, total // 4)
+        return max(total // 4, min(1 << 30, total // 2))
     try:
         amount = float(text)
     except ValueError:

@@ -4,18 +4,48 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from birefcli.system import cgroup
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def memory() -> int | None:
-    """Bytes of memory; None where the system does not say."""
+    """Bytes of memory that this process may use; None where the system does not say."""
+    known = [size for size in (physical_memory(), *memory_limits().values()) if size is not None]
+    return min(known, default=None)
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory that the machine has; None where the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def memory_limits() -> dict[str, int]:
+    """Bytes that this process may use, by who says so; none may be as much as there is."""
+    group = cgroup.limits().memory
+    found = {} if group is None else {"control group": group}
+    own = list(_own_limits())
+    return found | ({"ulimit": min(own)} if own else {})
+
+
+def _own_limits() -> Iterator[int]:
+    """What ``ulimit`` allows: addresses (``-v``) and data (``-d``), both more than is in use."""
+    try:
+        import resource  # Windows has none
+    except ImportError:
+        return
+    for kind in ("RLIMIT_AS", "RLIMIT_DATA"):
+        number = getattr(resource, kind, None)
+        soft = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[0]
+        if soft != resource.RLIM_INFINITY:
+            yield soft
 
 
 def cpu_name() -> str:

@@ -71,7 +71,11 @@ VARIABLES = [
     ("HF_HOME, HF_HUB_CACHE", "Folders of downloaded weights."),
     ("HF_HUB_OFFLINE", "1: do not use the network."),
     ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and the user's token."),
-    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core."),
+    (
+        "OMP_NUM_THREADS",
+        "Threads of the network on a CPU. Default: one per core, of which a "
+        "container's share of the processor may be less.",
+    ),
     ("NO_COLOR", "Any value: no colours."),
     ("BIREFCLI_DEBUG", "1: as --debug."),
 ]
