@@ -25,7 +25,7 @@ Truths: TypeAlias = Annotated[
     Path,
     typer.Argument(
         metavar="TRUTHS",
-        help="True mattes: a folder of the same names, or one file.",
+        help="True mattes: a folder of the same names (or a_mask.png for a.png), or one file.",
         show_default=False,
     ),
 ]

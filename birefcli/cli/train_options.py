@@ -29,7 +29,8 @@ Folders: TypeAlias = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="DATA",
-        help="Folders with photos in im/ and masks in gt/, or in P3M's layout.",
+        help="Folders with photos in im/ and masks in gt/, in P3M's layout, or with "
+        "a_mask.png beside a.jpg.",
         show_default=False,
     ),
 ]

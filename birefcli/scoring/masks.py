@@ -19,6 +19,8 @@ Grey = NDArray[Any]
 
 SPREAD = 16.0  # levels of 255: how far the channels of a grey JPEG may differ, on average
 COLOUR = 24.0  # levels of 255 by which the channels of a coloured pixel differ, or more
+HALF = 128 / 255  # of full scale; what is above it is subject, by the field's metrics
+LABELS = 3  # different values up to which a mask holds labels: background, unknown, subject
 COLOURED = 0.01  # share of such pixels from which a picture is no mask: a photo on white has 2%
 
 
@@ -51,6 +53,30 @@ def read(path: Path, max_pixels: int) -> Mask:
         # A cutout whose subject fills the picture.
         return Mask(np.full(photo.shape, np.iinfo(pixels.dtype).max, pixels.dtype), pixels)
     raise NotAMaskError(f"{path}: in colour and without transparency, neither a mask nor a cutout")
+
+
+def scale_fault(grey: Grey) -> str | None:
+    """What is wrong with a mask of another scale: 0 and 1, 0 and 128, 16 bits of 0 to 255.
+
+    None where nothing is: one that is black throughout has no scale, a faint one has many levels.
+    """
+    largest, full = int(grey.max()), int(np.iinfo(grey.dtype).max)
+    if not 0 < largest <= HALF * full:
+        return None
+    if largest * 255 > full and not _is_labelled(grey):
+        return None
+    return largest_level(grey)
+
+
+def largest_level(grey: Grey) -> str:
+    """Why a mask shows no subject, for a message."""
+    return f"a mask is 0 to {np.iinfo(grey.dtype).max}, and its largest value here is {grey.max()}"
+
+
+def _is_labelled(grey: Grey) -> bool:
+    """Whether the values are numbers of classes rather than levels."""
+    levels = np.unique(grey)
+    return bool(levels[0] == 0 and len(levels) <= LABELS)
 
 
 def _is_exact(pixels: NDArray[Any]) -> bool:

@@ -1,6 +1,7 @@
 """All metrics of one photo."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -65,11 +66,14 @@ def measure(pair: Pair, settings: Settings, prediction: Mask | None = None) -> S
     truth = masks.read(pair.truth, settings.max_pixels).alpha
     if truth.size < 2:
         raise PhotoError(f"{pair.truth}: one pixel is too little to score")
+    _refuse_other_scale(pair.truth, truth)
     if prediction is None:
         if pair.prediction is None:
             raise PhotoError(f"{pair.truth}: no prediction")
         prediction = masks.read(pair.prediction, settings.max_pixels)
     photo = _Photo(pair, settings, truth, prediction)
+    if (fault := masks.scale_fault(prediction.alpha)) is not None:
+        photo.notes.append(f"faint prediction: {fault}")
     photo.prediction = _at_size_of_truth(photo)
     values, curves = _saliency(photo)
     values |= _matting(photo) | _colour(photo)
@@ -77,6 +81,11 @@ def measure(pair: Pair, settings: Settings, prediction: Mask | None = None) -> S
     if settings.thumbnails:
         thumbnails = draw(pair, truth, photo.prediction, settings.max_pixels)
     return Score(pair.name, values, curves, tuple(photo.notes), thumbnails)
+
+
+def _refuse_other_scale(path: Path, grey: masks.Grey) -> None:
+    if (fault := masks.scale_fault(grey)) is not None:
+        raise PhotoError(f"{path}: {fault}")
 
 
 def _at_size_of_truth(photo: _Photo) -> Mask:
@@ -157,7 +166,10 @@ def _trimap(photo: _Photo, truth: NDArray[np.float64]) -> matting.Trimap | None:
     if photo.pair.trimap is None:
         radius = photo.settings.trimap_radius
         return None if radius is None else matting.derived_trimap(truth, radius)
-    found = masks.to_uint8(masks.read(photo.pair.trimap, photo.settings.max_pixels).alpha)
+    grey = masks.read(photo.pair.trimap, photo.settings.max_pixels).alpha
+    if grey.max() < np.iinfo(grey.dtype).max // 4:  # 0, 1 and 2 would all be background
+        _refuse_other_scale(photo.pair.trimap, grey)
+    found = masks.to_uint8(grey)
     if found.shape != truth.shape:
         photo.notes.append(f"trimap {_size(found)} resized to the truth's {_size(truth)}")
     return matting.read_trimap(masks.resize_to(found, truth.shape, cv2.INTER_NEAREST))

@@ -11,10 +11,15 @@ from birefcli.scoring.layouts import (
     PHOTO_FOLDERS,
     TRIMAP_FOLDERS,
     TRUTH_FOLDERS,
+    aligned,
     find_layout,
+    find_masks_beside,
     folders_with_photos,
     has_photos,
+    masks_lie_beside,
+    photo_of,
     split_held_out,
+    split_masks,
 )
 
 PREDICTION_FOLDERS = ("mask", "cutout")
@@ -84,6 +89,7 @@ def _truths(root: Path, hold_out: int) -> tuple[Path, Path, Path | None]:
     """The data set, its folder of truths and, if it has one, its folder of photos."""
     found = find_layout(root) if hold_out else None
     if found is None:
+        root = (find_masks_beside(root) if hold_out else None) or root
         return root, _entered(root, TRUTH_FOLDERS), _inside(root, PHOTO_FOLDERS)
     part, layout = found
     return part, part / layout.truths, part / layout.photos
@@ -107,26 +113,26 @@ def _inside(folder: Path, names: Sequence[str]) -> Path | None:
 def match(sources: Sources, hold_out: int = 0) -> Matched:
     """Pair by path without suffix, below each folder; two single files are a pair as they are.
 
+    A mask ``a_mask`` belongs to the photo ``a`` where equal names match fewer, or beside it.
     A single prediction finds its truth in a folder by its name. ``hold_out`` N takes every N-th
     photo alone, those that a training on the same folder holds out; 0 takes all. Raises
     NoInputError where a place is not there or holds no photo, and UsageError where one stem stands
     for two files, or a folder of predictions meets a single truth.
     """
     sources = _narrowed(sources)
-    known = _find(sources.truths)
     main = sources.predictions or sources.photos
     if main is None:
         raise UsageError("name the photos that the model is to matte")
-    found = _find(main)
-    _check_kinds(main, sources.truths)
-    if sources.truths.is_file():
-        found = _renamed(found, known)
+    beside, known = _truth_files(sources.truths)
+    found = _files_of(main, known)
+    # Photos with their masks beside them are both in one place.
+    _check_kinds(main, sources.truths, one_place=bool(beside) and sources.predictions is None)
     required = [
         _Files("photo" if sources.predictions is None else "prediction", main, found),
-        _Files("trimap", sources.trimaps, _optional(sources.trimaps, known)),
-        _Files("foreground", sources.foregrounds, _optional(sources.foregrounds, known)),
+        _Files("trimap", sources.trimaps, _files_of(sources.trimaps, known)),
+        _Files("foreground", sources.foregrounds, _files_of(sources.foregrounds, known)),
     ]
-    photos = found if sources.predictions is None else _optional(sources.photos, known)
+    photos = found if sources.predictions is None else _files_of(sources.photos, known) or beside
     truths = _held_out(known, photos, hold_out) if hold_out else known
     missing = [
         f"{truth}: no {files.kind} named {key}.* in {files.place}"
@@ -190,7 +196,9 @@ def _narrowed(sources: Sources) -> Sources:
     main = sources.predictions or sources.photos
     if main is None or not main.is_file() or not sources.truths.is_dir():
         return sources
-    own = [path for path in _masks(sources.truths, main.stem) if path.is_file()]
+    found = [path for path in _masks(sources.truths) if path.is_file() and path != main]
+    own = [path for path in found if path.stem == main.stem]
+    own = own or [path for path in found if photo_of(path.stem) == main.stem]
     if not own:
         raise NoInputError(f"{main}: no truth named {main.stem}.* in {sources.truths}")
     if len(own) > 1:
@@ -198,12 +206,12 @@ def _narrowed(sources: Sources) -> Sources:
     return replace(sources, truths=own[0])
 
 
-def _check_kinds(main: Path, truths: Path) -> None:
+def _check_kinds(main: Path, truths: Path, *, one_place: bool) -> None:
     if main.is_file() != truths.is_file():
         raise UsageError(
             f"{main} and {truths}: give two folders, two files, or a file and its truth's folder"
         )
-    if main.resolve() == truths.resolve():
+    if main.resolve() == truths.resolve() and not one_place:
         raise UsageError(f"{main}: predictions and truths are the same place")
 
 
@@ -211,11 +219,20 @@ def _below(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _optional(place: Path | None, truths: dict[str, Path]) -> dict[str, Path]:
+def _truth_files(place: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Photos that lie beside their masks in a folder of truths, none elsewhere; and the truths."""
+    found = _find(place)
+    return split_masks(found) if masks_lie_beside(found) else ({}, found)
+
+
+def _files_of(place: Path | None, truths: dict[str, Path]) -> dict[str, Path]:
+    """Files of a place by the keys of the truths they belong to."""
     if place is None:
         return {}
     found = _find(place)
-    return _renamed(found, truths) if place.is_file() else found
+    if place.is_file():
+        return _renamed(found, truths)
+    return aligned(split_masks(found)[0] if masks_lie_beside(found) else found, truths)
 
 
 def _renamed(found: dict[str, Path], truths: dict[str, Path]) -> dict[str, Path]:
@@ -240,15 +257,12 @@ def _find(place: Path) -> dict[str, Path]:
     return found
 
 
-def _masks(place: Path, stem: str | None = None) -> list[Path]:
-    """Files with a photo's name below a folder, in name order; those of one ``stem`` alone.
-
-    A contact sheet is none.
-    """
+def _masks(place: Path) -> list[Path]:
+    """Files with a photo's name below a folder, in name order. A contact sheet is none."""
     named = [
         path
         for path in walk_folder(place, follow_links=False, on_error=_raise)
-        if has_photo_name(path.name) and stem in (None, path.stem)
+        if has_photo_name(path.name)
     ]
     # Opening a pipe would wait for ever; a link to nothing is reported when it is read.
     return [path for path in named if (path.is_file() and not _is_sheet(path)) or not path.exists()]

@@ -15,7 +15,13 @@ from birefcli.errors import BirefcliError, ExitCode, Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import has_photo_name, open_photo, walk_folder
 from birefcli.scoring import masks
-from birefcli.scoring.layouts import LAYOUTS, find_layout
+from birefcli.scoring.layouts import (
+    LAYOUTS,
+    aligned,
+    find_layout,
+    find_masks_beside,
+    split_masks,
+)
 from birefcli.scoring.masks import Mask
 from birefcli.system import cpu
 from birefcli.training import soft_edges
@@ -67,9 +73,10 @@ class Example:
 def find_pairs(folders: Sequence[Path]) -> list[Pair]:
     """Every photo of the folders with the mask of the same stem, by name.
 
-    A folder holds ``im/`` and ``gt/``, or P3M's folders, or a ``train/`` that does. Raises
-    DataError that lists every photo without mask, mask without photo, and what is wrong with the
-    others: training on half of a folder by mistake would go unnoticed.
+    A folder holds ``im/`` and ``gt/``, or P3M's folders, or photos with masks beside them
+    (``a.jpg``, ``a_mask.png``), or a ``train/`` that does. Raises DataError that lists every photo
+    without mask, mask without photo, and what is wrong with the others: training on half of a
+    folder by mistake would go unnoticed.
     """
     pairs: list[Pair] = []
     faults: list[str | Message] = []
@@ -88,24 +95,35 @@ def find_pairs(folders: Sequence[Path]) -> list[Pair]:
 
 
 def _folders(folder: Path) -> tuple[Path, Path]:
-    """Folder of photos and folder of masks."""
+    """Folder of photos and folder of masks, which may be one."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     found = find_layout(folder)
-    if found is None:
-        known = ", or ".join(f"{each.photos}/ and {each.truths}/" for each in LAYOUTS[:2])
-        raise DataError(f"{folder}: no photos with masks there; it must hold {known}")
-    root, layout = found
-    return root / layout.photos, root / layout.truths
+    if found is not None:
+        root, layout = found
+        return root / layout.photos, root / layout.truths
+    if (both := find_masks_beside(folder)) is not None:
+        return both, both
+    known = ", or ".join(f"{each.photos}/ and {each.truths}/" for each in LAYOUTS[:2])
+    beside = "a.jpg with a_mask.png beside it"
+    raise DataError(f"{folder}: no photos with masks there; it must hold {known}, or {beside}")
 
 
 def _pairs(photos: Path, truths: Path) -> tuple[list[Pair], list[str]]:
     images, faults = _by_stem(photos)
-    masks_, more = _by_stem(truths)
-    faults += more
-    faults += [f"{images[s]}: no mask in {truths.name}/" for s in images if s not in masks_]
-    faults += [f"{masks_[s]}: no photo in {photos.name}/" for s in masks_ if s not in images]
-    return [Pair(images[s], masks_[s]) for s in images if s in masks_], faults
+    if photos == truths:
+        images, masks_ = split_masks(images)
+    else:
+        masks_, more = _by_stem(truths)
+        faults += more
+        masks_ = aligned(masks_, images)
+    faults += [
+        f"{path}: no mask in {truths.name}/" for s, path in images.items() if s not in masks_
+    ]
+    faults += [
+        f"{path}: no photo in {photos.name}/" for s, path in masks_.items() if s not in images
+    ]
+    return [Pair(path, masks_[s]) for s, path in images.items() if s in masks_], faults
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -206,9 +224,6 @@ class Dataset(Sequence[Example]):
         if image.shape[:2] != alpha.shape:
             sizes = f"{_size(alpha.shape)} instead of the photo's {_size(image.shape)}"
             raise DataError(f"{pair.mask}: {sizes}")
-        if not (alpha > 127).any():
-            why = "a mask is 0 to 255, and its largest value here is"
-            raise DataError(f"{pair.mask}: no subject ({why} {alpha.max()})")
         example = Example(pair.image.name, image, alpha)
         soften = self.soften and soft_edges.is_binary(alpha)
         example = replace(example, alpha=soft_edges.soften(image, alpha)) if soften else example
@@ -226,9 +241,13 @@ def read_image(path: Path) -> Bytes:
 def read_mask(path: Path) -> Bytes:
     """A mask H×W, 0..255: a grey picture, or the transparency of a cutout. Raises DataError."""
     try:
-        return _to_bytes(masks.read(path, MAX_PIXELS))
+        mask = masks.read(path, MAX_PIXELS)
     except PhotoError as error:
         raise DataError(error.message) from error
+    found = _to_bytes(mask)
+    if masks.scale_fault(mask.alpha) is not None or not (found > 127).any():
+        raise DataError(f"{path}: no subject ({masks.largest_level(mask.alpha)})")
+    return found
 
 
 def _to_bytes(mask: Mask) -> Bytes:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import pickle
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from birefcli.errors import (
 from birefcli.matting.device import Placement
 from birefcli.options import Precision
 from birefcli.system import atomic
+from birefcli.system.regular_file import open_regular
 from birefcli.training import losses
 from birefcli.training.distributed import ALONE, Rank
 from birefcli.training.fast_deformable import use_fast_sampling
@@ -163,7 +163,7 @@ class Trainer:
             with atomic.replacing(path) as part:
                 _write(state, part)
         except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from error
+            raise OutputError(f"{path}: cannot be written ({_cause(error)})") from error
 
     def resume(self, path: Path) -> dict[str, Any]:
         """Continue where the run that wrote ``path`` was, with the same losses. Returns its extras.
@@ -172,17 +172,19 @@ class Trainer:
         """
         state = _checkpoint(path)
         try:
+            step, notes = _progress(state)
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["averaged"])
             self.optimiser.load_state_dict(state["optimiser"])
+            _refuse_other_shapes(self.optimiser)
             if state.get("scaler"):
                 self.scaler.load_state_dict(state["scaler"])
-            self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # what other programs wrote fails in any way
             raise ModelError(
                 f"{path}: not a checkpoint of this architecture", hint=RESTART
             ) from error
-        return dict(state.get("notes", {}))
+        self.step = step
+        return notes
 
 
 def _write(state: dict[str, Any], part: Path) -> None:
@@ -192,20 +194,46 @@ def _write(state: dict[str, Any], part: Path) -> None:
         with part.open("xb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch's writer has no error of its own
-        cause = "the disk is full" if _is_full(part.parent) else _first_line(error)
+        cause = "the disk is full" if _is_full(part.parent) else _cause(error)
         raise OSError(cause) from error
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path}: damaged ({_first_line(error)})", hint=RESTART) from error
+        with open_regular(path) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ModelError(f"{path}: cannot be read ({_cause(error)})") from error
+    except Exception as error:  # damaged bytes make anything of a pickle's reader
+        raise ModelError(f"{path}: damaged ({_cause(error)})", hint=RESTART) from error
     if not isinstance(state, dict):
         raise ModelError(f"{path}: no checkpoint", hint=RESTART)
     return state
+
+
+def _progress(state: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Steps that were done, and the extras. Raises KeyError, TypeError for other types."""
+    step, notes = state["step"], state.get("notes", {})
+    if not isinstance(step, int) or step < 0 or not isinstance(notes, dict):
+        raise TypeError("no steps")
+    kinds = {"data": str, "recipe": dict, "validated": int, "best": dict, "first": dict}
+    for name, kind in kinds.items():
+        if not isinstance(notes.get(name, kind()), kind):
+            raise TypeError(name)
+    if not all(isinstance(value, (int, float)) for value in state.get("scaler", {}).values()):
+        raise TypeError("scaler")
+    for scores in (notes.get("best", {}), notes.get("first", {})):
+        if scores and not isinstance(scores["MAD"], float):
+            raise TypeError("scores")
+    return step, notes
+
+
+def _refuse_other_shapes(optimiser: torch.optim.Optimizer) -> None:
+    """Raises ValueError for moments of other shapes than their parameters, which torch loads."""
+    for parameter, moments in optimiser.state.items():
+        for value in moments.values():
+            if torch.is_tensor(value) and value.ndim and value.shape != parameter.shape:
+                raise ValueError("shapes")
 
 
 def _replica(network: BiRefNet, device: torch.device, rank: Rank) -> nn.Module:
@@ -251,5 +279,7 @@ def _is_full(folder: Path) -> bool:
         return False
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _cause(error: Exception) -> str:
+    """What an error says in one line: the system's words where it has such."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error).partition("\n")[0] or type(error).__name__

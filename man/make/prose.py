@@ -38,11 +38,14 @@ MORE = {
         "F, MAE and others), and on soft mattes the errors of the matting literature (SAD, MSE, "
         "MAD, Grad, Conn) and the mean IoU. `--model` mattes the photos of the first folder and "
         "scores the results.",
+        "Files belong together by equal names, or by an ending: a_mask.png is the truth of a.png "
+        "(also -mask, _matte, _alpha, _gt), in a folder of its own or beside the photo.",
         "A file that is missing, unreadable or has no truth is an error, unless `--allow-missing`.",
     ],
     "birefcli train": [
         "Each folder holds photos in im/ and masks of the same names in gt/ (white is the "
-        "subject; the transparency of cutouts works too), or has P3M-10k's layout. birefcli "
+        "subject; the transparency of cutouts works too), has P3M-10k's layout, or holds photos "
+        "with masks beside them (a.jpg, a_mask.png; also -mask, _matte, _alpha, _gt). birefcli "
         "checks all of it first: it lists files that are missing, unreadable, of another size or "
         "no masks, and then does not train.",
         "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "

@@ -1,11 +1,14 @@
 """``birefcli train`` as users run it: data, stops and kills, several processes, what it leaves."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -208,6 +211,36 @@ def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
     assert "resumes after step" in text(result)
     assert same_log(log_of(broken), log_of(whole[1]))
     assert same_weights(broken, whole[1], tiny_weights)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_at_random_it_comes_to_the_same_losses_and_weights(
+    whole, command, start, words, tmp_path, tiny_weights
+):
+    chance = random.Random(20)
+    broken = tmp_path / "broken.safetensors"
+    # How long a start takes differs from machine to machine: kills fall before, in and after steps.
+    began = time.monotonic()
+    usual = tmp_path / "usual.safetensors"
+    assert command(*words, "-o", usual, "--every", 0).returncode == 0
+    longest = time.monotonic() - began
+    ended = 0
+    for _ in range(20):
+        process = start(*words, "-o", broken, "--every", 0)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(0, longest / 4))
+        process.kill()
+        process.communicate()
+        ended += process.returncode == 0
+        if broken.exists():  # whole, or not there
+            assert same_weights(broken, whole[1], tiny_weights)
+    assert ended < 20
+    result = command(*words, "-o", broken)
+    assert result.returncode == 0, text(result)
+    assert same_log(log_of(broken), log_of(whole[1]))
+    assert same_weights(broken, whole[1], tiny_weights)
+    folder = broken.with_suffix(".train")
+    assert not list(folder.glob("*.part")) + list(tmp_path.glob(".*.part"))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -149,6 +150,46 @@ def test_one_pixel_is_refused_and_two_are_scored(tmp_path):
         scored(tmp_path, one, one)
     assert scored(tmp_path, two, two).values["MAD"] == pytest.approx(0, abs=EXACT)
     assert scored(tmp_path, one, two).values["MAD"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "largest"),
+    [
+        (np.uint8([[0, 1]]), "0 to 255, and its largest value here is 1"),
+        (np.uint8([[0, 128]]), "0 to 255, and its largest value here is 128"),
+        (np.uint16([[0, 255]]), "0 to 65535, and its largest value here is 255"),
+    ],
+)
+def test_a_mask_of_another_scale_is_refused_as_truth_and_noted_as_prediction(
+    tmp_path, levels, largest
+):
+    faint = np.tile(levels, (20, 10))
+    full = np.where(faint > 0, 255, 0).astype(np.uint8)
+    with pytest.raises(PhotoError, match=f"t.png: a mask is {largest}"):
+        scored(tmp_path, full, faint)
+    score = scored(tmp_path, faint, full)
+    assert score.notes == (f"faint prediction: a mask is {largest}",)
+
+
+def test_a_faint_truth_is_a_truth(tmp_path):
+    faint = np.linspace(0, 60, 400).reshape(20, 20).astype(np.uint8)
+    assert scored(tmp_path, faint, faint).notes[0].startswith("no subject in the truth")
+
+
+def test_black_is_a_mask_of_nothing_on_any_scale(tmp_path):
+    black = np.zeros((20, 20), np.uint8)
+    assert scored(tmp_path, black, black).values["MAE"] == 0
+
+
+def test_a_trimap_of_0_1_and_2_is_refused(tmp_path):
+    full = np.tile(np.uint8([[0, 255]]), (20, 10))
+    trimap = save(tmp_path / "trimap.png", full // 127)
+    pair = replace(
+        Pair("a", save(tmp_path / "truth.png", full), save(tmp_path / "a.png", full)),
+        trimap=trimap,
+    )
+    with pytest.raises(PhotoError, match="largest value here is 2"):
+        measure(pair, Settings())
 
 
 def test_a_prediction_of_another_size_is_resized_and_said_so(tmp_path):

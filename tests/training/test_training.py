@@ -1,7 +1,9 @@
 """Training: data, views, losses, steps, and how a result is scored."""
 
+import contextlib
 import json
 import math
+import os
 from dataclasses import astuple, replace
 
 import cv2
@@ -144,6 +146,78 @@ def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, p
     assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
     assert "largest value here is 1)" in found[3]
     assert found[4] == f"{folder}/gt/4.png: the file is empty"
+
+
+@pytest.mark.parametrize(
+    ("photo", "mask"),
+    [
+        ("im/{}.jpg", "gt/{}_mask.png"),
+        ("im/{}.jpg", "gt/{}-alpha.png"),
+        ("im/{}_gt.png", "gt/{}.png"),
+        ("{}.jpg", "{}_mask.png"),
+        ("{}.jpg", "{}_MATTE.png"),
+        ("train/{}.jpg", "train/{}.alpha.png"),
+    ],
+)
+def test_a_mask_may_be_named_by_an_ending(tmp_path, people, photo, mask):
+    names = ["a", "b", "gas_mask"] if photo.startswith("im/{}.") else ["a", "b", "über"]
+    for name, example in zip(names, people, strict=False):
+        for place, pixels in ((photo, example.image), (mask, example.alpha)):
+            path = tmp_path / place.format(name)
+            path.parent.mkdir(exist_ok=True, parents=True)
+            Image.fromarray(pixels).save(path)
+    pairs = find_pairs([tmp_path])
+    assert [(p.image, p.mask) for p in pairs] == [
+        (tmp_path / photo.format(name), tmp_path / mask.format(name)) for name in names
+    ]
+
+
+def test_a_folder_of_photos_with_masks_beside_them_is_held_to_be_whole(tmp_path, people):
+    for name in "abcdef":
+        example = people[0]
+        Image.fromarray(example.image).save(tmp_path / f"{name}.png")
+        Image.fromarray(example.alpha).save(tmp_path / f"{name}_mask.png")
+    (tmp_path / "c_mask.png").unlink()
+    (tmp_path / "a.png").rename(tmp_path / "x.png")
+    with pytest.raises(DataError) as error:
+        find_pairs([tmp_path])
+    assert [str(fault).split(": ", 1)[1] for fault in error.value.faults] == [
+        f"no mask in {tmp_path.name}/",
+        f"no mask in {tmp_path.name}/",
+        f"no photo in {tmp_path.name}/",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mask", "largest"),
+    [
+        (np.uint8([[0, 1]]), "255, and its largest value here is 1"),
+        (np.uint8([[0, 128]]), "255, and its largest value here is 128"),
+        (np.uint16([[0, 255]]), "65535, and its largest value here is 255"),
+    ],
+)
+def test_masks_of_another_scale_are_refused(tmp_path, mask, largest):
+    for kind in ("im", "gt"):
+        (tmp_path / kind).mkdir()
+    pixels = np.tile(mask, (32, 16))
+    Image.new("RGB", pixels.shape[::-1]).save(tmp_path / "im/a.png")
+    cv2.imwrite(str(tmp_path / "gt/a.png"), pixels)
+    assert largest in faults_of(tmp_path)[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes of POSIX")
+def test_a_pipe_and_a_sparse_file_in_the_place_of_a_photo_are_faults(tmp_path, people):
+    folder = write(tmp_path / "d", people)
+    (folder / "im/0.png").unlink()
+    os.mkfifo(folder / "im/0.png")
+    for name in ("im/1.png", "gt/2.png"):
+        with (folder / name).open("wb") as file:
+            file.truncate(1 << 40)
+    found = faults_of(folder)
+    assert [text.split(": ", 1)[1][:20] for text in found] == [
+        "is a named pipe, not",
+        *["1099.5 GB are no pho"] * 2,
+    ]
 
 
 def test_a_folder_that_is_no_data_is_refused(tmp_path):
@@ -636,6 +710,54 @@ def test_checkpoints_that_cannot_be_used_are_refused(tmp_path):
         fresh(SHORT).resume(path)
     with pytest.raises(OutputError, match="cannot be written"):
         other.save(tmp_path / "not" / "c.pt", {})
+
+
+def _damages(whole):
+    """Checkpoints that something else wrote: bytes, or what torch is to save."""
+    shapes = {"state": {0: {"exp_avg": torch.zeros(1, 2), "step": torch.tensor(1.0)}}}
+    yield from (b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\0" * 3000, b"no checkpoint")
+    yield from ([], {}, "text", {"state_dict": whole["network"]}, whole["network"])
+    for change in (
+        {"step": "two"},
+        {"step": float("inf")},
+        {"step": -3},
+        {"network": []},
+        {"averaged": {1: 2}},
+        {"optimiser": {"state": {}, "param_groups": []}},
+        {"optimiser": {**whole["optimiser"], **shapes}},
+        {"scaler": {"scale": "x", "odd": 1}},
+        {"notes": [1]},
+        {"notes": {"validated": "x"}},
+        {"notes": {"best": {"epoch": 1}}},
+        {"notes": {"recipe": "text"}},
+    ):
+        yield {**whole, **change}
+
+
+def test_foreign_checkpoints_are_refused_whatever_is_wrong_with_them(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 1)
+    trainer.save(tmp_path / "whole.pt", {})
+    path = tmp_path / "c.pt"
+    for damage in _damages(torch.load(tmp_path / "whole.pt")):
+        path.write_bytes(damage) if isinstance(damage, bytes) else torch.save(damage, path)
+        with pytest.raises(ModelError, match=r"c\.pt: .*; restart starts anew"):
+            fresh(SHORT).resume(path)
+
+
+def test_mutated_checkpoints_are_refused_or_are_one(tmp_path, people):
+    trainer = fresh(SHORT)
+    advance(trainer, people, 1)
+    path = tmp_path / "c.pt"
+    trainer.save(path, {})
+    whole, chance = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(chance.integers(1, 20)):
+            data[chance.integers(len(data))] = chance.integers(256)
+        path.write_bytes(data[: chance.integers(1, len(data))] if chance.random() < 0.3 else data)
+        with contextlib.suppress(ModelError):
+            fresh(SHORT).resume(path)
 
 
 def test_checkpoints_from_before_the_command_can_be_gone_on_from(tmp_path, people):
