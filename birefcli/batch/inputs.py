@@ -30,6 +30,11 @@ class Stdin:
 Source: TypeAlias = Path | Stdin
 
 
+def comes_by_pipe(source: Source) -> bool:
+    """Whether a photo can be read once, when whoever writes it has done so."""
+    return isinstance(source, Stdin) or not source.is_file()
+
+
 @dataclass(frozen=True)
 class FoundPhoto:
     """A photo, and the path it keeps below the output folder."""

@@ -230,6 +230,15 @@ Threads: TypeAlias = Annotated[
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
     ),
 ]
+PhotoTimeout: TypeAlias = Annotated[
+    str,
+    _option(
+        RUNNING,
+        "--photo-timeout",
+        metavar="SECONDS",
+        help="Give up a device on which no photo gets any further for so long, or none.",
+    ),
+]
 WhenThere: TypeAlias = Annotated[
     Existing,
     _option(

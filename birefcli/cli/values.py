@@ -68,6 +68,19 @@ def automatic(option: str, text: str) -> int | None:
     return int(text)
 
 
+def seconds(option: str, text: str) -> float | None:
+    """Read seconds; None for ``none`` and 0: no limit."""
+    if text == "none":
+        return None
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < 1e9:
+        raise UsageError("give seconds, like 600, or none", option=option, value=text)
+    return amount or None
+
+
 def pixels(option: str, megapixels: float) -> int:
     """Pixels of a limit in megapixels, which must be above 0."""
     if not 0 < megapixels < 1e6:
