@@ -33,7 +33,7 @@ class Activity:
     def names(self) -> list[str]:
         """What is at work."""
         with self._lock:
-            return list(self._at_work)
+            return [name for name, times in self._at_work.items() if times > 0]
 
     def beat(self) -> None:
         """Something moved."""

@@ -71,6 +71,8 @@ def test_activity_names_what_is_at_work_and_not_what_waits():
             assert activity.names == ["a"]
         assert activity.names == ["a", "b"]
         assert activity.moves > before
+        with activity.waiting("a"), activity.waiting("a"):
+            assert activity.names == ["b"]
     assert activity.names == []
     with pytest.raises(ZeroDivisionError), activity.on(["a"]):
         _ = 1 / 0
