@@ -18,7 +18,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-from birefcli.images.colour import convert_to_srgb, is_rgb_profile
+from birefcli.images.colour import colours_of, convert_to_srgb
 from birefcli.images.metadata import orientation_of, read_dpi, read_exif
 from birefcli.images.opening import decoding_errors, open_image, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
@@ -49,9 +49,10 @@ def decode_photo(
 
 
 def decode_pil(image: Image.Image) -> Photo:
-    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for two things.
+    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for three things.
 
-    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; and what was done to the
+    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; it does not show all that
+    files say of their colours (PNG's cICP, or AVIF without a profile); and what was done to the
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
@@ -68,13 +69,13 @@ def _deep_grey(image: Image.Image) -> "Decoded":
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels.
     if _is_deep(image):
-        return _photo(image, lambda: _deep_pixels(image, data))
+        return _photo(image, lambda: _deep_pixels(image, data), data)
     whole = image.size
     times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image))
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image), data)
     if times == 1:
         return photo
     turned = orientation_of(image) >= 5
@@ -92,25 +93,23 @@ Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 """H×W×3, and the photo's own transparency."""
 
 
-def _photo(image: Image.Image, decode: Callable[[], Decoded]) -> Photo:
+def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"") -> Photo:
     """What an image says of itself, and then its pixels, upright."""
     notes = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         notes.append(f"first of {frames} frames or pages")
-    icc: bytes | None = image.info.get("icc_profile") or None
+    colours = colours_of(image, data)
     orientation = orientation_of(image)
     dpi = read_dpi(image, orientation)
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB")
-    # What _pixels makes of those is sRGB; and a grey or broken profile says nothing of RGB pixels.
-    if icc is not None and (image.mode in ("CMYK", "LAB") or not is_rgb_profile(icc)):
-        icc = None
+    if image.mode in ("CMYK", "LAB"):
+        notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
     pixels, alpha = decode()
+    pixels, more = colours.applied(pixels)
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    return Photo(pixels, alpha, icc, dpi, read_exif(image), tuple(notes))
+    return Photo(pixels, alpha, colours.icc, dpi, read_exif(image), (*notes, *more))
 
 
 def _is_deep(image: "ImageFile") -> bool:

@@ -153,7 +153,8 @@ def parse_colour_or_blur(text: str) -> Colour | Blur | None:
 
 
 def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:
-    return srgb if photo.icc is None else from_srgb(srgb, photo.icc)
+    bits = 8 * photo.pixels.dtype.itemsize
+    return srgb if photo.icc is None else from_srgb(srgb, photo.icc, bits)
 
 
 def _file_identity(path: Path, otherwise: str) -> str:

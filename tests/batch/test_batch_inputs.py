@@ -6,6 +6,7 @@ One run over a folder of odd inputs is held against a table, which is the user's
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import struct
@@ -18,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 from conftest import TIMEOUT, picture
-from support import fill, png, tiff
+from support import fill, grey_profile, matrix_profile, png, tiff
 
 PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
 WIDTH, HEIGHT = 60, 40
@@ -96,6 +97,30 @@ def turned(orientation: int) -> Callable[[Path], object]:
     return saved(stored, "JPEG", exif=exif, quality=98, subsampling=0)
 
 
+WIDE = matrix_profile((0.609, 0.311, 0.019), (0.205, 0.626, 0.061), (0.149, 0.063, 0.745))
+GAMMA_18 = struct.pack(">I", 55_556)
+P3_CHRM = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+def said(**chunks: bytes) -> bytes:
+    """A PNG in which chunks say what its colours are."""
+    before = [(name.encode(), body) for name, body in chunks.items()]
+    return png(8, 2, np.asarray(picture()), WIDTH, HEIGHT, before=before)
+
+
+def grey_with_profile() -> bytes:
+    body = b"x\0\0" + zlib.compress(grey_profile(1.8))
+    return png(8, 0, np.asarray(picture().convert("L")), WIDTH, HEIGHT, before=[(b"iCCP", body)])
+
+
+def of_adobe(path: Path) -> None:
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    exif.get_ifd(0x8769)[0xA001] = 65535
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    picture().save(path, exif=exif)
+
+
 def see_through() -> Image.Image:
     image = picture().convert("RGBA")
     image.paste((0, 0, 0, 0), (10, 10, 20, 20))
@@ -154,6 +179,20 @@ CASES: dict[str, list[Case]] = {
              file(png(16, 0, NOISE[: HEIGHT * WIDTH], WIDTH, HEIGHT))),
         Case("colour PNG of 16 bits", "written", "", "rgb16.png",
              file(png(16, 2, NOISE, WIDTH, HEIGHT))),
+        Case("grey PNG with a profile of gamma 1.8", "written", "", "grey-profile.png",
+             file(grey_with_profile())),
+        Case("PNG of gamma 1.8 and Display P3 (gAMA, cHRM)", "written", "", "gamma.png",
+             file(said(gAMA=GAMMA_18, cHRM=P3_CHRM))),
+        Case("PNG of Display P3 (cICP)", "written", "", "cicp.png",
+             file(said(cICP=b"\x0c\x0d\0\1"))),
+        Case("PNG of HDR (cICP)", "written", "HDR (PQ): converted to sRGB, cut at white", "hdr.png",
+             file(said(cICP=b"\x09\x10\0\1"))),
+        Case("Adobe RGB, said by EXIF alone", "written", "", "adobe.jpg", of_adobe),
+        Case("colour profile above 1 MB", "written",
+             "colour profile of 1.2 MB: converted to sRGB", "large-profile.jpg",
+             saved(None, None, icc_profile=WIDE + bytes(1_200_000))),
+        Case("colour profile that is damaged", "written", "colour profile damaged, left out",
+             "bad-profile.jpg", saved(None, None, icc_profile=WIDE[:200])),
         Case("palette with transparency", "written", "", "palette.png",
              saved(picture().quantize(16), None, transparency=3)),
         Case("RGBA with a hole", "written", "", "hole.png", saved(see_through())),
@@ -369,6 +408,21 @@ def test_hole_of_a_photo_stays_a_hole(ran, name):
         alpha = np.asarray(image)[:, :, 3]
     assert alpha[10:20, 10:20].max() == 0
     assert alpha[20:, 20:].min() > 0
+
+
+@pytest.mark.parametrize("name", ["grey-profile.png", "gamma.png", "cicp.png", "adobe.jpg"])
+@pytest.mark.parametrize("kind", ["cutout", "foreground"])
+def test_colours_that_no_rgb_profile_says_are_a_profile_of_the_product(ran, name, kind):
+    line = ran.lines[str(ran.folder / name)]
+    with Image.open(line["outputs"][kind]) as image:
+        assert ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+
+
+@pytest.mark.parametrize("name", ["hdr.png", "large-profile.jpg", "bad-profile.jpg"])
+def test_colours_that_cannot_be_kept_leave_a_product_without_profile(ran, name):
+    line = ran.lines[str(ran.folder / name)]
+    with Image.open(line["outputs"]["cutout"]) as image:
+        assert "icc_profile" not in image.info
 
 
 def test_messages_stay_on_their_lines_whatever_the_names_hold(ran, command, tmp_path):
