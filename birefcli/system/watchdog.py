@@ -1,5 +1,6 @@
 """Work that may never end: what is at work, and a thread that sees when it no longer moves."""
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -24,10 +25,17 @@ class Activity:
     """What is at work in this process at the moment; any thread may say so."""
 
     def __init__(self) -> None:
-        self.moves = 0
-        """Changes whenever something began, ended, or went on."""
+        self._beats = 0
         self._lock = threading.Lock()
         self._at_work: Counter[str] = Counter()
+
+    @property
+    def moves(self) -> int:
+        """Changes whenever something began, ended, or went on.
+
+        That a library is imported on the way, module by module, is progress too.
+        """
+        return self._beats + len(sys.modules)
 
     @property
     def names(self) -> list[str]:
@@ -37,7 +45,7 @@ class Activity:
 
     def beat(self) -> None:
         """Something moved."""
-        self.moves += 1  # two threads at once may count as one, and it has changed all the same
+        self._beats += 1  # two threads at once may count as one, and it has changed all the same
 
     @contextmanager
     def on(self, names: Iterable[str]) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Who no longer moves is told; who does, or is not waited for, is not."""
 
+import sys
 import threading
 import time
 
@@ -77,6 +78,13 @@ def test_activity_names_what_is_at_work_and_not_what_waits():
     with pytest.raises(ZeroDivisionError), activity.on(["a"]):
         _ = 1 / 0
     assert activity.names == []
+
+
+def test_import_of_a_library_is_progress(monkeypatch):
+    activity = Activity()
+    before = activity.moves
+    monkeypatch.setitem(sys.modules, "a_part_of_a_large_library", threading)
+    assert activity.moves != before
 
 
 def test_watching_ends_with_its_block():
