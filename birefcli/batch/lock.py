@@ -15,6 +15,7 @@ from birefcli.batch.inputs import PIPE
 from birefcli.batch.targets import names_a_file, output_folder, remove_empty
 from birefcli.errors import BusyError, Message, Option
 from birefcli.options import Lock, Selection
+from birefcli.system.paths import exists
 
 try:
     import fcntl
@@ -80,7 +81,7 @@ def _held(folder: Path, lock: Lock) -> int:
             continue
         try:
             _acquire(descriptor, folder, lock)
-            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+            if exists(folder) and os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         except BaseException:
             os.close(descriptor)

@@ -4,12 +4,14 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from birefcli.system import cgroup
+from birefcli.system.paths import exists
 
+OWN_LIMITS = ("RLIMIT_AS", "RLIMIT_DATA")
+"""Of addresses (``ulimit -v``) and data (``-d``), both of which are more than is in use."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -31,21 +33,37 @@ def memory_limits() -> dict[str, int]:
     """Bytes that this process may use, by who says so; none may be as much as there is."""
     group = cgroup.limits().memory
     found = {} if group is None else {"control group": group}
-    own = list(_own_limits())
+    own = [limit for kind in OWN_LIMITS if (limit := _own_limit(kind)) is not None]
     return found | ({"ulimit": min(own)} if own else {})
 
 
-def _own_limits() -> Iterator[int]:
-    """What ``ulimit`` allows: addresses (``-v``) and data (``-d``), both more than is in use."""
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may use (``ulimit -v``); None where all it wants."""
+    return _own_limit("RLIMIT_AS")
+
+
+def _own_limit(kind: str) -> int | None:
+    """A limit that this process was started with; None where it has none of the kind."""
     try:
-        import resource  # Windows has none
+        import resource  # not on Windows
     except ImportError:
-        return
-    for kind in ("RLIMIT_AS", "RLIMIT_DATA"):
-        number = getattr(resource, kind, None)
-        soft = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[0]
-        if soft != resource.RLIM_INFINITY:
-            yield soft
+        return None
+    number = getattr(resource, kind, None)
+    limit = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def size_of_torch() -> int:
+    """Bytes of the libraries that torch loads, NVIDIA's too; 0 where there is no torch."""
+    import importlib.util
+
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return 0
+    folder = Path(found.origin).parent
+    folders = (folder / "lib", folder.parent / "nvidia")
+    files = (file for each in folders for file in each.rglob("*.so*"))
+    return sum(file.stat().st_size for file in files)
 
 
 def cpu_name() -> str:
@@ -94,7 +112,7 @@ def nvidia_driver() -> str | None:
 
 def has_nvidia_gpu() -> bool:
     """Whether the system knows of an NVIDIA GPU, whatever torch makes of it."""
-    return NVIDIA_DRIVER.exists() or Path("/dev/nvidia0").exists()
+    return exists(NVIDIA_DRIVER) or exists(Path("/dev/nvidia0"))
 
 
 def installed_version(module: str) -> str | None:

@@ -155,7 +155,7 @@ def container(monkeypatch):
         monkeypatch.setattr(cgroup, "limits", lambda: Limits(memory, cores))
 
     monkeypatch.setattr(machine, "physical_memory", lambda: 64 * GB)
-    monkeypatch.setattr(machine, "_own_limits", lambda: iter(()))
+    monkeypatch.setattr(machine, "_own_limit", lambda _: None)
     monkeypatch.setattr(cpu, "admitted", lambda: 8)
     return within
 
