@@ -197,7 +197,7 @@ MaxMemory: TypeAlias = Annotated[
         "--max-memory",
         metavar="GB",
         help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
-        " products). auto: a quarter of the machine's.",
+        " products). auto: a quarter of the machine's, or the container's.",
     ),
 ]
 Device: TypeAlias = Annotated[
@@ -247,6 +247,15 @@ Threads: TypeAlias = Annotated[
     str,
     _option(
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+    ),
+]
+PhotoTimeout: TypeAlias = Annotated[
+    str,
+    _option(
+        RUNNING,
+        "--photo-timeout",
+        metavar="SECONDS",
+        help="Give up a device on which no photo gets any further for so long, or none.",
     ),
 ]
 WhenThere: TypeAlias = Annotated[
