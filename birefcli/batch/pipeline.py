@@ -27,6 +27,7 @@ from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.products.quality import EMPTY
+from birefcli.products.render import left_out
 from birefcli.system.prefetch import prefetch
 
 Out = TypeVar("Out")
@@ -219,7 +220,11 @@ class Pipeline:
             loaded.seconds,
             coverage,
             reason=loaded.decision.reason,
-            notes=((NO_SUBJECT,) if coverage < EMPTY else ()) + loaded.photo.notes,
+            notes=(
+                *((NO_SUBJECT,) if coverage < EMPTY else ()),
+                *loaded.photo.notes,
+                *left_out(loaded.photo, self.context.options.rendering),
+            ),
         )
 
 
