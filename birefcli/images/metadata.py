@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from birefcli.images import exif, iptc, xmp
+from birefcli.images.boxes import media_exif
 from birefcli.options import Format
 
 
@@ -71,7 +72,7 @@ def orientation_of(image: Image.Image) -> int:
     if hasattr(image, "tag_v2"):  # Pillow turns those itself
         found = image.getexif().get(exif.ORIENTATION)
     else:
-        found = exif.orientation(raw_exif(image))
+        found = exif.orientation(_pillow_exif(image))
         if found is None and (match := _XMP_ORIENTATION.search(_bytes(image.info.get("xmp")))):
             found = int(match[1])
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
@@ -80,14 +81,38 @@ def orientation_of(image: Image.Image) -> int:
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([0-9])")
 
 
-def raw_exif(image: Image.Image) -> bytes:
-    """EXIF block of an opened picture as its file has it, without its head; empty for none."""
+def raw_exif(image: Image.Image, data: bytes) -> bytes:
+    """EXIF block as a file has it, beginning with its TIFF header; empty for none.
+
+    ``data``: the file, or nothing where it is not at hand. Of a TIFF it is the whole file.
+    """
+    if data[4:8] == b"ftyp":
+        # Pillow writes that of an AVIF anew, where its orientation is not the picture's.
+        block = media_exif(data, exif.MOST_BYTES)
+        return _headless(block) if block else _pillow_exif(image)
+    if not hasattr(image, "tag_v2"):
+        return _pillow_exif(image)
+    if data:
+        return data
+    try:
+        return _headless(image.getexif().tobytes())
+    except Exception:  # whatever stands there is no reason to lose the photo
+        return b""
+
+
+def _pillow_exif(image: Image.Image) -> bytes:
+    """EXIF block of a picture that is no TIFF, as Pillow shows it."""
     if image.format == "PNG" and "exif" not in image.info:
         image.load()  # it may stand behind the pixels
     info = image.info
     return _headless(
         _bytes(info.get("exif")) or _profile(info, "exif") or _profile(info, "APP1") or b""
     )
+
+
+def _headless(block: bytes) -> bytes:
+    heads = EXIF_HEADS.match(block)
+    return block[heads.end() :] if heads else block
 
 
 def read_description(image: Image.Image, data: bytes, turned: bool) -> Description:
@@ -116,34 +141,23 @@ class _Raw(NamedTuple):
 
 
 def _raw(image: Image.Image, data: bytes) -> _Raw:
-    if hasattr(image, "tag_v2"):
-        return _raw_of_tiff(data) if data else _raw_of_pillow_tiff(image)
+    block = raw_exif(image, data) or None
+    if data and hasattr(image, "tag_v2"):
+        return _Raw(block, *_raw_of_tiff(data))
     info = image.info
     packet = _bytes(info.get("xmp")) or _profile(info, "xmp")
-    if not packet and (block := _profile(info, "APP1") or b"").startswith(XMP_HEAD):
-        packet = block.removeprefix(XMP_HEAD)
-    return _Raw(raw_exif(image) or None, packet or None, _raw_iptc(image))
+    if not packet and (segment := _profile(info, "APP1") or b"").startswith(XMP_HEAD):
+        packet = segment.removeprefix(XMP_HEAD)
+    return _Raw(block, packet or None, _raw_iptc(image))
 
 
-def _raw_of_tiff(data: bytes) -> _Raw:
+def _raw_of_tiff(data: bytes) -> tuple[bytes | None, bytes | None]:
+    """XMP and IPTC of a TIFF file."""
     found = exif.values(data, (XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG))
     packet, datasets = (found[tag] or b"" if tag in found else None for tag in (XMP_TAG, IPTC_TAG))
     if not datasets and (resources := found.get(PHOTOSHOP_TAG)):
         datasets = iptc.of_resources(resources)
-    return _Raw(data, packet, datasets)
-
-
-def _raw_of_pillow_tiff(image: Image.Image) -> _Raw:
-    try:
-        block = image.getexif().tobytes()
-    except Exception:  # whatever stands there is no reason to lose the photo
-        block = b""
-    return _Raw(_headless(block) or None, _bytes(image.info.get("xmp")) or None)
-
-
-def _headless(block: bytes) -> bytes:
-    heads = EXIF_HEADS.match(block)
-    return block[heads.end() :] if heads else block
+    return packet, datasets
 
 
 def _raw_iptc(image: Image.Image) -> bytes | None:
