@@ -217,11 +217,12 @@ class _Reader:
     @classmethod
     def of(cls, data: bytes, limit: int = MOST_BYTES) -> "_Reader | None":
         """None where the header is none; Canon and others write 42 in either order."""
-        if len(data) < 16 or data[:2] not in (b"II", b"MM"):
+        if data[:2] not in (b"II", b"MM") or data[2:4] not in (b"*\0", b"\0*", b"+\0", b"\0+"):
             return None
-        if data[2:4] not in (b"*\0", b"\0*", b"+\0", b"\0+"):
+        big = b"+" in data[2:4]
+        if len(data) < (16 if big else 8):
             return None
-        return cls(data, "<" if data[:2] == b"II" else ">", b"+" in data[2:4], limit)
+        return cls(data, "<" if data[:2] == b"II" else ">", big, limit)
 
     def holds(self, place: int) -> bool:
         """Whether a directory can stand there."""
