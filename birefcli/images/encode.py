@@ -217,12 +217,12 @@ def _filtered(pixels: Pixels, rows: slice) -> memoryview:
 
 def _tiff(pixels: Pixels, level: int, said: Fitted) -> bytes:
     """TIFF 6.0, in the byte order of the EXIF block: strips of Deflate with differencing."""
-    metadata, order = said.metadata, said.block.order
+    metadata, block, order = said.metadata, said.block.of_tiff(), said.block.order
     strips = cpu.parallel_map(
         lambda rows: deflate.whole(_differences(pixels[rows], order), level), _strips(pixels)
     )
     tags = _layout_tags(pixels, order) | _said_tags(metadata, order)
-    if metadata.stamp is not None and exif.SOFTWARE not in said.block.directories.get(0, {}):
+    if metadata.stamp is not None and exif.SOFTWARE not in block.directories.get(exif.MAIN, {}):
         tags[exif.SOFTWARE] = exif.plain(exif.ASCII, metadata.stamp.encode() + b"\0")
     # At both ends: found at once, and a file that was cut off is known by the lack of the second.
     mark = b"" if metadata.stamp is None else metadata.stamp.encode()
@@ -230,8 +230,8 @@ def _tiff(pixels: Pixels, level: int, said: Fitted) -> bytes:
     mark += b"\0" * (len(mark) % 2)
     start = 8 + len(mark)
     lengths = [len(strip) for strip in strips]
-    first = len(mark) + exif.length(said.block.tree(tags | _strip_tags(order, lengths)))
-    tree = said.block.tree(tags | _strip_tags(order, lengths, first))
+    first = len(mark) + exif.length(block.tree(tags | _strip_tags(order, lengths)))
+    tree = block.tree(tags | _strip_tags(order, lengths, first))
     header = exif.header(order, start)
     return b"".join([header, mark, exif.to_bytes(tree, order, start), *strips, end])
 

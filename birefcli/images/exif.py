@@ -15,11 +15,13 @@ MAIN = 0
 """Key of the first directory; the others have that of the tag which leads to them."""
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 LEADS_TO = {MAIN: (EXIF_IFD, GPS_IFD), EXIF_IFD: (INTEROP_IFD,), GPS_IFD: (), INTEROP_IFD: ()}
-SIZES = {  # bytes of one value of each type; 16 to 18 are BigTIFF's, 129 is EXIF 3.0's UTF-8
-    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
-    **{16: 8, 17: 8, 18: 8, 129: 1},
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, UTF8 = 1, 2, 3, 4, 5, 7, 129
+SIZES = {  # bytes of one value of each type; 129 is EXIF 3.0's UTF-8, and BigTIFF's are not EXIF
+    **dict.fromkeys((BYTE, ASCII, 6, UNDEFINED, UTF8), 1),
+    **dict.fromkeys((SHORT, 8), 2),
+    **dict.fromkeys((LONG, 9, 11, 13), 4),
+    **dict.fromkeys((RATIONAL, 10, 12), 8),
 }
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 MOST_BYTES = 1_000_000  # of a block; cameras write 64 KB
 MOST_TOGETHER = 1 << 26  # bytes of what a TIFF file has beside its pixels, each in a tag of its own
 MOST_ENTRIES = 65_535  # of a directory
@@ -89,6 +91,14 @@ class Block:
         true = {WIDTH: width, HEIGHT: height}
         right = {tag: longs(self.order, true[tag]) for tag in true if tag in inner}
         return self._with({**self.directories, EXIF_IFD: inner | right})
+
+    def of_tiff(self) -> "Block":
+        """Write texts of the first directory as TIFF knows them: UTF-8 has a type in EXIF alone."""
+        plain = {
+            tag: entry._replace(kind=ASCII) if entry.kind == UTF8 else entry
+            for tag, entry in self.directories.get(MAIN, {}).items()
+        }
+        return self._with({**self.directories, MAIN: plain})
 
     def within(self, limit: int) -> tuple["Block", int]:
         """Leave the largest entries out until the rest has no more than ``limit`` bytes.
@@ -249,7 +259,7 @@ class _Reader:
         for raw in self.entries(place):
             if raw.tag in (EXIF_IFD, GPS_IFD, INTEROP_IFD):
                 if raw.tag in LEADS_TO[key]:
-                    leads.setdefault(raw.tag, self._number(raw.place))
+                    leads.setdefault(raw.tag, self._place(raw))
             elif _is_kept(key, raw.tag) and raw.number:
                 value = None if raw.tag in found else self.value(raw)
                 if value is None:
@@ -266,6 +276,13 @@ class _Reader:
             return None
         self._left -= size
         return bytes(self.data[place : place + size])
+
+    def _place(self, raw: _Raw) -> int:
+        """Where an entry leads to; BigTIFF may say it in four bytes, which stand first of eight."""
+        size = SIZES.get(raw.kind, self._offset.size)
+        return int.from_bytes(
+            self.data[raw.place : raw.place + size], "little" if self.order == "<" else "big"
+        )
 
     def _number(self, place: int) -> int:
         found: tuple[int] = self._offset.unpack_from(self.data, place)
