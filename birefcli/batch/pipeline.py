@@ -29,6 +29,7 @@ from birefcli.matting.predictor import Prepared
 from birefcli.products.quality import EMPTY
 from birefcli.products.render import left_out
 from birefcli.system.prefetch import prefetch
+from birefcli.system.streams import STDOUT
 
 Out = TypeVar("Out")
 
@@ -263,7 +264,7 @@ def _no_memory() -> DeviceMemoryError:
 
 def _meets_all(error: OSError, job: Job) -> bool:
     """Whether what kept this photo from being written will keep the others too."""
-    if error.errno in DISK_TROUBLE:
+    if error.errno in DISK_TROUBLE or error.filename == STDOUT:
         return True
     files = [target for target in job.targets.values() if not isinstance(target, Stdout)]
     tops = {file.parents[len(job.relative.parts) - 1] for file in files}
