@@ -274,7 +274,12 @@ def without_subject(metadata: Metadata) -> Metadata:
 
 
 def _without_subject(block: exif.Block) -> exif.Block:
-    return block.without(lambda key, tag: key == exif.EXIF_IFD and tag in exif.IN_PICTURE)
+    return block.without(
+        lambda key, tag: (
+            (key == exif.EXIF_IFD and tag in exif.IN_PICTURE)
+            or (key == exif.MAIN and tag in exif.GEOGRAPHY)
+        )
+    )
 
 
 def _changed(

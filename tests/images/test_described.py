@@ -523,7 +523,7 @@ def test_photo_that_xmp_turns_is_turned_once():
 def test_what_lies_within_the_picture_goes_where_that_is_turned_or_cropped():
     regions = "<mwg-rs:Regions rdf:parseType='Resource'><mwg-rs:X>1</mwg-rs:X></mwg-rs:Regions>"
     text = packet(regions, ' crs:CropTop="0.1"', SPACES)
-    taken = block("<", {}, {0x9214: (3, bytes(4)), 36864: (7, b"0232")})
+    taken = block("<", {33922: (12, bytes(48))}, {0x9214: (3, bytes(4)), 36864: (7, b"0232")})
     photo = read(jpeg(taken, text))
     assert photo.xmp == text
     cropped = without_subject(Metadata(exif=photo.exif, xmp=photo.xmp, iptc=b"as it is"))
