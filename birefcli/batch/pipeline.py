@@ -30,6 +30,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
+from birefcli.products.render import left_out
 from birefcli.system.prefetch import prefetch
 from birefcli.system.streams import STDOUT
 from birefcli.system.watchdog import Activity
@@ -249,7 +250,11 @@ class Pipeline:
             loaded.seconds,
             coverage,
             reason=loaded.decision.reason,
-            notes=((NO_SUBJECT,) if coverage < EMPTY else ()) + loaded.photo.notes,
+            notes=(
+                *((NO_SUBJECT,) if coverage < EMPTY else ()),
+                *loaded.photo.notes,
+                *left_out(loaded.photo, self.context.options.rendering),
+            ),
         )
 
     def _write(self, job: Job, encoded: Mapping[Product, bytes]) -> None:

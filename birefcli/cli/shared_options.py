@@ -127,7 +127,9 @@ Refine: TypeAlias = Annotated[
         OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
     ),
 ]
-Strip: TypeAlias = Annotated[bool, _option(OUTPUT, "--strip", help="Remove GPS data.")]
+Strip: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
+]
 Recursive: TypeAlias = Annotated[
     bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
 ]
