@@ -355,9 +355,9 @@ class Result:
         """One product as the bytes of a file, the same that :meth:`save` writes.
 
         ``format``: ``png``, ``webp``, ``tiff``, or ``jpg`` for what has no transparency. Colour
-        profile, resolution and EXIF of the photo go with it; ``strip`` removes GPS data. ``bits``:
-        16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``. Raises ValueError
-        for what the format cannot hold.
+        profile, resolution, EXIF, XMP and IPTC of the photo go with it, as far as the format holds
+        them; ``strip`` removes the location. ``bits``: 16 for png and tiff; ``compress``: ``fast``,
+        ``balanced`` or ``small``. Raises ValueError for what the format cannot hold.
         """
         kind = _chosen(Product, "product", product)
         chosen = _chosen(Format, "format", format)

@@ -8,11 +8,13 @@ again; no file would be torn, only time lost.
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from birefcli.batch.inputs import PIPE
+from birefcli.batch.targets import names_a_file, output_folder, remove_empty
 from birefcli.errors import BusyError, Message, Option, OutputError
-from birefcli.options import Lock
+from birefcli.options import Lock, Selection
 from birefcli.system.paths import exists
 
 try:
@@ -21,6 +23,35 @@ except ImportError:  # Windows: no locks on folders there
     fcntl = None  # type: ignore[assignment]
 
 POLL = 0.5  # seconds between two tries of a run that waits
+
+
+@contextlib.contextmanager
+def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Iterator[None]:
+    """Hold the output folder; one file, which is replaced in one step, needs no lock.
+
+    Of the folders that were ``made`` none is left behind empty. Raises BusyError.
+    """
+    if not _is_folder(selection):
+        yield
+        return
+    with hold_folder(output_folder(selection), lock):
+        try:
+            yield
+        finally:
+            clear_made(selection, lock, made)
+
+
+def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
+    """Remove folders into which nothing came.
+
+    Only who holds the lock removes them: others may be waiting to write there.
+    """
+    if _is_folder(selection) and lock is not Lock.NONE:
+        remove_empty(made)
+
+
+def _is_folder(selection: Selection) -> bool:
+    return selection.output != PIPE and not names_a_file(selection)
 
 
 @contextlib.contextmanager

@@ -171,16 +171,16 @@ def _write_stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def save(
+def encode_all(
     context: StageContext,
     decision: Decision,
     photo: Photo,
     matte: Matte,
     state: tuple[int, int],
-) -> None:
-    """Write a photo's products: all of them are encoded before the first is written.
+) -> dict[Product, bytes]:
+    """Files of all of a photo's products: they are encoded before the first is written.
 
-    ``state``: of :func:`read_source`. Raises PhotoError, OSError.
+    ``state``: of :func:`read_source`. Raises PhotoError.
     """
     job = decision.job
     encoded = {}
@@ -188,5 +188,4 @@ def save(
         pixels = compose(context, kind, photo, matte, job.relative)
         stamp = make_stamp(context, decision, kind, state)
         encoded[kind] = encode(context, pixels, photo, matte, stamp)
-    for kind, data in encoded.items():
-        write(job, kind, data)
+    return encoded
