@@ -254,7 +254,7 @@ def test_full_disk_is_told_as_what_would_meet_every_photo(todo, monkeypatch):
     def full(target, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(stages, "write_file", full)
+    monkeypatch.setattr(stages, "replace_file", full)
     outcomes = finished(a_run(), todo)
     assert [o.fatal for o in outcomes] == [i in GOOD for i in range(9)]
     assert str(outcomes[0].error).startswith("No space left")
@@ -367,7 +367,7 @@ class Flight:
     def __init__(self, monkeypatch):
         self.now = self.most = self.read = 0
         self._lock = threading.Lock()
-        read, write = decode_photo, stages.write_file
+        read, write = decode_photo, stages.replace_file
 
         def counted_read(*arguments):
             photo = read(*arguments)
@@ -380,7 +380,7 @@ class Flight:
             self.change(-1)
 
         monkeypatch.setattr(stages, "decode_photo", counted_read)
-        monkeypatch.setattr(stages, "write_file", counted_write)
+        monkeypatch.setattr(stages, "replace_file", counted_write)
 
     def change(self, by):
         with self._lock:
