@@ -5,6 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+from described import block, dataset, packet, said
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -74,6 +75,23 @@ def test_product_of_another_version_is_ours_and_out_of_date(tmp_path, format_):
 def test_what_is_no_picture_is_not_whole(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=False, stamp=None)
+
+
+@pytest.mark.parametrize("format_", list(Format))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
+    made = Stamp("0" * 16, "fp32", "foreground", 123, 456)
+    other = Stamp("1" * 16, "fp32", "foreground", 1, 2).text()
+    notes = Metadata(
+        exif=block(order, {270: (2, other.encode())}, {37500: (7, bytes(50_000))}),
+        xmp=packet(f"<dc:title>{other}</dc:title>", room=50_000),
+        iptc=dataset(2, 120, other.encode()) + dataset(2, 120, bytes(32_000)),
+        stamp=made.text(),
+    )
+    data = encode(np.zeros((5, 4, 3), np.uint8), format_, metadata=notes)
+    (tmp_path / "a").write_bytes(data)
+    assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=True, stamp=made)
+    assert said(data)[1] == notes.xmp
 
 
 # Text that looks like a stamp and stands elsewhere
