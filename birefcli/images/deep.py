@@ -142,8 +142,8 @@ def _stretched(stored: Pixels, peak: int) -> Pixels:
 
 def _unmultiplied(colour: Pixels, alpha: Pixels) -> Pixels:
     """Straight colour of one that was stored multiplied by alpha, as some TIFF files have it."""
-    whole = np.maximum(alpha, 1).astype(np.uint32)[:, :, None]
-    straight = colour.astype(np.uint32) * WHITE  # with half of any alpha below 2**32
-    straight += whole // 2
-    straight //= whole
+    # In float64 no quotient of two such numbers is near enough to a half to be rounded wrongly.
+    straight = np.multiply(colour, float(WHITE))
+    straight /= np.maximum(alpha, 1)[:, :, None]
+    straight += 0.5
     return np.minimum(straight, WHITE, out=straight).astype(np.uint16)

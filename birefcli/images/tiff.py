@@ -35,6 +35,8 @@ _TYPES = {
     18: "u8",
 }
 _MOST_ENTRIES = 4096
+MOST_PLACES = 1 << 20
+"""Strips or tiles of a picture that are looked at."""
 _COMPRESSIONS = {
     **{
         1: "no",
@@ -69,8 +71,8 @@ class Directory:
     next: int
     """Where the next page's directory lies; 0 after the last."""
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Whole numbers of a tag; none where it is missing, or lies outside the file."""
+    def numbers(self, tag: int, most: int = 64) -> tuple[int, ...]:
+        """Whole numbers of a tag, up to ``most``; none where it is missing or not in the file."""
         entry = self.entries.get(tag)
         if entry is None:
             return ()
@@ -80,15 +82,15 @@ class Directory:
             return ()
         form = np.dtype(self.order + _TYPES[kind])
         if count * form.itemsize <= len(place):
-            return tuple(np.frombuffer(place, form, count).tolist())
+            return tuple(np.frombuffer(place, form, min(count, most)).tolist())
         (offset,) = struct.unpack(self.order + ("Q" if self.big else "I"), place)
         if offset + count * form.itemsize > len(self.data):
             return ()
-        return tuple(np.frombuffer(self.data, form, count, offset).tolist())
+        return tuple(np.frombuffer(self.data, form, min(count, most), offset).tolist())
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first whole number of a tag."""
-        return next(iter(self.numbers(tag)), default)
+        return next(iter(self.numbers(tag, 1)), default)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -128,7 +130,7 @@ class Directory:
         """Whether it is grey or RGB of 16 bits, which is read here whatever comes after them."""
         plain = set(self.numbers(BITS)) == {16} and set(self.numbers(SAMPLE_FORMAT)) <= {1}
         colours = 1 if self.grey else 3 if self.number(PHOTOMETRIC) == 2 else 99
-        return plain and colours <= self.samples <= 16
+        return plain and colours <= self.samples <= 5
 
 
 def read_directory(data: bytes, offset: int | None = None) -> Directory | None:
@@ -223,8 +225,8 @@ def _packed_by(found: Directory) -> str:
 def check_whole(found: Directory) -> None:
     """Raises OSError where packed pixels lie outside the file: libtiff would print that."""
     tiled = TILES in found.entries
-    starts = found.numbers(TILES if tiled else STRIPS)
-    lengths = found.numbers(TILE_BYTES if tiled else STRIP_BYTES)
+    starts = found.numbers(TILES if tiled else STRIPS, MOST_PLACES)
+    lengths = found.numbers(TILE_BYTES if tiled else STRIP_BYTES, MOST_PLACES)
     if found.compression == 1:
         lengths = (1,) * len(starts)
     if any(a + n > len(found.data) for a, n in zip(starts, lengths, strict=False)):

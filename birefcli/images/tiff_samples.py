@@ -14,6 +14,7 @@ from birefcli.images.tiff import (
     EXTRA_SAMPLES,
     FILL_ORDER,
     HEIGHT,
+    MOST_PLACES,
     PHOTOMETRIC,
     PLANAR,
     PREDICTOR,
@@ -61,7 +62,7 @@ def _shown(found: Directory, samples: int, factor: int, predictor: int, plane: i
     changes |= {tag: found.numbers(tag) for tag in _KEPT if tag in found.entries}
     planes = found.samples if found.number(PLANAR, 1) == 2 else 1
     for tag in _PLACES:
-        if numbers := found.numbers(tag):
+        if numbers := found.numbers(tag, MOST_PLACES):
             share = len(numbers) // planes
             changes[tag] = numbers[share * plane : share * (plane + 1)]
     if TILE_WIDTH in found.entries:
