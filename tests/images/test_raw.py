@@ -61,7 +61,9 @@ def test_raw_file_is_refused_with_the_next_step(name):
 
 NO_RAW = {
     "pyramid": tiff_file(
-        page(*grey(64, 48, t254=0), inner=[page(*grey(32, 24, t254=1)), page(*grey(16, 12, t254=1))])
+        page(
+            *grey(64, 48, t254=0), inner=[page(*grey(32, 24, t254=1)), page(*grey(16, 12, t254=1))]
+        )
     ),
     "pyramid of a program that names the camera": tiff_file(
         page(*grey(64, 48, t271=b"Canon\0"), inner=[page(*grey(32, 24, t254=1))])
