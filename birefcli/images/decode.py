@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 from birefcli.images.colour import convert_to_srgb, is_rgb_profile
 from birefcli.images.contents import contents_notes
 from birefcli.images.deep import deep_pixels, is_deep, keyed_alpha
-from birefcli.images.jpeg import with_end
+from birefcli.images.jpeg import lacks_end, with_end
 from birefcli.images.jpeg2000 import to_white
 from birefcli.images.metadata import orientation_of, read_dpi, read_exif
 from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
@@ -62,8 +62,8 @@ def decode_pil(image: Image.Image) -> Photo:
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
     with without_pillow_limit(), decoding_errors(b""):
-        deep = image.mode.startswith("I;16")
-        return _photo(image, b"", lambda: _deep_grey(image) if deep else _pixels(image))
+        deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
+        return _photo(image, b"", lambda: _deep_grey(image) if deep else _pixels(image, key))
 
 
 def _deep_grey(image: Image.Image) -> "Decoded":
@@ -72,27 +72,29 @@ def _deep_grey(image: Image.Image) -> "Decoded":
 
 
 def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
+    endless = image.format in ("JPEG", "MPO") and lacks_end(data)
     try:
-        return _decode(image, data, min_size)
+        photo = _decode(image, data, min_size)
     except OSError:
-        whole = with_end(data) if image.format in ("JPEG", "MPO") else None
+        whole = with_end(data) if endless else None
         if whole is None:
             raise
-    with open_sound(whole)[0] as ended:
-        photo = _decode(ended, whole, min_size)
-    return replace(photo, notes=("end marker missing", *photo.notes))
+        with open_sound(whole)[0] as ended:
+            photo = _decode(ended, whole, min_size)
+    return replace(photo, notes=("end marker missing", *photo.notes)) if endless else photo
 
 
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
-    # First: reading the EXIF block of a PNG may load its pixels.
+    # First: reading the EXIF block of a PNG may load its pixels, and forgets how they are stored.
     if is_deep(image, data):
         return _photo(image, data, lambda: deep_pixels(image, data), turned=False)
+    key = _transparent_colour(image)
     whole = image.size
     times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, data, lambda: _quick_jpeg(image, data) or _stored_pixels(image, data))
+    photo = _photo(image, data, lambda: _quick_jpeg(image, data) or _shallow(image, data, key))
     if times == 1:
         return photo
     turned = orientation_of(image) >= 5
@@ -149,40 +151,49 @@ def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
     return (pixels, None) if pixels.shape[1::-1] == image.size else None
 
 
-def _stored_pixels(image: Image.Image, data: bytes) -> Decoded:
+Key: TypeAlias = tuple[int, ...] | None
+"""The one colour that is transparent, as pixels have it: one value, or three."""
+
+
+def _transparent_colour(image: Image.Image) -> Key:
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.mode not in ("1", "L", "RGB") or not isinstance(key, int | tuple):
+        return None
+    levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
+    # Of two bytes that a file gives for each value, those of 8 bits use one.
+    return (key * levels & 255,) if isinstance(key, int) else tuple(value & 255 for value in key)
+
+
+def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
+    """Pixels of 8 bits or fewer."""
     if image.format == "TIFF" and (found := read_directory(data)) is not None:
         check_whole(found)
         with codec_named(found):
-            return _pixels(image)
-    pixels, alpha = _pixels(image)
+            return _pixels(image, key)
+    pixels, alpha = _pixels(image, key)
     if image.format == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA"):
         pixels = to_white(pixels, data)
         alpha = None if alpha is None else to_white(alpha, data)
     return pixels, alpha
 
 
-def _pixels(image: Image.Image) -> Decoded:
+def _pixels(image: Image.Image, key: Key) -> Decoded:
     if image.mode in ("I", "F"):
         raise PhotoError(f"{image.mode} pixels of 32 bits are not supported: save 8 or 16 bits")
     if image.mode in ("CMYK", "LAB"):
         return np.asarray(convert_to_srgb(image)), None
-    key = image.info.get("transparency")
-    if isinstance(key, int | tuple) and image.mode in ("1", "L", "RGB"):
+    if key is not None:
         return _keyed_pixels(image, key)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or key is not None:
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         return _clear_pixels(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
 
 
-def _keyed_pixels(image: Image.Image, key: int | tuple[int, ...]) -> Decoded:
+def _keyed_pixels(image: Image.Image, key: tuple[int, ...]) -> Decoded:
     """Pixels of a picture that has one transparent colour."""
-    tiles = getattr(image, "tile", None)
-    levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
-    values = [key * levels] if isinstance(key, int) else list(key)
     stored = np.asarray(image.convert("L") if image.mode == "1" else image)
     stored = stored.reshape(*stored.shape[:2], -1)
-    # Of two bytes that a file gives for each, those of 8 bits use one.
-    alpha = keyed_alpha(stored, tuple(value & 255 for value in values))
+    alpha = keyed_alpha(stored, key)
     colour = stored if stored.shape[2] == 3 else np.repeat(stored, 3, 2)
     return colour, None if alpha.min() == 255 else alpha
 

@@ -21,6 +21,11 @@ def _garbage(seed: int) -> bytes:
     return lines[0] + b"".join(map(b"".join, zip(restarts, lines[1:], strict=True)))
 
 
+def lacks_end(data: bytes) -> bool:
+    """Whether no end marker follows the last pixels. Some decoders need none, and say nothing."""
+    return data.rfind(END) < data.rfind(b"\xff\xda")
+
+
 def with_end(data: bytes) -> bytes | None:
     """The file with its end marker, where nothing else is missing; None for one that is cut off.
 

@@ -103,7 +103,7 @@ def repaired(data: bytes) -> Repaired | None:
         extras.damaged += 1
     elif found and found[-1].name != b"IEND":
         parts.append(memoryview(data)[end:])
-    if not extras.notes() and extras.profile is None:
+    if not extras.changed:
         return None
     return Repaired(b"".join(parts), extras.profile, extras.notes())
 
@@ -138,7 +138,12 @@ class _Extras:
         self.damaged, self.oversized = 0, 0
         self.profile: bytes | None = None
         self._animated = animated
-        self._count, self._texts = 0, 0
+        self._count, self._texts, self._repacked = 0, 0, 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is not as it stands in the file."""
+        return bool(self.damaged or self.oversized or self._repacked or self.profile)
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, in words."""
@@ -193,6 +198,7 @@ class _Extras:
         if not is_packed or length <= _PILLOW_INFLATES:
             return [chunk.whole]
         if key == _XMP:  # Pillow takes any length that is not packed
+            self._repacked += 1
             return [packed(b"iTXt", key + b"\0\0\0" + rest[2 : start + 1] + text)]
         self.oversized += 1
         return []

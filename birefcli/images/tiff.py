@@ -188,6 +188,8 @@ def unread_kind(found: Directory) -> str | None:
     """What a picture is that is not read here, and the next step; None where nothing is odd."""
     kind, bits = found.number(SAMPLE_FORMAT, 1), found.bits
     colour = found.number(PHOTOMETRIC)
+    if found.big and found.order == ">":  # Pillow takes its header for that of a small one
+        return "big-endian BigTIFF; save it as TIFF"
     if kind in (2, 3, 5, 6) or bits > 16 or bits not in (1, 2, 4, 8, 12, 16):
         name = {2: "signed ", 3: "float ", 5: "complex ", 6: "complex "}.get(kind, "")
         return f"{bits}-bit {name}TIFF; save 8 or 16 bits"

@@ -194,6 +194,7 @@ def odd(bits=8, channels=1, size=1, **tags):
         (odd(8, 3, t262=2, t259=34712), "JPEG 2000 compression in a TIFF"),
         (odd(8, 3, t262=2, t259=12345), "unknown (12345) compression in a TIFF"),
         (odd(8, 3, t262=32845), "unusual kind of colour"),
+        (tiff_file(page(*grey(8, 8)), order=">", big=True), "big-endian BigTIFF; save it as TIFF"),
     ],
 )
 def test_what_is_not_read_has_its_cause_and_the_next_step(data, told, capfd):
