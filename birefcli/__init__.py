@@ -8,12 +8,10 @@
 Nothing heavy is imported before :func:`load` is used.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from birefcli.errors import BirefcliError, DeviceError, ModelError, PhotoError
-
+TYPE_CHECKING = False  # as type checkers know it: typing takes its time
 if TYPE_CHECKING:
     from birefcli.api import Model, Result, Source, load
+    from birefcli.errors import BirefcliError, DeviceError, ModelError, PhotoError
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,16 +25,17 @@ __all__ = [
     "__version__",
     "load",
 ]
-_LAZY = ("Model", "Result", "Source", "load")
+_ERRORS = ("BirefcliError", "DeviceError", "ModelError", "PhotoError")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - what is in birefcli.api, once it is used
-    if name not in _LAZY:
+def __getattr__(name: str) -> object:
+    # Nothing here takes time before it is used: Ctrl-C comes whenever it comes.
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from birefcli import api
+    from importlib import import_module
 
-    return getattr(api, name)
+    return getattr(import_module("birefcli.errors" if name in _ERRORS else "birefcli.api"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

@@ -36,6 +36,7 @@ from birefcli.products.quality import Defect, Quality
 from birefcli.scoring import masks
 from birefcli.scoring.masks import NotAMaskError
 from birefcli.system import atomic
+from birefcli.system.paths import is_file, is_folder, names_in
 from birefcli.system.prefetch import prefetch
 from birefcli.system.temporary_store import TemporaryStore
 
@@ -191,7 +192,7 @@ def _products_folder(name: str) -> str:
     if name == PIPE:
         raise UsageError("a sheet is made of files, and not of stdin (-)")
     inside = [Path(name, product) for product in PRODUCTS]
-    return next((str(path) for path in inside if path.is_dir()), name)
+    return next((str(path) for path in inside if is_folder(path)), name)
 
 
 def _may_be_matte(path: Path) -> bool:
@@ -406,8 +407,8 @@ def _write(task: SheetTask, shown: Sequence[Tile], store: TemporaryStore) -> lis
 def _remove_old_pages(output: Path, written: set[Path]) -> None:
     """Remove pages of an earlier sheet of this name that this one has not replaced."""
     pattern = re.compile(re.escape(output.stem) + r"(-\d+)?" + re.escape(output.suffix))
-    for path in output.parent.iterdir():
-        if not pattern.fullmatch(path.name) or path in written or not path.is_file():
+    for path in (output.parent / name for name in names_in(output.parent)):
+        if not pattern.fullmatch(path.name) or path in written or not is_file(path):
             continue
         with contextlib.suppress(OSError):  # what cannot be read stays
             if is_page_of(path, output.name):  # sheet-1.png may be a sheet that was called so

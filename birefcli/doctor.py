@@ -21,6 +21,7 @@ from birefcli.models.load import load_model
 from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
 from birefcli.system import cpu, machine
+from birefcli.system.paths import exists, is_file, is_folder
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
@@ -310,11 +311,11 @@ def _models(diagnosis: Diagnosis) -> Facts:
 def _model_facts(model: zoo.Model, diagnosis: Diagnosis) -> Facts:
     """State of a known model, and the size of its file in MB; a fault where it is damaged."""
     location = locate_known(model)
-    is_file = location.path is not None and location.path.is_file()
-    size = location.path.stat().st_size if location.path is not None and is_file else None
+    there = location.path is not None and is_file(location.path)
+    size = location.path.stat().st_size if location.path is not None and there else None
     if location.place is Place.BUNDLED:
-        state = "built in" if is_file else "missing"
-        if not is_file:
+        state = "built in" if there else "missing"
+        if not there:
             diagnosis.add_fault(
                 f"{model.name}: {location.path} is missing", "install birefcli again"
             )
@@ -328,9 +329,9 @@ def _model_facts(model: zoo.Model, diagnosis: Diagnosis) -> Facts:
 
 def _check_cache(folder: Path, diagnosis: Diagnosis) -> None:
     """Add a fault where the cache cannot be read, a warning where it cannot be written."""
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    existing = next((p for p in (folder, *folder.parents) if exists(p)), folder)
     remedy = "set HF_HOME to a folder of yours, or mend its permissions"
-    if not existing.is_dir():
+    if not is_folder(existing):
         diagnosis.add_fault(f"cache {folder}: {existing} is no folder", remedy)
     elif not os.access(existing, os.R_OK | os.X_OK):
         diagnosis.add_fault(f"cache {folder}: cannot be read", remedy)

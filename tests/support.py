@@ -153,12 +153,12 @@ def png(bits, colour, values, width, height, *, before=(), after=()):
 def tiff(bits, photometric, channels, values, width, height, *, order="<", planar=False, **tags):
     """An uncompressed TIFF; ``values`` pixel by pixel, or plane by plane with ``planar``.
 
-    More tags as ``orientation``, ``extra`` (one number each).
+    More tags as ``orientation``, ``extra``, ``exif`` (one number each).
     """
     raw = np.asarray(values, np.uint8 if bits == 8 else f"{order}u2").tobytes()
     planes = channels if planar else 1
     size = len(raw) // planes
-    known = {"orientation": 274, "extra": 338}
+    known = {"orientation": 274, "extra": 338, "exif": 34665}
     table = {
         **{known[name]: (3, [value]) for name, value in tags.items()},
         **{256: (4, [width]), 257: (4, [height]), 258: (3, [bits] * channels), 259: (3, [1])},
@@ -191,28 +191,48 @@ def s15(value):
     return struct.pack(">i", round(value * 65536))
 
 
+def curve_of_power(exponent):
+    """An element of a profile, as version 2 has a gamma."""
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256)) + bytes(2)
+
+
 def matrix_profile(red, green, blue, gamma=2.2):
-    """An ICC profile of three primaries (XYZ adapted to D50) and a gamma, as cameras write."""
+    """An ICC profile of three primaries (XYZ adapted to D50) and a gamma, as cameras write.
+
+    ``gamma``: a number, or the bytes of a curve.
+    """
+    curve = gamma if isinstance(gamma, bytes) else curve_of_power(gamma)
+    columns = ((b"rXYZ", red), (b"gXYZ", green), (b"bXYZ", blue))
+    tags = {
+        **{name: b"XYZ \0\0\0\0" + b"".join(map(s15, xyz)) for name, xyz in columns},
+        **{b"rTRC": curve, b"gTRC": curve, b"bTRC": curve},
+    }
+    return icc_profile(b"mntr", b"RGB ", b"XYZ ", tags)
+
+
+def grey_profile(gamma, connection=b"XYZ "):
+    """An ICC profile of grey by its gamma, a number or the bytes of a curve."""
+    curve = gamma if isinstance(gamma, bytes) else curve_of_power(gamma)
+    return icc_profile(b"prtr", b"GRAY", connection, {b"kTRC": curve})
+
+
+def icc_profile(kind, space, connection, tags):
+    """An ICC profile of version 2 that holds these elements, and what all must hold."""
     text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78)
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     tags = {
         b"desc": text + bytes(-len(text) % 4),
         b"wtpt": b"XYZ \0\0\0\0" + s15(0.9642) + s15(1.0) + s15(0.8249),
         b"cprt": b"text\0\0\0\0none\0\0\0\0",
-        **{b"rTRC": curve, b"gTRC": curve, b"bTRC": curve},
-        **{
-            name: b"XYZ \0\0\0\0" + b"".join(map(s15, xyz))
-            for name, xyz in ((b"rXYZ", red), (b"gXYZ", green), (b"bXYZ", blue))
-        },
+        **tags,
     }
     table, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
     for name, data in tags.items():
         table += name + struct.pack(">II", start + len(body), len(data))
-        body += data
+        body += data + bytes(-len(data) % 4)
     header = struct.pack(
-        ">I4sI4s4s4s12s4s4sI4s4sQI3i", start + len(body), b"none", 0x02100000, b"mntr", b"RGB ",
-        b"XYZ ", struct.pack(">6H", 2024, 1, 1, 0, 0, 0), b"acsp", b"APPL", 0, b"none", b"none",
+        ">I4sI4s4s4s12s4s4sI4s4sQI3i", start + len(body), b"none", 0x02100000, kind, space,
+        connection, struct.pack(">6H", 2024, 1, 1, 0, 0, 0), b"acsp", b"APPL", 0, b"none", b"none",
         0, 0, round(0.9642 * 65536), 65536, round(0.8249 * 65536),
     )  # fmt: skip
     return header.ljust(128, b"\0") + table + body

@@ -9,6 +9,7 @@ from birefcli.batch.inputs import Stdin
 from birefcli.batch.outcome import Outcome, Summary
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
+from birefcli.system.paths import is_file
 
 if TYPE_CHECKING:
     from birefcli.batch.reporter import Reporter
@@ -149,7 +150,7 @@ def _refuse_pipes(todo: Sequence[Decision], device: str) -> None:
     """A pipe can be read once, and by this process; a worker would find nothing in it."""
     for decision in todo:
         source = decision.job.source
-        if isinstance(source, Stdin) or not source.is_file():
+        if isinstance(source, Stdin) or not is_file(source):
             label = "stdin (-)" if isinstance(source, Stdin) else decision.job.label
             wrong = f"{label} is no file; do it alone, on one device"
             raise UsageError(wrong, option="device", value=device)

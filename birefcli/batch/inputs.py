@@ -4,16 +4,24 @@ import errno
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
-from birefcli.images.files import PHOTO_SUFFIXES, entry_key, is_folder, real_path, walk_folder
+from birefcli.images.files import (
+    PHOTO_SUFFIXES,
+    entry_key,
+    left_out_text,
+    matches,
+    other_kind,
+    walk_folder,
+)
 from birefcli.options import Selection
+from birefcli.system.paths import is_folder, is_link, real_path
 
 PIPE = "-"
 MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo of this one
@@ -47,14 +55,21 @@ class Search:
     """What is no photo."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
     """What may be photos and could not be looked at."""
+    others: dict[str, str] = field(default_factory=dict)
+    """The suffix of each picture of a kind that is not tried, by its key."""
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Pictures of kinds that are not tried: how many, by suffix."""
+        return Counter(sorted(self.others.values()))
 
 
 def find_photos(selection: Selection) -> Search:
     """Find every photo the user named, in order, each once.
 
-    Folders are walked in name order, hidden files and the output folder left out; files named by
-    the user are always taken, and one that is not there fails alone. Raises NoInputError when
-    nothing was found.
+    Folders are walked in name order, hidden files, the output folder and what systems put there
+    left out; files named by the user are always taken, and one that is not there fails alone.
+    Raises NoInputError when nothing was found.
     """
     search = search_photos(selection)
     if not search.found:
@@ -105,17 +120,18 @@ def nothing_found(selection: Selection, search: Search) -> Message:
     what = "cutout or mask" if selection.products else "photo"
     where = ", ".join(selection.inputs) or "the list"
     unfit = search.failed + search.skipped
+    others = f"; {left_out_text(search.left_out)}" if search.left_out else ""
     if unfit:
         more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
         skipped = f"skipped {unfit[0][0]}: {unfit[0][1]}{more}"
-        return Message(f"no {what} found in {where}; {skipped}")
+        return Message(f"no {what} found in {where}; {skipped}{others}")
     filters = {"include": selection.include, "exclude": selection.exclude}
     given = [Option(name) for name, patterns in filters.items() if patterns]
     if given and not selection.products:
         both = [given[0], *(part for option in given[1:] for part in (" and ", option))]
-        return Message(f"no {what} found in {where} that fits ", *both)
-    named = "a file that is named itself is tried whatever its name"
-    return Message(f"no {what} found in {where}; {named}")
+        return Message(f"no {what} found in {where} that fits ", *both, others)
+    advice = others or "; a file that is named itself is tried whatever its name"
+    return Message(f"no {what} found in {where}{advice}")
 
 
 def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
@@ -131,8 +147,19 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
     def unreadable(error: OSError) -> None:
         search.failed.append((Path(error.filename), error.strerror or str(error)))
 
-    for path in walk_folder(root, recursive=selection.recursive, skip=skip, on_error=unreadable):
-        if not _wanted(path.relative_to(root), selection):
+    for path in walk_folder(
+        root,
+        recursive=selection.recursive,
+        skip=skip,
+        exclude=selection.exclude,
+        on_error=unreadable,
+    ):
+        relative = path.relative_to(root)
+        if path.name.startswith(".") or matches(relative, selection.exclude):
+            continue
+        if not _included(relative, selection):
+            if (kind := other_kind(path.name)) and _takes_all_kinds(selection):
+                search.others[entry_key(path)] = kind
             continue
         try:
             reason = _unfit(path)
@@ -142,21 +169,21 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
         if reason is None and not selection.products and _is_product(path):
             reason = MADE_BY_US
         if reason is None:
-            search.found.append(FoundPhoto(path, path.relative_to(root)))
+            search.found.append(FoundPhoto(path, relative))
         else:
             search.skipped.append((path, reason))
 
 
-def _wanted(relative: Path, selection: Selection) -> bool:
+def _included(relative: Path, selection: Selection) -> bool:
     """Whether a file of a folder is to be tried, by its name."""
-    if relative.name.startswith("."):
-        return False
-    names = (relative.name, relative.as_posix())
-    if any(fnmatch(name, pattern) for name in names for pattern in selection.exclude):
-        return False
     if selection.include:
-        return any(fnmatch(name, pattern) for name in names for pattern in selection.include)
+        return matches(relative, selection.include)
     return relative.suffix.lower() in PHOTO_SUFFIXES
+
+
+def _takes_all_kinds(selection: Selection) -> bool:
+    """Whether photos of every kind are looked for: who asks for some knows of the others."""
+    return selection.products or not selection.include
 
 
 def _unfit(path: Path) -> str | None:
@@ -167,7 +194,7 @@ def _unfit(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if path.is_symlink() and error.errno in (errno.ENOENT, errno.ELOOP):
+        if is_link(path) and error.errno in (errno.ENOENT, errno.ELOOP):
             return "a symbolic link to nothing"
         raise
     return None if stat.S_ISREG(mode) else "not a regular file"

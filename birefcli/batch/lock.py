@@ -13,6 +13,7 @@ from pathlib import Path
 
 from birefcli.errors import BusyError, Message, Option
 from birefcli.options import Lock
+from birefcli.system.paths import exists
 
 try:
     import fcntl
@@ -49,7 +50,7 @@ def _held(folder: Path, lock: Lock) -> int:
             continue
         try:
             _acquire(descriptor, folder, lock)
-            if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
+            if exists(folder) and os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         except BaseException:
             os.close(descriptor)

@@ -1,6 +1,5 @@
 """What became of each photo, and of all of them."""
 
-import json
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from birefcli.batch.targets import Job, Target
 from birefcli.errors import ExitCode, Message, Spell
 from birefcli.options import Product
+from birefcli.system.text import json_line
 
 
 class Status(str, Enum):
@@ -62,7 +62,7 @@ class Outcome:
 
     def as_json(self, spell: Spell = str) -> str:
         """One line of JSON, ASCII, whatever the file names hold; ``spell`` writes options."""
-        return json.dumps(
+        return json_line(
             {
                 "input": self.input,
                 "status": self.status.value,
@@ -93,6 +93,8 @@ class Summary:
     """Photos that failed because of a bug."""
     lost: list[str] = field(default_factory=list)
     """Devices that the run had to go on without, and why."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Pictures of kinds that no search tries: how many, by suffix."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -139,7 +141,8 @@ class Summary:
             "precision": self.precision,
             "model": self.model,
             "lost": self.lost,
+            "left_out": self.left_out,
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),
         }
-        return json.dumps({"summary": summary})
+        return json_line({"summary": summary})

@@ -28,6 +28,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.products.quality import EMPTY
 from birefcli.system.prefetch import prefetch
+from birefcli.system.streams import STDOUT
 
 Out = TypeVar("Out")
 
@@ -258,7 +259,7 @@ def _no_memory() -> DeviceMemoryError:
 
 def _meets_all(error: OSError, job: Job) -> bool:
     """Whether what kept this photo from being written will keep the others too."""
-    if error.errno in DISK_TROUBLE:
+    if error.errno in DISK_TROUBLE or error.filename == STDOUT:
         return True
     files = [target for target in job.targets.values() if not isinstance(target, Stdout)]
     tops = {file.parents[len(job.relative.parts) - 1] for file in files}

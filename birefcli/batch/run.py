@@ -3,7 +3,6 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
-import os
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +46,8 @@ from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder, is_link, obstacle
+from birefcli.system.text import name_list
 
 if TYPE_CHECKING:
     from birefcli.products.background import Background
@@ -106,6 +107,7 @@ def run(
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
         progress = _Progress(task, reporter)
+        progress.summary.left_out = plan.search.left_out
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
@@ -211,12 +213,14 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
     used |= {entry_key(target) for target in targets if not isinstance(target, Stdout)}
     if entry_key(file) in used:
         raise wrong("is one of the photos or results; name another file")
-    if file.is_dir():
+    if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
         atomic.check_writable(file.parent)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
+    if not is_link(file) and (why := obstacle(file)) is not None:  # its name may be too long
+        raise wrong(f"cannot be written: {why}")
 
 
 def _folders(jobs: list[Job]) -> set[Path]:
@@ -390,10 +394,7 @@ def _end(task: BatchTask, progress: _Progress) -> Summary:
 
 
 def _write_failed(file: Path, names: list[str]) -> None:
-    """Write names a line each, or ending in NUL where one of them holds a line break."""
-    end = "\0" if any("\n" in name or "\r" in name for name in names) else "\n"
-    data = b"".join(os.fsencode(name + end) for name in names)
     try:
-        atomic.write_file(file, data)
+        atomic.write_file(file, name_list(names))
     except OSError as error:
         raise OutputError(str(error.strerror), option="failed_to", value=file) from None

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from birefcli.batch.inputs import PIPE, FoundPhoto, Source, Stdin
 from birefcli.errors import Message, Option, OutputError, UsageError
-from birefcli.images.files import entry_key, is_folder, real_path
+from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
+from birefcli.system.paths import is_folder, is_link, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
 
@@ -146,7 +147,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     for job in jobs:
         if isinstance(job.source, Stdin):
             continue
-        at = real_path(job.source) if job.source.is_symlink() else job.source
+        at = real_path(job.source) if is_link(job.source) else job.source
         for key in (entry_key(job.source), entry_key(at)):
             if key in taken:
                 raise OutputError(
@@ -169,7 +170,8 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
             folder.mkdir(parents=True, exist_ok=True)
             check_writable(folder)
     except FileExistsError:
-        raise OutputError(f"{folder}: is a file, not a folder", hint=ANOTHER) from None
+        why = obstacle(folder) or "is a file, not a folder"
+        raise OutputError(f"{folder}: {why}", hint=ANOTHER) from None
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:

@@ -16,6 +16,7 @@ from birefcli.errors import Message, ModelError, Option, UsageError
 from birefcli.matting.device import Placement
 from birefcli.matting.predictor import MEAN, STD, Predictor
 from birefcli.options import Size
+from birefcli.system.paths import is_file
 
 OURS, THEIRS = "ours", "theirs"
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -67,7 +68,7 @@ class OnnxNetwork:
 
 
 def _session(path: Path, device: torch.device) -> Any:  # noqa: ANN401
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError("no such file", option="against", value=path)
     try:
         import onnxruntime

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from birefcli.batch.inputs import PIPE, find_photos, split_missing
 from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
 from birefcli.models.load import load_model
+from birefcli.models.locate import locate
 from birefcli.options import BatchOptions, ModelOptions, Product, Selection
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ def _compare(task: BenchTask, against: str, bench: "Bench") -> "Comparison":
 
 
 def _load_other(task: BenchTask, name: str, ours: "Predictor") -> "Predictor":
+    locate(name, option="against")
     placement = ours.placement
     options = ModelOptions(
         name,

@@ -24,6 +24,7 @@ from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.batch.targets import Stdout, Target
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
+from birefcli.images.files import left_out_text
 
 
 class _Rate(ProgressColumn):
@@ -110,10 +111,7 @@ class TerminalReporter(Terminal):
         """Print what a dry run was asked for, on stdout."""
         if self.verbosity.json_lines or self.verbosity.quiet:
             return
-        # Not every terminal can show every name.
-        encoding = sys.stdout.encoding
-        shown = printable(self._line(outcome))
-        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+        print(printable(self._line(outcome)))
 
     def on_state(self, text: str) -> None:
         """Show what photos wait for, where a bar shows that they do."""
@@ -141,6 +139,8 @@ class TerminalReporter(Terminal):
         if self.verbosity.json_lines:
             print(summary.as_json(), flush=True)
         if not self.verbosity.quiet:
+            if summary.left_out:
+                self.say(left_out_text(summary.left_out))
             self.say(summary.line())
 
     def _spelled(self, message: Message | None) -> str:

@@ -1,6 +1,5 @@
 """``birefcli bench``: how fast this machine is, stage by stage."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -21,6 +20,8 @@ from birefcli.options import (
     Rendering,
 )
 from birefcli.system import cpu
+from birefcli.system.paths import named, with_home
+from birefcli.system.text import json_line
 
 Photos = Annotated[
     list[str] | None,
@@ -28,6 +29,7 @@ Photos = Annotated[
         metavar="PHOTO",
         help="Photos or folders. Without any, photos are generated.",
         show_default=False,
+        parser=named,
     ),
 ]
 Megapixels = Annotated[
@@ -69,6 +71,7 @@ Against = Annotated[
         " two take turns.",
         rich_help_panel=shared_options.MEASURING,
         autocompletion=completion.opponent,
+        parser=with_home,
     ),
 ]
 AsJson = Annotated[
@@ -157,7 +160,7 @@ def _print(result: BenchResult, *, as_json: bool) -> None:
     from birefcli.cli import bench_table
 
     record = bench_table.as_record(result)
-    print(json.dumps(record) if as_json else "\n".join(bench_table.as_lines(record, result)))
+    print(json_line(record) if as_json else "\n".join(bench_table.as_lines(record, result)))
     noise = bench_table.noise_warning(result.bench.rounds)
     if noise is not None:
         say(noise)

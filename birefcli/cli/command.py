@@ -1,12 +1,12 @@
 """Typer's commands, changed where Typer has no setting."""
 
-import os
-import sys
+from collections.abc import Iterator
 from typing import Any
 
 from typer import Exit
 from typer.core import TyperCommand, TyperGroup
 
+from birefcli.cli import environment
 from birefcli.cli.spelling import spelled
 from birefcli.errors import BirefcliError, ExitCode, InterruptError
 
@@ -18,23 +18,35 @@ class Command(TyperCommand):
         """Every option and argument, without Python types."""
         return _plain(super().get_params(ctx))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Read the command line; ``-o=PATH`` as well as ``-o PATH``."""
+        return super().parse_args(ctx, list(_without_equals(args, self.params)))
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""
+        environment.check_place(ctx.info_name)
         try:
             return super().invoke(ctx)
         except BirefcliError as error:
             error.args = (spelled(ctx, error.message),)
             raise
         except BrokenPipeError:  # which Typer would end with 1, as if photos had failed
-            drop_output()
             raise Exit(ExitCode.OUTPUT) from None
         except KeyboardInterrupt:  # Typer would end without a message
             raise InterruptError("interrupted") from None
 
 
-def drop_output() -> None:
-    """Discard what is left for stdout, whose reader has gone: flushing it would fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _without_equals(args: list[str], params: list[Any]) -> Iterator[str]:
+    """The words of a command line, ``-o=PATH`` as two: the ``=`` would be part of the path."""
+    valued = [p for p in params if p.param_type_name == "option" and not p.is_flag]
+    short = {name for p in valued for name in p.opts if len(name) == 2}
+    end = args.index("--") if "--" in args else len(args)
+    for word in args[:end]:
+        if word[:2] in short and word[2:3] == "=":
+            yield from (word[:2], word[3:])
+        else:
+            yield word
+    yield from args[end:]
 
 
 class Group(TyperGroup):

@@ -13,6 +13,7 @@ import typer
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.models import zoo
 from birefcli.options import Format, Product
+from birefcli.system.paths import names_in
 
 Completions: TypeAlias = list[tuple[str, str]]
 """Words, each with its help."""
@@ -108,7 +109,7 @@ def _matching(words: dict[str, str], incomplete: str) -> Completions:
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> Completions:
     if "/" in incomplete:  # no name has one: the shell completes it better
         return []
-    found = (path.name for path in Path().iterdir() if path.suffix.lower() in suffixes)
+    found = (name for name in names_in(Path()) if Path(name).suffix.lower() in suffixes)
     # A name with a space or a quote the shell would have to quote; alone, it knows how.
     plain = (name for name in sorted(found) if re.fullmatch(r"[\w.+-]+", name))
     return [(name, "a file") for name in plain if name.startswith(incomplete)]

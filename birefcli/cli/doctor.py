@@ -1,6 +1,5 @@
 """``birefcli doctor``: what is used here and why, what is broken, what would be faster."""
 
-import json
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,8 +8,9 @@ import typer
 
 from birefcli.cli import shared_options
 from birefcli.cli.spelling import spelling
-from birefcli.errors import ExitCode, Message, Spell
+from birefcli.errors import ExitCode, Message, Spell, printable
 from birefcli.options import Precision
+from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
     from birefcli.doctor import Diagnosis
@@ -44,9 +44,9 @@ def doctor(
         diagnosis = examine(device, precision, measure=measure, on_step=status.update)
     spell = spelling(context)
     if as_json:
-        print(json.dumps(diagnosis.as_dict(spell)))
+        print(json_line(diagnosis.as_dict(spell)))
     else:
-        print("\n".join(_lines(diagnosis, spell)))
+        print("\n".join(map(printable, _lines(diagnosis, spell))))
     raise typer.Exit(ExitCode.OK if diagnosis.usable else ExitCode.MODEL)
 
 

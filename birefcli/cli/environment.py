@@ -3,15 +3,22 @@
 import os
 import re
 from difflib import get_close_matches
+from pathlib import Path
 
 from birefcli.cli import shared_options
 from birefcli.cli.stderr import say
+from birefcli.errors import DeviceError, OutputError
+from birefcli.system import machine
 
 PREFIX = "BIREFCLI_"
 COMPLETING = "_BIREFCLI_COMPLETE"
 SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 """Variables for experiments, without an option."""
 THREADS = "OMP_NUM_THREADS"
+COMPUTING = ("matte", "bench", "train", "doctor")
+"""Commands that import torch."""
+LEAST = 1 << 30
+"""Bytes of addresses with less of which libraries crash while they are imported."""
 
 
 def check() -> None:
@@ -31,6 +38,23 @@ def check() -> None:
         # OpenMP's own warning names neither the variable's owner nor a remedy.
         say(f"birefcli: {THREADS}={threads}: not a number from 1, and not read")
         del os.environ[THREADS]
+
+
+def check_place(command: str | None) -> None:
+    """See that a command can do anything where it was started. Raises OutputError, DeviceError."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # libraries would end the process, or name files that are there
+        raise OutputError("the working folder is gone; change to one that is there") from None
+    limit = machine.address_limit()
+    if limit is None:
+        return
+    need = max(LEAST, machine.size_of_torch() if command in COMPUTING else 0)
+    if limit < need:  # libraries would end the process in their own words
+        raise DeviceError(
+            f"not enough memory to start: {limit >> 20} MB are allowed (ulimit -v),"
+            f" and libraries alone take {need >> 20}"
+        )
 
 
 def _suggestion(own: str, known: list[str]) -> str:

@@ -2,17 +2,17 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import typer
 
 from birefcli.batch.inputs import PIPE
+from birefcli.batch.lists import read_list
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules, shared_options, values
 from birefcli.cli.spelling import spelling
 from birefcli.errors import Message, NoInputError, Option, UsageError
-from birefcli.images.files import PHOTO_SUFFIXES, is_folder
+from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.models import zoo
 from birefcli.options import (
     SUFFIXES,
@@ -30,6 +30,7 @@ from birefcli.options import (
     check_device,
 )
 from birefcli.system import cpu
+from birefcli.system.paths import is_folder
 
 
 def matte(
@@ -86,7 +87,7 @@ def matte(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         name=name,
-        listed=_listed(files_from, null),
+        listed=() if files_from is None else read_list(files_from, null=null),
     )
     if files_from == PIPE and PIPE in selection.inputs:
         both = Message(Option("files_from", "-"), " and the photo - both want stdin")
@@ -131,8 +132,7 @@ def matte(
     from birefcli.batch.run import BatchTask, run  # help needs neither, and rich takes its time
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 
-    failed_list = None if failed_to is None else Path(failed_to)
-    task = BatchTask(selection, options, existing, lock, dry_run, failed_list)
+    task = BatchTask(selection, options, existing, lock, dry_run, failed_to)
     quiet = quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet
     verbosity = Verbosity(json_lines, quiet, verbose, progress, debug)
     with TerminalReporter(verbosity, spelling(context)) as reporter:
@@ -210,24 +210,3 @@ def _refuse_odd(selection: Selection) -> None:
             option="output",
             value=output,
         )
-
-
-def _listed(source: str | None, null: bool) -> tuple[str, ...]:
-    if source is None:
-        return ()
-    try:
-        data = sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
-    except OSError as error:
-        raise NoInputError(str(error.strerror), option="files_from", value=source) from None
-    if Path(source).suffix.lower() in PHOTO_SUFFIXES:
-        wrong = "is a photo by its name; give a list of names"
-        raise UsageError(wrong, option="files_from", value=source)
-    if null and data.strip() and b"\0" not in data:
-        wrong = "its names do not end in NUL; leave out --null"
-        raise UsageError(wrong, option="files_from", value=source)
-    # No file name holds NUL: a list that does is one whose names end in it.
-    if null or b"\0" in data:
-        names = data.split(b"\0")
-    else:
-        names = [line.removesuffix(b"\r") for line in data.split(b"\n")]
-    return tuple(os.fsdecode(name) for name in names if name.strip())

@@ -1,6 +1,6 @@
 """``birefcli models``: list, download, verify and remove the known networks."""
 
-import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +11,13 @@ import typer
 from birefcli.cli import completion
 from birefcli.cli.command import Command, Group
 from birefcli.cli.stderr import say
-from birefcli.errors import ModelError, UsageError
+from birefcli.errors import ModelError, UsageError, printable
 from birefcli.models import hub, zoo
 from birefcli.models.cache import cache_folder
 from birefcli.models.locate import locate_known
 from birefcli.models.zoo import Model
+from birefcli.system.paths import is_file
+from birefcli.system.text import json_line
 
 app = typer.Typer(
     name="models",
@@ -56,8 +58,8 @@ def list_models(as_json: Json = False) -> None:
     models = list(zoo.ZOO.values())
     if as_json:
         for model in models:
-            print(json.dumps(_record(model)))
-    elif sys.stdout is not None and sys.stdout.isatty():
+            print(json_line(_record(model)))
+    elif sys.stdout.isatty():
         _print_table(models)
     else:
         print("name", "width", "height", "megabytes", "state", "purpose", sep="\t")
@@ -95,7 +97,8 @@ def pull(
 @app.command(cls=Command)
 def path(name: Found) -> None:
     """Print where a model's file is; exit code 4 if it is not on this machine."""
-    print(_path(zoo.lookup(name)))
+    # A shell gets the very bytes of it, whatever the encoding of stdout.
+    sys.stdout.buffer.write(os.fsencode(_path(zoo.lookup(name))) + b"\n")
 
 
 @app.command(cls=Command)
@@ -106,7 +109,7 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
     """
     models = _known(names) if names else [m for m in _published() if locate_known(m).path]
     if not models and not quiet:
-        print(f"no model is in the cache ({cache_folder()})")
+        print(printable(f"no model is in the cache ({cache_folder()})"))
     bad = []
     for model in models:
         file = _path(model)
@@ -114,7 +117,7 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
         if state == hub.State.DAMAGED.value:
             bad.append(model.name)
         if not quiet:
-            print(f"{model.name}: {state} ({file})")
+            print(printable(f"{model.name}: {state} ({file})"))
     if bad:
         again = " ".join(bad)
         raise ModelError(f"damaged: {again}; run `birefcli models pull {again}` to replace")
@@ -162,13 +165,13 @@ def _pull(model: Model, *, quiet: bool, bar: bool) -> ModelError | None:
     except ModelError as error:
         return error
     if not quiet:
-        print(f"{model.name}: {file}")
+        print(printable(f"{model.name}: {file}"))
     return None
 
 
 def _path(model: Model) -> Path:
     file = locate_known(model).path
-    if file is None or not file.is_file():
+    if file is None or not is_file(file):
         raise ModelError(
             f"{model.name}: not on this machine; run `birefcli models pull {model.name}`"
             if not model.bundled
@@ -196,7 +199,7 @@ def _megabytes(model: Model) -> int:
     if model.megabytes is not None:
         return model.megabytes
     file = locate_known(model).path
-    return round(file.stat().st_size / 1e6) if file is not None and file.is_file() else 0
+    return round(file.stat().st_size / 1e6) if file is not None and is_file(file) else 0
 
 
 def _record(model: Model) -> dict[str, object]:

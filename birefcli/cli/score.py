@@ -12,6 +12,7 @@ from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, OutputError, Spell, UsageError
 from birefcli.options import ModelOptions, PatchOrder, Precision
 from birefcli.system import atomic
+from birefcli.system.paths import is_folder
 
 if TYPE_CHECKING:
     from birefcli.scoring.run import ScoreOptions, ScoreResult
@@ -112,7 +113,7 @@ def score(
 
 def _check_report(report: Path) -> None:
     """See that the page can be written, before hours of work."""
-    if report.is_dir():
+    if is_folder(report):
         raise OutputError("is a folder; name a file", option="report", value=report)
     if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError("a page is called .html", option="report", value=report)

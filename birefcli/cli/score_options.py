@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion, shared_options
+from birefcli.system.paths import expanded, named_path, with_home
 
 COMPARED, OUTPUT = "What is compared", "Output"
 
@@ -19,6 +20,7 @@ Predictions: TypeAlias = Annotated[
         metavar="PREDICTIONS",
         help="Masks or cutouts: a folder, or a file. With --model: photos.",
         show_default=False,
+        parser=named_path,
     ),
 ]
 Truths: TypeAlias = Annotated[
@@ -27,6 +29,7 @@ Truths: TypeAlias = Annotated[
         metavar="TRUTHS",
         help="True mattes: a folder of the same names (or a_mask.png for a.png), or one file.",
         show_default=False,
+        parser=named_path,
     ),
 ]
 Trimaps: TypeAlias = Annotated[
@@ -36,6 +39,7 @@ Trimaps: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="Trimaps, whose unknown region is scored as well.",
+        parser=expanded,
     ),
 ]
 TrimapRadius: TypeAlias = Annotated[
@@ -55,6 +59,7 @@ Foregrounds: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="True foregrounds, to compare the colours of cutouts with.",
+        parser=expanded,
     ),
 ]
 Photos: TypeAlias = Annotated[
@@ -64,6 +69,7 @@ Photos: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="The photos, for the pictures of a report.",
+        parser=expanded,
     ),
 ]
 HoldOut: TypeAlias = Annotated[
@@ -101,6 +107,7 @@ Report: TypeAlias = Annotated[
         metavar="FILE",
         rich_help_panel=OUTPUT,
         help="Write a page with tables, histograms, best and worst photos.",
+        parser=expanded,
     ),
 ]
 Permille: TypeAlias = Annotated[
@@ -118,6 +125,7 @@ Model: TypeAlias = Annotated[
         rich_help_panel=shared_options.MODEL,
         help="Matte the photos with this model, and score that.",
         autocompletion=completion.model,
+        parser=with_home,
         show_default=False,
     ),
 ]

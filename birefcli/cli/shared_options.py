@@ -1,12 +1,14 @@
 """Options that commands share, and the names of all panels: one alias an option, declared once."""
 
 import copy
+from pathlib import Path
 from typing import Annotated, TypeAlias, get_args
 
 import typer
 
 from birefcli.cli import completion
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.system.paths import expanded, named, with_home
 
 VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
@@ -37,7 +39,10 @@ def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.
 Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PHOTO", help="Photos, folders of photos, or - for stdin.", show_default=False
+        metavar="PHOTO",
+        help="Photos, folders of photos, or - for stdin.",
+        show_default=False,
+        parser=named,
     ),
 ]
 Output: TypeAlias = Annotated[
@@ -49,6 +54,7 @@ Output: TypeAlias = Annotated[
         metavar="PATH",
         help="Output folder; for one photo also a file (its extension sets the format), or -.",
         show_default=False,
+        parser=with_home,
     ),
 ]
 Write: TypeAlias = Annotated[
@@ -69,6 +75,7 @@ Background: TypeAlias = Annotated[
         metavar="WHAT",
         help="CSS colour, image, folder of images, or blur[:RADIUS].",
         autocompletion=completion.background,
+        parser=with_home,
     ),
 ]
 FormatName: TypeAlias = Annotated[
@@ -130,11 +137,22 @@ Include: TypeAlias = Annotated[
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
-    _option(SELECTION, "--exclude", metavar="GLOB", help="In folders, no names that match."),
+    _option(
+        SELECTION,
+        "--exclude",
+        metavar="GLOB",
+        help="In folders, no files and no inner folders that match.",
+    ),
 ]
 FilesFrom: TypeAlias = Annotated[
     str | None,
-    _option(SELECTION, "--files-from", metavar="FILE", help="Read photo names from a file, or -."),
+    _option(
+        SELECTION,
+        "--files-from",
+        metavar="FILE",
+        help="Read photo names from a file, or -.",
+        parser=with_home,
+    ),
 ]
 Null: TypeAlias = Annotated[
     bool, _option(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
@@ -151,6 +169,7 @@ Model: TypeAlias = Annotated[
         metavar="NAME|FILE",
         help="Name (see birefcli models list) or weights file.",
         autocompletion=completion.model,
+        parser=with_home,
     ),
 ]
 Size: TypeAlias = Annotated[
@@ -252,12 +271,13 @@ WhenBusy: TypeAlias = Annotated[
     ),
 ]
 FailedTo: TypeAlias = Annotated[
-    str | None,
+    Path | None,
     _option(
         RUNNING,
         "--failed-to",
         metavar="FILE",
         help="Write the failed photos' names, for --files-from.",
+        parser=expanded,
     ),
 ]
 MaxFailures: TypeAlias = Annotated[

@@ -1,7 +1,5 @@
 """``birefcli sheet``: a signature, options, one call, printing."""
 
-import json
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,6 +12,8 @@ from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printable
 from birefcli.options import SUFFIXES, SheetOrder
 from birefcli.system import cpu
+from birefcli.system.paths import is_folder
+from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
     from birefcli.contact_sheet import Layout, Sheet, Tile, Unread
@@ -49,7 +49,7 @@ def sheet(
     is overwritten.
     """
     format_ = SUFFIXES.get(output.suffix.lower())
-    if format_ is None or output.is_dir():
+    if format_ is None or is_folder(output):
         raise UsageError(f"name a file, {', '.join(SUFFIXES)}", option="output", value=output)
     _check_page(columns, tile, per_page)
 
@@ -130,7 +130,7 @@ class _Reporter:
         text = Message(reason).spelled(self.spell)
         self._bar.say(text if text.startswith(path) else f"{path}: {text}")
         if self.as_json:
-            print(json.dumps({"input": path, "error": text}), flush=True)
+            print(json_line({"input": path, "error": text}), flush=True)
 
     def on_read(self, result: "Tile | Unread") -> None:
         """Count one cutout."""
@@ -146,7 +146,7 @@ class _Reporter:
 def _as_json(tile: "Tile") -> str:
     flags = [flag.value for flag in tile.findings.flags]
     coverage = round(tile.findings.coverage, 5)
-    return json.dumps({"input": str(tile.entry.path), "coverage": coverage, "flags": flags})
+    return json_line({"input": str(tile.entry.path), "coverage": coverage, "flags": flags})
 
 
 def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
@@ -157,11 +157,11 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     flagged = sorted_tiles(sheet.tiles, sort, flagged=True)
     if as_json:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
-        print(json.dumps({"summary": {**counts, "pages": [str(page) for page in pages]}}))
+        print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
             words = ", ".join(flag.value for flag in tile.findings.flags)
-            _print_line(f"{printable(str(tile.entry.path))}\t{words}")
+            print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
         say(f"skipped, neither cutouts nor masks: {sheet.not_mattes}")
     if sheet.has_boxes:
@@ -169,9 +169,3 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
     failed = f", {sheet.failed} failed" if sheet.failed else ""
     say(f"{shown} read, {len(flagged)} flagged{failed}: {where or 'no sheet written'}")
-
-
-def _print_line(text: str) -> None:
-    # Not every terminal can show every name.
-    encoding = sys.stdout.encoding
-    print(text.encode(encoding, "backslashreplace").decode(encoding))

@@ -6,11 +6,15 @@ from typing import Annotated
 import typer
 
 from birefcli.options import SheetOrder
+from birefcli.system.paths import expanded, named
 
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        metavar="CUTOUT", help="Folders of cutouts or masks, or single files.", show_default=False
+        metavar="CUTOUT",
+        help="Folders of cutouts or masks, or single files.",
+        show_default=False,
+        parser=named,
     ),
 ]
 Output = Annotated[
@@ -21,6 +25,7 @@ Output = Annotated[
         metavar="FILE",
         help="The sheet: a PNG, WebP, TIFF or JPEG file.",
         show_default=False,
+        parser=expanded,
     ),
 ]
 Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
@@ -47,6 +52,11 @@ PerPage = Annotated[
 ]
 Face = Annotated[
     Path | None,
-    typer.Option("--font", metavar="FILE", help="TrueType or OpenType font for the names."),
+    typer.Option(
+        "--font",
+        metavar="FILE",
+        help="TrueType or OpenType font for the names.",
+        parser=expanded,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line per cutout and a summary.")]

@@ -12,6 +12,7 @@ import typer
 from birefcli.cli import completion
 from birefcli.cli.shared_options import DATA, HYPERPARAMETERS, MODEL, RUNNING, SPEED
 from birefcli.options import PatchOrder, Precision
+from birefcli.system.paths import expanded, named_path, with_home
 from birefcli.training.plan import Loss
 
 
@@ -32,6 +33,7 @@ Folders: TypeAlias = Annotated[
         help="Folders with photos in im/ and masks in gt/, in P3M's layout, or with "
         "a_mask.png beside a.jpg.",
         show_default=False,
+        parser=named_path,
     ),
 ]
 Output: TypeAlias = Annotated[
@@ -44,6 +46,7 @@ Output: TypeAlias = Annotated[
         help="Weights to write: a .safetensors file. Checkpoint, log and pictures go to a folder"
         " beside it, NAME.train.",
         show_default=False,
+        parser=with_home,
     ),
 ]
 HoldOut: TypeAlias = Annotated[
@@ -53,7 +56,11 @@ HoldOut: TypeAlias = Annotated[
 Validate: TypeAlias = Annotated[
     list[Path] | None,
     _option(
-        DATA, "--validate", metavar="FOLDER", help="Score on this folder instead; may be repeated."
+        DATA,
+        "--validate",
+        metavar="FOLDER",
+        help="Score on this folder instead; may be repeated.",
+        parser=expanded,
     ),
 ]
 Soften: TypeAlias = Annotated[
@@ -79,6 +86,7 @@ From: TypeAlias = Annotated[
         " Without it mini is trained from scratch.",
         show_default=False,
         autocompletion=completion.model,
+        parser=with_home,
     ),
 ]
 Backbone: TypeAlias = Annotated[
@@ -89,6 +97,7 @@ Backbone: TypeAlias = Annotated[
         metavar="FILE",
         help="Weights of EfficientNet-Lite0, for the backbone of a mini from scratch.",
         show_default=False,
+        parser=expanded,
     ),
 ]
 Order: TypeAlias = Annotated[

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, cast
 
+from birefcli.system.paths import exists
+
 REPHRASED = {
     "Value error, ": "",
     "Input should be": "must be",
@@ -94,7 +96,7 @@ def _unknown(option: str, possible: Sequence[str] | None) -> str:
 
 def _there(word: str) -> bool:
     try:
-        return Path(word).exists()
+        return exists(Path(word))
     except (OSError, ValueError):
         return False
 

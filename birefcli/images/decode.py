@@ -16,7 +16,7 @@ except ImportError:
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-from birefcli.images.colour import convert_to_srgb, is_rgb_profile
+from birefcli.images.colour import colours_of, convert_to_srgb
 from birefcli.images.contents import contents_notes
 from birefcli.images.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.jpeg import lacks_end, with_end
@@ -46,24 +46,25 @@ def decode_photo(
     if not data:
         raise PhotoError("the file is empty")
     with without_pillow_limit(), decoding_errors(data[:512]):
-        image, notes = open_sound(data)
-        with image:
+        opened = open_sound(data)
+        with opened.image as image:
             refuse_bomb(image.width, image.height, max_pixels)
             before_decoding(image.width * image.height)
-            photo = _decode_to_end(image, data, min_size)
-        return replace(photo, notes=notes + photo.notes)
+            photo = _decode_to_end(image, opened.data, min_size)
+        return replace(photo, notes=opened.notes + photo.notes)
 
 
 def decode_pil(image: Image.Image) -> Photo:
-    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for two things.
+    """A picture that Pillow has opened, as :func:`decode_photo` has its file, but for three things.
 
-    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; and what was done to the
+    Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; it does not show all that
+    files say of their colours (PNG's cICP, or AVIF without a profile); and what was done to the
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
     with without_pillow_limit(), decoding_errors(b""):
         deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
-        return _photo(image, b"", lambda: _deep_grey(image) if deep else _pixels(image, key))
+        return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image, key))
 
 
 def _deep_grey(image: Image.Image) -> "Decoded":
@@ -79,7 +80,7 @@ def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Ph
         whole = with_end(data) if endless else None
         if whole is None:
             raise
-        with open_sound(whole)[0] as ended:
+        with open_sound(whole).image as ended:
             photo = _decode(ended, whole, min_size)
     return replace(photo, notes=("end marker missing", *photo.notes)) if endless else photo
 
@@ -87,14 +88,14 @@ def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Ph
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     # First: reading the EXIF block of a PNG may load its pixels, and forgets how they are stored.
     if is_deep(image, data):
-        return _photo(image, data, lambda: deep_pixels(image, data), turned=False)
+        return _photo(image, lambda: deep_pixels(image, data), data, turned=False)
     key = _transparent_colour(image)
     whole = image.size
     times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, data, lambda: _quick_jpeg(image, data) or _shallow(image, data, key))
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _shallow(image, data, key), data)
     if times == 1:
         return photo
     turned = orientation_of(image) >= 5
@@ -113,26 +114,27 @@ Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 
 
 def _photo(
-    image: Image.Image, data: bytes, decode: Callable[[], Decoded], turned: bool | None = None
+    image: Image.Image,
+    decode: Callable[[], Decoded],
+    data: bytes = b"",
+    turned: bool | None = None,
 ) -> Photo:
     """What an image says of itself, and then its pixels, upright.
 
     ``turned``: whether decoding turns them; by default what Pillow does.
     """
     notes = contents_notes(image, data)
-    icc: bytes | None = image.info.get("icc_profile") or None
+    colours = colours_of(image, data)
     orientation = orientation_of(image)
     dpi = read_dpi(image, orientation)
-    if image.mode == "CMYK":
-        notes.append("CMYK converted to sRGB")
-    # What _pixels makes of those is sRGB; and a grey or broken profile says nothing of RGB pixels.
-    if icc is not None and (image.mode in ("CMYK", "LAB") or not is_rgb_profile(icc)):
-        icc = None
+    if image.mode in ("CMYK", "LAB"):
+        notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
     pixels, alpha = decode()
+    pixels, more = colours.applied(pixels)
     if not (image.format == "TIFF" if turned is None else turned):
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    return Photo(pixels, alpha, icc, dpi, read_exif(image), tuple(notes))
+    return Photo(pixels, alpha, colours.icc, dpi, read_exif(image), (*notes, *more))
 
 
 def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
@@ -160,8 +162,9 @@ def _transparent_colour(image: Image.Image) -> Key:
     if image.mode not in ("1", "L", "RGB") or not isinstance(key, int | tuple):
         return None
     levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
+    values = (key * levels,) if isinstance(key, int) else key
     # Of two bytes that a file gives for each value, those of 8 bits use one.
-    return (key * levels & 255,) if isinstance(key, int) else tuple(value & 255 for value in key)
+    return tuple(value & 255 for value in values) if len(values) == len(image.getbands()) else None
 
 
 def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:

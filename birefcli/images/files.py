@@ -1,13 +1,15 @@
 """Photos as files: which names are tried, and what a path leads to."""
 
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, PhotoError
+from birefcli.system.paths import absolute, real_path
 
 if TYPE_CHECKING:
     from birefcli.images.photo import Photo
@@ -19,6 +21,32 @@ PHOTO_SUFFIXES = frozenset(
     }
 )
 """Names that are tried when a folder is searched, lower case."""
+
+OTHER_SUFFIXES = frozenset(
+    {
+        # what cameras store unfinished
+        *(".3fr", ".ari", ".arw", ".bay", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dcs", ".dng"),
+        *(".drf", ".eip", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mdc", ".mef", ".mos"),
+        *(".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".ptx", ".pxn", ".raf", ".raw", ".rw2"),
+        *(".rwl", ".rwz", ".sr2", ".srf", ".srw", ".x3f"),
+        # what programs store, with layers or as drawings
+        *(".psd", ".psb", ".xcf", ".kra", ".clip", ".ora", ".afphoto", ".afdesign", ".procreate"),
+        *(".svg", ".svgz", ".eps", ".ai", ".ps", ".pdf", ".indd", ".cdr", ".wmf", ".emf"),
+        # other formats of photos
+        *(".jxl", ".jxr", ".wdp", ".hdp", ".hif", ".heics", ".heifs", ".avifs", ".j2k", ".j2c"),
+        *(".jpf", ".jpx", ".jpm", ".mpo", ".jps", ".exr", ".hdr", ".pfm", ".dpx", ".tga", ".dds"),
+        *(".pcx", ".qoi", ".ico", ".icns", ".bpg", ".flif", ".fits"),
+    }
+)
+"""Pictures that are not tried when a folder is searched: they are counted. Lower case."""
+
+SYSTEM_FOLDERS = (
+    *("@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "lost+found"),
+    *("$RECYCLE.BIN", "System Volume Information", "__MACOSX"),
+)
+"""What file systems, network disks and archives put beside the photos: no search enters these,
+however their letters are written."""
+_SYSTEM = frozenset(name.casefold() for name in SYSTEM_FOLDERS)
 
 
 def open_photo(path: Path, max_pixels: int) -> "Photo":
@@ -42,6 +70,41 @@ def has_photo_name(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES
 
 
+def other_kind(name: str) -> str | None:
+    """The suffix, in lower case, of a picture that is not tried in a folder; None for the rest."""
+    suffix = Path(name).suffix.lower()
+    return suffix if suffix in OTHER_SUFFIXES and not name.startswith(".") else None
+
+
+def left_out_text(counts: Mapping[str, int]) -> str:
+    """``3 files of other kinds left out: 2 .nef, 1 .psd``, and the next step; counts by suffix."""
+    total = sum(counts.values())
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    each = ", ".join(f"{count} {suffix}" for suffix, count in listed)
+    files, them = ("file", "it") if total == 1 else ("files", "them")
+    kinds = "kind" if len(counts) == total == 1 else "kinds"
+    return f"{total} {files} of other {kinds} left out: {each}; develop or convert {them} first"
+
+
+def left_out_below(folder: Path, *, recursive: bool = True) -> str:
+    """What a folder without photos holds instead, to follow that sentence; ``""`` for nothing."""
+    paths = walk_folder(folder, recursive=recursive, on_error=lambda _: None)
+    counts = Counter(kind for path in paths if (kind := other_kind(path.name)))
+    return f"; {left_out_text(counts)}" if counts else ""
+
+
+def matches(relative: Path, patterns: Sequence[str], *, folder: bool = False) -> bool:
+    """Whether a pattern is that of a name, or of its path below the folder that is searched.
+
+    A ``folder`` is also one by ``raw/`` and by ``raw/*``, which is all that lies in it.
+    """
+    name, path = relative.name, relative.as_posix()
+    if folder and any(fnmatch(f"{path}/", pattern) for pattern in patterns):
+        return True
+    plain = [pattern.removesuffix("/") for pattern in patterns] if folder else patterns
+    return any(fnmatch(name, pattern) or fnmatch(path, pattern) for pattern in plain)
+
+
 def _raise(error: OSError) -> None:
     raise error
 
@@ -52,59 +115,71 @@ def walk_folder(
     recursive: bool = True,
     follow_links: bool = True,
     skip: Path | None = None,
+    exclude: Sequence[str] = (),
     on_error: Callable[[OSError], None] = _raise,
 ) -> Iterator[Path]:
     """Entries below a folder that are no folders, in name order, whatever they are.
 
-    Hidden folders are left out, and so is ``skip``, given without links. A folder that links lead
+    Folders are not entered that are hidden, a system's (:data:`SYSTEM_FOLDERS`), fit a pattern of
+    ``exclude``, or are ``skip``, given without links; ``root`` always is. A folder that links lead
     to twice is walked once. ``on_error`` is called for folders that cannot be read, which are left
     out where it does not raise.
     """
     walked: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, onerror=on_error, followlinks=follow_links):
-        here = Path(folder)
+    waiting = [root]
+    while waiting:
+        here = waiting.pop()
         try:
             status = here.stat()
-        except OSError as error:  # it has just gone
+            if (status.st_dev, status.st_ino) in walked:  # a symlink led back
+                continue
+            folders, names = _listed(here, follow_links=follow_links)
+        except OSError as error:
             on_error(error)
-            folders.clear()
-            continue
-        if (status.st_dev, status.st_ino) in walked:  # a symlink led back
-            folders.clear()
             continue
         walked.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if recursive
-            and not name.startswith(".")
-            and (skip is None or real_path(here / name) != skip)
-        )
-        for name in sorted(names):
+        for name in names:
             yield here / name
+        if recursive:
+            inner = (here / name for name in reversed(folders) if not _is_left_out(name))
+            waiting += [
+                folder
+                for folder in inner
+                if not (exclude and matches(folder.relative_to(root), exclude, folder=True))
+                and (skip is None or real_path(folder) != skip)
+            ]
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder, whatever its name is."""
-    # Path.is_dir raises where a name is too long, or lies in a folder that may not be read.
+def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list[str]]:
+    """Names of the folders to enter in a folder, and of all that is no folder. Raises OSError."""
+    folders, others = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_folder(entry):
+                others.append(entry.name)
+            elif follow_links or not entry.is_symlink():
+                folders.append(entry.name)
+    return sorted(folders), sorted(others)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
+        return entry.is_dir()
+    except OSError:  # a link into a folder that may not be entered, or to itself
         return False
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a folder is never entered unless the user names it."""
+    return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def entry_key(path: Path) -> str:
     """Name a file by its folder without links, and its name: equal for equal directory entries."""
-    return str(_real_folder(path.parent.absolute()) / path.name)
+    return str(_real_folder(absolute(path.parent)) / path.name)
 
 
 @lru_cache(maxsize=4096)
 def _real_folder(folder: Path) -> Path:
     # Resolving 100,000 paths one by one takes minutes, their folders a moment.
     return real_path(folder)
-
-
-def real_path(path: Path) -> Path:
-    """The path without links."""
-    # Path.resolve raises RuntimeError for a link that leads to itself, before Python 3.13.
-    return Path(os.path.realpath(path))

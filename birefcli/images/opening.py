@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -58,8 +58,18 @@ def open_image(file: IO[bytes] | io.BufferedIOBase) -> "ImageFile":
     return Image.open(cast("IO[bytes]", file), formats=formats)
 
 
-def open_sound(data: bytes) -> tuple["ImageFile", tuple[str, ...]]:
-    """Open what can be read of a file, with notes of what is left out.
+class Opened(NamedTuple):
+    """A picture of which all that can be read is open."""
+
+    image: "ImageFile"
+    data: bytes
+    """Its file, without what was left out."""
+    notes: tuple[str, ...] = ()
+    """What that was."""
+
+
+def open_sound(data: bytes) -> Opened:
+    """Open what can be read of a file.
 
     Raises PhotoError for what is known and not read here, and as Pillow does.
     """
@@ -68,20 +78,20 @@ def open_sound(data: bytes) -> tuple["ImageFile", tuple[str, ...]]:
     if data.startswith(png.SIGNATURE):
         return _open_png(data)
     if (found := tiff.read_directory(data)) is not None:
-        return _open_tiff(found), ()
+        return Opened(_open_tiff(found), data)
     if kind := jpeg2000.unread_kind(data):
         raise PhotoError(kind)
-    return open_image(io.BytesIO(data)), ()
+    return Opened(open_image(io.BytesIO(data)), data)
 
 
-def _open_png(data: bytes) -> tuple["ImageFile", tuple[str, ...]]:
+def _open_png(data: bytes) -> Opened:
     sound = png.repaired(data)
     if sound is None:
-        return open_image(io.BytesIO(data)), ()
+        return Opened(open_image(io.BytesIO(data)), data)
     image = open_image(io.BytesIO(sound.data))
     if sound.profile is not None:
         image.info["icc_profile"] = sound.profile
-    return image, sound.notes
+    return Opened(image, sound.data, sound.notes)
 
 
 def _open_tiff(found: tiff.Directory) -> "ImageFile":
@@ -137,7 +147,7 @@ def _open_limited(limited: "_LimitedReader") -> "ImageFile":
         raise
     except Exception:  # what Pillow alone does not read may be readable as a whole
         limited.seek(0)
-        return open_sound(limited.read())[0]
+        return open_sound(limited.read()).image
 
 
 class _LimitedReader(io.BufferedIOBase):

@@ -7,6 +7,7 @@ from pathlib import Path
 from birefcli.errors import ModelError
 from birefcli.models import checksum
 from birefcli.models.zoo import Model
+from birefcli.system.paths import is_file, is_link
 
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -47,14 +48,14 @@ def pointers(model: Model) -> list[Path]:
     found = [
         pointer
         for pointer in sorted(repo_folder(model).glob(f"snapshots/*/{model.filename}"))
-        if pointer.is_file() and not _is_another_version(model, pointer)
+        if is_file(pointer) and not _is_another_version(model, pointer)
     ]
     return sorted(found, key=lambda pointer: snapshot_of(model, pointer).name != model.revision)
 
 
 def blob_of(pointer: Path) -> Path:
     """What the entry links to: one step only, because the blob may itself be a shared link."""
-    if not pointer.is_symlink():
+    if not is_link(pointer):
         return pointer
     return Path(os.path.normpath(pointer.parent / pointer.readlink()))
 

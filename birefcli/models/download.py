@@ -17,6 +17,7 @@ from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
 from birefcli.models.cache import SHA256, cache_folder, cached, digest_of, discard, repo_folder
 from birefcli.models.zoo import Model
+from birefcli.system.paths import exists, is_link
 
 # huggingface_hub takes a quarter of a second to import: only functions that need it do.
 if TYPE_CHECKING:
@@ -42,11 +43,11 @@ def download(model: Model, *, progress: bool) -> Path:
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(lock):  # the library's own lock: no two programs fetch the same file
-            if not blob.exists() and cached(model) is None:
+            if not exists(blob) and cached(model) is None:
                 _fill(model, blob, progress=progress)
         # Finds the blob in its place, and gives it the entry under which the library looks it up.
         pointer = Path(hf_hub_download(str(model.repo), model.filename, revision=model.revision))
-        if not pointer.is_symlink():  # where links are not possible the library made a copy
+        if not is_link(pointer):  # where links are not possible the library made a copy
             blob.unlink(missing_ok=True)
     if digest_of(model, pointer) != model.sha256:
         discard(model, pointer)
@@ -95,9 +96,9 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     """Download into a part file, from where the last run stopped; then move it into place."""
     assert model.size_bytes is not None
     part = blob.with_name(f"{blob.name}.incomplete")
-    if part.exists() and part.stat().st_size > model.size_bytes:
+    if exists(part) and part.stat().st_size > model.size_bytes:
         part.unlink()
-    have = part.stat().st_size if part.exists() else 0
+    have = part.stat().st_size if exists(part) else 0
     free = shutil.disk_usage(part.parent).free
     if free < model.size_bytes - have + _HEADROOM:
         raise _disk_full(model, f", {free / 1e6:.0f} MB are free")
@@ -121,7 +122,7 @@ def _transfer(model: Model, part: Path, size: int, bar: "tqdm") -> None:
 
     url = hf_hub_url(str(model.repo), model.filename, revision=model.revision)
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = part.stat().st_size if exists(part) else 0
         bar.update(before - bar.n)
         try:
             with _Part(part, bar) as file:

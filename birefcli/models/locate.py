@@ -30,11 +30,14 @@ class Location:
     """What is known of it; None for a file of the user's."""
 
 
-def locate(name: str) -> Location:
-    """Look for a model by its name, or as a file. Raises ModelError for a name nobody knows."""
+def locate(name: str, *, option: str = "model") -> Location:
+    """Look for a model by its name, or as a file.
+
+    Raises ModelError for a name nobody knows; ``option`` is what it is said to be wrong in.
+    """
     if zoo.is_file(name):
         return Location(Place.FILE, Path(name), None)
-    return locate_known(zoo.lookup(name))
+    return locate_known(zoo.lookup(name, option=option))
 
 
 def locate_known(model: Model) -> Location:

@@ -32,6 +32,7 @@ from birefcli.models.locate import Place, locate
 from birefcli.models.zoo import Model
 from birefcli.options import PatchOrder, Size
 from birefcli.system.atomic import replacing
+from birefcli.system.paths import absence, is_file
 
 DEFAULT_SIZE = Size(1024, 1024)
 """Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
@@ -193,7 +194,7 @@ def columns_to_channels(weight: Tensor) -> Tensor:
 
 def _shipped(model: Model) -> Checkpoint:
     path = zoo.MINI_FILE
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{model.name}: {path} is missing; install birefcli again")
     return Checkpoint(model.name, path, model.size, model.patch_order, checksum.sha256_of(path))
 
@@ -203,10 +204,10 @@ def _published(model: Model, name: str, path: Path) -> Checkpoint:
 
 
 def _own(path: Path) -> Checkpoint:
-    if not path.is_file():
+    if not is_file(path):
         known = zoo.by_repo(str(path))
         hint = Message("`", Option("model", known.name), "` is that model") if known else None
-        raise ModelError(f"{path}: no such weights file", hint=hint)
+        raise ModelError(f"{path}: {absence(path, 'weights file')}", hint=hint)
     try:
         digest = checksum.sha256_of(path)
         size_bytes = path.stat().st_size

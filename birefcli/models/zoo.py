@@ -231,8 +231,8 @@ def is_file(text: str) -> bool:
     return text.lower().endswith(FILE_SUFFIXES) or "/" in text or "\\" in text
 
 
-def lookup(name: str) -> Model:
-    """The model called ``name``; ModelError with the nearest name."""
+def lookup(name: str, *, option: str | None = None) -> Model:
+    """The model called ``name``; ModelError with the nearest name, and the option that has it."""
     if name in ZOO:
         return ZOO[name]
     guess = by_repo(name)
@@ -241,7 +241,8 @@ def lookup(name: str) -> Model:
     hint += (
         "`birefcli models list` shows all, and a file of your own ends in .safetensors, .pth or .pt"
     )
-    raise ModelError(f"no model is called {name!r}", hint=hint)
+    value = None if option is None else name
+    raise ModelError(f"no model is called {name!r}", option=option, value=value, hint=hint)
 
 
 def by_repo(text: str) -> Model | None:

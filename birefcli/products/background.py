@@ -22,6 +22,7 @@ from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.images.reading import read_file
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
+from birefcli.system.paths import obstacle
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -126,7 +127,8 @@ def parse_background(text: str, max_pixels: int) -> Background:
         return Folder(path, max_pixels, _index(path))
     if not stat.S_ISREG(mode):
         known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
-        raise UsageError(known, option="background", value=text)
+        why = "" if (told := obstacle(path)) is None else f" ({told})"
+        raise UsageError(f"{known}{why}", option="background", value=text)
     try:
         return Picture(_read(path, max_pixels), path)
     except PhotoError as error:
@@ -153,7 +155,8 @@ def parse_colour_or_blur(text: str) -> Colour | Blur | None:
 
 
 def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:
-    return srgb if photo.icc is None else from_srgb(srgb, photo.icc)
+    bits = 8 * photo.pixels.dtype.itemsize
+    return srgb if photo.icc is None else from_srgb(srgb, photo.icc, bits)
 
 
 def _file_identity(path: Path, otherwise: str) -> str:

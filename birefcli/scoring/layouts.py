@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from birefcli.images.files import has_photo_name
+from birefcli.system.paths import is_folder, names_in
 
 Item = TypeVar("Item")
 
@@ -62,8 +63,7 @@ def masks_lie_beside(keys: Collection[str]) -> bool:
 def find_masks_beside(folder: Path) -> Path | None:
     """The folder that holds photos with masks beside them: this one, or its training part."""
     for root in (folder, folder / TRAINING_PART):
-        names = [path.name for path in root.iterdir()] if root.is_dir() else []
-        if masks_lie_beside({Path(name).stem for name in names if has_photo_name(name)}):
+        if masks_lie_beside({Path(name).stem for name in names_in(root) if has_photo_name(name)}):
             return root
     return None
 
@@ -94,7 +94,7 @@ def find_layout(folder: Path) -> tuple[Path, Layout] | None:
     """The folder that holds photos and truths, and how: this one, or its training part."""
     for root in (folder, folder / TRAINING_PART):
         for layout in LAYOUTS:
-            if (root / layout.photos).is_dir() and (root / layout.truths).is_dir():
+            if is_folder(root / layout.photos) and is_folder(root / layout.truths):
                 return root, layout
     return None
 
@@ -109,7 +109,7 @@ def split_held_out(items: Sequence[Item], every: int) -> tuple[list[Item], list[
 
 def has_photos(folder: Path) -> bool:
     """Whether files with a photo's name lie in a folder; one that is not there has none."""
-    return folder.is_dir() and any(has_photo_name(path.name) for path in folder.iterdir())
+    return any(map(has_photo_name, names_in(folder)))
 
 
 def folders_with_photos(folder: Path, names: Sequence[str]) -> Iterator[Path]:

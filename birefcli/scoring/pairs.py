@@ -6,7 +6,7 @@ from pathlib import Path
 
 from birefcli.errors import NoInputError, UsageError
 from birefcli.images import stamp
-from birefcli.images.files import has_photo_name, walk_folder
+from birefcli.images.files import has_photo_name, left_out_below, walk_folder
 from birefcli.scoring.layouts import (
     PHOTO_FOLDERS,
     TRIMAP_FOLDERS,
@@ -21,6 +21,7 @@ from birefcli.scoring.layouts import (
     split_held_out,
     split_masks,
 )
+from birefcli.system.paths import absence, exists, is_file, is_folder, real_path
 
 PREDICTION_FOLDERS = ("mask", "cutout")
 """What ``birefcli matte`` calls the folders of these products; mask, unless colours are
@@ -194,9 +195,9 @@ def _pair(
 def _narrowed(sources: Sources) -> Sources:
     """The truth of a single file, where truths are a folder. Raises NoInputError, UsageError."""
     main = sources.predictions or sources.photos
-    if main is None or not main.is_file() or not sources.truths.is_dir():
+    if main is None or not is_file(main) or not is_folder(sources.truths):
         return sources
-    found = [path for path in _masks(sources.truths) if path.is_file() and path != main]
+    found = [path for path in _masks(sources.truths) if is_file(path) and path != main]
     own = [path for path in found if path.stem == main.stem]
     own = own or [path for path in found if photo_of(path.stem) == main.stem]
     if not own:
@@ -207,11 +208,11 @@ def _narrowed(sources: Sources) -> Sources:
 
 
 def _check_kinds(main: Path, truths: Path, *, one_place: bool) -> None:
-    if main.is_file() != truths.is_file():
+    if is_file(main) != is_file(truths):
         raise UsageError(
             f"{main} and {truths}: give two folders, two files, or a file and its truth's folder"
         )
-    if main.resolve() == truths.resolve() and not one_place:
+    if real_path(main) == real_path(truths) and not one_place:
         raise UsageError(f"{main}: predictions and truths are the same place")
 
 
@@ -230,7 +231,7 @@ def _files_of(place: Path | None, truths: dict[str, Path]) -> dict[str, Path]:
     if place is None:
         return {}
     found = _find(place)
-    if place.is_file():
+    if is_file(place):
         return _renamed(found, truths)
     return aligned(split_masks(found)[0] if masks_lie_beside(found) else found, truths)
 
@@ -242,10 +243,10 @@ def _renamed(found: dict[str, Path], truths: dict[str, Path]) -> dict[str, Path]
 
 def _find(place: Path) -> dict[str, Path]:
     """Files by their path without suffix, in name order."""
-    if place.is_file():
+    if is_file(place):
         return {place.stem: place}
-    if not place.is_dir():
-        raise NoInputError(f"{place}: no such file or folder")
+    if not is_folder(place):
+        raise NoInputError(f"{place}: {absence(place)}")
     found: dict[str, Path] = {}
     for path in _masks(place):
         key = path.relative_to(place).with_suffix("").as_posix()
@@ -253,7 +254,7 @@ def _find(place: Path) -> dict[str, Path]:
         if other != path:
             raise UsageError(f"{other} and {path}: two files of one name; keep one of them")
     if not found:
-        raise NoInputError(f"no picture found in {place}")
+        raise NoInputError(f"no picture found in {place}{left_out_below(place)}")
     return found
 
 
@@ -265,7 +266,7 @@ def _masks(place: Path) -> list[Path]:
         if has_photo_name(path.name)
     ]
     # Opening a pipe would wait for ever; a link to nothing is reported when it is read.
-    return [path for path in named if (path.is_file() and not _is_sheet(path)) or not path.exists()]
+    return [path for path in named if (is_file(path) and not _is_sheet(path)) or not exists(path)]
 
 
 def _is_sheet(path: Path) -> bool:

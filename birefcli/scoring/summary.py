@@ -2,15 +2,18 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from birefcli.errors import Message, Spell
+from birefcli.errors import Message, Spell, printable
 from birefcli.scoring.batch import Failure
 from birefcli.scoring.measure import Score, curve_values
 from birefcli.scoring.metrics.saliency import Floats
 from birefcli.scoring.metrics.table import CURVES, Group, Metric, measured
+from birefcli.system.text import encodable, json_line
+
+FORMULAE = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Beginnings of what a spreadsheet takes for a formula, by OWASP."""
 
 
 @dataclass
@@ -88,7 +91,7 @@ class ScoreSummary:
             "failed": {name: error.spelled(spell) for name, error in self.failed.items()},
             "unmatched": self.unmatched,
         }
-        return json.dumps(record)
+        return json_line(record)
 
     def as_csv(self, *, each: bool) -> str:
         """A header and a row of means, or with ``each`` a row per photo; full precision."""
@@ -98,8 +101,16 @@ class ScoreSummary:
         writer.writerow(["photo", *metrics])
         rows = self.photos if each else {"all": self.means()} if self.photos else {}
         for name, values in rows.items():
-            writer.writerow([name, *(_cell(values.get(metric)) for metric in metrics)])
+            writer.writerow([_text_cell(name), *(_cell(values.get(metric)) for metric in metrics)])
         return text.getvalue()
+
+
+def _text_cell(name: str) -> str:
+    """A name on one line, as programs of tables take it: they run what begins as a formula does.
+
+    Python's module leaves a carriage return unquoted, after which another row begins.
+    """
+    return printable(encodable(f"'{name}" if name.startswith(FORMULAE) else name))
 
 
 def _cell(value: float | None) -> str:

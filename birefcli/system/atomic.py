@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from birefcli.system.paths import exists, is_file
+
 PART = ".birefcli-"
 """How the name of a file that is being written begins."""
 PART_END = ".part"
@@ -43,7 +45,7 @@ def write_file(target: Path, data: bytes) -> None:
 
     What is no regular file (``/dev/null``, a pipe) is written into, and not replaced.
     """
-    if target.exists() and not target.is_file():
+    if exists(target) and not is_file(target):
         target.write_bytes(data)
         return
     part = target.parent / _part_name()

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from birefcli.system.paths import exists
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -16,6 +18,29 @@ def memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may use (``ulimit -v``); None where all it wants."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def size_of_torch() -> int:
+    """Bytes of the libraries that torch loads, NVIDIA's too; 0 where there is no torch."""
+    import importlib.util
+
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return 0
+    folder = Path(found.origin).parent
+    folders = (folder / "lib", folder.parent / "nvidia")
+    files = (file for each in folders for file in each.rglob("*.so*"))
+    return sum(file.stat().st_size for file in files)
 
 
 def cpu_name() -> str:
@@ -64,7 +89,7 @@ def nvidia_driver() -> str | None:
 
 def has_nvidia_gpu() -> bool:
     """Whether the system knows of an NVIDIA GPU, whatever torch makes of it."""
-    return NVIDIA_DRIVER.exists() or Path("/dev/nvidia0").exists()
+    return exists(NVIDIA_DRIVER) or exists(Path("/dev/nvidia0"))
 
 
 def installed_version(module: str) -> str | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from birefcli.errors import BirefcliError, ExitCode, Message, PhotoError
 from birefcli.images.colour import to_srgb8
-from birefcli.images.files import has_photo_name, open_photo, walk_folder
+from birefcli.images.files import has_photo_name, left_out_below, open_photo, walk_folder
 from birefcli.scoring import masks
 from birefcli.scoring.layouts import (
     LAYOUTS,
@@ -24,6 +24,7 @@ from birefcli.scoring.layouts import (
 )
 from birefcli.scoring.masks import Mask
 from birefcli.system import cpu
+from birefcli.system.paths import absence, is_folder, obstacle
 from birefcli.training import soft_edges
 
 Bytes = NDArray[np.uint8]
@@ -84,7 +85,7 @@ def find_pairs(folders: Sequence[Path]) -> list[Pair]:
         photos, truths = _folders(folder)
         found, wrong = _pairs(photos, truths)
         if not found and not wrong:
-            wrong = [f"{photos}: no photo in it"]
+            wrong = [f"{photos}: no photo in it{left_out_below(photos, recursive=False)}"]
         pairs += found
         faults += wrong
     if faults:
@@ -96,14 +97,16 @@ def find_pairs(folders: Sequence[Path]) -> list[Pair]:
 
 def _folders(folder: Path) -> tuple[Path, Path]:
     """Folder of photos and folder of masks, which may be one."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
+    if not is_folder(folder):
+        raise DataError(f"{folder}: {absence(folder, 'folder')}")
     found = find_layout(folder)
     if found is not None:
         root, layout = found
         return root / layout.photos, root / layout.truths
     if (both := find_masks_beside(folder)) is not None:
         return both, both
+    if (why := obstacle(folder)) is not None:
+        raise DataError(f"{folder}: {why}")
     known = ", or ".join(f"{each.photos}/ and {each.truths}/" for each in LAYOUTS[:2])
     beside = "a.jpg with a_mask.png beside it"
     raise DataError(f"{folder}: no photos with masks there; it must hold {known}, or {beside}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from birefcli.errors import OutputError
 from birefcli.system import atomic
+from birefcli.system.paths import is_file
 
 
 class Log:
@@ -44,7 +45,7 @@ class Log:
 
     def __iter__(self) -> Iterator[dict[str, float]]:
         """What was written; a last line that a kill cut off is left out."""
-        if not self.path.is_file():
+        if not is_file(self.path):
             return
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:

@@ -17,6 +17,7 @@ from birefcli.birefnet import BiRefNet, efficientnet
 from birefcli.errors import ModelError
 from birefcli.matting.predictor import MEAN, STD
 from birefcli.models import weights
+from birefcli.system.paths import is_file
 
 GREY, RANGE = 127 / 255, 128 / 255
 """What was subtracted from values 0..1, and what the rest was divided by, when Lite was trained."""
@@ -38,7 +39,7 @@ def load(path: Path, network: BiRefNet) -> None:
 
     Raises ModelError for a file that is not read, or not of this backbone.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: no such weights file")
     state = weights.read(path)[0]
     named = from_lite(state) if "_conv_stem.weight" in state else state

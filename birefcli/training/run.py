@@ -11,6 +11,8 @@ from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Lock, Precision, Size
 from birefcli.system import atomic
+from birefcli.system.paths import is_file
+from birefcli.system.text import name_list
 from birefcli.training import export, preview, setup, validate
 from birefcli.training.dataset import Bytes, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
@@ -122,7 +124,7 @@ class TrainingRun:
         """Log entry of the validation before training."""
         self.validated = -1
         """Steps done at the last validation."""
-        if self.checkpoint.is_file():
+        if is_file(self.checkpoint):
             self._resume()
 
     @property
@@ -143,7 +145,7 @@ class TrainingRun:
         """
         if self.rank.first:
             self.log.drop_after(self.trainer.step, self.validated)
-            self._write(HELD_OUT, "".join(f"{p.image}\n" for p in self.data.held_out))
+            self._write(HELD_OUT, name_list(str(pair.image) for pair in self.data.held_out))
         self.callbacks.on_start(self)
         if not (self._validate() and self._steps()):
             return False
@@ -297,9 +299,9 @@ class TrainingRun:
         everywhere: list[Message] = self.rank.gathered(faults)
         refuse_faults(everywhere)
 
-    def _write(self, name: str, content: str | bytes) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         path = self.plan.folder / name
         try:
-            atomic.write_file(path, content.encode() if isinstance(content, str) else content)
+            atomic.write_file(path, content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -13,6 +13,7 @@ from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
+from birefcli.system.paths import exists, is_file, is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
 from birefcli.training import pretrained
 from birefcli.training.dataset import DataError, Pair, find_pairs
@@ -49,8 +50,8 @@ def find_data(plan: Plan) -> TrainingData:
     found = find_pairs(plan.data)
     if plan.validate:
         held_out = find_pairs(plan.validate)
-        scored = {pair.image.resolve() for pair in held_out}
-        both = [str(pair.image) for pair in found if pair.image.resolve() in scored]
+        scored = {real_path(pair.image) for pair in held_out}
+        both = [str(pair.image) for pair in found if real_path(pair.image) in scored]
         if both:
             text = Message(f"{both[0]}: is in the data and in ", Option("validate"))
             raise DataError(text, hint="name other folders")
@@ -70,11 +71,11 @@ def prepare_folder(plan: Plan) -> None:
     Part files that a killed training left there are removed. Raises UsageError, OutputError.
     """
     output = plan.output
-    if output.suffix != ".safetensors" or output.is_dir():
+    if output.suffix != ".safetensors" or is_folder(output):
         wrong = "name a file that ends in .safetensors"
         raise UsageError(wrong, option="output", value=output)
-    resumes = (plan.folder / CHECKPOINT).is_file()
-    if output.exists() and not resumes and not plan.restart:
+    resumes = is_file(plan.folder / CHECKPOINT)
+    if exists(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
     try:

@@ -1,5 +1,7 @@
 """What the man pages add to ``--help``: values only, read by pages.py. Backquotes mean bold."""
 
+from birefcli.images.files import SYSTEM_FOLDERS
+
 MORE = {
     "birefcli": [
         "A folder of portraits in, mattes and cutouts out. The models are the published BiRefNets, "
@@ -15,6 +17,15 @@ MORE = {
         "PHOTO is a file, a folder, or `-` (one photo from standard input); `--files-from` reads a "
         "list. birefcli never changes a photo. `--output` is a folder; for one photo also a file, "
         "or `-`.",
+        "In a folder, birefcli tries the files whose extension is a photo's, and leaves out hidden "
+        "files and folders, the output folder, what `--exclude` matches, and what systems put "
+        f"there: {', '.join(SYSTEM_FOLDERS)}. A pattern matches a name, or a path below PHOTO; "
+        "birefcli does not enter a folder that `--exclude` matches (`raw`, `raw/*`). What PHOTO "
+        "names is done, whatever its name. Pictures of other kinds (raw files of cameras, .jxl, "
+        ".psd, .svg) are counted in the summary.",
+        "A list for `--files-from` is a name a line, or names that end in NUL; a byte order mark "
+        "and line ends of Windows do not matter. `~/` at the start of a path means the home folder "
+        "also in variables, lists, and after `=`; a folder called ~ is ./~.",
         "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
         "products get a folder each there. Two photos with the same output name stop the run "
         "before any work; `--name '{name}'` keeps both.",
@@ -30,8 +41,8 @@ MORE = {
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
-        "images_per_second, device, precision, model, lost (devices that failed), interrupted and "
-        "exit_code.",
+        "images_per_second, device, precision, model, lost (devices that failed), left_out "
+        "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
     "birefcli score": [
         "The default is a table of means: the columns of BiRefNet's tables (Smeasure, weighted "

@@ -6,6 +6,7 @@ One run over a folder of odd inputs is held against a table, which is the user's
 
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import struct
@@ -18,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 from conftest import TIMEOUT, picture
-from support import fill, png, tiff
+from support import fill, grey_profile, matrix_profile, png, tiff
 
 PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
 WIDTH, HEIGHT = 60, 40
@@ -32,8 +33,11 @@ SEEN = {
     "failed": "fails: exit code 1",
     "skipped": "skipped",
     "unseen": "ignored",
+    "counted": "left out, and counted in the summary",
     "refused": "refused before any work: exit code 5",
+    "wrong": "refused before any work: exit code 2",
     "stopped": "stops the run: exit code 5",
+    "nothing": "nothing done: exit code 3",
 }
 
 
@@ -96,6 +100,30 @@ def turned(orientation: int) -> Callable[[Path], object]:
     return saved(stored, "JPEG", exif=exif, quality=98, subsampling=0)
 
 
+WIDE = matrix_profile((0.609, 0.311, 0.019), (0.205, 0.626, 0.061), (0.149, 0.063, 0.745))
+GAMMA_18 = struct.pack(">I", 55_556)
+P3_CHRM = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+
+
+def said(**chunks: bytes) -> bytes:
+    """A PNG in which chunks say what its colours are."""
+    before = [(name.encode(), body) for name, body in chunks.items()]
+    return png(8, 2, np.asarray(picture()), WIDTH, HEIGHT, before=before)
+
+
+def grey_with_profile() -> bytes:
+    body = b"x\0\0" + zlib.compress(grey_profile(1.8))
+    return png(8, 0, np.asarray(picture().convert("L")), WIDTH, HEIGHT, before=[(b"iCCP", body)])
+
+
+def of_adobe(path: Path) -> None:
+    exif = Image.Exif()
+    exif[271] = "Camera"
+    exif.get_ifd(0x8769)[0xA001] = 65535
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    picture().save(path, exif=exif)
+
+
 def see_through() -> Image.Image:
     image = picture().convert("RGBA")
     image.paste((0, 0, 0, 0), (10, 10, 20, 20))
@@ -154,6 +182,20 @@ CASES: dict[str, list[Case]] = {
              file(png(16, 0, NOISE[: HEIGHT * WIDTH], WIDTH, HEIGHT))),
         Case("colour PNG of 16 bits", "written", "", "rgb16.png",
              file(png(16, 2, NOISE, WIDTH, HEIGHT))),
+        Case("grey PNG with a profile of gamma 1.8", "written", "", "grey-profile.png",
+             file(grey_with_profile())),
+        Case("PNG of gamma 1.8 and Display P3 (gAMA, cHRM)", "written", "", "gamma.png",
+             file(said(gAMA=GAMMA_18, cHRM=P3_CHRM))),
+        Case("PNG of Display P3 (cICP)", "written", "", "cicp.png",
+             file(said(cICP=b"\x0c\x0d\0\1"))),
+        Case("PNG of HDR (cICP)", "written", "HDR (PQ): converted to sRGB, cut at white", "hdr.png",
+             file(said(cICP=b"\x09\x10\0\1"))),
+        Case("Adobe RGB, said by EXIF alone", "written", "", "adobe.jpg", of_adobe),
+        Case("colour profile above 1 MB", "written",
+             "colour profile of 1.2 MB: converted to sRGB", "large-profile.jpg",
+             saved(None, None, icc_profile=WIDE + bytes(1_200_000))),
+        Case("colour profile that is damaged", "written", "colour profile damaged, left out",
+             "bad-profile.jpg", saved(None, None, icc_profile=WIDE[:200])),
         Case("palette with transparency", "written", "", "palette.png",
              saved(picture().quantize(16), None, transparency=3)),
         Case("RGBA with a hole", "written", "", "hole.png", saved(see_through())),
@@ -173,6 +215,39 @@ CASES: dict[str, list[Case]] = {
              possible=importlib.util.find_spec("pillow_heif") is None),
         Case("AVIF", "written", "", "v.avif", saved(), where="where Pillow has the codec",
              possible=AVIF),
+    ],
+    "Pictures of other kinds": [
+        Case("a camera's raw file, in a folder", "counted", "develop or convert", "r.NEF",
+             file(b"MM\0*")),
+        Case("another camera's raw file, in a folder", "counted", "1 .cr3", "sub/r.cr3", file(b"")),
+        Case("JPEG XL, in a folder", "counted", "1 .jxl", "l.jxl", file(b"\xff\x0a")),
+        Case("layers, in a folder", "counted", "2 .psd", "layers.psd", file(b"8BPS")),
+        Case("layers, extension in upper case", "counted", "2 .psd", "UPPER.PSD", file(b"8BPS")),
+        Case("a drawing, in a folder", "counted", "1 .svg", "drawing.svg", file(b"<svg/>")),
+        Case("a folder with these alone", "nothing", "left out: 2 .nef, 1 .psd"),
+    ],
+    "Folders": [
+        Case("@eaDir", "unseen", "", "@eaDir/a.jpg/SYNO.jpg", saved()),
+        Case("lost+found", "unseen", "", "sub/lost+found/a.jpg", saved()),
+        Case("$Recycle.Bin", "unseen", "", "$Recycle.Bin/a.jpg", saved()),
+        Case("System Volume Information", "unseen", "", "System Volume Information/b.jpg", saved()),
+        Case("a hidden folder", "unseen", "", ".Trashes/501/a.jpg", saved()),
+        Case("any of these, named by the user", "written"),
+        Case("a folder that --exclude matches", "unseen", where="also where it may not be read"),
+    ],
+    "Lists (--files-from)": [
+        Case("with a byte order mark", "written"),
+        Case("with line ends of Windows", "written"),
+        Case("with names that end in NUL", "written"),
+        Case("with names that are no UTF-8", "written"),
+        Case("with names that begin with ~/", "written"),
+        Case("in UTF-16", "wrong", "is UTF-16; save it as UTF-8"),
+        Case("in UTF-16 without a mark", "wrong", "is UTF-16; save it as UTF-8"),
+        Case("a photo", "wrong", "is a photo (JPEG); give a list of names"),
+        Case("what --json has printed", "wrong", "is JSON; give a list of names"),
+        Case("/dev/zero", "wrong", "is no list of names, or does not end"),
+        Case("a folder", "nothing", "Is a directory"),
+        Case("that is not there", "nothing", "No such file or directory"),
     ],
     "Files that are not what they say": [
         Case("extension in upper case", "written", "", "UPPER.JPG", saved(None, "JPEG")),
@@ -202,6 +277,7 @@ CASES: dict[str, list[Case]] = {
         Case("an escape sequence", "written", "", "\x1b[31mred.jpg", saved()),
         Case("bytes that are no UTF-8", "written", "", b"not-\xff-utf8.jpg", saved()),
         Case("255 bytes", "written", "", "n" * 251 + ".jpg", saved()),
+        Case("255 bytes, and a longer extension for the result", "failed", "File name too long"),
         Case("a hidden file, in a folder", "unseen", "", ".hidden.jpg", saved()),
         Case("a hidden file, named by the user", "written"),
     ],
@@ -223,6 +299,8 @@ CASES: dict[str, list[Case]] = {
         Case("10,000 small files", "written"),
     ],
 }  # fmt: skip
+UNNAMED = ("unseen", "counted")
+"""What has no line of its own."""
 ALL = {case.what: case for cases in CASES.values() for case in cases}
 MADE = [case for case in ALL.values() if case.make is not None]
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -315,8 +393,9 @@ def test_odd_input_becomes_what_the_table_says(ran, case):
     if case.what in ran.impossible:
         pytest.skip("cannot be made on this system")
     line = ran.lines.get(place(ran, case))
-    if case.status == "unseen":
+    if case.status in UNNAMED:
         assert line is None
+        assert case.told in ran.stderr
         return
     assert line is not None
     assert line["status"] == case.status, line
@@ -339,9 +418,11 @@ def test_the_run_counts_and_says_what_the_lines_say(ran):
     statuses = [line["status"] for line in ran.lines.values()]
     for status in ("written", "failed", "skipped"):
         assert ran.summary[status] == statuses.count(status) > 0
-    expected = [c for c in MADE if c.status != "unseen" and c.what not in ran.impossible]
+    expected = [c for c in MADE if c.status not in UNNAMED and c.what not in ran.impossible]
     assert len(ran.lines) == len(expected)
     assert ran.returncode == ran.summary["exit_code"] == 1
+    counts = {".cr3": 1, ".jxl": 1, ".nef": 1, ".psd": 2, ".svg": 1}
+    assert ran.summary["left_out"] == counts
 
 
 def test_no_input_is_changed_and_nothing_lies_about(ran):
@@ -371,6 +452,21 @@ def test_hole_of_a_photo_stays_a_hole(ran, name):
     assert alpha[20:, 20:].min() > 0
 
 
+@pytest.mark.parametrize("name", ["grey-profile.png", "gamma.png", "cicp.png", "adobe.jpg"])
+@pytest.mark.parametrize("kind", ["cutout", "foreground"])
+def test_colours_that_no_rgb_profile_says_are_a_profile_of_the_product(ran, name, kind):
+    line = ran.lines[str(ran.folder / name)]
+    with Image.open(line["outputs"][kind]) as image:
+        assert ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+
+
+@pytest.mark.parametrize("name", ["hdr.png", "large-profile.jpg", "bad-profile.jpg"])
+def test_colours_that_cannot_be_kept_leave_a_product_without_profile(ran, name):
+    line = ran.lines[str(ran.folder / name)]
+    with Image.open(line["outputs"]["cutout"]) as image:
+        assert "icc_profile" not in image.info
+
+
 def test_messages_stay_on_their_lines_whatever_the_names_hold(ran, command, tmp_path):
     name = "bad\n\x1b[31m\u202e.jpg"
     (tmp_path / name).write_text("no photo")
@@ -396,6 +492,114 @@ def test_photos_named_by_the_user_are_tried_whatever_their_names(command, tmp_pa
     assert [line["status"] for line in lines] == [ALL[what].status for what in cases]
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"photo.png", ".hidden.png", "-rf.png"}
+
+
+def test_folder_of_other_kinds_alone_says_what_it_holds(command, tmp_path):
+    case = ALL["a folder with these alone"]
+    for name in ("a.nef", "sub/b.NEF", "c.psd"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    result = command("matte", tmp_path / "in", "-o", tmp_path / "out", "--json")
+    said = result.stderr.decode()
+    assert (case.status, result.returncode) == ("nothing", 3)
+    assert case.told in said
+    assert len(said.splitlines()) == 1
+
+
+def test_folder_of_a_system_is_done_where_the_user_names_it(command, tmp_path):
+    case = ALL["any of these, named by the user"]
+    for name in ("lost+found/a.jpg", ".Trashes/b.jpg", "@eaDir/c.jpg"):
+        (tmp_path / name).parent.mkdir()
+        saved()(tmp_path / name)
+    named = ("lost+found", ".Trashes", "@eaDir")
+    result = command("matte", *named, "-o", "out", "--json", cwd=tmp_path)
+    lines = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
+    assert [line["status"] for line in lines] == [case.status] * 3
+
+
+def test_excluded_folder_need_not_be_readable(command, as_user, tmp_path):
+    case = ALL["a folder that --exclude matches"]
+    for name in ("a.jpg", "drafts/b.jpg", "raw/c.jpg", "lost+found/d.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        saved()(tmp_path / "in" / name)
+    shut = [tmp_path / "in" / name for name in ("drafts", "raw", "lost+found")]
+    for folder in shut:
+        folder.chmod(0)
+    words = ("--exclude", "drafts", "--exclude", "raw/*", "--json")
+    try:
+        result = command("matte", "in", "-o", "out", *words, within=as_user, cwd=tmp_path)
+    finally:
+        for folder in shut:
+            folder.chmod(0o700)
+    assert (case.status, result.returncode) == ("unseen", 0), result.stderr.decode()
+    assert [json.loads(line)["input"] for line in result.stdout.splitlines()[:-1]] == ["in/a.jpg"]
+
+
+def test_lists_of_any_program_are_read(command, tmp_path):
+    odd = b"n\xff.jpg"
+    names = ["a.jpg", "\u00e9 b.jpg", *([os.fsdecode(odd)] if os.name == "posix" else [])]
+    for name in names:
+        saved()(tmp_path / name)
+    saved()(tmp_path / "h.jpg")
+    joined = "\n".join(names[:2]).encode()
+    cases = {
+        "with a byte order mark": (b"\xef\xbb\xbf" + joined, 2),
+        "with line ends of Windows": (joined.replace(b"\n", b"\r\n") + b"\r\n", 2),
+        "with names that end in NUL": (joined.replace(b"\n", b"\0") + b"\0", 2),
+        "with names that are no UTF-8": (os.fsencode("\n".join(names)), len(names)),
+        "with names that begin with ~/": (b"~/h.jpg\na.jpg\n", 2),
+    }
+    for number, (what, (data, count)) in enumerate(cases.items()):
+        words = ("matte", "--files-from", "-", "-o", f"out{number}", "--json")
+        result = command(*words, stdin=data, cwd=tmp_path, HOME=str(tmp_path))
+        assert result.returncode == 0, result.stderr.decode()
+        lines = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
+        assert [line["status"] for line in lines] == [ALL[what].status] * count
+
+
+def test_what_is_no_list_is_refused(command, tmp_path):
+    saved()(tmp_path / "a.jpg")
+    line = b'{"input": "a.jpg", "status": "failed", "outputs": {}}\n'
+    given = {
+        "in UTF-16": ("-", "a.jpg\r\n".encode("utf-16")),
+        "in UTF-16 without a mark": ("-", "a.jpg\r\nb.jpg\r\n".encode("utf-16-le")),
+        "a photo": ("-", (tmp_path / "a.jpg").read_bytes()),
+        "what --json has printed": ("-", line + b'{"summary": {}}\n'),
+        "/dev/zero": ("/dev/zero", b""),
+        "a folder": (".", b""),
+        "that is not there": ("none", b""),
+    }
+    if not Path("/dev/zero").exists():
+        del given["/dev/zero"]
+    for what, (name, data) in given.items():
+        result = command("matte", "--files-from", name, "-o", "o", stdin=data, cwd=tmp_path)
+        said = result.stderr.decode()
+        assert result.returncode == {"wrong": 2, "nothing": 3}[ALL[what].status]
+        assert ALL[what].told in said
+        assert len(said.splitlines()) == 1
+        assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("letter", ["n", "\u00e9", "\U0001f600"])
+def test_result_whose_name_is_too_long_fails_by_name(command, tmp_path, letter):
+    case = ALL["255 bytes, and a longer extension for the result"]
+    size = len(letter.encode())
+    (tmp_path / "in").mkdir()
+    stem = letter * (251 // size) + "x" * (251 % size)
+    try:
+        saved()(tmp_path / "in" / f"{stem}.jpg")
+    except OSError:
+        pytest.skip("this file system has no names of 255 bytes")
+    saved()(tmp_path / "in" / f"{stem[:-2]}.jpg")
+    for number, words in enumerate((("--format", "tiff"), ("--name", "{stem}xx"))):
+        given = ("matte", tmp_path / "in", "-o", tmp_path / f"out{number}", "--json", *words)
+        for status in ("written", "current"):
+            result = command(*given)
+            *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
+            assert (result.returncode, last["summary"][status]) == (1, 1), result.stderr.decode()
+            by_status = {line["status"]: line for line in lines}
+            assert by_status[case.status]["input"].endswith(f"/{stem}.jpg")
+            assert case.told in by_status[case.status]["error"]
 
 
 @needs_fifo

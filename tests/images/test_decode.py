@@ -336,6 +336,7 @@ def test_lab_becomes_srgb():
     lab = ImageCms.profileToProfile(Image.fromarray(stored), *to_lab, outputMode="LAB")
     photo = read(saved(lab, "TIFF"))
     assert photo.icc is None
+    assert photo.notes == ("Lab converted to sRGB",)
     assert np.abs(photo.pixels.astype(int) - stored).max() < 30
 
 

@@ -8,12 +8,14 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from support import matrix_profile, png
+from support import levels_apart, matrix_profile, png
 
 from birefcli.errors import PhotoError
 from birefcli.images import png as png_module
+from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo, decode_pil
 from birefcli.images.opening import read_header
+from birefcli.images.photo import to_depth
 
 LIMIT = 1 << 24
 STORED = {
@@ -166,11 +168,15 @@ def test_text_that_unpacks_without_end_takes_no_memory():
 
 @pytest.mark.parametrize("size", [(1 << 20) + 1, 3 << 20])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_large_profile_is_handed_on_whole(bits, size):
+def test_large_profile_holds_as_a_small_one_does(bits, size):
     icc = ICC + np.random.RandomState(0).bytes(size - len(ICC))
-    photo = read(made(bits, before=[(b"iCCP", b"x\0\0" + zlib.compress(icc))]), bits)
-    assert photo.icc == icc
-    assert photo.notes == ()
+    large, small = (
+        decode_photo(made(bits, before=[(b"iCCP", b"x\0\0" + zlib.compress(each))]), LIMIT)
+        for each in (icc, ICC)
+    )
+    (note,) = large.notes
+    assert note.startswith(f"colour profile of {size / 1e6:.1f} MB: converted to sRGB")
+    assert levels_apart(to_depth(large.pixels, 8), to_srgb8(small)) <= 1
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -8,13 +8,14 @@ from statistics import median
 from typing import cast
 
 from birefcli import __version__
-from birefcli.errors import Spell
+from birefcli.errors import Spell, printable
 from birefcli.scoring.measure import Score
 from birefcli.scoring.metrics.table import Group, Metric, measured
 from birefcli.scoring.report.histogram import histogram
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
 from birefcli.scoring.thumbnails import Thumbnails
+from birefcli.system.text import encodable
 
 SHOWN = 6  # photos at either end
 RANKED = "MAD"  # by what photos are called best and worst: mean alpha error, whatever their size
@@ -46,7 +47,7 @@ class Page:
         # Of few photos, none is best and worst.
         best = [e for e in sorted(self._best, reverse=True) if e[2].name not in shown]
         body = [
-            f"<h1>Scores</h1><p class=sub>{escape(title)}<br>{_counted(summary)}</p>",
+            f"<h1>Scores</h1><p class=sub>{_shown(title)}<br>{_counted(summary)}</p>",
             _figures(summary),
             _histograms(summary),
             _gallery("Worst photos", worst),
@@ -59,9 +60,14 @@ class Page:
             "<!doctype html><html lang=en><head><meta charset=utf-8>"
             "<meta name=viewport content='width=device-width, initial-scale=1'>"
             "<meta name=color-scheme content='light dark'>"
-            f"<title>Scores: {escape(title)}</title><style>{STYLE}</style></head>"
+            f"<title>Scores: {_shown(title)}</title><style>{STYLE}</style></head>"
         )
         return f"{head}<body><main>{''.join(body)}</main></body></html>\n"
+
+
+def _shown(text: str) -> str:
+    """Text as a page may hold it, on one line: names of files may hold anything."""
+    return escape(printable(encodable(text)))
 
 
 def _counted(summary: ScoreSummary) -> str:
@@ -145,13 +151,13 @@ def _photo(score: Score) -> str:
     ]
     figures = "".join(
         f"<figure><img class='{look}' width={thumbnails.size.width} height={thumbnails.size.height}"
-        f" alt='{kind} of {escape(score.name, quote=True)}' src='{_inline(data)}'>"
+        f" alt='{kind} of {_shown(score.name)}' src='{_inline(data)}'>"
         f"<figcaption>{kind}</figcaption></figure>"
         for kind, data, look in kinds
         if data is not None
     )
     return (
-        f"<article><h3>{escape(score.name)}</h3><p class=caption>{_caption(score)}</p>"
+        f"<article><h3>{_shown(score.name)}</h3><p class=caption>{_caption(score)}</p>"
         f"<div class=row>{figures}</div></article>"
     )
 
@@ -160,7 +166,7 @@ def _caption(score: Score) -> str:
     names = {"MAD", "SAD", "MAE", "Smeasure", "wFmeasure", "Grad", "Conn", "HCE"}
     metrics = [metric for metric in measured(set(score.values)) if metric.name in names]
     parts = [f"{c.name} <b>{c.text(score.values[c.name])}</b>" for c in metrics]
-    notes = [escape(note) for note in score.notes]
+    notes = [_shown(note) for note in score.notes]
     return " · ".join(parts + notes)
 
 
@@ -172,7 +178,7 @@ def _left_out(summary: ScoreSummary, spell: Spell) -> str:
     reasons = [*(error.spelled(spell) for error in summary.failed.values()), *summary.unmatched]
     if not reasons:
         return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in reasons)
+    items = "".join(f"<li>{_shown(text)}</li>" for text in reasons)
     return f"<section><h2>Left out</h2><ul>{items}</ul></section>"
 
 
@@ -180,7 +186,7 @@ def _each(summary: ScoreSummary) -> str:
     metrics = summary.metrics
     head = "".join(f"<th>{escape(c.name)}</th>" for c in metrics)
     rows = "".join(
-        f"<tr><th scope=row>{escape(name)}</th>"
+        f"<tr><th scope=row>{_shown(name)}</th>"
         + "".join(f"<td>{c.text(values.get(c.name))}</td>" for c in metrics)
         + "</tr>"
         for name, values in summary.photos.items()

@@ -1,0 +1,96 @@
+"""The process of a command: its streams, signals and exit code. A failure is one line on stderr.
+
+What imports much is imported where it is needed: the streams come before anything opens a file.
+"""
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from types import FrameType
+
+from birefcli.batch.interrupts import CODES
+from birefcli.cli import debugging
+from birefcli.cli.stderr import say
+from birefcli.errors import ExitCode
+from birefcli.system import allocator, atomic, process_settings, streams
+
+
+def run() -> ExitCode:
+    """Run the command line; every failure is handled here."""
+    ours = streams.are_ours()
+    if ours:
+        streams.prepare()
+        _handle_signals(_interrupt)
+    code = _run()
+    if ours:
+        _handle_signals(lambda *_: os._exit(code))  # nothing more is done; nor is it waited for
+    return _finished(code)
+
+
+def _run() -> ExitCode:
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries warn about photos; we name them ourselves
+    process_settings.let_idle_threads_sleep()
+    process_settings.silence_opencv()
+    allocator.keep_freed_memory()
+    try:
+        from birefcli.cli import environment
+        from birefcli.cli.app import app
+
+        environment.check()
+        # Not standalone: Typer would print errors of its parser in other words and frames.
+        return _as_code(app(standalone_mode=False))
+    except SystemExit as left:
+        return _as_code(left.code)
+    except KeyboardInterrupt:
+        return _failed("interrupted", ExitCode.INTERRUPTED)
+    except Exception as error:
+        from birefcli.cli import failures
+
+        return _failed(*failures.explain(error), error)
+
+
+def _failed(message: str, code: ExitCode, error: Exception | None = None) -> ExitCode:
+    if error is not None and code is not ExitCode.USAGE and debugging.is_wanted():
+        traceback.print_exception(error)
+    if message:
+        say(f"birefcli: {message}")
+    return code
+
+
+def _as_code(left: object) -> ExitCode:
+    return ExitCode(left) if isinstance(left, int) else ExitCode.OK
+
+
+def _finished(code: ExitCode) -> ExitCode:
+    """Write what is left for stdout; where that cannot be, a success is none."""
+    error = streams.finish()
+    if error is None or code not in (ExitCode.OK, ExitCode.SOME_FAILED):
+        return code
+    from birefcli.cli import failures
+
+    return _failed(*failures.explain(error))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End in order at the first signal, at once at the second. Commands may have their own way."""
+    code = CODES[number]
+    _handle_signals(lambda *_: _leave(code))
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(code)
+
+
+def _leave(code: ExitCode) -> None:
+    atomic.drop_unfinished()
+    os._exit(code)
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in CODES:
+        # Whoever started us may ignore one, as nohup does SIGHUP.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)

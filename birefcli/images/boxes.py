@@ -1,0 +1,86 @@
+"""Boxes of ISO media files (AVIF, HEIF, JPEG 2000), as far as they tell colours."""
+
+import struct
+from collections.abc import Iterator
+
+from birefcli.images.cicp import Cicp
+
+LOOKED_INTO = (b"jp2h", b"meta", b"pitm", b"iprp", b"ipco", b"ipma", b"colr")
+MOST = 40_000  # boxes side by side; 32,767 properties can be told apart
+
+
+def media_colour(data: bytes) -> bytes | Cicp | None:
+    """What the main picture of an AVIF, HEIF or JPEG 2000 file says of its colours.
+
+    A profile is preferred to code points. None where it says neither.
+    """
+    try:
+        stated = [_colour(body) for body in _colour_boxes(data)]
+    except (struct.error, IndexError):  # a damaged box is no reason to lose the photo
+        return None
+    known = [each for each in stated if each is not None]
+    return min(known, key=lambda each: isinstance(each, Cicp), default=None)
+
+
+def _colour(body: bytes) -> bytes | Cicp | None:
+    """One ``colr`` box: of ISO 23001-8 with its type in letters, or of JPEG 2000 with a number."""
+    if body[:4] == b"nclx":
+        primaries, transfer = struct.unpack_from(">HH", body, 4)
+        return Cicp(primaries, transfer)  # the decoder has seen to matrix and range
+    if body[:4] in (b"prof", b"rICC"):
+        return body[4:]
+    return body[3:] if body[:1] in (b"\2", b"\3") and len(body) > 128 else None
+
+
+def _colour_boxes(data: bytes) -> list[bytes]:
+    for kind, body in _boxes(data):
+        if kind == b"jp2h":
+            return [inner for name, inner in _boxes(body) if name == b"colr"]
+        if kind == b"meta":
+            return _of_main_item(body[4:])
+    return []
+
+
+def _of_main_item(meta: bytes) -> list[bytes]:
+    parts = dict(_boxes(meta))
+    properties = dict(_boxes(parts.get(b"iprp", b"")))
+    stored = list(_boxes(properties.get(b"ipco", b"")))
+    main = parts.get(b"pitm", b"")
+    item = int.from_bytes(main[4 : 6 if main[:1] == b"\0" else 8], "big")
+    used = _associated(properties.get(b"ipma", bytes(8)), item)
+    return [stored[n - 1][1] for n in used if 0 < n <= len(stored) and stored[n - 1][0] == b"colr"]
+
+
+def _associated(table: bytes, wanted: int) -> list[int]:
+    """Numbers of the properties of an item."""
+    wide_item, wide_number = table[0] > 0, table[3] & 1
+    (items,) = struct.unpack_from(">I", table, 4)
+    at = 8
+    for _ in range(items):
+        (item,) = struct.unpack_from(">I" if wide_item else ">H", table, at)
+        at += 4 if wide_item else 2
+        count = table[at]
+        numbers = struct.unpack_from(f">{count}{'H' if wide_number else 'B'}", table, at + 1)
+        if item == wanted:
+            return [n & (0x7FFF if wide_number else 0x7F) for n in numbers]
+        at += 1 + count * (2 if wide_number else 1)
+    return []
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Boxes side by side: name and content, to the end or to one that is cut off."""
+    at = 0
+    for _ in range(MOST):
+        if at + 8 > len(data):
+            return
+        length, name = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if length == 1:
+            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
+        elif length == 0:
+            length = len(data) - at
+        if length < head:
+            return
+        # What is not looked into may be as large as the file, and is not copied.
+        yield name, data[at + head : at + length] if name in LOOKED_INTO else b""
+        at += length
