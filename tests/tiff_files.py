@@ -64,3 +64,16 @@ def grey(width, height, *, bits=8, pixels=None, **tags):
     body = bytes(width * height * bits // 8) if pixels is None else pixels
     table = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 277: 1, 278: height}
     return {**table, **{int(name[1:]): value for name, value in tags.items()}}, (body,)
+
+
+def tiff_pages(count, first_again=False):
+    """Pages that share their pixels."""
+    table, _ = grey(4, 4)
+    table |= {273: 8, 279: 16}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in sorted(table.items()))
+    size = 2 + len(entries) + 4
+    parts = [b"II*\0\x18\0\0\0" + bytes(16)]
+    for n in range(count):
+        following = 24 + size * (n + 1) if n < count - 1 else 24 if first_again else 0
+        parts.append(struct.pack("<H", len(table)) + entries + struct.pack("<I", following))
+    return b"".join(parts)

@@ -8,26 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, features
 from support import saved
-from tiff_files import grey, page, tiff_file
+from tiff_files import grey, page, tiff_file, tiff_pages
 
 from birefcli.images.contents import MOST_FRAMES
 from birefcli.images.decode import decode_photo, decode_pil
 
 LIMIT = 1 << 24
 QUICK = 2.0  # seconds; a walk through all of them takes ten to a hundred
-
-
-def tiff_pages(count, first_again=False):
-    """Pages that share their pixels."""
-    table, _ = grey(4, 4)
-    table |= {273: 8, 279: 16}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in sorted(table.items()))
-    size = 2 + len(entries) + 4
-    parts = [b"II*\0\x18\0\0\0" + bytes(16)]
-    for n in range(count):
-        following = 24 + size * (n + 1) if n < count - 1 else 24 if first_again else 0
-        parts.append(struct.pack("<H", len(table)) + entries + struct.pack("<I", following))
-    return b"".join(parts)
 
 
 def gif_frames(count):
