@@ -73,7 +73,7 @@ def _ppm_peak(image: "ImageFile") -> int:
 def _tiff(image: "ImageFile", data: bytes) -> _Stored:
     found = read_directory(data)
     if found is None:
-        raise PhotoError("damaged image: its first directory cannot be read")
+        raise PhotoError("damaged image: its first directory is not whole")
     check_whole(found)
     negative = found.number(PHOTOMETRIC) == 0
     if not found.is_deep:  # grey of 12 bits, which Pillow unpacks

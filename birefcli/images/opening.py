@@ -77,8 +77,8 @@ def open_sound(data: bytes) -> Opened:
         raise PhotoError(RAW)
     if data.startswith(png.SIGNATURE):
         return _open_png(data)
-    if (found := tiff.read_directory(data)) is not None:
-        return Opened(_open_tiff(found), data)
+    if data[:4] in tiff.START:
+        return Opened(_open_tiff(data), data)
     if kind := jpeg2000.unread_kind(data):
         raise PhotoError(kind)
     return Opened(open_image(io.BytesIO(data)), data)
@@ -94,15 +94,21 @@ def _open_png(data: bytes) -> Opened:
     return Opened(image, sound.data, sound.notes)
 
 
-def _open_tiff(found: tiff.Directory) -> "ImageFile":
+def _open_tiff(data: bytes) -> "ImageFile":
+    found = tiff.read_directory(data)
+    if found is None:
+        raise PhotoError("damaged image: its first directory is not whole")
     if kind := tiff.unread_kind(found):
         raise PhotoError(kind)
     try:
-        return open_image(io.BytesIO(found.data))
+        return open_image(io.BytesIO(data))
     except UnidentifiedImageError:
-        if (other := tiff.openable(found)) is None:
-            raise
-        return open_image(io.BytesIO(other))
+        if (other := tiff.openable(found)) is not None:
+            return open_image(io.BytesIO(other))
+        if found.extra_count > 0:
+            channels = f"{found.bits}-bit TIFF of {found.samples} channels"
+            raise PhotoError(f"{channels}; save it as RGB or RGBA") from None
+        raise
 
 
 def _is_known(format_: str) -> bool:

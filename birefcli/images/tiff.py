@@ -113,6 +113,12 @@ class Directory:
         return self.number(PHOTOMETRIC) in (0, 1)
 
     @cached_property
+    def extra_count(self) -> int:
+        """How many values of a pixel are none of its colours."""
+        colours = {2: 3, 5: 4, 6: 3, 8: 3}.get(self.number(PHOTOMETRIC), 1)
+        return self.samples - colours
+
+    @cached_property
     def compression(self) -> int:
         """How values are packed: 1 where they are not."""
         return self.number(COMPRESSION, 1)
@@ -120,10 +126,9 @@ class Directory:
     @cached_property
     def extra(self) -> tuple[int, ...]:
         """What each value after the colours is: 1 alpha that colours are multiplied by, 2 alpha."""
-        missing = self.samples - (1 if self.grey else 3)
         said = self.numbers(EXTRA_SAMPLES)
         # Some writers do not say what a fourth value is, and mean alpha.
-        return said[:missing] if said else (2,) * (missing == 1 and not self.grey)
+        return said[: self.extra_count] if said else (2,) * (self.samples == 4 and not self.grey)
 
     @property
     def is_deep(self) -> bool:
@@ -190,6 +195,8 @@ def unread_kind(found: Directory) -> str | None:
     colour = found.number(PHOTOMETRIC)
     if found.big and found.order == ">":  # Pillow takes its header for that of a small one
         return "big-endian BigTIFF; save it as TIFF"
+    if bits > 128:
+        return None  # and Pillow finds nothing in it
     if kind in (2, 3, 5, 6) or bits > 16 or bits not in (1, 2, 4, 8, 12, 16):
         name = {2: "signed ", 3: "float ", 5: "complex ", 6: "complex "}.get(kind, "")
         return f"{bits}-bit {name}TIFF; save 8 or 16 bits"

@@ -194,6 +194,9 @@ def odd(bits=8, channels=1, size=1, **tags):
         (odd(8, 3, t262=2, t259=34712), "JPEG 2000 compression in a TIFF"),
         (odd(8, 3, t262=2, t259=12345), "unknown (12345) compression in a TIFF"),
         (odd(8, 3, t262=32845), "unusual kind of colour"),
+        (odd(8, 7, t262=2), "8-bit TIFF of 7 channels; save it as RGB"),
+        (odd(16, 7, t262=2), "16-bit TIFF of 7 channels; save it as RGB"),
+        (odd(8, 3, t262=1), "8-bit TIFF of 3 channels; save it as RGB"),
         (tiff_file(page(*grey(8, 8)), order=">", big=True), "big-endian BigTIFF; save it as TIFF"),
     ],
 )
