@@ -9,12 +9,13 @@ from birefcli.images.tiff import count_pages
 
 MOST_FRAMES = 100  # counted
 _GAIN_MAP = "HDR gain map left out"
-_GAIN_MAPS = re.compile(
-    rb"urn:com:(?:apple:)?photo:(?:2020:)?aux:hdrgainmap"  # Apple's, in XMP and in HEIC
-    rb"|urn:iso:std:iso:ts:21496:-1\0"  # ISO 21496-1, in JPEG
+_IN_JPEG = re.compile(
+    rb"urn:com:apple:photo:2020:aux:hdrgainmap"
+    rb"|urn:iso:std:iso:ts:21496:-1\0"
     rb"|ns\.adobe\.com/hdr-gain-map/|hdrgm:Version"  # Ultra HDR
-    rb"|infe[\2\3].{7,9}tmap",  # ISO 21496-1, in HEIC and AVIF
-    re.DOTALL,
+)
+_IN_HEIF = re.compile(  # an item of ISO 21496-1, or what an item is for
+    rb"infe[\2\3].{7,9}tmap|auxC.{4}urn:com:(?:apple:)?photo:(?:2020:)?aux:hdrgainmap", re.DOTALL
 )
 _HEIF_BEGINNING = 1 << 20  # bytes, in which items are listed
 _GIF_BLOCKS = 500_000  # looked at, which takes a part of a second
@@ -81,7 +82,7 @@ def _skip_colours(file: BinaryIO, flags: bytes) -> None:
 def _has_gain_map(image: Image.Image, data: bytes) -> bool:
     """Whether a second picture says how much brighter the first may be shown."""
     if image.format in ("JPEG", "MPO"):
-        return b"MPF\0" in data and _GAIN_MAPS.search(data) is not None
+        return b"MPF\0" in data and _IN_JPEG.search(data) is not None
     if image.format in ("HEIF", "AVIF"):
-        return _GAIN_MAPS.search(data, 0, _HEIF_BEGINNING) is not None
+        return _IN_HEIF.search(data, 0, _HEIF_BEGINNING) is not None
     return False

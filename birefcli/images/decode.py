@@ -21,7 +21,7 @@ from birefcli.images.contents import contents_notes
 from birefcli.images.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.jpeg import lacks_end, with_end
 from birefcli.images.jpeg2000 import to_white
-from birefcli.images.metadata import orientation_of, read_dpi, read_exif
+from birefcli.images.metadata import orientation_of, read_description, read_dpi
 from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.images.tiff import check_whole, codec_named, read_directory
@@ -134,7 +134,11 @@ def _photo(
     if not (image.format == "TIFF" if turned is None else turned):
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    return Photo(pixels, alpha, colours.icc, dpi, read_exif(image), (*notes, *more))
+    said = read_description(image, data, orientation > 1)
+    notes += [*more, *said.notes]
+    return Photo(
+        pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), xmp=said.xmp, iptc=said.iptc
+    )
 
 
 def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
