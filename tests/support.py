@@ -1,6 +1,7 @@
 """What several test files need: networks with known weights, known images, files of odd kinds."""
 
 import contextlib
+import io
 import json
 import struct
 import zlib
@@ -176,6 +177,14 @@ def tiff(bits, photometric, channels, values, width, height, *, order="<", plana
         entries += struct.pack(order + "HHI", tag, kind, len(numbers)) + place
     start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(body))
     return start + body + struct.pack(order + "H", len(table)) + entries + bytes(4)
+
+
+def saved(pixels, format_, **options):
+    """Bytes of a picture as Pillow saves it."""
+    out = io.BytesIO()
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(out, format_, **options)
+    return out.getvalue()
 
 
 def s15(value):

@@ -1,11 +1,9 @@
 """How a file's bytes become upright pixels."""
 
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -19,12 +17,17 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
+from birefcli.images.contents import contents_notes
+from birefcli.images.deep import deep_pixels, is_deep, keyed_alpha
+from birefcli.images.jpeg import lacks_end, with_end
+from birefcli.images.jpeg2000 import to_white
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
-from birefcli.images.opening import decoding_errors, open_image, refuse_bomb, without_pillow_limit
+from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
+from birefcli.images.tiff import check_whole, codec_named, read_directory
 from birefcli.options import Size
 
-PHOTOMETRIC, PLANAR, EXTRA_SAMPLES = 262, 284, 338  # TIFF tags
+GREY_LEVELS = {"L;2": 85, "L;4": 17}  # what Pillow makes of 1, of a PNG with 2 or 4 bits
 
 
 def decode_photo(
@@ -42,10 +45,13 @@ def decode_photo(
     """
     if not data:
         raise PhotoError("the file is empty")
-    with without_pillow_limit(), decoding_errors(data[:512]), open_image(io.BytesIO(data)) as image:
-        refuse_bomb(image.width, image.height, max_pixels)
-        before_decoding(image.width * image.height)
-        return _decode(image, data, min_size)
+    with without_pillow_limit(), decoding_errors(data[:512]):
+        opened = open_sound(data)
+        with opened.image as image:
+            refuse_bomb(image.width, image.height, max_pixels)
+            before_decoding(image.width * image.height)
+            photo = _decode_to_end(image, opened.data, min_size)
+        return replace(photo, notes=opened.notes + photo.notes)
 
 
 def decode_pil(image: Image.Image) -> Photo:
@@ -57,8 +63,8 @@ def decode_pil(image: Image.Image) -> Photo:
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
     with without_pillow_limit(), decoding_errors(b""):
-        deep = image.mode.startswith("I;16")
-        return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image))
+        deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
+        return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image, key))
 
 
 def _deep_grey(image: Image.Image) -> "Decoded":
@@ -66,16 +72,30 @@ def _deep_grey(image: Image.Image) -> "Decoded":
     return np.repeat(grey[:, :, None], 3, 2), None
 
 
+def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
+    endless = image.format in ("JPEG", "MPO") and lacks_end(data)
+    try:
+        photo = _decode(image, data, min_size)
+    except OSError:
+        whole = with_end(data) if endless else None
+        if whole is None:
+            raise
+        with open_sound(whole).image as ended:
+            photo = _decode(ended, whole, min_size)
+    return replace(photo, notes=("end marker missing", *photo.notes)) if endless else photo
+
+
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
-    # First: reading the EXIF block of a PNG may load its pixels.
-    if _is_deep(image):
-        return _photo(image, lambda: _deep_pixels(image, data), data)
+    # First: reading the EXIF block of a PNG may load its pixels, and forgets how they are stored.
+    if is_deep(image, data):
+        return _photo(image, lambda: deep_pixels(image, data), data, turned=False)
+    key = _transparent_colour(image)
     whole = image.size
     times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, lambda: _quick_jpeg(image, data) or _pixels(image), data)
+    photo = _photo(image, lambda: _quick_jpeg(image, data) or _shallow(image, data, key), data)
     if times == 1:
         return photo
     turned = orientation_of(image) >= 5
@@ -93,12 +113,17 @@ Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 """H×W×3, and the photo's own transparency."""
 
 
-def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"") -> Photo:
-    """What an image says of itself, and then its pixels, upright."""
-    notes = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        notes.append(f"first of {frames} frames or pages")
+def _photo(
+    image: Image.Image,
+    decode: Callable[[], Decoded],
+    data: bytes = b"",
+    turned: bool | None = None,
+) -> Photo:
+    """What an image says of itself, and then its pixels, upright.
+
+    ``turned``: whether decoding turns them; by default what Pillow does.
+    """
+    notes = contents_notes(image, data)
     colours = colours_of(image, data)
     orientation = orientation_of(image)
     dpi = read_dpi(image, orientation)
@@ -106,7 +131,7 @@ def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"")
         notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
     pixels, alpha = decode()
     pixels, more = colours.applied(pixels)
-    if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
+    if not (image.format == "TIFF" if turned is None else turned):
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
     said = read_description(image, data, orientation > 1)
@@ -114,70 +139,6 @@ def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"")
     return Photo(
         pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), xmp=said.xmp, iptc=said.iptc
     )
-
-
-def _is_deep(image: "ImageFile") -> bool:
-    """Whether the file stores 16 bits a channel in a form Pillow would cut to 8."""
-    if image.mode.startswith("I;16"):
-        return True
-    if image.format == "PNG":
-        return any("16" in str(tile[3]) for tile in image.tile)
-    if image.format == "TIFF":
-        depth = image.tag_v2.get(258, (8,))  # type: ignore[attr-defined]
-        return image.mode in ("RGB", "RGBA", "RGBX") and max(np.atleast_1d(depth)) == 16
-    return image.format == "PPM" and _ppm_peak(image) > 255
-
-
-def _ppm_peak(image: "ImageFile") -> int:
-    """Value of white in a PPM or PGM file."""
-    layout = image.tile[0].args if image.tile else None
-    if isinstance(layout, tuple):  # (mode, peak)
-        return int(layout[-1])
-    return 65535 if image.mode == "I" else 255  # stored as it is
-
-
-def _deep_pixels(image: "ImageFile", data: bytes) -> tuple[Pixels, Pixels | None]:
-    """16-bit pixels through OpenCV, which keeps them."""
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(PLANAR) == 2 and image.mode in ("RGB", "RGBA", "RGBX"):
-        # OpenCV fills such a picture with whatever lay in memory.
-        raise PhotoError("16-bit TIFF in separate colour planes: save it with interleaved colours")
-    raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None:
-        raise PhotoError("damaged image: its 16-bit pixels cannot be decoded")
-    stored = raw if raw.dtype == np.uint16 else raw.astype(np.uint16) * 257
-    if image.format == "PPM":
-        stored = _stretched(stored, _ppm_peak(image))
-    if tags.get(PHOTOMETRIC) == 0:  # a negative: 0 is white
-        stored = 65535 - stored
-    if stored.ndim == 2:
-        stored = stored[:, :, None]
-    grey = stored.shape[2] <= 2  # alone, or with alpha
-    colour = np.repeat(stored[:, :, :1], 3, 2) if grey else stored[:, :, 2::-1]
-    key = image.info.get("transparency")
-    alpha = None
-    if stored.shape[2] in (2, 4) and (image.mode in ("LA", "RGBA") or key is not None):
-        alpha = stored[:, :, -1]
-    elif isinstance(key, int):
-        alpha = np.where(stored[:, :, 0] == key, 0, 65535).astype(np.uint16)
-    if alpha is None or alpha.min() == 65535:
-        return np.ascontiguousarray(colour), None
-    if tags.get(EXTRA_SAMPLES) == (1,):
-        colour = _unmultiplied(colour, alpha)
-    return np.ascontiguousarray(colour), np.ascontiguousarray(alpha)
-
-
-def _stretched(stored: Pixels, peak: int) -> Pixels:
-    """Values of 0..peak to all of 0..65535."""
-    stretched = (stored.astype(np.uint32).clip(max=peak) * 65535 + peak // 2) // peak
-    return stretched.astype(np.uint16)
-
-
-def _unmultiplied(colour: Pixels, alpha: Pixels) -> Pixels:
-    """Straight colour of one that was stored multiplied by alpha, as some TIFF files have it."""
-    whole = np.maximum(alpha, 1).astype(np.uint64)[:, :, None]
-    straight = (colour.astype(np.uint64) * 65535 + whole // 2) // whole
-    return straight.clip(max=65535).astype(np.uint16)
 
 
 def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
@@ -196,15 +157,60 @@ def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
     return (pixels, None) if pixels.shape[1::-1] == image.size else None
 
 
-def _pixels(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+Key: TypeAlias = tuple[int, ...] | None
+"""The one colour that is transparent, as pixels have it: one value, or three."""
+
+
+def _transparent_colour(image: Image.Image) -> Key:
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.mode not in ("1", "L", "RGB") or not isinstance(key, int | tuple):
+        return None
+    levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
+    values = (key * levels,) if isinstance(key, int) else key
+    # Of two bytes that a file gives for each value, those of 8 bits use one.
+    return tuple(value & 255 for value in values) if len(values) == len(image.getbands()) else None
+
+
+def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
+    """Pixels of 8 bits or fewer."""
+    if image.format == "TIFF" and (found := read_directory(data)) is not None:
+        check_whole(found)
+        with codec_named(found):
+            return _pixels(image, key)
+    pixels, alpha = _pixels(image, key)
+    if image.format == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA"):
+        pixels = to_white(pixels, data)
+        alpha = None if alpha is None else to_white(alpha, data)
+    return pixels, alpha
+
+
+def _pixels(image: Image.Image, key: Key) -> Decoded:
     if image.mode in ("I", "F"):
         raise PhotoError(f"{image.mode} pixels of 32 bits are not supported: save 8 or 16 bits")
     if image.mode in ("CMYK", "LAB"):
         return np.asarray(convert_to_srgb(image)), None
+    if key is not None:
+        return _keyed_pixels(image, key)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        # Pillow converts premultiplied grey to nothing but straight grey.
-        straight = image.convert("LA") if image.mode == "La" else image
-        rgba = np.asarray(straight.convert("RGBA"))
-        alpha = np.ascontiguousarray(rgba[:, :, 3])
-        return np.ascontiguousarray(rgba[:, :, :3]), None if alpha.min() == 255 else alpha
+        return _clear_pixels(image)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+
+
+def _keyed_pixels(image: Image.Image, key: tuple[int, ...]) -> Decoded:
+    """Pixels of a picture that has one transparent colour."""
+    stored = np.asarray(image.convert("L") if image.mode == "1" else image)
+    stored = stored.reshape(*stored.shape[:2], -1)
+    alpha = keyed_alpha(stored, key)
+    colour = stored if stored.shape[2] == 3 else np.repeat(stored, 3, 2)
+    return colour, None if alpha.min() == 255 else alpha
+
+
+def _clear_pixels(image: Image.Image) -> Decoded:
+    """Pixels of a picture that has transparency."""
+    # Pillow converts premultiplied grey to nothing but straight grey.
+    straight = image.convert("LA") if image.mode == "La" else image
+    rgba = np.asarray(straight if straight.mode == "RGBA" else straight.convert("RGBA"))
+    alpha = np.ascontiguousarray(rgba[:, :, 3])
+    # Programs that know no transparency leave the fourth byte of a BMP at 0.
+    opaque = alpha.min() == 255 or (image.format == "BMP" and not alpha.any())
+    return np.ascontiguousarray(rgba[:, :, :3]), None if opaque else alpha

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from PIL import Image, UnidentifiedImageError
 
 from birefcli.errors import Message, Option, PhotoError
+from birefcli.images import jpeg2000, png, tiff
+from birefcli.images.raw import RAW, is_raw
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -56,6 +58,59 @@ def open_image(file: IO[bytes] | io.BufferedIOBase) -> "ImageFile":
     return Image.open(cast("IO[bytes]", file), formats=formats)
 
 
+class Opened(NamedTuple):
+    """A picture of which all that can be read is open."""
+
+    image: "ImageFile"
+    data: bytes
+    """Its file, without what was left out."""
+    notes: tuple[str, ...] = ()
+    """What that was."""
+
+
+def open_sound(data: bytes) -> Opened:
+    """Open what can be read of a file.
+
+    Raises PhotoError for what is known and not read here, and as Pillow does.
+    """
+    if is_raw(data):
+        raise PhotoError(RAW)
+    if data.startswith(png.SIGNATURE):
+        return _open_png(data)
+    if data[:4] in tiff.START:
+        return Opened(_open_tiff(data), data)
+    if kind := jpeg2000.unread_kind(data):
+        raise PhotoError(kind)
+    return Opened(open_image(io.BytesIO(data)), data)
+
+
+def _open_png(data: bytes) -> Opened:
+    sound = png.repaired(data)
+    if sound is None:
+        return Opened(open_image(io.BytesIO(data)), data)
+    image = open_image(io.BytesIO(sound.data))
+    if sound.profile is not None:
+        image.info["icc_profile"] = sound.profile
+    return Opened(image, sound.data, sound.notes)
+
+
+def _open_tiff(data: bytes) -> "ImageFile":
+    found = tiff.read_directory(data)
+    if found is None:
+        raise PhotoError("damaged image: its first directory is not whole")
+    if kind := tiff.unread_kind(found):
+        raise PhotoError(kind)
+    try:
+        return open_image(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if (other := tiff.openable(found)) is not None:
+            return open_image(io.BytesIO(other))
+        if found.extra_count > 0:
+            channels = f"{found.bits}-bit TIFF of {found.samples} channels"
+            raise PhotoError(f"{channels}; save it as RGB or RGBA") from None
+        raise
+
+
 def _is_known(format_: str) -> bool:
     if format_ not in Image.OPEN:
         Image.init()
@@ -84,11 +139,21 @@ def read_header(file: BinaryIO) -> Header:
     """
     limited = _LimitedReader(file, LONGEST_HEADER)
     try:
-        with without_pillow_limit(), open_image(limited) as image:
+        with without_pillow_limit(), _open_limited(limited) as image:
             transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             return Header(image.format or "", image.mode, image.width, image.height, transparent)
     finally:
         file.seek(0)
+
+
+def _open_limited(limited: "_LimitedReader") -> "ImageFile":
+    try:
+        return open_image(limited)
+    except LongHeaderError:
+        raise
+    except Exception:  # what Pillow alone does not read may be readable as a whole
+        limited.seek(0)
+        return open_sound(limited.read()).image
 
 
 class _LimitedReader(io.BufferedIOBase):
@@ -180,6 +245,8 @@ def _cause(error: Exception) -> str:
 
 def _looks_like(start: bytes) -> str:
     """Say what a file is when its first bytes tell."""
+    if is_raw(start):
+        return f" ({RAW})"
     if is_heif(start):
         return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
     if start[:5] == b"%PDF-":

@@ -27,6 +27,7 @@ from conftest import TIMEOUT, picture
 from described import block, dataset, jpeg, packet
 from described import tiff as described_tiff
 from support import fill, grey_profile, matrix_profile, png, tiff
+from tiff_files import grey, page, tiff_file, tiff_pages
 
 PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
 WIDTH, HEIGHT = 60, 40
@@ -145,6 +146,19 @@ def bomb(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
+def gain_mapped(path: Path) -> None:
+    """A JPEG whose second picture says how bright its first may be."""
+    picture().save(path, "MPO", save_all=True, append_images=[picture(30, 20)])
+    data, body = path.read_bytes(), b"urn:iso:std:iso:ts:21496:-1\0"
+    path.write_bytes(data[:2] + b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body + data[2:])
+
+
+def bad_checksum(data: bytes) -> bytes:
+    """The same PNG with a text before its pixels whose checksum is wrong."""
+    at = data.index(b"IDAT") - 4
+    return data[:at] + struct.pack(">I", 3) + b"tEXta\0b" + bytes(4) + data[at:]
+
+
 def link_to(target: str) -> Callable[[Path], object]:
     return lambda path: path.symlink_to(target)
 
@@ -250,6 +264,34 @@ CASES: dict[str, list[Case]] = {
         Case("/dev/zero", "wrong", "is no list of names, or does not end"),
         Case("a folder", "nothing", "Is a directory"),
         Case("that is not there", "nothing", "No such file or directory"),
+    ],
+    "Unusual and incomplete pictures": [
+        Case("grey and transparency of 16 bits in a TIFF", "written", "", "la16.tif",
+             file(tiff(16, 1, 2, NOISE[: 2 * HEIGHT * WIDTH], WIDTH, HEIGHT, extra=2))),
+        Case("TIFF of 16 bits in colour planes", "written", "", "planes.tif",
+             file(tiff(16, 2, 3, NOISE, WIDTH, HEIGHT, planar=True))),
+        Case("TIFF of 32-bit floats", "failed", "32-bit float TIFF; save 8 or 16 bits",
+             "float.tif", file(tiff_file(page(*grey(8, 8, bits=32, t339=3))))),
+        Case("WebP within a TIFF", "failed", "save it with LZW or deflate", "webp.tif",
+             file(tiff_file(page(*grey(8, 8, t259=50001))))),
+        Case("TIFF of 60,000 pages", "written", "first of more than 100 frames or pages",
+             "60000.tif", file(tiff_pages(60_000)), (4, 4)),
+        Case("TIFF with smaller copies beside it", "written", "", "pyramid.tif",
+             file(tiff_file(page(*grey(64, 48), inner=[page(*grey(32, 24, t254=1))]))), (64, 48)),
+        Case("a camera's raw file called .tif", "failed", "develop it first, or use its JPEG",
+             "raw.tif", file(tiff_file(page(
+                 *grey(16, 12, t254=1), inner=[page(*grey(64, 48, t262=32803))])))),
+        Case("PNG with a wrong checksum beside its pixels", "written",
+             "1 damaged PNG chunk left out", "checksum.png", of(saved(), bad_checksum)),
+        Case("PNG with 5 MB of text, packed", "written", "1 oversized PNG chunk left out",
+             "long-text.png", file(png(8, 2, NOISE & 255, WIDTH, HEIGHT, before=[
+                 (b"zTXt", b"a\0\0" + zlib.compress(bytes(5 << 20)))]))),
+        Case("JPEG that lacks its end marker alone", "written", "end marker missing",
+             "endless.jpg", of(saved(), lambda data: data[:-2])),
+        Case("JPEG with a gain map for HDR", "written", "HDR gain map left out", "gain.jpg",
+             gain_mapped),
+        Case("BMP of 32 bits whose alpha is 0 throughout", "written", "", "zero.bmp",
+             saved(Image.new("RGBA", (WIDTH, HEIGHT), (9, 99, 199, 0)))),
     ],
     "What photos say of themselves": [
         Case("EXIF in UTF-8 and Latin-1, of either byte order", "written", "", "names.jpg",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, UnidentifiedImageError, features
-from support import matrix_profile, png, tiff
+from support import matrix_profile, png, saved, tiff
 
 from birefcli.errors import PhotoError
 from birefcli.images import decode, metadata
@@ -31,13 +31,6 @@ def picture(height=6, width=9, channels=3):
     y, x = np.mgrid[0:height, 0:width]
     bands = [x * 200 / width + 20, y * 200 / height + 20, (x + y) * 90 / (height + width)]
     return np.stack([*bands, 255 - bands[0]][:channels], -1).astype(np.uint8)
-
-
-def saved(pixels, format_, **options):
-    out = io.BytesIO()
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(out, format_, **options)
-    return out.getvalue()
 
 
 def read(data):
@@ -303,9 +296,9 @@ def test_8_bit_colour_in_separate_planes_is_read():
     assert photo.pixels.tolist() == [[[1, 2, 3], [4, 5, 6]]]
 
 
-def test_16_bit_colour_in_separate_planes_is_refused_and_not_misread():
-    data = tiff(16, 2, 3, [1000, 1, 2000, 2, 3000, 3], 2, 1, planar=True)
-    assert "separate colour planes" in refusal(data)
+def test_16_bit_colour_in_separate_planes_is_read_and_not_misread():
+    photo = read(tiff(16, 2, 3, [1000, 1, 2000, 2, 3000, 3], 2, 1, planar=True))
+    assert photo.pixels.tolist() == [[[1000, 2000, 3000], [1, 2, 3]]]
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

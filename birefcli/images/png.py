@@ -1,0 +1,215 @@
+"""PNG beyond what Pillow reads: damaged chunks, large texts and profiles."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from birefcli.errors import PhotoError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_SHORTEST = {  # bytes of a chunk; of fewer Pillow makes an error
+    **{b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26, b"fdAT": 4},
+}
+_XMP = b"XML:com.adobe.xmp"
+_PILLOW_INFLATES = 1 << 20  # bytes; of larger texts and profiles it makes an error
+_LARGEST_PROFILE = 1 << 25  # bytes, unpacked
+_LARGEST_TEXTS = 1 << 24  # bytes of all texts together, unpacked
+_MOST_EXTRAS = 10_000  # chunks beside those of pixels
+_MOST_CHUNKS = 500_000
+
+
+class Chunk(NamedTuple):
+    """One part of a PNG file."""
+
+    data: bytes
+    """The file."""
+    name: bytes
+    start: int
+    """Where its body begins."""
+    length: int
+
+    @property
+    def body(self) -> bytes:
+        """What it holds."""
+        return self.data[self.start : self.start + self.length]
+
+    @property
+    def whole(self) -> memoryview:
+        """All of it, from its length to its checksum."""
+        return memoryview(self.data)[self.start - 8 : self.start + self.length + 4]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its checksum is that of its bytes."""
+        whole = self.whole
+        return bytes(whole[self.length + 8 :]) == struct.pack(">I", zlib.crc32(whole[4:-4]))
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether pixels are what they are without it."""
+        return self.name[:1].islower() and self.name != b"tRNS"
+
+
+class Repaired(NamedTuple):
+    """A file that Pillow reads, made of one that it does not."""
+
+    data: bytes
+    profile: bytes | None
+    """A colour profile larger than Pillow takes."""
+    notes: tuple[str, ...]
+
+
+def packed(name: bytes, body: bytes) -> bytes:
+    """A chunk as it stands in a file."""
+    checksum = zlib.crc32(body, zlib.crc32(name))
+    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """Chunks up to the end, or to what is none. Raises PhotoError for too many."""
+    at = len(SIGNATURE)
+    for _ in range(_MOST_CHUNKS):
+        if at + 12 > len(data):
+            return
+        length, name = struct.unpack_from(">I4s", data, at)
+        if not name.isalpha() or at + 12 + length > len(data):
+            return
+        yield Chunk(data, name, at + 8, length)
+        if name == b"IEND":
+            return
+        at += 12 + length
+    raise PhotoError(f"damaged image: more than {_MOST_CHUNKS} PNG chunks")
+
+
+def repaired(data: bytes) -> Repaired | None:
+    """Leave out of a PNG what Pillow gives it up for and is no pixel; None where nothing is.
+
+    Raises PhotoError where a chunk is damaged without which there is no picture.
+    """
+    found = list(chunks(data))
+    extras = _Extras(_is_animation_sound(found))
+    parts: list[bytes | memoryview] = [SIGNATURE]
+    for chunk in found:
+        if chunk.is_extra:
+            parts += extras.kept(chunk)
+        elif chunk.name in (b"IDAT", b"IEND") or chunk.is_sound:  # pixels have a checksum inside
+            parts.append(chunk.whole)
+        else:
+            raise PhotoError(f"damaged image: wrong checksum in {chunk.name.decode()}")
+    end = len(SIGNATURE) + sum(chunk.length + 12 for chunk in found)
+    if found and _is_extra_cut_off(data, end):
+        extras.damaged += 1
+    elif found and found[-1].name != b"IEND":
+        parts.append(memoryview(data)[end:])
+    if not extras.changed:
+        return None
+    return Repaired(b"".join(parts), extras.profile, extras.notes())
+
+
+def _is_extra_cut_off(data: bytes, end: int) -> bool:
+    """Whether a file ends within a chunk that is no pixels."""
+    name = data[end + 4 : end + 8]
+    return len(name) == 4 and name.isalpha() and name[:1].islower() and name != b"tRNS"
+
+
+def _is_animation_sound(found: list[Chunk]) -> bool:
+    """Whether the chunks of further frames are whole, and follow each other as they are counted."""
+    count = 0
+    for chunk in found:
+        if chunk.name in _ANIMATION and not (_is_long_enough(chunk) and chunk.is_sound):
+            return False
+        if chunk.name in _ANIMATION[1:]:
+            if int.from_bytes(chunk.body[:4], "big") != count:
+                return False
+            count += 1
+    return True
+
+
+def _is_long_enough(chunk: Chunk) -> bool:
+    return chunk.length >= _SHORTEST.get(chunk.name, 0)
+
+
+class _Extras:
+    """Chunks beside the pixels: which are kept, and what is said of the others."""
+
+    def __init__(self, animated: bool) -> None:
+        self.damaged, self.oversized = 0, 0
+        self.profile: bytes | None = None
+        self._animated = animated
+        self._count, self._texts, self._repacked = 0, 0, 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is not as it stands in the file."""
+        return bool(self.damaged or self.oversized or self._repacked or self.profile)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in words."""
+        counts = ((self.damaged, "damaged"), (self.oversized, "oversized"))
+        return tuple(
+            f"{count} {what} PNG chunk{'s' * (count > 1)} left out"
+            for count, what in counts
+            if count
+        )
+
+    def kept(self, chunk: Chunk) -> list[bytes | memoryview]:
+        """The chunk as Pillow reads it, or nothing."""
+        self._count += 1
+        broken = chunk.name in _ANIMATION and not self._animated
+        if broken or not _is_long_enough(chunk) or not chunk.is_sound:
+            self.damaged += 1
+            return []
+        if self._count > _MOST_EXTRAS:
+            self.oversized += 1
+            return []
+        if chunk.name == b"iCCP":
+            return self._profile(chunk)
+        if chunk.name in (b"tEXt", b"zTXt", b"iTXt"):
+            return self._text(chunk)
+        return [chunk.whole]
+
+    def _profile(self, chunk: Chunk) -> list[bytes | memoryview]:
+        _, _, rest = chunk.body.partition(b"\0")
+        profile = inflated(rest[1:], _LARGEST_PROFILE) if rest[:1] == b"\0" else None
+        if profile is None:
+            self.damaged += 1
+            return []
+        if len(profile) <= _PILLOW_INFLATES:
+            return [chunk.whole]
+        self.profile = profile
+        return []
+
+    def _text(self, chunk: Chunk) -> list[bytes | memoryview]:
+        key, _, rest = chunk.body.partition(b"\0")
+        start, is_packed = 0, chunk.name == b"zTXt"
+        if chunk.name == b"iTXt" and rest[:2] == b"\1\0":
+            start, is_packed = rest.find(b"\0", rest.find(b"\0", 2) + 1), True
+        text = inflated(rest[start + 1 :], _LARGEST_TEXTS) if is_packed else rest
+        if text is None:
+            self.damaged += 1
+            return []
+        length = len(text)
+        if self._texts + length > _LARGEST_TEXTS:
+            self.oversized += 1
+            return []
+        self._texts += length
+        if not is_packed or length <= _PILLOW_INFLATES:
+            return [chunk.whole]
+        if key == _XMP:  # Pillow takes any length that is not packed
+            self._repacked += 1
+            return [packed(b"iTXt", key + b"\0\0\0" + rest[2 : start + 1] + text)]
+        self.oversized += 1
+        return []
+
+
+def inflated(stream: bytes, limit: int) -> bytes | None:
+    """A zlib stream unpacked; None where it is damaged, cut off or longer than ``limit`` bytes."""
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(stream, limit)
+        found += unpacker.decompress(unpacker.unconsumed_tail, 1)
+    except zlib.error:
+        return None
+    return found if unpacker.eof and len(found) <= limit else None
