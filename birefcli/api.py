@@ -37,7 +37,7 @@ from birefcli.options import (
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.render import encode_product, render_product
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
@@ -355,9 +355,9 @@ class Result:
         """One product as the bytes of a file, the same that :meth:`save` writes.
 
         ``format``: ``png``, ``webp``, ``tiff``, or ``jpg`` for what has no transparency. Colour
-        profile, resolution and EXIF of the photo go with it; ``strip`` removes GPS data. ``bits``:
-        16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``. Raises ValueError
-        for what the format cannot hold.
+        profile, resolution, EXIF, XMP and IPTC of the photo go with it, as far as the format holds
+        them; ``strip`` removes the location. ``bits``: 16 for png and tiff; ``compress``: ``fast``,
+        ``balanced`` or ``small``. Raises ValueError for what the format cannot hold.
         """
         kind = _chosen(Product, "product", product)
         chosen = _chosen(Format, "format", format)
@@ -396,7 +396,7 @@ class Result:
             strip=strip,
         )
         try:
-            write_file(target, data)
+            replace_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
 

@@ -397,7 +397,7 @@ def _write(task: SheetTask, shown: Sequence[Tile], store: TemporaryStore) -> lis
         part = shown[number * task.per_page :][: task.per_page]
         pixels = page(part, task.layout, lambda tile: store.get(tile.place))
         try:
-            atomic.write_file(target, encode_page(pixels, task.format, task.output.name))
+            atomic.replace_file(target, encode_page(pixels, task.format, task.output.name))
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
     _remove_old_pages(task.output, set(targets))

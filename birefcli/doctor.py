@@ -20,8 +20,9 @@ from birefcli.models.cache import cache_folder
 from birefcli.models.load import load_model
 from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
-from birefcli.system import cpu, machine
+from birefcli.system import cgroup, cpu, machine
 from birefcli.system.paths import exists, is_file, is_folder
+from birefcli.system.secrets import without_secrets
 
 OPTIONAL = {
     "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
@@ -143,7 +144,7 @@ def _cause(error: BaseException) -> Message:
     if isinstance(error, BirefcliError):
         return error.message
     text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return Message(f"{type(error).__name__}: {text}")
+    return Message(f"{type(error).__name__}: {without_secrets(text)}")
 
 
 def _remedy(error: BaseException) -> Message:
@@ -160,15 +161,39 @@ def _remedy(error: BaseException) -> Message:
 
 
 def _machine() -> Facts:
-    memory = machine.memory()
     return {
         "birefcli": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": machine.cpu_name(),
-        "cores": cpu.count(),
-        "memory_gb": None if memory is None else round(memory / 1e9, 1),
+        "cores": os.cpu_count(),
+        **_cores_limit(),
+        "memory_gb": _gigabytes(machine.physical_memory()),
+        **_memory_limit(),
     }
+
+
+def _cores_limit() -> Facts:
+    """Cores of which a container, or whoever starts this process, leaves less than there are."""
+    time = cgroup.limits().cores
+    if time is not None and time < cpu.admitted():
+        return {"cores_limit": round(time, 2), "cores_limit_why": "processor time of control group"}
+    admitted = cpu.admitted()
+    if admitted < (os.cpu_count() or 1):
+        return {"cores_limit": admitted, "cores_limit_why": "those it may run on"}
+    return {"cores_limit": None}
+
+
+def _memory_limit() -> Facts:
+    limits, there = machine.memory_limits(), machine.physical_memory()
+    who = min(limits, key=lambda name: limits[name], default=None)
+    if who is None or (there is not None and limits[who] >= there):
+        return {"memory_limit_gb": None}
+    return {"memory_limit_gb": _gigabytes(limits[who]), "memory_limit_gb_why": who}
+
+
+def _gigabytes(size: int | None) -> float | None:
+    return None if size is None else round(size / 1e9, 1)
 
 
 # Libraries
@@ -396,14 +421,15 @@ def _advice_for_machine(facts: dict[str, Facts]) -> list[Message]:
     if "torch_threads_why" in computing:
         steps.append(
             Message(
-                f"torch uses {computing['torch_threads']} of {machine_facts['cores']} cores:"
+                f"torch uses {computing['torch_threads']} of {computing['threads']} cores:"
                 f" {computing['torch_threads_why']}"
             )
         )
     for module, extra in facts.get("extras", {}).items():
         if isinstance(extra, dict) and extra["faster"] and extra["installed"] is None:
             steps.append(Message(f"{extra['install']} ({module}): {extra['brings']}"))
-    if (machine_facts["memory_gb"] or 99) * 1e9 < LITTLE_MEMORY:
+    memory = machine_facts["memory_limit_gb"] or machine_facts["memory_gb"] or 99
+    if memory * 1e9 < LITTLE_MEMORY:
         lite, small = Option("model", "lite"), Option("max_memory")
         steps.append(Message("little memory: use ", lite, " or mini, and a small ", small))
     return steps

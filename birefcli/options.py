@@ -205,6 +205,12 @@ class BatchOptions:
     max_failures: int | None = None
     """Stop after so many failed photos."""
     fail_if_empty: bool = False
+    photo_timeout: float | None = None
+    """Seconds without any progress after which a device counts as lost; None waits for ever.
+
+    What is stuck cannot be ended: a run whose only device is lost ends its process, which is
+    right for a command, and seldom for a program.
+    """
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,6 +42,8 @@ class FakeHub:
     """(method, path, Range header) of each request for the file."""
     tokens: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Authorization header) of each request for the file."""
+    pause: float = 0.0
+    """Seconds between two sixteenths of the bytes."""
     delivered: int = 0
     """Bytes of the file that were sent."""
     url: str = ""
@@ -135,8 +138,13 @@ def _handler(hub: FakeHub):
                 self.close_connection = True
                 if hub.cut_once:
                     hub.cut_after = None
-            hub.delivered += len(body)
-            self.wfile.write(body)
+            step = max(1, len(content) // 16)
+            for begin in range(0, len(body), step):
+                piece = body[begin : begin + step]
+                hub.delivered += len(piece)
+                with suppress(OSError):  # who asked was killed
+                    self.wfile.write(piece)
+                time.sleep(hub.pause)
 
         def log_message(self, *args):
             pass

@@ -15,8 +15,8 @@ from support import levels_apart, nearly_same, png
 
 import birefcli
 from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, load
-from birefcli.images import metadata
 from birefcli.images.decode import decode_photo
+from birefcli.images.exif import ORIENTATION
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,7 +31,7 @@ def oriented(tmp_path_factory):
     """A JPEG that lies on its side, with a colour profile and a resolution."""
     path = tmp_path_factory.mktemp("photos") / "oriented.jpg"
     exif = Image.Exif()
-    exif[metadata.ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture(90, 60).save(path, exif=exif, icc_profile=profile, dpi=(300, 300), quality=95)
     return path

@@ -5,11 +5,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from birefcli.batch.freshness import Decision
-from birefcli.batch.inputs import Stdin
+from birefcli.batch.inputs import Stdin, comes_by_pipe
 from birefcli.batch.outcome import Outcome, Summary
+from birefcli.batch.patience import LOADING
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
-from birefcli.system.paths import is_file
+from birefcli.system.watchdog import Activity
 
 if TYPE_CHECKING:
     from birefcli.batch.reporter import Reporter
@@ -37,6 +38,9 @@ class Executor(Protocol):
     def no_device_left(self) -> bool:
         """Whether photos were left for lack of a device."""
 
+    def give_up(self) -> None:
+        """Hold nothing outside this process, which is about to end without waiting."""
+
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1."""
 
@@ -59,8 +63,11 @@ class Executors:
         background: "Background | None",
         reporter: "Reporter",
         summary: Summary,
+        activity: Activity | None = None,
     ) -> Executor:
         """What is to do these photos; ``summary`` learns what they run on.
+
+        ``activity`` hears what is at work in this process.
 
         Raises DeviceError, ModelError, UsageError.
         """
@@ -71,29 +78,31 @@ class Executors:
         devices = parse_devices(model.device, model.precision)
         if min(len(devices), len(todo)) == 1:
             placement = next(iter(devices.values()))
-            return self._in_process(placement, len(todo), background, reporter, summary)
+            checkpoint = self._resolved([placement], reporter, summary)
+            activity = activity or Activity()
+            with activity.on([LOADING]):
+                return self._in_process(checkpoint, placement, len(todo), background, activity)
         used = dict(islice(devices.items(), len(todo)))
         return self._workers(used, todo, reporter, summary)
 
     def _in_process(
         self,
+        checkpoint: "Checkpoint",
         placement: "Placement",
         photos: int,
         background: "Background | None",
-        reporter: "Reporter",
-        summary: Summary,
+        activity: Activity,
     ) -> Executor:
         from birefcli.batch.pipeline import Pipeline
         from birefcli.batch.stages import StageContext
         from birefcli.matting.batch_size import choose_batch_size
         from birefcli.models.load import load_predictor
 
-        checkpoint = self._resolved([placement], reporter, summary)
         if self._predictor is None:
             model = self.options.model
             self._predictor = load_predictor(model, checkpoint, placement, self._on_state)
         batch = self.options.batch or choose_batch_size(self._predictor, photos)
-        return Pipeline(StageContext(self.options, self._predictor, background), batch)
+        return Pipeline(StageContext(self.options, self._predictor, background), batch, activity)
 
     def _workers(
         self,
@@ -150,7 +159,7 @@ def _refuse_pipes(todo: Sequence[Decision], device: str) -> None:
     """A pipe can be read once, and by this process; a worker would find nothing in it."""
     for decision in todo:
         source = decision.job.source
-        if isinstance(source, Stdin) or not is_file(source):
+        if comes_by_pipe(source):
             label = "stdin (-)" if isinstance(source, Stdin) else decision.job.label
             wrong = f"{label} is no file; do it alone, on one device"
             raise UsageError(wrong, option="device", value=device)

@@ -14,11 +14,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from birefcli.batch.inputs import Stdin
+from birefcli.batch.inputs import PIPE, Stdin
 from birefcli.batch.targets import Job, Stdout, Target
-from birefcli.errors import Message, Option, OutputError
+from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images import stamp
 from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering
+from birefcli.system.regular_file import NotRegularError, regular_status
 
 ALGORITHM = 2  # to be raised whenever the same options come to give other pixels
 
@@ -39,6 +40,8 @@ class Decision:
     """Whether a target is kept because it was not made here."""
     fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
     """Of all products, for their stamps."""
+    trouble: Message | None = None
+    """Why the photo fails before any work: it cannot be told what is at one of its targets."""
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
@@ -104,8 +107,19 @@ def decide(
 ) -> Decision:
     """Decide what to do about one photo; ``wanted``: the fingerprints its products should have.
 
-    Raises OutputError for ``Existing.ERROR``.
+    What cannot be looked at is never replaced: the photo fails. Raises OutputError for
+    ``Existing.ERROR``.
     """
+    try:
+        return _decided(job, existing, wanted, precision)
+    except PhotoError as error:
+        nothing = dataclasses.replace(job, targets={})
+        return Decision(nothing, error.message, trouble=error.message)
+
+
+def _decided(
+    job: Job, existing: Existing, wanted: Mapping[Product, str], precision: Precision
+) -> Decision:
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
     reasons: list[Message] = []
@@ -129,23 +143,17 @@ OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")
 CHANGED = Message("the photo changed")
 OPTIONS = Message("made with another model or other options")
-NOT_OURS = Message("not made by birefcli; ", Option("existing", "overwrite"), " replaces it")
+REPLACES = Message(Option("existing", "overwrite"), " replaces it")
+NOT_OURS = Message("not made by birefcli; ", REPLACES)
 KEPT = frozenset({EXISTS, UP_TO_DATE, NOT_OURS})
 
 
 def _verdict(
     job: Job, target: Target, existing: Existing, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
-    if isinstance(target, Stdout):
+    """Raises PhotoError where it cannot be told what is at the target."""
+    if isinstance(target, Stdout) or not _is_there(target):
         return MISSING
-    try:
-        found = stamp.read(target)
-    except FileNotFoundError:
-        return MISSING
-    except PermissionError:
-        found = stamp.StampedFile(whole=True, stamp=None)  # somebody's
-    except OSError:
-        return DAMAGED  # or a name that cannot be: writing it will say so
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
@@ -155,19 +163,36 @@ def _verdict(
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_stamp(job, target, found, fingerprint, precisions)
+            return _against_stamp(job, target, fingerprint, precisions)
 
 
-def _against_stamp(
-    job: Job,
-    target: Path,
-    found: stamp.StampedFile,
-    fingerprint: str,
-    precisions: frozenset[str],
-) -> Message:
+def _is_there(target: Path) -> bool:
+    """Whether a regular file is at a target. Raises PhotoError for anything else."""
+    try:
+        return regular_status(target) is not None
+    except OSError as error:
+        raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
+
+
+def _way_round(error: OSError) -> Message | None:
+    if not isinstance(error, NotRegularError):
+        return None
+    if error.is_pipe:
+        return Message("use ", Option("output", PIPE), " to write to a pipe")
+    return Message("move it, or choose another ", Option("output"))
+
+
+def _against_stamp(job: Job, target: Path, fingerprint: str, precisions: frozenset[str]) -> Message:
+    try:
+        found = stamp.read(target)
+    except FileNotFoundError:
+        return MISSING  # it has just gone
+    except (OSError, MemoryError) as error:
+        cause = (isinstance(error, OSError) and error.strerror) or "out of memory"
+        raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None
     made = found.stamp
     if made is None:
-        return NOT_OURS if found.whole or _decodes(target) else DAMAGED
+        return DAMAGED if found.blank else NOT_OURS
     if not found.whole:
         return DAMAGED
     if made.fingerprint != fingerprint or made.precision not in precisions:
@@ -176,18 +201,6 @@ def _against_stamp(
         return OVERWRITE  # nothing is known of what comes through a pipe
     same = source_state(job.source) == (made.size, made.mtime_ns)
     return UP_TO_DATE if same else CHANGED
-
-
-def _decodes(target: Path) -> bool:
-    """Whether a file of unknown making is a picture all the same: some end in more than pixels."""
-    from birefcli.errors import PhotoError
-    from birefcli.images.files import open_photo  # rarely needed, and not quick to import
-
-    try:
-        open_photo(target, max_pixels=1 << 40)
-    except PhotoError:
-        return False
-    return True
 
 
 def source_state(source: Path) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from birefcli.images.files import (
     walk_folder,
 )
 from birefcli.options import Selection
-from birefcli.system.paths import is_folder, is_link, real_path
+from birefcli.system.paths import is_file, is_folder, is_link, real_path
 
 PIPE = "-"
 MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo of this one
@@ -36,6 +36,11 @@ class Stdin:
 
 
 Source: TypeAlias = Path | Stdin
+
+
+def comes_by_pipe(source: Source) -> bool:
+    """Whether a photo can be read once, when whoever writes it has done so."""
+    return isinstance(source, Stdin) or not is_file(source)
 
 
 @dataclass(frozen=True)

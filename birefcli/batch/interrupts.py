@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from birefcli.errors import ExitCode
 from birefcli.system import atomic
@@ -23,6 +23,12 @@ if hasattr(signal, "SIGHUP"):  # a terminal that was closed
 def not_ignored(codes: Iterable[int] = CODES) -> list[int]:
     """Those of the signals that whoever started us does not ignore, as nohup does SIGHUP."""
     return [number for number in codes if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def leave(code: ExitCode) -> NoReturn:
+    """End the process at once, whatever its threads are doing; what they write is dropped."""
+    atomic.drop_unfinished()
+    os._exit(code)
 
 
 class StoppedError(BaseException):
@@ -78,7 +84,7 @@ class InterruptHandler:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.code is not None:
             if number == signal.SIGINT:
-                self._leave(self.code)
+                leave(self.code)
             return
         self.code = self._codes[number]
         if hasattr(signal, "SIGALRM"):
@@ -97,8 +103,4 @@ class InterruptHandler:
             if not self._held:
                 self.before_exit()
         finally:
-            self._leave(self.code)
-
-    def _leave(self, code: ExitCode) -> None:
-        atomic.drop_unfinished()
-        os._exit(code)
+            leave(self.code)

@@ -8,11 +8,13 @@ again; no file would be torn, only time lost.
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from birefcli.errors import BusyError, Message, Option
-from birefcli.options import Lock
+from birefcli.batch.inputs import PIPE
+from birefcli.batch.targets import names_a_file, output_folder, remove_empty
+from birefcli.errors import BusyError, Message, Option, OutputError
+from birefcli.options import Lock, Selection
 from birefcli.system.paths import exists
 
 try:
@@ -24,8 +26,41 @@ POLL = 0.5  # seconds between two tries of a run that waits
 
 
 @contextlib.contextmanager
+def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Iterator[None]:
+    """Hold the output folder; one file, which is replaced in one step, needs no lock.
+
+    Of the folders that were ``made`` none is left behind empty. Raises BusyError.
+    """
+    if not _is_folder(selection):
+        yield
+        return
+    with hold_folder(output_folder(selection), lock):
+        try:
+            yield
+        finally:
+            clear_made(selection, lock, made)
+
+
+def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
+    """Remove folders into which nothing came.
+
+    Only who holds the lock removes them: others may be waiting to write there.
+    """
+    if _is_folder(selection) and lock is not Lock.NONE:
+        remove_empty(made)
+
+
+def _is_folder(selection: Selection) -> bool:
+    return selection.output != PIPE and not names_a_file(selection)
+
+
+@contextlib.contextmanager
 def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
-    """Hold the folder for a run. Raises BusyError when another run has it and ``lock`` is leave."""
+    """Hold the folder for a run.
+
+    Raises BusyError when another run has it and ``lock`` is leave, OutputError where it cannot be
+    made or opened.
+    """
     if lock is Lock.NONE or fcntl is None:
         yield
         return
@@ -34,6 +69,8 @@ def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
     except PermissionError:  # a folder that may be written to and not read cannot be locked
         yield
         return
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be opened: {error.strerror}") from None
     try:
         yield
     finally:

@@ -4,8 +4,9 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -18,6 +19,7 @@ from torch import Tensor
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.freshness import Decision
+from birefcli.batch.inputs import comes_by_pipe
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.stages import StageContext
@@ -26,9 +28,12 @@ from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
+from birefcli.options import Product
 from birefcli.products.quality import EMPTY
+from birefcli.products.render import left_out
 from birefcli.system.prefetch import prefetch
 from birefcli.system.streams import STDOUT
+from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
 
@@ -77,9 +82,10 @@ class Matted:
 class Pipeline:
     """Runs the stages of photo after photo beside each other, one run after the other."""
 
-    def __init__(self, context: StageContext, batch: int) -> None:
-        """``batch``: photos that the network sees at once."""
+    def __init__(self, context: StageContext, batch: int, activity: Activity | None = None) -> None:
+        """``batch``: photos that the network sees at once; ``activity`` hears what is at work."""
         self.context, self.batch = context, batch
+        self._activity = activity or Activity()
         self._budget = MemoryBudget(context.options.max_memory)
         self._saving: deque[Future[Outcome]] = deque()
         self.timer = StageTimer()
@@ -100,10 +106,12 @@ class Pipeline:
         self.timer.start()
         try:
             photos = prefetch(loaders, self._load, enumerate(todo), ahead)
-            for future in prefetch(savers, self._save, self._matte(photos), ahead, self._saving):
-                with self.timer.waiting("save"):
-                    outcome = future.result()
-                yield outcome
+            with self.context.predictor.heard_by(self._activity.beat):
+                matted = self._matte(photos)
+                for future in prefetch(savers, self._save, matted, ahead, self._saving):
+                    with self.timer.waiting("save"):
+                        outcome = future.result()
+                    yield outcome
         finally:
             self._budget.close()
             for pool in (loaders, savers):
@@ -116,7 +124,9 @@ class Pipeline:
     @property
     def finished_unreported(self) -> list[Outcome]:
         """What has ended since the last outcome that was given, and that one, of a closed run."""
-        ended = takewhile(lambda future: future.done() and not future.cancelled(), self._saving)
+        ended = takewhile(
+            lambda future: future.done() and not future.cancelled(), list(self._saving)
+        )
         return [future.result() for future in ended]
 
     @property
@@ -124,20 +134,24 @@ class Pipeline:
         """Whether photos were left for lack of a device: a process that loses its own ends."""
         return False
 
+    def give_up(self) -> None:
+        """Nothing is held outside this process."""
+
     def _load(self, numbered: tuple[int, Decision]) -> Loaded | Outcome:
         """Read and decode a photo, and make the network's input of it."""
         number, decision = numbered
         options = self.context.options
         started = time.perf_counter()
         try:
-            with self._budget.ticket(number) as ticket:
+            with self._budget.ticket(number) as ticket, self._activity.on([decision.job.label]):
                 each = bytes_per_pixel(options.rendering)
 
                 def admit(pixels: int, length: int, ticket: Ticket = ticket) -> None:
                     if not ticket.taken:  # a large file takes its memory before it is read
-                        ticket.take(pixels * each + length)
+                        with self._activity.waiting(decision.job.label):
+                            ticket.take(pixels * each + length)
 
-                data, state = stages.read_source(decision.job, options.max_pixels, admit)
+                data, state = self._read(decision.job, admit)
                 photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
                 prepared = self.context.predictor.upload(photo)
         except RunClosedError:
@@ -147,6 +161,12 @@ class Pipeline:
             return failure(decision.job, error, seconds)
         seconds = Seconds(load=time.perf_counter() - started)
         return Loaded(decision, photo, state, prepared, seconds, ticket.taken)
+
+    def _read(self, job: Job, admit: Callable[[int, int], None]) -> tuple[bytes, tuple[int, int]]:
+        # Whoever writes to a pipe may take as long as it likes.
+        piped = self._activity.waiting(job.label) if comes_by_pipe(job.source) else nullcontext()
+        with piped:
+            return stages.read_source(job, self.context.options.max_pixels, admit)
 
     def _matte(
         self, photos: Iterator[Future[Loaded | Outcome]]
@@ -158,7 +178,8 @@ class Pipeline:
             found: Sequence[Tensor | PhotoError] | None = ()
             try:
                 if loaded:
-                    found = list(self.context.predictor.alphas([item.input for item in loaded]))
+                    with self._activity.on(item.job.label for item in loaded):
+                        found = list(self.context.predictor.alphas([i.input for i in loaded]))
             except torch.OutOfMemoryError:
                 found = None  # tried again outside: the traceback keeps features in memory
             if found is None:
@@ -178,7 +199,8 @@ class Pipeline:
     def _alone(self, item: Loaded) -> Tensor | PhotoError:
         """Alpha of one photo of a batch that did not fit the device: another one may have."""
         try:
-            return self.context.predictor.alphas([item.input])[0]
+            with self._activity.on([item.job.label]):
+                return self.context.predictor.alphas([item.input])[0]
         except torch.OutOfMemoryError:
             return _no_memory()
 
@@ -187,7 +209,8 @@ class Pipeline:
         try:
             if isinstance(alpha, PhotoError):
                 raise alpha  # noqa: TRY301 - reported like every other failure
-            pending = stages.matte_async(self.context, item.job, item.photo, alpha)
+            with self._activity.on([item.job.label]):
+                pending = stages.matte_async(self.context, item.job, item.photo, alpha)
         except Exception as error:
             self._budget.release(item.reserved)
             return failure(item.job, error, item.seconds)
@@ -199,13 +222,20 @@ class Pipeline:
         """Write a photo's products: all of them are encoded before the first is written."""
         if isinstance(item, Outcome):
             return item
+        with self._activity.on([item.loaded.job.label]):
+            return self._save_matted(item)
+
+    def _save_matted(self, item: Matted) -> Outcome:
         loaded, coverage = item.loaded, item.matte.coverage
         job = loaded.job
         started = time.perf_counter()
         try:
             if self.context.options.fail_if_empty and coverage < EMPTY:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
-            stages.save(self.context, loaded.decision, loaded.photo, item.matte, loaded.state)
+            encoded = stages.encode_all(
+                self.context, loaded.decision, loaded.photo, item.matte, loaded.state
+            )
+            self._write(job, encoded)
         except Exception as error:
             fatal = isinstance(error, OSError) and _meets_all(error, job)
             failed = failure(job, error, loaded.seconds)
@@ -220,8 +250,19 @@ class Pipeline:
             loaded.seconds,
             coverage,
             reason=loaded.decision.reason,
-            notes=((NO_SUBJECT,) if coverage < EMPTY else ()) + loaded.photo.notes,
+            notes=(
+                *((NO_SUBJECT,) if coverage < EMPTY else ()),
+                *loaded.photo.notes,
+                *left_out(loaded.photo, self.context.options.rendering),
+            ),
         )
+
+    def _write(self, job: Job, encoded: Mapping[Product, bytes]) -> None:
+        for kind, data in encoded.items():
+            # Whoever reads from a pipe may take as long as it likes.
+            piped = isinstance(job.targets[kind], Stdout)
+            with self._activity.waiting(job.label) if piped else nullcontext():
+                stages.write(job, kind, data)
 
 
 def batches(

@@ -3,9 +3,10 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,33 +25,37 @@ from birefcli.batch.inputs import (
     partition_missing,
     search_photos,
 )
-from birefcli.batch.interrupts import InterruptHandler, StoppedError
-from birefcli.batch.lock import hold_folder
+from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
+from birefcli.batch.lock import clear_made, hold_output
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.patience import no_answer, silence, watched
 from birefcli.batch.reporter import NullReporter, Reporter
 from birefcli.batch.targets import (
     Job,
     Stdout,
     check_output,
+    index_targets,
     listed_as,
-    names_a_file,
-    output_folder,
     plan_targets,
-    remove_empty,
 )
-from birefcli.errors import ExitCode, Message, OutputError
+from birefcli.errors import ExitCode, Message, ModelError, OutputError
 from birefcli.images.files import entry_key
 from birefcli.models import checksum, hub
+from birefcli.models.files import notes_of
 from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
 from birefcli.system.paths import is_folder
 from birefcli.system.text import name_list
+from birefcli.system.watchdog import Activity, Sign
 
 if TYPE_CHECKING:
     from birefcli.products.background import Background
+
+
+NO_DEVICE = "no device is left; the same command goes on where it stopped"
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,15 @@ def run(
         (lambda _: "") if background is None else background.identity,
     )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
-    with _locked(task, made):
+    held = nullcontext() if task.dry_run else hold_output(task.selection, task.lock, made)
+    with held:
         if not task.dry_run:
             atomic.clear_stale(_folders(plan.jobs))
         precision = task.options.model.precision
         decisions = [
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
-        progress = _Progress(task, reporter)
+        progress = _Progress(task, reporter, made)
         progress.summary.left_out = plan.search.left_out
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
@@ -122,17 +128,28 @@ def run(
 class _Progress:
     """Photos that have not ended, and what became of the others."""
 
-    def __init__(self, task: BatchTask, reporter: Reporter) -> None:
-        self.task, self.reporter = task, reporter
+    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
+        """``made``: folders that are there for this run."""
+        self.task, self.reporter, self.made = task, reporter, made
         self.started = time.monotonic()
         self.summary = Summary()
         self.failed: list[str] = []
+        self.lock = threading.RLock()
+        """Held by whoever reports: the run, or the thread that ends it."""
+        self.executor: Executor | None = None
+        """What does the photos, once there is one."""
         self._left: dict[str, Decision] = {}
 
     def report(self, outcome: Outcome) -> None:
         """One photo has ended."""
         self.summary.add(outcome)
         self.reporter.on_outcome(outcome)
+
+    def fail(self, job: Job, reason: str | Message) -> None:
+        """A photo fails before any work."""
+        self.report(Outcome.failed(job, reason))
+        if not isinstance(job.source, Stdin):
+            self.failed.append(listed_as(job))
 
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
@@ -145,14 +162,20 @@ class _Progress:
 
     def end(self, outcome: Outcome) -> None:
         """A photo has ended; the same outcome given twice is reported once."""
-        decision = self._left.pop(outcome.input, None)
-        if decision is None:
-            return
-        self.report(outcome)
-        if outcome.fatal:
-            self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
-        if outcome.status is Status.FAILED and not isinstance(decision.job.source, Stdin):
-            self.failed.append(listed_as(decision.job))
+        with self.lock:
+            decision = self._left.pop(outcome.input, None)
+            if decision is None:
+                return
+            self.report(outcome)
+            if outcome.fatal:
+                self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
+            if outcome.status is Status.FAILED and not isinstance(decision.job.source, Stdin):
+                self.failed.append(listed_as(decision.job))
+
+    def end_finished(self) -> None:
+        """Report what has ended and was not given by the executor, which is closed or stuck."""
+        for outcome in () if self.executor is None else self.executor.finished_unreported:
+            self.end(outcome)
 
     @property
     def should_stop(self) -> bool:
@@ -194,8 +217,9 @@ def _identity(model: str) -> str:
         return found.model.sha256
     assert found.path is not None, "a published model has a checksum"
     try:
+        notes_of(found.path)  # it is what it may be: not 100 GB of anything
         return checksum.sha256_of(found.path)
-    except OSError:
+    except (OSError, ModelError):
         return ""  # loading it, if it comes to that, says what is wrong
 
 
@@ -208,18 +232,16 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
     def wrong(text: str) -> OutputError:
         return OutputError(text, option="failed_to", value=file)
 
-    used = {entry_key(job.source) for job in jobs if not isinstance(job.source, Stdin)}
-    targets = [target for job in jobs for target in job.targets.values()]
-    used |= {entry_key(target) for target in targets if not isinstance(target, Stdout)}
-    if entry_key(file) in used:
+    used = index_targets(jobs)
+    for job in jobs:
+        if not isinstance(job.source, Stdin):
+            used.add(entry_key(job.source), job)
+    if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
     if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
-        atomic.check_writable(file.parent)
-        file.lstat()  # its name may be too long
-    except FileNotFoundError:
-        pass
+        atomic.check_writes(file)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
 
@@ -227,25 +249,6 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
 def _folders(jobs: list[Job]) -> set[Path]:
     targets = [target for job in jobs for target in job.targets.values()]
     return {target.parent for target in targets if not isinstance(target, Stdout)}
-
-
-@contextmanager
-def _locked(task: BatchTask, made: list[Path]) -> Iterator[None]:
-    """Hold the output folder; one file, which is replaced in one step, needs no lock.
-
-    Of the folders that were ``made`` none is left behind empty. Only who holds the lock removes
-    them: others may be waiting to write there.
-    """
-    selection = task.selection
-    if task.dry_run or selection.output == PIPE or names_a_file(selection):
-        yield
-        return
-    with hold_folder(output_folder(selection), task.lock):
-        try:
-            yield
-        finally:
-            if task.lock is not Lock.NONE:
-                remove_empty(made)
 
 
 # Report what needs no work
@@ -262,18 +265,19 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        job = Job(photo.source, {}, photo.relative)
-        progress.report(Outcome.failed(job, reason))
-        progress.failed.append(listed_as(job))
+        progress.fail(Job(photo.source, {}, photo.relative), reason)
 
 
 def _report_up_to_date(
     decisions: list[Decision], jobs: list[Job], existing: Existing, progress: _Progress
 ) -> Iterator[Decision]:
-    """Report photos that need nothing; yield the others."""
+    """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
         if decision.job.targets:
             yield decision
+            continue
+        if decision.trouble is not None:
+            progress.fail(job, decision.trouble)
             continue
         skipped = decision.not_ours or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
@@ -315,16 +319,26 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
     """Have the executor do the photos, and report each as it ends.
 
-    It stops when all have, when enough of them failed, or when a signal asks for it.
+    It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
+    moves any more, the process ends here.
     """
-    with InterruptHandler() as signals:
+    activity = Activity()
+    limit = progress.task.options.photo_timeout
+
+    def overdue(sign: Sign) -> None:
+        _lose_device(activity, sign, progress, signals)
+
+    with InterruptHandler() as signals, watched(activity, limit, overdue):
         try:
             with signals.held():
                 _import_libraries(executors.options.model.name)
             todo = progress.left
-            executor = executors.for_run(todo, background, progress.reporter, progress.summary)
+            executor = executors.for_run(
+                todo, background, progress.reporter, progress.summary, activity
+            )
+            progress.executor = executor
             progress.reporter.on_running(executor.bottleneck)
-            signals.before_exit = lambda: _give_up(executor, progress, signals)
+            signals.before_exit = lambda: _give_up(progress, signals.code)
             outcomes = executor(todo)
             try:
                 for outcome in outcomes:
@@ -333,29 +347,23 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
                     if progress.should_stop:
                         break
             finally:
-                _close(executor, outcomes, progress, signals)
+                _close(outcomes, progress, signals)
             if executor.no_device_left:
-                progress.reporter.on_trouble(
-                    "no device is left; the same command goes on where it stopped"
-                )
+                progress.reporter.on_trouble(NO_DEVICE)
                 progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
         except StoppedError:
             progress.summary.stopped = signals.code
 
 
 def _close(
-    executor: Executor,
-    outcomes: Generator[Outcome, None, None],
-    progress: _Progress,
-    signals: InterruptHandler,
+    outcomes: Generator[Outcome, None, None], progress: _Progress, signals: InterruptHandler
 ) -> None:
     """Wait for what is being written, and report it too, also where a signal ends the wait."""
     try:
         outcomes.close()
     finally:
         with signals.held():
-            for outcome in executor.finished_unreported:
-                progress.end(outcome)
+            progress.end_finished()
 
 
 def _import_libraries(model: str) -> None:
@@ -366,12 +374,42 @@ def _import_libraries(model: str) -> None:
     from birefcli.models import weights  # noqa: F401
 
 
-def _give_up(executor: Executor, progress: _Progress, signals: InterruptHandler) -> None:
+def _lose_device(
+    activity: Activity, sign: Sign, progress: _Progress, signals: InterruptHandler
+) -> None:
+    """End a run whose only device does not answer: what is stuck can be neither ended nor awaited.
+
+    In a thread of its own; the one that runs the batch may be the one that is stuck.
+    """
+    with progress.lock:
+        if activity.moves != sign.moves:
+            return  # it has gone on meanwhile
+        device, stuck = progress.summary.device or "the device", activity.names
+        code = signals.code or progress.summary.stopped or ExitCode.MODEL
+        try:
+            progress.end_finished()
+            for decision in progress.left:
+                if decision.job.label in stuck:
+                    why = no_answer(sign.limit, device)
+                    progress.end(Outcome.failed(decision.job, why))
+            progress.summary.lost.append(f"{device}: {no_answer(sign.limit)}")
+            progress.reporter.on_device_lost(device, silence(sign.limit), 0)
+            progress.reporter.on_trouble(NO_DEVICE)
+            _give_up(progress, code)
+        finally:
+            leave(code)
+
+
+def _give_up(progress: _Progress, code: ExitCode | None) -> None:
     """End a run that does not end by itself: what is in flight is not waited for any longer."""
-    for outcome in executor.finished_unreported:
-        progress.end(outcome)
-    progress.summary.stopped = signals.code
-    _end(progress.task, progress)
+    progress.end_finished()
+    if progress.executor is not None:
+        progress.executor.give_up()
+    progress.summary.stopped = code
+    try:
+        _end(progress.task, progress)
+    finally:
+        clear_made(progress.task.selection, progress.task.lock, progress.made)
 
 
 # Report the end

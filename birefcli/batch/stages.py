@@ -26,7 +26,7 @@ from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, render_product
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -154,7 +154,7 @@ def write(job: Job, kind: Product, data: bytes) -> None:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_file(target, data)
+        replace_file(target, data)
     except OSError as error:
         # Of a part file the user knows nothing, and a full disk is reported without any name.
         raise OSError(error.errno, error.strerror or str(error), str(target)) from error
@@ -171,16 +171,16 @@ def _write_stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def save(
+def encode_all(
     context: StageContext,
     decision: Decision,
     photo: Photo,
     matte: Matte,
     state: tuple[int, int],
-) -> None:
-    """Write a photo's products: all of them are encoded before the first is written.
+) -> dict[Product, bytes]:
+    """Files of all of a photo's products: they are encoded before the first is written.
 
-    ``state``: of :func:`read_source`. Raises PhotoError, OSError.
+    ``state``: of :func:`read_source`. Raises PhotoError.
     """
     job = decision.job
     encoded = {}
@@ -188,5 +188,4 @@ def save(
         pixels = compose(context, kind, photo, matte, job.relative)
         stamp = make_stamp(context, decision, kind, state)
         encoded[kind] = encode(context, pixels, photo, matte, stamp)
-    for kind, data in encoded.items():
-        write(job, kind, data)
+    return encoded

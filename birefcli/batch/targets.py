@@ -12,6 +12,7 @@ from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
+from birefcli.system.name_folding import NameIndex
 from birefcli.system.paths import is_folder, is_link, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
@@ -130,28 +131,42 @@ def _job(
     return Job(photo.source, targets, photo.relative)
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
-    taken: dict[str, Job] = {}
+def index_targets(jobs: list[Job]) -> NameIndex[Job]:
+    """Every target that is a file. Raises OutputError where two photos have one."""
+    index: NameIndex[Job] = NameIndex()
     for job in jobs:
         for target in job.targets.values():
             if isinstance(target, Stdout):
                 continue
-            other = taken.setdefault(entry_key(target), job)
-            if other is not job:
-                alike = other.relative.name == job.relative.name
-                way = Message("use ", Option("name", "'{name}'"))
-                raise OutputError(
-                    f"{other.label} and {job.label} would both be written to {target}",
-                    hint="run them separately" if alike else way,
-                )
+            key = entry_key(target)
+            found = index.find(key)
+            if found is None:
+                index.add(key, job)
+            elif found[1] is not job:
+                raise _collision(found[1], job, target, one_name=found[0] == key)
+    return index
+
+
+def _collision(other: Job, job: Job, target: Path, *, one_name: bool) -> OutputError:
+    alike = other.relative.name == job.relative.name
+    text = f"{other.label} and {job.label} would both be written to {target}"
+    way = "run them separately" if alike else Message("use ", Option("name", "'{name}'"))
+    if not one_name:
+        text += ": its disk takes their names for one"
+        way = "rename one of them"
+    return OutputError(text, hint=way)
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    index = index_targets(jobs)
     for job in jobs:
         if isinstance(job.source, Stdin):
             continue
         at = real_path(job.source) if is_link(job.source) else job.source
         for key in (entry_key(job.source), entry_key(at)):
-            if key in taken:
+            if (found := index.find(key)) is not None:
                 raise OutputError(
-                    f"{job.label} would be overwritten by the result of {taken[key].label}",
+                    f"{job.label} would be overwritten by the result of {found[1].label}",
                     hint=ANOTHER,
                 )
 

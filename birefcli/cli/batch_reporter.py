@@ -135,7 +135,9 @@ class TerminalReporter(Terminal):
         self.say(text)
 
     def on_end(self, summary: Summary) -> None:
-        """Print the last line."""
+        """Print the last line, where the bar was: the process may end at once."""
+        if self.progress is not None:
+            self.progress.stop()
         if self.verbosity.json_lines:
             print(summary.as_json(), flush=True)
         if not self.verbosity.quiet:

@@ -63,6 +63,7 @@ def matte(
     batch: shared_options.Batch = "auto",
     compiled: shared_options.Compiled = True,
     threads: shared_options.Threads = "auto",
+    photo_timeout: shared_options.PhotoTimeout = "1800",
     existing: shared_options.WhenThere = Existing.UPDATE,
     dry_run: shared_options.DryRun = False,
     lock: shared_options.WhenBusy = Lock.LEAVE,
@@ -128,6 +129,7 @@ def matte(
         max_memory=values.memory("max_memory", max_memory),
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
+        photo_timeout=values.seconds("photo_timeout", photo_timeout),
     )
     from birefcli.batch.run import BatchTask, run  # help needs neither, and rich takes its time
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity

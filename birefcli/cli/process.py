@@ -14,11 +14,12 @@ import warnings
 from collections.abc import Callable
 from types import FrameType
 
-from birefcli.batch.interrupts import CODES, GRACE
+from birefcli.batch.interrupts import CODES, GRACE, leave
 from birefcli.cli import debugging
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode
-from birefcli.system import allocator, atomic, process_settings, streams
+from birefcli.system import allocator, process_settings, streams
+from birefcli.system.secrets import without_secrets
 
 
 def run() -> ExitCode:
@@ -46,6 +47,7 @@ def _run() -> ExitCode:
         from birefcli.cli.app import app
 
         environment.check()
+        process_settings.keep_to_allowed_cores()
         # Not standalone: Typer would print errors of its parser in other words and frames.
         return _as_code(app(standalone_mode=False))
     except SystemExit as left:
@@ -63,7 +65,8 @@ def _run() -> ExitCode:
 
 def _failed(message: str, code: ExitCode, error: Exception | None = None) -> ExitCode:
     if error is not None and code is not ExitCode.USAGE and debugging.is_wanted():
-        traceback.print_exception(error)
+        trace = "".join(traceback.format_exception(error))
+        print(without_secrets(trace), end="", file=sys.stderr)
     if message:
         say(f"birefcli: {message}")
     return code
@@ -86,7 +89,7 @@ def _finished(code: ExitCode) -> ExitCode:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """End in order at the first signal, at once at the second. Commands may have their own way."""
     code = CODES[number]
-    _handle_signals(lambda *_: _leave(code))
+    _handle_signals(lambda *_: leave(code))
     # Libraries that are being imported swallow exceptions. A thread of Python's own needs no lock
     # that whoever was interrupted may hold.
     _thread.start_new_thread(_leave_after, (GRACE, code))
@@ -97,12 +100,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _leave_after(seconds: float, code: ExitCode) -> None:
     time.sleep(seconds)
-    _leave(code)
-
-
-def _leave(code: ExitCode) -> None:
-    atomic.drop_unfinished()
-    os._exit(code)
+    leave(code)
 
 
 def _handle_signals(handler: Callable[[int, FrameType | None], object] | int) -> None:

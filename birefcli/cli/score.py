@@ -118,7 +118,7 @@ def _check_report(report: Path) -> None:
     if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError("a page is called .html", option="report", value=report)
     try:
-        atomic.check_writable(report.parent)
+        atomic.check_writes(report)
     except OSError as error:
         wrong = f"cannot be written: {error.strerror}"
         raise OutputError(wrong, option="report", value=report) from None
@@ -138,10 +138,13 @@ def _score(options: "ScoreOptions", output: Output, spell: Spell, *, progress: b
             assert signals.code is not None
             print("birefcli: stopped before the end: no scores", file=sys.stderr)
             return signals.code
-    # The page first: whoever reads our output may have gone.
-    if output.report is not None and _write_page(output.report, output.title, result, spell):
-        reporter.say(f"{output.report}: written")
-    _print(output, result, spell)
+    # The page first: whoever reads our output may have gone. And where the page cannot be written,
+    # the scores are not lost.
+    try:
+        if output.report is not None and _write_page(output.report, output.title, result, spell):
+            reporter.say(f"{output.report}: written")
+    finally:
+        _print(output, result, spell)
     summary = result.summary
     if summary.bugs:
         return ExitCode.BUG

@@ -144,6 +144,6 @@ MaxMemory: TypeAlias = Annotated[
         "--max-memory",
         metavar="GB",
         rich_help_panel=shared_options.SPEED,
-        help="Memory of photos in flight. auto: a quarter of the machine's.",
+        help="Memory of photos in flight. auto: a quarter of the machine's, or the container's.",
     ),
 ]

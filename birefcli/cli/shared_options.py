@@ -127,7 +127,9 @@ Refine: TypeAlias = Annotated[
         OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
     ),
 ]
-Strip: TypeAlias = Annotated[bool, _option(OUTPUT, "--strip", help="Remove GPS data.")]
+Strip: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
+]
 Recursive: TypeAlias = Annotated[
     bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
 ]
@@ -167,7 +169,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Name (see birefcli models list) or weights file.",
+        help="Name (see birefcli models list), weights file, or folder with one.",
         autocompletion=completion.model,
         parser=with_home,
     ),
@@ -197,7 +199,7 @@ MaxMemory: TypeAlias = Annotated[
         "--max-memory",
         metavar="GB",
         help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
-        " products). auto: a quarter of the machine's.",
+        " products). auto: a quarter of the machine's, or the container's.",
     ),
 ]
 Device: TypeAlias = Annotated[
@@ -247,6 +249,15 @@ Threads: TypeAlias = Annotated[
     str,
     _option(
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+    ),
+]
+PhotoTimeout: TypeAlias = Annotated[
+    str,
+    _option(
+        RUNNING,
+        "--photo-timeout",
+        metavar="SECONDS",
+        help="Give up a device on which no photo gets any further for so long, or none.",
     ),
 ]
 WhenThere: TypeAlias = Annotated[

@@ -4,6 +4,7 @@ import contextlib
 import sys
 
 from birefcli.errors import printable
+from birefcli.system.secrets import without_secrets
 
 
 def say(text: str) -> None:
@@ -11,5 +12,6 @@ def say(text: str) -> None:
 
     A terminal that was closed takes nothing any more, and the work is ended all the same.
     """
+    text = without_secrets(text)
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)

@@ -73,7 +73,7 @@ Cache: TypeAlias = Annotated[
         DATA,
         "--cache",
         metavar="GB",
-        help="Memory for decoded photos. auto: a quarter of the machine's.",
+        help="Memory for decoded photos. auto: a quarter of the machine's, or the container's.",
     ),
 ]
 From: TypeAlias = Annotated[

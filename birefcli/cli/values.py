@@ -68,6 +68,19 @@ def automatic(option: str, text: str) -> int | None:
     return int(text)
 
 
+def seconds(option: str, text: str) -> float | None:
+    """Read seconds; None for ``none`` and 0: no limit."""
+    if text == "none":
+        return None
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < 1e9:
+        raise UsageError("give seconds, like 600, or none", option=option, value=text)
+    return amount or None
+
+
 def pixels(option: str, megapixels: float) -> int:
     """Pixels of a limit in megapixels, which must be above 0."""
     if not 0 < megapixels < 1e6:
@@ -76,10 +89,13 @@ def pixels(option: str, megapixels: float) -> int:
 
 
 def memory(option: str, text: str) -> int:
-    """Read gigabytes, or ``auto``: a quarter of the machine's memory, at least one GB. In bytes."""
+    """Read gigabytes, or ``auto``: a quarter of what this process may use. In bytes.
+
+    That is at least one GB, but in a small container no more than half of it.
+    """
     if text == "auto":
         total = machine.memory() or 8 << 30  # unknown: what a small machine has
-        return max(1 << 30, total // 4)
+        return max(total // 4, min(1 << 30, total // 2))
     try:
         amount = float(text)
     except ValueError:

@@ -1,11 +1,12 @@
-"""Boxes of ISO media files (AVIF, HEIF, JPEG 2000), as far as they tell colours."""
+"""Boxes of ISO media files (AVIF, HEIF, JPEG 2000), as far as they tell colours and EXIF."""
 
 import struct
 from collections.abc import Iterator
 
 from birefcli.images.cicp import Cicp
 
-LOOKED_INTO = (b"jp2h", b"meta", b"pitm", b"iprp", b"ipco", b"ipma", b"colr")
+LOOKED_INTO = (b"jp2h", b"meta", b"pitm", b"iprp", b"ipco", b"ipma", b"colr", b"iinf", b"iloc",
+               b"infe", b"idat")  # fmt: skip
 MOST = 40_000  # boxes side by side; 32,767 properties can be told apart
 
 
@@ -65,6 +66,69 @@ def _associated(table: bytes, wanted: int) -> list[int]:
             return [n & (0x7FFF if wide_number else 0x7F) for n in numbers]
         at += 1 + count * (2 if wide_number else 1)
     return []
+
+
+def media_exif(data: bytes, limit: int) -> bytes | None:
+    """EXIF block of an AVIF or HEIF file as it stands there, up to ``limit`` bytes.
+
+    None where it has none, or one that is damaged.
+    """
+    try:
+        for kind, body in _boxes(data):
+            if kind == b"meta":
+                return _item(data, dict(_boxes(body[4:])), b"Exif", limit)
+    except (struct.error, IndexError):  # a damaged box is no reason to lose the photo
+        pass
+    return None
+
+
+def _item(data: bytes, meta: dict[bytes, bytes], kind: bytes, limit: int) -> bytes | None:
+    items = _numbers_of(meta.get(b"iinf", b"\0" * 6), kind)
+    for number, inside, extents in _locations(meta.get(b"iloc", bytes(8))):
+        if number in items:
+            store = meta.get(b"idat", b"") if inside else data
+            found = bytearray()
+            for place, length in extents:
+                found += store[place : place + min(length or limit, limit - len(found))]
+            # The first four bytes say how much stands before the block.
+            return bytes(found[4 + int.from_bytes(found[:4], "big") :])
+    return None
+
+
+def _numbers_of(table: bytes, kind: bytes) -> set[int]:
+    """Numbers of the items of a kind."""
+    found = set()
+    for name, body in _boxes(table[6 if table[0] == 0 else 8 :]):
+        form = {2: ">HH4s", 3: ">IH4s"}.get(body[0]) if name == b"infe" else None
+        if form is not None:
+            number, _, what = struct.unpack_from(form, body, 4)
+            found |= {number} if what == kind else set()
+    return found
+
+
+def _locations(table: bytes) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:
+    """Each item's number, whether it stands in ``idat``, and place and length of its parts."""
+    version = table[0]
+    sizes = [table[4] >> 4, table[4] & 15, table[5] >> 4, table[5] & 15 if version else 0]
+    at = 6
+
+    def take(size: int) -> int:
+        nonlocal at
+        at += size
+        if at > len(table):
+            raise IndexError("the table ends too early")
+        return int.from_bytes(table[at - size : at], "big")
+
+    for _ in range(take(4 if version == 2 else 2)):
+        number = take(4 if version == 2 else 2)
+        inside = bool(version and take(2) & 15 == 1)
+        take(2)
+        base = take(sizes[2])
+        extents = []
+        for _ in range(take(2)):
+            take(sizes[3])
+            extents.append((base + take(sizes[0]), take(sizes[1])))
+        yield number, inside, extents
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -93,7 +93,7 @@ def colours_of(image: Image.Image, data: bytes = b"") -> Colours:
     ``data``: its file, where it is at hand. Does not look at pixels.
     """
     # Pixels of sRGB need to say so where the EXIF block, which goes with them, says otherwise.
-    plain = profile.srgb_profile() if is_adobe_by_exif(image) else None
+    plain = profile.srgb_profile() if is_adobe_by_exif(image, data) else None
     if image.mode in ("CMYK", "LAB"):  # convert_to_srgb has its own way
         return Colours(plain)
     grey = image.mode in GREY_MODES or image.mode.startswith("I;16")

@@ -19,7 +19,7 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
-from birefcli.images.metadata import orientation_of, read_dpi, read_exif
+from birefcli.images.metadata import orientation_of, read_description, read_dpi
 from birefcli.images.opening import decoding_errors, open_image, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
@@ -109,7 +109,11 @@ def _photo(image: Image.Image, decode: Callable[[], Decoded], data: bytes = b"")
     if image.format != "TIFF":  # Pillow and OpenCV alike turn those while they decode
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
-    return Photo(pixels, alpha, colours.icc, dpi, read_exif(image), (*notes, *more))
+    said = read_description(image, data, orientation > 1)
+    notes += [*more, *said.notes]
+    return Photo(
+        pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), xmp=said.xmp, iptc=said.iptc
+    )
 
 
 def _is_deep(image: "ImageFile") -> bool:

@@ -8,19 +8,27 @@ in strips that cores share.
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from itertools import accumulate, chain
-from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images import deflate
-from birefcli.images.metadata import EXIF_IFD, EXIF_TEXTS, GPS_IFD, Metadata
+from birefcli.images import deflate, exif, iptc, stamp
+from birefcli.images.metadata import (
+    EXIF_HEAD,
+    IPTC_TAG,
+    XMP_HEAD,
+    XMP_TAG,
+    Fitted,
+    Metadata,
+    fitted,
+)
 from birefcli.images.photo import Pixels
-from birefcli.images.stamp import END
 from birefcli.options import Compress, Format
 from birefcli.system import cpu
 
@@ -31,15 +39,9 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
     Compress.BALANCED: (3, 50),
     Compress.SMALL: (4, 90),  # (6, 100) takes five times as long, for a hundredth
 }
+ALPHA = 0x10  # bit of a WebP that has transparency
 STRIP = 1 << 20  # bytes of pixels that are packed at once
 LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
-JPEG_SEGMENT = 65_000  # bytes an EXIF block may have there
-XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="{stamp}"/>'
-    "</rdf:RDF></x:xmpmeta>"
-)
 JPEG_QUALITY = {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85}
 
 
@@ -54,7 +56,8 @@ def encode(
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
     and TIFF. All formats but JPEG are lossless. Raises ValueError for what the format cannot hold,
-    and PhotoError for a picture that is too long for it.
+    and PhotoError for a picture that is too long for it. It leaves out what it cannot hold of
+    ``metadata``: see :func:`.metadata.fitted`.
     """
     height, width = pixels.shape[:2]
     if max(height, width) > LONGEST.get(format_, height + width):
@@ -68,45 +71,72 @@ def encode(
     metadata = metadata or Metadata()
     if pixels.ndim == 2:
         metadata = replace(metadata, icc=None)
+    said = fitted(metadata, format_, width, height)
     match format_:
         case Format.PNG:
-            return _png(pixels, ZLIB_LEVEL[compress], metadata)
+            return _png(pixels, ZLIB_LEVEL[compress], said.metadata)
         case Format.TIFF:
-            return _tiff(pixels, ZLIB_LEVEL[compress], metadata)
+            return _tiff(pixels, ZLIB_LEVEL[compress], said)
         case Format.WEBP:
-            return _webp(pixels, compress, metadata)
+            return _webp(pixels, compress, said.metadata)
         case Format.JPG:
-            return _jpeg(pixels, compress, metadata)
+            return _jpeg(pixels, compress, said.metadata)
 
 
 def _webp(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
     method, quality = WEBP[compress]
     options: dict[str, object] = {}
-    if metadata.stamp is not None:
-        options["xmp"] = XMP.format(stamp=metadata.stamp).encode()
+    if metadata.xmp is not None:
+        options["xmp"] = metadata.xmp
     if metadata.exif is not None:
-        options["exif"] = b"Exif\0\0" + metadata.exif
-    return _pillow(
+        options["exif"] = EXIF_HEAD + metadata.exif
+    data = _pillow(
         pixels, "WEBP", metadata.icc, lossless=True, method=method, quality=quality, exact=True,
         **options,
     )  # fmt: skip
+    return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
+
+
+def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
+    """A WebP with a chunk behind all others that says how it was made, see :mod:`.stamp`.
+
+    Only an extended file may have chunks that the format does not name, so one is made of it.
+    """
+    chunks = data[12:]
+    if not chunks.startswith(b"VP8X"):
+        width, height = ((side - 1).to_bytes(3, "little") for side in pixels.shape[1::-1])
+        flags = chunks[12] & ALPHA  # of the lossless chunk, it is the same bit
+        chunks = b"VP8X" + struct.pack("<II", 10, flags) + width + height + chunks
+    body = b"".join([b"WEBP", chunks, stamp.webp_chunk(text)])
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def _jpeg(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         raise ValueError("jpg holds no transparency")
     options: dict[str, object] = {} if metadata.dpi is None else {"dpi": metadata.dpi}
-    if metadata.exif is not None and len(metadata.exif) < JPEG_SEGMENT:
-        options["exif"] = b"Exif\0\0" + metadata.exif
     data = _pillow(
         pixels, "JPEG", metadata.icc, quality=JPEG_QUALITY[compress], subsampling=0, **options
     )
-    if metadata.stamp is None:
-        return data
-    # Behind the JFIF segment, which must come first; Pillow would put it behind the profile.
-    text = metadata.stamp.encode()
-    at = 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2
-    return data[:at] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + data[at:]
+    # Behind the JFIF segment, which must come first; Pillow would put them behind the profile.
+    at = stamp.jpeg_place(data)
+    return b"".join([data[:at], *_segments(metadata), data[at:]])
+
+
+def _segments(metadata: Metadata) -> Iterator[bytes]:
+    """Segments of a JPEG for what is said beside its pixels."""
+    if metadata.stamp is not None:
+        yield _segment(0xFE, metadata.stamp.encode())
+    if metadata.exif is not None:
+        yield _segment(0xE1, EXIF_HEAD + metadata.exif)
+    if metadata.xmp is not None:
+        yield _segment(0xE1, XMP_HEAD + metadata.xmp)
+    if metadata.iptc is not None:
+        yield _segment(0xED, iptc.PHOTOSHOP + iptc.resource(metadata.iptc))
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
 def _pillow(pixels: Pixels, format_: str, icc: bytes | None, **options: object) -> bytes:
@@ -122,25 +152,34 @@ def _bytes_per_pixel(pixels: Pixels) -> int:
 
 
 def _png(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
-    """PNG, third edition: IHDR, tEXt, iCCP, pHYs, eXIf, an IDAT a strip, IEND."""
+    """PNG, third edition: IHDR, what is said beside the pixels, an IDAT a strip, IEND."""
     height, width = pixels.shape[:2]
     colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", header)]
-    if metadata.stamp is not None:
-        chunks.append(_chunk(b"tEXt", b"Software\0" + metadata.stamp.encode()))
-    if metadata.icc is not None:
-        chunks.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
-    if metadata.dpi is not None:
-        across, down = (round(d / 0.0254) for d in metadata.dpi)  # dots per metre
-        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
-    if metadata.exif is not None:
-        chunks.append(_chunk(b"eXIf", metadata.exif))
+    chunks = [_chunk(b"IHDR", header), *_said_chunks(metadata)]
     packed = cpu.parallel_map(partial(_packed, pixels, level), _strips(pixels))
     chunks.append(_chunk(b"IDAT", deflate.HEAD))
     chunks += [pieces for _, pieces in packed]
     chunks.append(_chunk(b"IDAT", deflate.tail(part for part, _ in packed)))
     return b"".join([b"\x89PNG\r\n\x1a\n", *chain(*chunks), *_chunk(b"IEND", b"")])
+
+
+def _said_chunks(metadata: Metadata) -> Iterator[list[bytes]]:
+    """Chunks of a PNG for what is said beside its pixels: tEXt, iCCP, pHYs, eXIf, iTXt, zTXt."""
+    if metadata.stamp is not None:
+        yield _chunk(b"tEXt", stamp.PNG_KEY + metadata.stamp.encode())
+    if metadata.icc is not None:
+        yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+    if metadata.dpi is not None:
+        across, down = (round(d / 0.0254) for d in metadata.dpi)  # dots per metre
+        yield _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+    if metadata.exif is not None:
+        yield _chunk(b"eXIf", metadata.exif)
+    if metadata.xmp is not None:
+        yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", metadata.xmp)
+    if metadata.iptc is not None:
+        profile = iptc.raw_profile("iptc", iptc.resource(metadata.iptc))
+        yield _chunk(b"zTXt", b"Raw profile type iptc\0\0", zlib.compress(profile))
 
 
 def _packed(pixels: Pixels, level: int, rows: slice) -> tuple[deflate.Part, list[bytes]]:
@@ -183,64 +222,70 @@ def _filtered(pixels: Pixels, rows: slice) -> memoryview:
     return out.reshape(-1).data
 
 
-def _tiff(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
-    """TIFF 6.0, little endian: strips of Deflate with horizontal differencing."""
-    height, width = pixels.shape[:2]
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+def _tiff(pixels: Pixels, level: int, said: Fitted) -> bytes:
+    """TIFF 6.0, in the byte order of the EXIF block: strips of Deflate with differencing."""
+    metadata, block, order = said.metadata, said.block.of_tiff(), said.block.order
     strips = cpu.parallel_map(
-        lambda rows: deflate.whole(_differences(pixels[rows], channels), level), _strips(pixels)
+        lambda rows: deflate.whole(_differences(pixels[rows], order), level), _strips(pixels)
     )
-    lengths = [len(strip) for strip in strips]
-    tags = _exif_tags(metadata.exif)
-    tags |= {
-        256: width,
-        257: height,
-        258: (8 * pixels.dtype.itemsize,) * channels,
-        259: 8,  # Deflate
-        262: 2 if channels > 1 else 1,  # RGB, or black is zero
-        273: tuple(accumulate(lengths, initial=0))[:-1],  # from the directory's end
-        277: channels,
-        278: _strip_rows(pixels),
-        279: tuple(lengths),
-        317: 2,  # horizontal differencing
-    }
-    if metadata.stamp is not None:
-        tags[305] = metadata.stamp
-    if metadata.dpi is not None:
-        tags |= {282: metadata.dpi[0], 283: metadata.dpi[1], 296: 2}  # per inch
-    if channels == 4:
-        tags[338] = 2  # straight ("unassociated") alpha
-    if metadata.icc is not None:
-        tags[34675] = metadata.icc
-    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    for tag, value in tags.items():
-        directory[tag] = value
+    tags = _layout_tags(pixels, order) | _said_tags(metadata, order)
+    if metadata.stamp is not None and exif.SOFTWARE not in block.directories.get(exif.MAIN, {}):
+        tags[exif.SOFTWARE] = exif.plain(exif.ASCII, metadata.stamp.encode() + b"\0")
     # At both ends: found at once, and a file that was cut off is known by the lack of the second.
     mark = b"" if metadata.stamp is None else metadata.stamp.encode()
-    end = b"" if metadata.stamp is None else END + mark
+    end = b"" if metadata.stamp is None else stamp.END + mark
     mark += b"\0" * (len(mark) % 2)
     start = 8 + len(mark)
-    header = b"II*\0" + struct.pack("<I", start)
-    # Pillow counts the strips from the end of the directory that it writes.
-    return b"".join([header, mark, directory.tobytes(start), *strips, end])
+    lengths = [len(strip) for strip in strips]
+    first = len(mark) + exif.length(block.tree(tags | _strip_tags(order, lengths)))
+    tree = block.tree(tags | _strip_tags(order, lengths, first))
+    header = exif.header(order, start)
+    return b"".join([header, mark, exif.to_bytes(tree, order, start), *strips, end])
 
 
-def _exif_tags(exif: bytes | None) -> dict[int, Any]:
-    """Tags of an EXIF block that a TIFF of its own holds: who, when, with what, and how."""
-    if exif is None:
-        return {}
-    block = Image.Exif()
-    block.load(exif)
-    tags: dict[int, Any] = {tag: block[tag] for tag in EXIF_TEXTS if tag in block}
-    for place in (EXIF_IFD, GPS_IFD):
-        if inner := block.get_ifd(place):
-            tags[place] = dict(inner)
+def _layout_tags(pixels: Pixels, order: str) -> exif.Directory:
+    """What a TIFF must say of its pixels, less where they are."""
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    tags = {
+        256: exif.longs(order, width),
+        257: exif.longs(order, height),
+        258: exif.shorts(order, *[8 * pixels.dtype.itemsize] * channels),
+        259: exif.shorts(order, 8),  # Deflate
+        262: exif.shorts(order, 2 if channels > 1 else 1),  # RGB, or black is zero
+        277: exif.shorts(order, channels),
+        278: exif.longs(order, _strip_rows(pixels)),
+        317: exif.shorts(order, 2),  # horizontal differencing
+    }
+    if channels == 4:
+        tags[338] = exif.shorts(order, 2)  # straight ("unassociated") alpha
     return tags
 
 
-def _differences(pixels: Pixels, channels: int) -> bytes:
-    rows = pixels.reshape(pixels.shape[0], -1, channels)
+def _strip_tags(order: str, lengths: list[int], first: int = 0) -> exif.Directory:
+    """Where the strips are, and how long; ``first``: place of the first of them."""
+    places = list(accumulate(lengths, initial=first))[:-1]
+    return {273: exif.longs(order, *places), 279: exif.longs(order, *lengths)}
+
+
+def _said_tags(metadata: Metadata, order: str) -> exif.Directory:
+    """Tags for what is said beside the pixels; EXIF has directories of its own."""
+    tags: exif.Directory = {}
+    if metadata.dpi is not None:
+        across, down = (exif.rational(order, Fraction(d)) for d in metadata.dpi)
+        tags |= {282: across, 283: down, 296: exif.shorts(order, 2)}  # per inch
+    if metadata.icc is not None:
+        tags[34675] = exif.plain(exif.UNDEFINED, metadata.icc)
+    if metadata.xmp is not None:
+        tags[XMP_TAG] = exif.plain(exif.BYTE, metadata.xmp)
+    if metadata.iptc is not None:
+        tags[IPTC_TAG] = exif.plain(exif.UNDEFINED, metadata.iptc)
+    return tags
+
+
+def _differences(pixels: Pixels, order: str) -> bytes:
+    rows = pixels.reshape(*pixels.shape[:2], -1)
     out = rows.copy()
     np.subtract(rows[:, 1:], rows[:, :-1], out=out[:, 1:])
-    little: bytes = out.astype(out.dtype.newbyteorder("<")).tobytes()
-    return little
+    ordered: bytes = out.astype(out.dtype.newbyteorder("<" if order == "<" else ">")).tobytes()
+    return ordered

@@ -32,6 +32,10 @@ class Photo:
     """What was done to the photo that its owner may want to know."""
     whole: tuple[int, int] | None = None
     """Shape (height, width) of the file's picture, upright, where ``pixels`` are fewer."""
+    xmp: bytes | None = None
+    """XMP packet in UTF-8, without orientation and thumbnails."""
+    iptc: bytes | None = None
+    """Datasets of IPTC-IIM, as bytes."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -174,7 +174,7 @@ def _profile(tags: dict[bytes, bytes]) -> bytes:
     for tag, body in tags.items():
         table += tag + struct.pack(">II", place[body + bytes(-len(body) % 4)], len(body))
     header = struct.pack(
-        ">I4xI4s4s4s6H4s24x3i", ends[-1], 0x04200000, b"mntr", b"RGB ", b"XYZ ",
+        ">I4xI4s4s4s6H4s28x3i", ends[-1], 0x04200000, b"mntr", b"RGB ", b"XYZ ",
         2024, 1, 1, 0, 0, 0, b"acsp", *(round(v * 65536) for v in D50),
     )  # fmt: skip
     return header.ljust(128, b"\0") + table + b"".join(elements)

@@ -1,20 +1,34 @@
 """What a product says of its own making: enough to know later whether it is up to date.
 
-The stamp lies inside the file (PNG text, TIFF tag, WebP XMP, JPEG comment), so it is written in
-the same instant as the pixels, survives copying single files and killed runs, and two runs at once
-cannot tear it. A list in the output folder could do none of that.
+The stamp lies inside the file, so it is written in the same instant as the pixels, survives copying
+single files and killed runs, and two runs at once cannot tear it. A list in the output folder could
+do none of that.
+
+It is read at its place in the format alone: text that looks like one elsewhere, as in a photo's
+description, is nobody's stamp.
+
+- PNG: all of the ``Software`` text, before the pixels.
+- JPEG: all of the comment that follows the JFIF header.
+- TIFF: right behind the header, and once more where the file ends.
+- WebP: a chunk of our own, :func:`webp_chunk`, which ends the file.
 """
 
 import os
 import re
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from birefcli.system.regular_file import open_regular
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20});")
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
 _WINDOW = 4096  # bytes at either end of a file in which its stamp lies
+PNG_KEY = b"Software\0"
+_PNG, _RIFF, _TIFF = b"\x89PNG\r\n\x1a\n", b"RIFF", (b"II*\0", b"MM\0*")
+_WEBP_CHUNK = b"BRFC" + struct.pack("<I", 120)  # of one length: so it is found from the end
 
 
 @dataclass(frozen=True)
@@ -43,29 +57,85 @@ class StampedFile:
     """What lies at a target.
 
     ``whole``: its end is there and says so; ``stamp``: that of a product of ours, or an empty one
-    where another version of birefcli made it.
+    where another version of birefcli made it; ``blank``: it holds nothing of anybody's, being empty
+    or zeros at both ends, as a power cut leaves it.
     """
 
     whole: bool
     stamp: Stamp | None
+    blank: bool = field(default=False, compare=False)
 
 
 def read(path: Path) -> StampedFile:
-    """Look at a product without decoding it: two short reads. Raises OSError."""
-    with path.open("rb") as file:
+    """Look at a product without decoding it: two short reads.
+
+    Raises OSError, also for what is no regular file.
+    """
+    with open_regular(path) as file:
         head = file.read(_WINDOW)
         length = file.seek(0, os.SEEK_END)
         file.seek(max(0, length - _WINDOW))
-        tail = file.read()
-    match = _PATTERN.search(head) or _PATTERN.search(tail)
+        tail = file.read(_WINDOW)
+    text = _text_at_its_place(head, tail)
     stamp = None
-    if match is None:
-        if _OTHER.search(head) or _OTHER.search(tail):
-            stamp = Stamp("", "", "", 0, 0)
-    else:
+    if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
         stamp = Stamp(fingerprint, precision, product, int(match[4]), int(match[5]))
-    return StampedFile(_is_whole(head, tail, length), stamp)
+    elif _OTHER.fullmatch(text):
+        stamp = Stamp("", "", "", 0, 0)
+    blank = not head.strip(b"\0") and not tail.strip(b"\0")
+    return StampedFile(_is_whole(head, tail, length, text), stamp, blank)
+
+
+def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
+    """What stands where a product of ours has its stamp: anything, or nothing."""
+    if head.startswith(_PNG):
+        return _png_software(head)
+    if head.startswith(b"\xff\xd8"):
+        return _jpeg_comment(head)
+    if head.startswith(_RIFF) and head[8:12] == b"WEBP":
+        at = len(tail) - len(webp_chunk(""))
+        is_ours = at >= 0 and tail[at:].startswith(_WEBP_CHUNK)
+        return tail[at + len(_WEBP_CHUNK) :].rstrip(b"\0") if is_ours else b""
+    found = _PATTERN.match(head, 8) or _OTHER.match(head, 8)
+    return found[0] if found and head.startswith(_TIFF) else b""
+
+
+def _png_software(head: bytes) -> bytes:
+    """The text of the first ``Software`` chunk before the pixels, as far as it is in ``head``."""
+    at = len(_PNG)
+    while at + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, at)
+        body = head[at + 8 : at + 8 + length]
+        if kind == b"tEXt" and body.startswith(PNG_KEY):
+            return body[len(PNG_KEY) :]
+        if kind == b"IDAT":
+            break
+        at += 12 + length
+    return b""
+
+
+def _jpeg_comment(head: bytes) -> bytes:
+    """The comment that follows a JPEG's start, or its JFIF header."""
+    at = jpeg_place(head)
+    if head[at : at + 2] != b"\xff\xfe":
+        return b""
+    return head[at + 4 : at + 2 + int.from_bytes(head[at + 2 : at + 4], "big")]
+
+
+def jpeg_place(data: bytes) -> int:
+    """Where in a JPEG its stamp is: behind the JFIF header, which must come first."""
+    return 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2
+
+
+def webp_chunk(text: str) -> bytes:
+    """A chunk that holds a stamp, to stand behind all others of an extended WebP file.
+
+    Readers skip chunks that they do not know. XMP would be the other place; but that is the
+    photo's, as long as it likes to be, and programs that edit it write it anew.
+    """
+    length = int.from_bytes(_WEBP_CHUNK[4:], "little")
+    return _WEBP_CHUNK + text.encode().ljust(length, b"\0")
 
 
 SHEET = "sheet"
@@ -78,18 +148,17 @@ def is_sheet(path: Path) -> bool:
     return found is not None and found.product == SHEET
 
 
-def _is_whole(head: bytes, tail: bytes, length: int) -> bool:
-    """Whether a picture's file ends where its format says."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+def _is_whole(head: bytes, tail: bytes, length: int, text: bytes) -> bool:
+    """Whether a picture's file ends where its format says; ``text``: what its stamp says."""
+    if head.startswith(_PNG):
         return tail.endswith(b"IEND\xaeB`\x82")
     if head.startswith(b"\xff\xd8"):
         return tail.endswith(b"\xff\xd9")
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+    if head.startswith(_RIFF) and head[8:12] == b"WEBP":
         return int.from_bytes(head[4:8], "little") + 8 == length
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        ours = _PATTERN.search(head)
-        if ours is not None:
-            return tail.endswith(END + ours[0])
+    if head.startswith(_TIFF):
+        if text:
+            return tail.endswith(END + text)
         offset = int.from_bytes(head[4:8], "little" if head.startswith(b"II") else "big")
         return 8 <= offset < length
     return False

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
+from birefcli.images import exif
 from birefcli.images.boxes import media_colour
 from birefcli.images.cicp import Cicp
+from birefcli.images.metadata import raw_exif
 from birefcli.images.profile import (
     ADOBE,
     BT709,
@@ -29,7 +31,7 @@ Statement: TypeAlias = bytes | Cicp
 """An ICC profile, or code points."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TRANSFER_FUNCTION, WHITE_POINT, CHROMATICITIES = 301, 318, 319  # TIFF tags
-EXIF_IFD, INTEROP_IFD, COLOR_SPACE = 0x8769, 0xA005, 0xA001  # EXIF tags
+COLOR_SPACE = 0xA001  # EXIF tag
 ADOBE_GAMMA = 563 / 256  # Adobe RGB (1998), 4.3.1.2
 
 
@@ -49,7 +51,7 @@ def statements(image: Image.Image, data: bytes) -> Iterator[Statement]:
         lambda: _tiff(image),
         lambda: (
             rgb_profile("Adobe RGB (1998)", ADOBE, gamma(ADOBE_GAMMA))
-            if is_adobe_by_exif(image)
+            if is_adobe_by_exif(image, data)
             else None
         ),
     )
@@ -62,17 +64,14 @@ def statements(image: Image.Image, data: bytes) -> Iterator[Statement]:
             yield stated
 
 
-def is_adobe_by_exif(image: Image.Image) -> bool:
+def is_adobe_by_exif(image: Image.Image, data: bytes) -> bool:
     """Whether the EXIF block says Adobe RGB, as DCF's option file or by a number of its own."""
-    try:
-        block = image.getexif()
-        space = block.get_ifd(EXIF_IFD).get(COLOR_SPACE)
-        interoperability = block.get_ifd(INTEROP_IFD).get(1, "")
-    except Exception:  # whatever a camera wrote there is no reason to lose the photo
+    block = exif.parse(raw_exif(image, data))
+    if block is None:
         return False
-    if isinstance(interoperability, bytes):
-        interoperability = interoperability.decode("latin-1")
-    return space == 2 or (space != 1 and str(interoperability).startswith("R03"))
+    space = exif.number(block, exif.EXIF_IFD, COLOR_SPACE)
+    rules = block.directories.get(exif.INTEROP_IFD, {}).get(1)
+    return space == 2 or (space != 1 and rules is not None and rules.value.startswith(b"R03"))
 
 
 def _png_cicp(data: bytes) -> Cicp | None:

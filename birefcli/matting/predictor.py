@@ -3,7 +3,8 @@
 import copy
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -146,6 +147,22 @@ class Predictor:
         if isinstance(prepared, StagedPhoto):
             return prepared.here()
         return torch.from_numpy(prepared).to(self.placement.device)
+
+    @contextmanager
+    def heard_by(self, beat: Callable[[], None]) -> Iterator[None]:
+        """Call ``beat`` as layers end, where all of them take their time: on a CPU."""
+
+        # No bound method: a copy of the network would copy what it is bound to.
+        def hook(*_: object) -> None:
+            beat()
+
+        layers = self.network.modules() if self.placement.device.type == "cpu" else ()
+        hooks = [layer.register_forward_hook(hook) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in hooks:
+                handle.remove()
 
     def warm_up(self, photos: int) -> None:
         """Run the network on noise, to see what so many photos at once take, without recording."""

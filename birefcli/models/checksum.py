@@ -13,7 +13,8 @@ import json
 import os
 from pathlib import Path
 
-from birefcli.system.atomic import write_file
+from birefcli.system.atomic import replace_file
+from birefcli.system.regular_file import open_regular
 
 _BLOCK = 1 << 20  # bytes read at a time: large enough to be fast, small enough for any machine
 
@@ -27,10 +28,9 @@ def measure_sha256(path: Path) -> str:
     """SHA-256 (hex) of the file as it is on disk now, remembered for later."""
     state = _state(path)
     digest = hashlib.sha256()
-    block = memoryview(bytearray(_BLOCK))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(block):
-            digest.update(block[:count])
+    with open_regular(path) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
     # A file that changed while it was read must not be remembered under either state.
     if _state(path) == state:
         _remember(path, state, digest.hexdigest())
@@ -62,7 +62,7 @@ def _remember(path: Path, state: list[str | int], digest: str) -> None:
     # Remembering is a convenience: a full disk or a read-only home must not stop the work.
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        write_file(record, json.dumps({"file": state, "sha256": digest}).encode())
+        replace_file(record, json.dumps({"file": state, "sha256": digest}).encode())
 
 
 def _state(path: Path) -> list[str | int]:

@@ -5,6 +5,7 @@ import errno
 import io
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -15,9 +16,19 @@ from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
-from birefcli.models.cache import SHA256, cache_folder, cached, digest_of, discard, repo_folder
+from birefcli.models.cache import (
+    SHA256,
+    cache_folder,
+    cached,
+    digest_of,
+    discard,
+    is_own_blob,
+    other_file,
+    repo_folder,
+)
 from birefcli.models.zoo import Model
-from birefcli.system.paths import exists, is_link
+from birefcli.system.paths import exists, is_file, is_link
+from birefcli.system.secrets import without_secrets
 
 # huggingface_hub takes a quarter of a second to import: only functions that need it do.
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ RETRY_SECONDS = 1.0
 """Wait before a second request, and before an interrupted transfer goes on."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 MINI, NEEDS_NONE = Option("model", "mini"), "`, which needs no download"
+_BLOB_NAME = re.compile(r"[\w-][\w.-]{0,200}", re.ASCII)
 _CHUNK = 1 << 20  # bytes
 _HEADROOM = 16_000_000  # bytes to leave free on the disk beside the download
 
@@ -43,16 +55,22 @@ def download(model: Model, *, progress: bool) -> Path:
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(lock):  # the library's own lock: no two programs fetch the same file
-            if not exists(blob) and cached(model) is None:
+            if cached(model) is None and not _holds(model, blob):
                 _fill(model, blob, progress=progress)
         # Finds the blob in its place, and gives it the entry under which the library looks it up.
         pointer = Path(hf_hub_download(str(model.repo), model.filename, revision=model.revision))
-        if not is_link(pointer):  # where links are not possible the library made a copy
-            blob.unlink(missing_ok=True)
+        if not is_link(pointer) and is_file(pointer) and is_own_blob(model, blob):
+            blob.unlink(missing_ok=True)  # where links are not possible the library made a copy
     if digest_of(model, pointer) != model.sha256:
-        discard(model, pointer)
+        if (kept := discard(model, pointer)) is not None:
+            raise ModelError(f"{model.name}: {other_file(pointer, kept)}", hint="run again")
         raise _wrong_checksum(model)
     return pointer
+
+
+def _holds(model: Model, blob: Path) -> bool:
+    """Whether the model's file is there without an entry: a kill can come between the two."""
+    return is_file(blob) and digest_of(model, blob) == model.sha256
 
 
 def _blob_name(model: Model) -> str:
@@ -60,7 +78,7 @@ def _blob_name(model: Model) -> str:
     metadata = _metadata(model)
     if metadata.commit_hash is None or metadata.etag is None:
         raise ModelError(
-            f"{model.name}: {_endpoint()} does not answer like a Hugging Face Hub",
+            f"{model.name}: {endpoint()} does not answer like a Hugging Face Hub",
             hint=Message("check HF_ENDPOINT and the proxy, or use `", MINI, NEEDS_NONE),
         )
     other_digest = SHA256.fullmatch(metadata.etag) and metadata.etag != model.sha256
@@ -72,6 +90,11 @@ def _blob_name(model: Model) -> str:
                 "update birefcli, or download that file yourself and give it as ",
                 Option("model", "FILE"),
             ),
+        )
+    if not _BLOB_NAME.fullmatch(metadata.etag):
+        raise ModelError(
+            f"{model.name}: {endpoint()} gives its file no name that a file can have",
+            hint=Message("check HF_ENDPOINT and the proxy, or use `", MINI, NEEDS_NONE),
         )
     return metadata.etag
 
@@ -96,8 +119,8 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     """Download into a part file, from where the last run stopped; then move it into place."""
     assert model.size_bytes is not None
     part = blob.with_name(f"{blob.name}.incomplete")
-    if exists(part) and part.stat().st_size > model.size_bytes:
-        part.unlink()
+    if is_link(part) or (exists(part) and not 0 <= _bytes_in(part) <= model.size_bytes):
+        part.unlink()  # a link would have the download written into somebody's file
     have = part.stat().st_size if exists(part) else 0
     free = shutil.disk_usage(part.parent).free
     if free < model.size_bytes - have + _HEADROOM:
@@ -112,6 +135,11 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     part.replace(blob)
     # The content is known to be right: spare the first use from reading it once more.
     checksum.trust(blob, str(model.sha256))
+
+
+def _bytes_in(part: Path) -> int:
+    """Bytes of a part file; -1 for a pipe or a device in its place."""
+    return part.stat().st_size if is_file(part) else -1
 
 
 def _transfer(model: Model, part: Path, size: int, bar: "tqdm") -> None:
@@ -249,24 +277,24 @@ def _as_model_error(model: Model) -> Iterator[None]:
                 f"{model.name}: the cache cannot be written ({error.strerror}: {error.filename})",
                 hint="set HF_HOME to a folder that can",
             ) from error
-        raise _unavailable(model, f"{_endpoint()} cannot be reached ({_reason(error)})") from error
+        raise _unavailable(model, f"{endpoint()} cannot be reached ({_reason(error)})") from error
 
 
 def _refused(model: Model, status: int) -> ModelError:
     if status in (401, 403):
         return ModelError(
-            f"{model.name}: {_endpoint()} refuses {model.repo} (HTTP {status})",
+            f"{model.name}: {endpoint()} refuses {model.repo} (HTTP {status})",
             hint=Message(
                 "it may have become private or gated: check HF_TOKEN, or use `", MINI, NEEDS_NONE
             ),
         )
     if status == 404:
         return ModelError(
-            f"{model.name}: {_endpoint()} has no {model.repo} with revision {model.revision} "
+            f"{model.name}: {endpoint()} has no {model.repo} with revision {model.revision} "
             "(HTTP 404)",
             hint=Message("check HF_ENDPOINT, update birefcli, or use `", MINI, "`"),
         )
-    return _unavailable(model, f"{_endpoint()} does not serve it now (HTTP {status})")
+    return _unavailable(model, f"{endpoint()} does not serve it now (HTTP {status})")
 
 
 def _unavailable(model: Model, why: str) -> ModelError:
@@ -295,11 +323,12 @@ def _disk_full(model: Model, detail: str = "") -> ModelError:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """The Hub that is asked, without a password."""
     from huggingface_hub import constants
 
-    return constants.ENDPOINT
+    return without_secrets(constants.ENDPOINT)

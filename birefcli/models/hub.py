@@ -8,25 +8,21 @@ not do them: an interrupted download goes on in the next run, a file enters the 
 checksum is right, and a file that is in the cache costs no request at all.
 """
 
-import contextlib
-import dataclasses
 from enum import Enum
 from pathlib import Path
 
 from birefcli.errors import Message, ModelError, Option
 from birefcli.models import checksum
 from birefcli.models.cache import (
-    cache_folder,
     cached,
+    delete,
     digest_of,
     discard,
-    partial_files,
+    other_file,
     partial_size,
-    pointers,
-    repo_folder,
-    snapshot_of,
+    size_of,
 )
-from birefcli.models.download import download, quiet_hub
+from birefcli.models.download import download
 from birefcli.models.zoo import Model
 
 # huggingface_hub takes a quarter of a second to import: only functions that need it do.
@@ -58,9 +54,14 @@ def fetch(model: Model, *, offline: bool = False, progress: bool = True) -> Path
             raise _forbidden(model)
         return download(model, progress=progress)
     if digest_of(model, pointer) != model.sha256:
-        discard(model, pointer)
+        kept = discard(model, pointer)
+        wrong = (
+            f"the file in the cache was damaged and has been removed ({pointer})"
+            if kept is None
+            else other_file(pointer, kept)
+        )
         raise ModelError(
-            f"{model.name}: the file in the cache was damaged and has been removed ({pointer})",
+            f"{model.name}: {wrong}",
             hint=f"run `birefcli models pull {model.name}` to download it again",
         )
     return pointer
@@ -83,7 +84,7 @@ def state(model: Model) -> State:
     pointer = cached(model)
     if pointer is None:
         return State.PARTIAL if partial_size(model) else State.MISSING
-    if pointer.stat().st_size != model.size_bytes:
+    if size_of(pointer) != model.size_bytes:
         return State.DAMAGED
     match checksum.remembered(pointer):
         case None:
@@ -113,39 +114,10 @@ def discard_damaged(model: Model) -> None:
 def remove(model: Model) -> int:
     """Take the model out of the cache, parts of downloads too. Returns the bytes freed.
 
-    Deletes the revisions of the model's own repository that hold its file, nothing else. Raises
-    ModelError if something of it cannot be deleted.
+    Nothing else of its repository is deleted, and nothing that lies elsewhere and is only linked.
+    Raises ModelError if something of it cannot be deleted.
     """
-    freed = partial_size(model)
-    for part in partial_files(model):
-        with contextlib.suppress(OSError):
-            part.unlink()
-    holders = {snapshot_of(model, pointer).name for pointer in pointers(model)}
-    for pointer in pointers(model):
-        checksum.forget(pointer)
-    if holders:
-        with quiet_hub():
-            freed += _delete_revisions(model, holders)
-    if state(model) is not State.MISSING:
-        hint = f"check the permissions of {repo_folder(model)}"
-        raise ModelError(f"{model.name}: not all of it could be deleted", hint=hint)
-    return freed
-
-
-def _delete_revisions(model: Model, holders: set[str]) -> int:
-    """Delete revisions by their commits; returns the bytes freed."""
-    from huggingface_hub import scan_cache_dir
-
-    cache = scan_cache_dir(cache_folder())
-    freed = 0
-    for repo in cache.repos:
-        if repo.repo_type == "model" and repo.repo_id == model.repo:
-            # Revisions are picked by hash alone: show the library no repository but this one.
-            alone = dataclasses.replace(cache, repos=frozenset({repo}))
-            plan = alone.delete_revisions(*holders & {r.commit_hash for r in repo.revisions})
-            freed += plan.expected_freed_size
-            plan.execute()
-    return freed
+    return delete(model)
 
 
 def is_offline() -> bool:

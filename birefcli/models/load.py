@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from birefcli.models.locate import locate
 from birefcli.options import ModelOptions
+from birefcli.system.regular_file import open_regular
 
 if TYPE_CHECKING:
     from birefcli.matting.device import Placement
@@ -69,5 +70,5 @@ def prefetch_weights(model: str) -> None:
     path = locate(model).path
     if path is None:
         return
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError, ValueError), open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)

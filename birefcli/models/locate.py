@@ -1,12 +1,20 @@
 """Where a model is: a file of the user's, part of the package, in the Hub's cache, or absent."""
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from birefcli.errors import ModelError
 from birefcli.models import zoo
 from birefcli.models.cache import cached
 from birefcli.models.zoo import Model
+from birefcli.system.paths import exists, is_folder
+
+USUAL_NAMES = ("model.safetensors", "pytorch_model.bin")
+"""What the Hub's programs call the weights of a repository."""
+
+SHOWN = 5  # file names in a message
 
 
 class Place(str, Enum):
@@ -31,13 +39,39 @@ class Location:
 
 
 def locate(name: str, *, option: str = "model") -> Location:
-    """Look for a model by its name, or as a file.
+    """Look for a model by its name, or as a file, or as a folder that holds one.
 
-    Raises ModelError for a name nobody knows; ``option`` is what it is said to be wrong in.
+    Raises ModelError for a name nobody knows, where ``option`` is what it is said to be wrong in,
+    and for a folder without one file to take.
     """
-    if zoo.is_file(name):
-        return Location(Place.FILE, Path(name), None)
+    path = Path(name)
+    if zoo.is_file(name) or (name not in zoo.ZOO and exists(path)):
+        return Location(Place.FILE, _file_in(path) if is_folder(path) else path, None)
     return locate_known(zoo.lookup(name, option=option))
+
+
+def _file_in(folder: Path) -> Path:
+    """The one weights file of a folder, like that of a cloned repository. Raises ModelError."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be read ({error.strerror})") from error
+    # What other programs made of the same weights is beside them in many a repository.
+    for usual in USUAL_NAMES:
+        if usual in names:
+            return folder / usual
+    for suffix in zoo.FILE_SUFFIXES:
+        found = [n for n in names if n.lower().endswith(suffix) and not n.startswith(".")]
+        if len(found) == 1:
+            return folder / found[0]
+        if found:
+            more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+            raise ModelError(
+                f"{folder}: a folder that holds several weights files "
+                f"({', '.join(found[:SHOWN])}{more}); name one of them"
+            )
+    kinds = ", ".join(zoo.FILE_SUFFIXES)
+    raise ModelError(f"{folder}: no such weights file, but a folder that holds none ({kinds})")
 
 
 def locate_known(model: Model) -> Location:

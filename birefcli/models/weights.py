@@ -11,14 +11,11 @@ author's that were converted to another format or precision need the patch order
 import dataclasses
 import json
 import math
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import safetensors
 import torch
@@ -27,12 +24,13 @@ from torch import Tensor, nn
 
 from birefcli.birefnet import STRIDE, SWIN_L, SWIN_T, BiRefNet, Config
 from birefcli.errors import Message, ModelError, Option, OutputError
-from birefcli.models import checksum, hub, zoo
+from birefcli.models import checksum, files, hub, zoo
 from birefcli.models.locate import Place, locate
+from birefcli.models.reading import check_finite, plain_names, read
 from birefcli.models.zoo import Model
-from birefcli.options import PatchOrder, Size
+from birefcli.options import LONGEST, PatchOrder, Size
 from birefcli.system.atomic import replacing
-from birefcli.system.paths import absence, is_file
+from birefcli.system.paths import absence, exists, is_file
 
 DEFAULT_SIZE = Size(1024, 1024)
 """Input (width, height) in pixels for a file that does not say: what nearly all were trained at."""
@@ -43,9 +41,6 @@ SIZE_KEY = "birefcli.size"
 PATCH_ORDER_KEY = "birefcli.patch_order"
 
 _PATCH_WEIGHT = re.compile(r"decoder\.ipt_blk[2-5]\.conv1\.weight")
-_WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:module|_orig_mod)\.")  # DistributedDataParallel, compile
-_CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "network", "params", "weights")
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # in torch's refusal of a class or function
 _BACKBONE_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _PROJECTION = "bb.patch_embed.proj.weight"  # its shape tells the published backbones apart
 _PUBLISHED = {192: SWIN_L, 96: SWIN_T}
@@ -76,7 +71,8 @@ def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Chec
     """
     found = locate(model)
     if found.model is None:
-        return _own(Path(model))
+        assert found.path is not None, "a file of the user's has a place"
+        return _own(found.path)
     if found.place is Place.BUNDLED:
         return _shipped(found.model)
     path = hub.fetch(found.model, offline=offline, progress=progress)
@@ -95,37 +91,23 @@ def load_network(
     file holds exactly the tensors that the network has.
     """
     path = checkpoint.path
-    tensors, metadata = read(path)
-    config = _config(path, tensors, metadata)
-    network = _on_meta(path, config)
-    _check(path, network, tensors)
-    order = checkpoint.patch_order if patch_order is PatchOrder.AUTO else patch_order
-    if order is PatchOrder.COLUMNS:
-        tensors = {
-            key: columns_to_channels(value) if _PATCH_WEIGHT.fullmatch(key) else value
+    with files.naming(path):
+        tensors, metadata = read(path)
+        network = _on_meta(path, _config(path, tensors, metadata))
+        _check(path, network, tensors)
+        if not any(model.sha256 == checkpoint.sha256 for model in zoo.ZOO.values()):
+            check_finite(path, tensors)
+        order = checkpoint.patch_order if patch_order is PatchOrder.AUTO else patch_order
+        if order is PatchOrder.COLUMNS:
+            tensors = {
+                key: columns_to_channels(value) if _PATCH_WEIGHT.fullmatch(key) else value
+                for key, value in tensors.items()
+            }
+        weights = {
+            key: value.to(dtype) if value.is_floating_point() else value
             for key, value in tensors.items()
         }
-    weights = {
-        key: value.to(dtype) if value.is_floating_point() else value
-        for key, value in tensors.items()
-    }
-    return _filled(network, weights).eval()
-
-
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, as stored and mapped from the file where possible, and its text metadata.
-
-    Reads safetensors and the files of ``torch.save``. Wrappers around the weights and prefixes
-    that training adds to the names are taken off. Raises ModelError.
-    """
-    try:
-        if _is_safetensors(path):
-            tensors, metadata = _read_safetensors(path)
-        else:
-            tensors, metadata = _read_pickled(path), {}
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return _plain_names(path, tensors), metadata
+        return _filled(network, weights).eval()
 
 
 def save(
@@ -143,7 +125,7 @@ def save(
     to keep. A file at ``path`` is replaced only by a complete one. Raises ModelError for weights
     that do not fit ``dtype``, OutputError if the file cannot be written.
     """
-    names = _plain_names(path, dict(network.state_dict()))
+    names = plain_names(path, dict(network.state_dict()))
     tensors = {key: _storable(key, value, dtype) for key, value in names.items()}
     header = {
         **(metadata or {}),
@@ -196,7 +178,9 @@ def _shipped(model: Model) -> Checkpoint:
     path = zoo.MINI_FILE
     if not is_file(path):
         raise ModelError(f"{model.name}: {path} is missing; install birefcli again")
-    return Checkpoint(model.name, path, model.size, model.patch_order, checksum.sha256_of(path))
+    with files.naming(path):
+        digest = checksum.sha256_of(path)
+    return Checkpoint(model.name, path, model.size, model.patch_order, digest)
 
 
 def _published(model: Model, name: str, path: Path) -> Checkpoint:
@@ -204,128 +188,54 @@ def _published(model: Model, name: str, path: Path) -> Checkpoint:
 
 
 def _own(path: Path) -> Checkpoint:
-    if not is_file(path):
+    if not exists(path):
         known = zoo.by_repo(str(path))
         hint = Message("`", Option("model", known.name), "` is that model") if known else None
         raise ModelError(f"{path}: {absence(path, 'weights file')}", hint=hint)
-    try:
+    notes = files.notes_of(path)
+    with files.naming(path):
         digest = checksum.sha256_of(path)
         size_bytes = path.stat().st_size
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     for model in zoo.ZOO.values():
         if (model.size_bytes, model.sha256) == (size_bytes, digest):
             return _published(model, path.name, path)
-    notes = _notes(path)
     size = _noted_size(path, notes)
     if PATCH_ORDER_KEY not in notes:
         return Checkpoint(path.name, path, size, PatchOrder.CHANNELS, digest, False)
-    try:
-        order = PatchOrder(json.loads(notes[PATCH_ORDER_KEY]))
-    except ValueError:
-        order = PatchOrder.AUTO
-    if order is PatchOrder.AUTO:
-        raise ModelError(f"{path}: its metadata has no such patch order: {notes[PATCH_ORDER_KEY]}")
-    return Checkpoint(path.name, path, size, order, digest)
+    order = _noted(notes[PATCH_ORDER_KEY])
+    if order not in (PatchOrder.CHANNELS.value, PatchOrder.COLUMNS.value):
+        text = files.shown(notes[PATCH_ORDER_KEY])
+        raise ModelError(f"{path}: its metadata has no such patch order: {text}")
+    return Checkpoint(path.name, path, size, PatchOrder(order), digest)
 
 
-def _notes(path: Path) -> dict[str, str]:
+def _noted(text: str) -> Any:  # noqa: ANN401 - any value of JSON
+    """A value of the metadata; None where it is no JSON."""
     try:
-        return zoo.read_metadata(path)
-    except (OSError, ValueError):
-        return {}  # no safetensors file, or a broken one: reading its tensors will tell
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _noted_size(path: Path, notes: Mapping[str, str]) -> Size:
     if SIZE_KEY not in notes:
         return DEFAULT_SIZE
-    try:
-        width, height = (int(side) for side in json.loads(notes[SIZE_KEY]))
-    except (ValueError, TypeError):
-        width = height = 0
-    if min(width, height) < STRIDE or width % STRIDE or height % STRIDE:
+    sides = _noted(notes[SIZE_KEY])
+    if not _are_whole(sides, 2, LONGEST) or any(side % STRIDE for side in sides):
         raise ModelError(
-            f"{path}: its input size {notes[SIZE_KEY]} is no width and height in multiples of "
-            f"{STRIDE}; save it again"
+            f"{path}: its input size {files.shown(notes[SIZE_KEY])} is no width and height in "
+            f"multiples of {STRIDE} up to {LONGEST}; save it again"
         )
-    return Size(width, height)
+    return Size(*sides)
 
 
-# Reading
-
-
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    return path.suffix.lower() == ".safetensors" or start[8:] == b"{"
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {key: cast(Tensor, file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, dict(file.metadata() or {})
-    except safetensors.SafetensorError as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle's version; what matters is raised
-            # Files in the format before torch 1.6 cannot be mapped.
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-    except pickle.UnpicklingError as error:
-        raise _unpickled(path, error) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise _unreadable(path, str(error)) from error
-    return _unwrapped(path, content)
-
-
-def _unpickled(path: Path, error: pickle.UnpicklingError) -> ModelError:
-    """The reason alone: torch's text goes on to explain how to run the file's code."""
-    foreign = _GLOBAL.search(str(error))
-    if foreign is None and not zipfile.is_zipfile(path):
-        return _unreadable(path, "not written by torch.save")
-    what = foreign[1] if foreign else "Python objects"
-    return ModelError(
-        f"{path}: holds {what} besides tensors, and loading that could run any code; save its "
-        "state_dict alone, best as .safetensors"
+def _are_whole(values: object, count: int, largest: int) -> bool:
+    """Whether these are as many whole numbers from 1 to the largest."""
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == count
+        and all(type(value) is int and 1 <= value <= largest for value in values)
     )
-
-
-def _unwrapped(path: Path, content: object) -> dict[str, Tensor]:
-    while isinstance(content, dict):
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        if tensors and len(tensors) == len(content):
-            return tensors
-        inner = [content[key] for key in _CONTAINERS if isinstance(content.get(key), dict)]
-        if not inner:
-            break
-        content = inner[0]
-    raise ModelError(f"{path}: not a BiRefNet checkpoint (holds no table of tensors)")
-
-
-def _unreadable(path: Path, why: str) -> ModelError:
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        return ModelError(f"{path}: a Git LFS pointer, not the weights; run `git lfs pull`")
-    if not start:
-        return ModelError(f"{path}: empty file; download or copy it again")
-    reason = why.strip().partition("\n")[0].rstrip(".")
-    return ModelError(
-        f"{path}: truncated, damaged, or no weights file ({reason}); download or copy it again"
-    )
-
-
-def _plain_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    plain = {_WRAPPERS.sub("", key): value for key, value in tensors.items()}
-    if len(plain) != len(tensors):
-        raise ModelError(f"{path}: holds two sets of weights, with and without a prefix")
-    return plain
 
 
 # Building
@@ -336,7 +246,7 @@ def _config(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, st
         return _noted_config(path, metadata[CONFIG_KEY])
     projection = tensors.get(_PROJECTION)
     if projection is None or projection.ndim == 0 or projection.shape[0] not in _PUBLISHED:
-        first = next(iter(tensors), "none")
+        first = files.shown(next(iter(tensors), "none"))
         raise ModelError(
             f"{path}: not a BiRefNet checkpoint of a known architecture "
             f"({len(tensors)} tensors, the first is {first})"
@@ -346,20 +256,31 @@ def _config(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, st
 
 def _noted_config(path: Path, text: str) -> Config:
     try:
-        config = Config(**json.loads(text))
-        # timm would take some names for addresses and go to the network for them.
-        plain = bool(_BACKBONE_NAME.fullmatch(config.backbone))
-        numbers = [config.width, config.aspp_width, config.gradient_width, *config.kernels]
-        numbers += [*config.depths, *config.heads]
-        plain = plain and all(isinstance(number, int) and number > 0 for number in numbers)
-    except (ValueError, TypeError):
+        config = Config(**_noted(text))
+        plain = _is_plain(config)
+    except TypeError:  # no table, or one of other names
         plain = False
     if not plain:
         raise ModelError(
-            f"{path}: this birefcli does not know its architecture ({text[:200]}); "
+            f"{path}: this birefcli does not know its architecture ({files.shown(text)}); "
             "a newer one may have made it"
         )
     return config
+
+
+def _is_plain(config: Config) -> bool:
+    """Whether a network of a sensible size can be built from this: seconds, not hours."""
+    # timm would take some names for addresses and go to the network for them.
+    named = isinstance(config.backbone, str) and bool(_BACKBONE_NAME.fullmatch(config.backbone))
+    widths = (config.width, config.aspp_width, config.gradient_width)
+    kernels = config.kernels
+    decoder = _are_whole(widths, 3, 4096) and _are_whole(kernels, min(len(kernels), 16), 64)
+    if not (named and decoder):
+        return False
+    if config.backbone != "swin":
+        return True
+    windows = _are_whole((config.channels, config.window), 2, 4096) and config.window <= 64
+    return windows and _are_whole(config.depths, 4, 100) and _are_whole(config.heads, 4, 1024)
 
 
 def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None:
@@ -387,7 +308,7 @@ def _check(path: Path, network: BiRefNet, tensors: Mapping[str, Tensor]) -> None
 
 def _some(items: Sequence[str]) -> str:
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(items[:_NAMED]) + more
+    return ", ".join(map(files.shown, items[:_NAMED])) + more
 
 
 def _shape(tensor: Tensor) -> str:
@@ -399,8 +320,11 @@ def _on_meta(path: Path, config: Config) -> BiRefNet:
     try:
         with torch.device("meta"):
             return BiRefNet(config)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: no network can be built from {config}: {error}") from error
+    except ImportError:
+        raise
+    except Exception as error:  # what timm and torch raise for numbers that do not fit
+        given, reason = files.shown(str(config)), files.first_line(error)
+        raise ModelError(f"{path}: no network can be built from {given}: {reason}") from error
 
 
 def _filled(network: BiRefNet, weights: dict[str, Tensor]) -> BiRefNet:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefcli.errors import ModelError
+from birefcli.models.files import read_notes
 from birefcli.options import PatchOrder, Size
 
 MINI_FILE = Path(__file__).parents[1] / "data" / "mini.safetensors"
 """The weights that ship inside the package."""
 
-MAX_HEADER = 100_000_000
-"""Bytes; the safetensors format allows no longer header."""
-
-FILE_SUFFIXES = (".safetensors", ".pth", ".pt")
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """What the names of weights files end in."""
 
 
@@ -97,7 +95,8 @@ def _tiny(
 def _mini() -> Model:
     size, backbone = Size(512, 512), "-"
     try:
-        metadata = read_metadata(MINI_FILE)
+        with MINI_FILE.open("rb") as file:
+            metadata = read_notes(file)
         width, height = json.loads(metadata["birefcli.size"])
         size = Size(int(width), int(height))
         backbone = str(json.loads(metadata["birefcli.config"])["backbone"])
@@ -115,21 +114,6 @@ def _mini() -> Model:
         precision="fp16",
         purpose="small, quick on a CPU, built in",
     )
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The text entries in the header of a ``.safetensors`` file, without reading its tensors.
-
-    Here rather than with the loading code because it needs neither torch nor safetensors.
-    Raises OSError, or ValueError for a file of another kind.
-    """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > MAX_HEADER:
-            raise ValueError("not a safetensors file")
-        header = json.loads(file.read(length))
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return {str(key): str(value) for key, value in metadata.items()}
 
 
 _MODELS = [

@@ -127,7 +127,8 @@ def parse_background(text: str, max_pixels: int) -> Background:
         return Folder(path, max_pixels, _index(path))
     if not stat.S_ISREG(mode):
         known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
-        raise UsageError(obstacle(path) or known, option="background", value=text)
+        why = "" if (told := obstacle(path)) is None else f" ({told})"
+        raise UsageError(f"{known}{why}", option="background", value=text)
     try:
         return Picture(_read(path, max_pixels), path)
     except PhotoError as error:

@@ -1,11 +1,12 @@
 """From a matte to the bytes of a product."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from birefcli.images.encode import encode
-from birefcli.images.metadata import Metadata, without_gps
+from birefcli.images.metadata import Metadata, fitted, without_place, without_subject
 from birefcli.images.photo import Photo, Pixels, to_depth
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
@@ -45,12 +46,23 @@ def encode_product(
     """
     if rendering.crop:
         pixels = pixels[crop_box(matte.alpha, rendering.margin)]
-    metadata = Metadata(
-        icc=photo.icc,
-        dpi=photo.dpi,
-        exif=without_gps(photo.exif) if rendering.strip else photo.exif,
-        stamp=stamp,
-    )
+    metadata = replace(_metadata(photo, rendering), stamp=stamp)
     return encode(
         np.ascontiguousarray(pixels), rendering.format, rendering.compress, metadata=metadata
     )
+
+
+def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:
+    """What a photo says that products of this format cannot hold, as notes."""
+    height, width = photo.shape
+    return fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+
+
+def _metadata(photo: Photo, rendering: Rendering) -> Metadata:
+    """What products say of their photo."""
+    metadata = Metadata(
+        icc=photo.icc, dpi=photo.dpi, exif=photo.exif, xmp=photo.xmp, iptc=photo.iptc
+    )
+    if rendering.crop:
+        metadata = without_subject(metadata)
+    return without_place(metadata) if rendering.strip else metadata

@@ -1,34 +1,45 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all.
+
+What is at a target is looked at before it is replaced, and never opened: another file is, and takes
+its permissions along. A symbolic link is replaced by a file, and what it leads to stays. A pipe, a
+device or a folder is never replaced; :func:`write_file` alone writes into pipes and devices.
+"""
 
 import contextlib
+import errno
 import os
 import platform
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
-from birefcli.system.paths import exists, is_file
+from birefcli.system.regular_file import regular_status
 
 PART = ".birefcli-"
 """How the name of a file that is being written begins."""
 PART_END = ".part"
+OPEN_FILES = re.compile(r"/dev(/fd)?|/proc/\w+(/task/\w+)?/fd")
+"""Folders that have names for what a process has open."""
 HOST = 24  # characters of a machine's name
 STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 
 def check_writable(folder: Path) -> None:
     """See that files can be made in a folder. Raises OSError."""
-    part = folder / _part_name()
+    part = folder / part_name()
     part.touch()
     part.unlink()
 
 
-def _part_name() -> str:
+def part_name(mark: str = "") -> str:
+    """A new name for a file that is being written, or that tries something out; with a ``mark``."""
     # Short, whatever the target's name is: that may already be as long as names can be.
-    return f"{PART}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{PART_END}"
+    return f"{PART}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{mark}{PART_END}"
 
 
 @cache
@@ -42,22 +53,32 @@ _folders: set[Path] = set()
 
 
 def write_file(target: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the whole new one. Raises OSError.
+    """Write a list or a page: into a pipe or a device, or else as :func:`replace_file` does.
 
-    What is no regular file (``/dev/null``, a pipe) is written into, and not replaced.
+    Nobody is waited for who may come to read a pipe: without a reader there is none. Raises
+    OSError.
     """
-    if exists(target) and not is_file(target):
-        target.write_bytes(data)
-        return
-    part = target.parent / _part_name()
+    if is_stream(target):
+        _write_into(target, data)
+    else:
+        replace_file(target, data)
+
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the whole new one.
+
+    Raises OSError, and where something that is no regular file has the name.
+    """
+    earlier = regular_status(target)
+    part = target.parent / part_name()
     _writing.add(part)
     try:
-        # An ordinary open: mkstemp would leave the result readable by its owner alone.
-        with part.open("xb") as file:
+        with _new_file(part, private=earlier is not None) as file:
+            _keep_permissions(part, earlier)
             file.write(data)
         part.replace(target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise
     finally:
         _writing.discard(part)
@@ -67,15 +88,17 @@ def write_file(target: Path, data: bytes) -> None:
 def replacing(target: Path) -> Iterator[Path]:
     """Give the path of a part file to write, which becomes ``target`` where nothing is raised.
 
-    For what a library writes; :func:`write_file` is for bytes. Raises OSError.
+    For what a library writes; :func:`replace_file` is for bytes. Raises OSError.
     """
-    part = target.parent / _part_name()
+    earlier = regular_status(target)
+    part = target.parent / part_name()
     _writing.add(part)
     try:
         yield part
+        _keep_permissions(part, earlier)
         part.replace(target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise
     finally:
         _writing.discard(part)
@@ -95,10 +118,86 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
             _folders.discard(folder)
 
 
+def check_replaceable(target: Path) -> None:
+    """See that nothing but a regular file has the name, and that files can be made beside it.
+
+    Raises OSError.
+    """
+    regular_status(target)
+    check_writable(target.parent)
+
+
+def check_writes(target: Path) -> None:
+    """See that :func:`write_file` could write it, as far as that can be known. Raises OSError."""
+    if not is_stream(target):
+        check_replaceable(target)
+
+
+def is_stream(target: Path) -> bool:
+    """Whether a name is that of a pipe or a device, or of what a process has open (/dev/stderr).
+
+    Raises OSError where it cannot be looked at.
+    """
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    # What a process has open may be a regular file; the name would be replaced, in /dev.
+    is_open_file = OPEN_FILES.fullmatch(os.path.realpath(target.parent)) is not None
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or is_open_file
+
+
+def _write_into(target: Path, data: bytes) -> None:
+    how = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(target, how)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "nobody reads from this pipe", str(target)) from None
+        raise
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(descriptor, True)  # a reader who is there may take their time
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) or 0 :]
+
+
+def _new_file(path: Path, *, private: bool) -> BinaryIO:
+    # mkstemp would leave the result readable by its owner alone; but what replaces a file must not
+    # be readable by more than that was, not for a moment.
+    mode = 0o600 if private else 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, mode), "wb")
+
+
+def _keep_permissions(part: Path, earlier: os.stat_result | None) -> None:
+    """Give a part file the permissions of what it replaces; and its owner, who may do that.
+
+    A disk may know of neither.
+    """
+    if earlier is None:
+        return
+    now = part.stat()
+    if (now.st_uid, now.st_gid) != (earlier.st_uid, earlier.st_gid) and hasattr(os, "chown"):
+        for owner in ((earlier.st_uid, earlier.st_gid), (-1, earlier.st_gid)):
+            with contextlib.suppress(OSError):
+                os.chown(part, *owner)
+                break
+    if stat.S_IMODE(now.st_mode) != (mode := earlier.st_mode & 0o777):
+        with contextlib.suppress(OSError):
+            part.chmod(mode)
+
+
+def _remove(part: Path) -> None:
+    with contextlib.suppress(OSError):  # what went wrong before is what counts
+        part.unlink()
+
+
 def drop_unfinished() -> None:
     """Remove what is unfinished or temporary, for a process about to end without waiting."""
     for part in list(_writing):
-        part.unlink(missing_ok=True)
+        _remove(part)
     for folder in list(_folders):
         import shutil
 

@@ -1,10 +1,13 @@
 """Work that one photo can share among cores that would idle."""
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+
+from birefcli.system import cgroup
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -20,12 +23,25 @@ def set_sharers(sharers: int) -> None:
 
 
 def count() -> int:
-    """Cores that this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    """Cores that this process may use, at least 1.
+
+    Those it may run on, but no more than the time that its control groups allow it in a second:
+    a part of a core counts as one, which would otherwise lie idle.
+    """
+    allowed = cgroup.limits().cores
+    cores = admitted() if allowed is None else min(admitted(), math.ceil(allowed))
     return max(1, cores // _sharers)
+
+
+def admitted() -> int:
+    """Cores that this process may run on, however much of their time it gets."""
+    # From Python 3.13, also what its option -X cpu_count says.
+    count = getattr(os, "process_cpu_count", None)
+    if count is not None:
+        return count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parallel_map(call: Callable[[In], Out], items: Iterable[In]) -> list[Out]:

@@ -7,26 +7,49 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from birefcli.system import cgroup
 from birefcli.system.paths import exists
 
+OWN_LIMITS = ("RLIMIT_AS", "RLIMIT_DATA")
+"""Of addresses (``ulimit -v``) and data (``-d``), both of which are more than is in use."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def memory() -> int | None:
-    """Bytes of memory; None where the system does not say."""
+    """Bytes of memory that this process may use; None where the system does not say."""
+    known = [size for size in (physical_memory(), *memory_limits().values()) if size is not None]
+    return min(known, default=None)
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory that the machine has; None where the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
 
 
+def memory_limits() -> dict[str, int]:
+    """Bytes that this process may use, by who says so; none may be as much as there is."""
+    group = cgroup.limits().memory
+    found = {} if group is None else {"control group": group}
+    own = [limit for kind in OWN_LIMITS if (limit := _own_limit(kind)) is not None]
+    return found | ({"ulimit": min(own)} if own else {})
+
+
 def address_limit() -> int | None:
     """Bytes of addresses that this process may use (``ulimit -v``); None where all it wants."""
+    return _own_limit("RLIMIT_AS")
+
+
+def _own_limit(kind: str) -> int | None:
+    """A limit that this process was started with; None where it has none of the kind."""
     try:
         import resource  # not on Windows
     except ImportError:
         return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    number = getattr(resource, kind, None)
+    limit = resource.RLIM_INFINITY if number is None else resource.getrlimit(number)[0]
     return None if limit == resource.RLIM_INFINITY else limit
 
 

@@ -7,6 +7,8 @@ two before it knows whether it needs either.
 
 import os
 
+from birefcli.system import cpu
+
 
 def silence_opencv() -> None:
     """Keep OpenCV's log from stderr, unless the user has set ``OPENCV_LOG_LEVEL``.
@@ -24,6 +26,19 @@ def let_idle_threads_sleep() -> None:
     encode. OpenMP reads the variable when torch is imported; the command calls this before.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def keep_to_allowed_cores() -> None:
+    """Let torch and OpenCV begin with no more threads than a container gets processor time for.
+
+    They count cores that a process may run on; more threads than it gets time for stop each other.
+    What the user has set stays. OpenMP and OpenCV read their variables when they are imported; the
+    command calls this before. Child processes inherit them.
+    """
+    allowed = cpu.count()
+    if allowed < cpu.admitted():
+        os.environ.setdefault("OMP_NUM_THREADS", str(allowed))
+        os.environ.setdefault("OPENCV_FOR_THREADS_NUM", str(allowed))
 
 
 def use_one_opencv_thread() -> None:

@@ -15,9 +15,35 @@ KINDS = (
 )
 
 
+class NotRegularError(OSError):
+    """A folder, a pipe or a device has the name of a file."""
+
+    is_pipe = False
+
+
 def why_not_regular(mode: int) -> str | None:
     """What a file is instead of a regular one, by its ``st_mode``; None for a regular one."""
     return next((text for is_kind, text in KINDS if is_kind(mode)), None)
+
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+"""What is said of a name under which nothing is, or can be."""
+
+
+def regular_status(path: Path) -> os.stat_result | None:
+    """Status of a regular file, without opening it; None where nothing has the name.
+
+    Raises OSError where that cannot be told, and for anything else that has it: for whoever is
+    about to write there, that is no answer.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
+    refuse_irregular(status.st_mode, path)
+    return status
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -28,11 +54,11 @@ def open_regular(path: Path) -> BinaryIO:
     """
     # Looked at first: to open some devices does something. And again once it is open, without
     # waiting, as another file may have taken the name.
-    _refuse(path.stat().st_mode, path)
+    refuse_irregular(path.stat().st_mode, path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _binary())
     file = os.fdopen(descriptor, "rb")
     try:
-        _refuse(os.fstat(descriptor).st_mode, path)
+        refuse_irregular(os.fstat(descriptor).st_mode, path)
     except OSError:
         file.close()
         raise
@@ -43,6 +69,9 @@ def _binary() -> int:
     return getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
-def _refuse(mode: int, path: Path) -> None:
+def refuse_irregular(mode: int, path: Path) -> None:
+    """Raise NotRegularError, with the path, for a file's ``st_mode`` that is no regular file's."""
     if (text := why_not_regular(mode)) is not None:
-        raise OSError(errno.EINVAL, text, str(path))
+        error = NotRegularError(errno.EINVAL, text, str(path))
+        error.is_pipe = stat.S_ISFIFO(mode)
+        raise error

@@ -28,17 +28,19 @@ def name_list(names: Iterable[str]) -> bytes:
 
 
 def json_line(record: object) -> str:
-    """One line of JSON, in ASCII, that every parser reads: numbers that JSON lacks are null."""
+    r"""One line of JSON, in ASCII: numbers that JSON lacks are null.
+
+    A byte of a name that is none of UTF-8 stays what Python makes of it (``\udcff``): whoever reads
+    the line can open the file.
+    """
     return json.dumps(_plain(record), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - what JSON has
-    if isinstance(value, str):
-        return encodable(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {encodable(str(key)): _plain(inner) for key, inner in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     return value

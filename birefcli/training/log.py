@@ -7,7 +7,7 @@ from pathlib import Path
 
 from birefcli.errors import OutputError
 from birefcli.system import atomic
-from birefcli.system.paths import is_file
+from birefcli.system.regular_file import open_regular
 
 
 class Log:
@@ -29,7 +29,7 @@ class Log:
         remaining = [entry for entry in self if entry["step"] <= last["epoch" in entry]]
         lines = [json.dumps(entry) + "\n" for entry in remaining]
         try:
-            atomic.write_file(self.path, "".join(lines).encode())
+            atomic.replace_file(self.path, "".join(lines).encode())
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -44,10 +44,18 @@ class Log:
             raise _unwritable(self.path, error) from error
 
     def __iter__(self) -> Iterator[dict[str, float]]:
-        """What was written; a last line that a kill cut off is left out."""
-        if not is_file(self.path):
+        """What was written; a last line that a kill cut off is left out.
+
+        Raises OutputError: what cannot be read is not to be taken for nothing.
+        """
+        try:
+            with open_regular(self.path) as file:
+                text = file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be read ({error.strerror})") from error
+        for line in text.splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:

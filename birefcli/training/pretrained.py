@@ -16,8 +16,9 @@ from torch import Tensor
 from birefcli.birefnet import BiRefNet, efficientnet
 from birefcli.errors import ModelError
 from birefcli.matting.predictor import MEAN, STD
-from birefcli.models import weights
-from birefcli.system.paths import is_file
+from birefcli.models.files import naming
+from birefcli.models.reading import check_finite, read
+from birefcli.system.paths import absence, exists
 
 GREY, RANGE = 127 / 255, 128 / 255
 """What was subtracted from values 0..1, and what the rest was divided by, when Lite was trained."""
@@ -39,10 +40,11 @@ def load(path: Path, network: BiRefNet) -> None:
 
     Raises ModelError for a file that is not read, or not of this backbone.
     """
-    if not is_file(path):
-        raise ModelError(f"{path}: no such weights file")
-    state = weights.read(path)[0]
-    named = from_lite(state) if "_conv_stem.weight" in state else state
+    if not exists(path):
+        raise ModelError(f"{path}: {absence(path, 'weights file')}")
+    state = read(path)[0]
+    with naming(path):
+        named = from_lite(state) if "_conv_stem.weight" in state else state
     wanted = network.bb.state_dict()
     unlike = [k for k, v in wanted.items() if k not in named or named[k].shape != v.shape]
     if unlike:
@@ -50,6 +52,7 @@ def load(path: Path, network: BiRefNet) -> None:
             f"{path}: no weights of {network.config.title}; {len(unlike)} of {len(wanted)} tensors"
             f" are missing or of another shape, {unlike[0]} for one"
         )
+    check_finite(path, {key: named[key] for key in wanted})
     network.bb.load_state_dict({key: named[key] for key in wanted})
 
 

@@ -11,7 +11,6 @@ from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Lock, Precision, Size
 from birefcli.system import atomic
-from birefcli.system.paths import is_file
 from birefcli.system.text import name_list
 from birefcli.training import export, preview, setup, validate
 from birefcli.training.dataset import Bytes, Dataset, refuse_faults
@@ -124,7 +123,7 @@ class TrainingRun:
         """Log entry of the validation before training."""
         self.validated = -1
         """Steps done at the last validation."""
-        if is_file(self.checkpoint):
+        if setup.has_checkpoint(plan):
             self._resume()
 
     @property
@@ -302,6 +301,6 @@ class TrainingRun:
     def _write(self, name: str, content: bytes) -> None:
         path = self.plan.folder / name
         try:
-            atomic.write_file(path, content)
+            atomic.replace_file(path, content)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -13,8 +14,9 @@ from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
-from birefcli.system.paths import exists, is_file, is_folder, real_path
+from birefcli.system.paths import is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
+from birefcli.system.regular_file import regular_status
 from birefcli.training import pretrained
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank
@@ -74,24 +76,52 @@ def prepare_folder(plan: Plan) -> None:
     if output.suffix != ".safetensors" or is_folder(output):
         wrong = "name a file that ends in .safetensors"
         raise UsageError(wrong, option="output", value=output)
-    resumes = is_file(plan.folder / CHECKPOINT)
-    if exists(output) and not resumes and not plan.restart:
+    resumes = has_checkpoint(plan)
+    if _is_there(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
-    try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        atomic.check_writable(plan.folder)
-        atomic.check_writable(output.parent)
-    except OSError as error:
-        raise OutputError(f"{plan.folder}: cannot be written ({error.strerror})") from error
+    files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST)]
+    for path in (output, *files):
+        _check_replaceable(path)
     atomic.clear_stale([plan.folder, output.parent])
 
 
 def clear_folder(plan: Plan) -> None:
-    """Remove what an earlier training left in the folder; its weights are replaced at the end."""
+    """Remove what an earlier training left in the folder; its weights are replaced at the end.
+
+    Raises OutputError.
+    """
     for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, "epoch-[0-9]*.png"):
         for path in plan.folder.glob(pattern):
-            path.unlink()
+            _remove(path)
+
+
+def has_checkpoint(plan: Plan) -> bool:
+    """Whether there is something to resume from. Raises OutputError where that cannot be told."""
+    return _is_there(plan.folder / CHECKPOINT)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file is there that would be replaced. Raises OutputError where nobody can tell."""
+    try:
+        return regular_status(path) is not None
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror}") from error
+
+
+def _check_replaceable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.check_replaceable(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def placement_for(plan: Plan, rank: Rank) -> Placement:

@@ -23,6 +23,7 @@ from birefcli.errors import (
     OutputError,
 )
 from birefcli.matting.device import Placement
+from birefcli.models import pickled
 from birefcli.options import Precision
 from birefcli.system import atomic
 from birefcli.system.regular_file import open_regular
@@ -201,6 +202,8 @@ def _write(state: dict[str, Any], part: Path) -> None:
 def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
+            pickled.check(file)
+            file.seek(0)
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({_cause(error)})") from error

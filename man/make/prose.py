@@ -37,6 +37,10 @@ MORE = {
         "birefcli reports a failed photo on standard error, does the others, and exits with "
         "status 1. On Ctrl-C and SIGTERM it finishes the files it is writing and ends; a second "
         "Ctrl-C drops them.",
+        "A device on which no photo gets any further for `--photo-timeout` seconds (half an hour; "
+        "none waits for ever) counts as lost: with several devices the others do its photos; a run "
+        "on one device fails the photos that hang by name and ends with status 4. To load its "
+        "model a device has at least 30 seconds.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
@@ -65,7 +69,8 @@ MORE = {
     ],
     "birefcli models": [
         "birefcli downloads a model at first use; these commands download it earlier, check it or "
-        "delete it.",
+        "delete it. In the cache they delete what the Hub downloaded, and of files that are linked "
+        "into it the link alone.",
     ],
 }
 
@@ -84,8 +89,11 @@ MODELS_STATUS = (
 VARIABLES = [
     ("HF_HOME, HF_HUB_CACHE", "Folders of downloaded weights."),
     ("HF_HUB_OFFLINE", "1: do not use the network."),
-    ("HF_ENDPOINT, HF_TOKEN", "Another Hub, and the user's token."),
-    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core."),
+    (
+        "HF_ENDPOINT, HF_TOKEN",
+        "Another Hub, and the user's token. No message shows passwords or tokens.",
+    ),
+    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core it may use."),
     ("NO_COLOR", "Any value: no colours."),
     ("BIREFCLI_DEBUG", "1: as --debug."),
 ]

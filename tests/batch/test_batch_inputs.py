@@ -24,6 +24,8 @@ from PIL import Image, ImageCms
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest has it
 from conftest import TIMEOUT, picture
+from described import block, dataset, jpeg, packet
+from described import tiff as described_tiff
 from support import fill, grey_profile, matrix_profile, png, tiff
 
 PAGE = Path(__file__).parents[2] / "man" / "guide" / "inputs.md"
@@ -248,6 +250,22 @@ CASES: dict[str, list[Case]] = {
         Case("/dev/zero", "wrong", "is no list of names, or does not end"),
         Case("a folder", "nothing", "Is a directory"),
         Case("that is not there", "nothing", "No such file or directory"),
+    ],
+    "What photos say of themselves": [
+        Case("EXIF in UTF-8 and Latin-1, of either byte order", "written", "", "names.jpg",
+             file(jpeg(block(">", {315: (2, "Zoë\0".encode()), 33432: (2, b"\xa9 Zo\xeb\0")}))),
+             (12, 8)),
+        Case("EXIF with a damaged tag", "written", "1 EXIF tag left out: damaged or too large",
+             "odd-tag.jpg", file(jpeg(block("<", {271: (2, b"Maker\0"), 50000: (99, b"?")}))),
+             (12, 8)),
+        Case("EXIF that is damaged", "written", "damaged EXIF left out", "exif.tif.jpg",
+             file(jpeg(b"II*\0\xff\xff\xff\xff" + bytes(20))), (12, 8)),
+        Case("XMP and IPTC", "written", "", "press.jpg",
+             file(jpeg(xmp=packet(), iptc=dataset(2, 80, b"Zo\xeb"))), (12, 8)),
+        Case("XMP that is damaged, or has a document type", "written", "damaged XMP left out",
+             "xmp.tif", file(described_tiff(xmp=b"<!DOCTYPE x>" + packet())), (12, 8)),
+        Case("IPTC that is damaged", "written", "damaged IPTC left out", "iptc.jpg",
+             file(jpeg(iptc=dataset(2, 80, b"Zo\xeb") + b"\x1c\2\5\xff")), (12, 8)),
     ],
     "Files that are not what they say": [
         Case("extension in upper case", "written", "", "UPPER.JPG", saved(None, "JPEG")),

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import picture
+from described import block, dataset, entries, jpeg, packet, said
 from PIL import ExifTags, Image
 from support import matrix_profile, tiff
 
@@ -18,6 +19,19 @@ EXIF_IFD, GPS_IFD, THUMBNAIL_IFD = 0x8769, 0x8825, ExifTags.IFD.IFD1
 ORIENTATION, MAKE, DATE, TAKEN = 0x0112, 271, 306, 36867
 P3 = matrix_profile((0.5151, 0.2412, -0.0011), (0.2919, 0.6922, 0.0419), (0.1572, 0.0666, 0.7841))
 KINDS = ("cutout", "composite", "foreground", "mask")
+PRESS_EXIF = block(
+    ">",
+    {315: (2, "Zoë\0".encode()), 40091: (1, "Tïtle".encode("utf-16-le"))},
+    {37510: (7, b"UNICODE\0" + "日本".encode("utf-16-be")), 37500: (7, bytes(range(200)))},
+    {1: (2, b"N\0")},
+    {1: (2, b"R98\0")},
+)
+SPACES = (
+    'xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+)
+PRESS_XMP = packet("", ' photoshop:City="Köln" tiff:ImageWidth="12"', SPACES)
+PRESS_IPTC = (dataset(1, 90, b"\x1b%G"), dataset(2, 80, "Zoë".encode()), dataset(2, 90, b"K\xf6ln"))
 GREEN = (60, 200, 60)  # of Display P3; sRGB has no such green
 
 
@@ -51,6 +65,7 @@ def photos(tmp_path_factory) -> Path:
     options = {"exif": camera_exif(), "icc_profile": P3, "dpi": (300, 300)}
     wide.save(folder / "wide.jpg", quality=100, subsampling=0, **options)
     picture().convert("CMYK").save(folder / "cmyk.jpg")
+    (folder / "press.jpg").write_bytes(jpeg(PRESS_EXIF, PRESS_XMP, b"".join(PRESS_IPTC)))
     deep = np.random.RandomState(1).randint(0, 65536, 60 * 40 * 3)
     (folder / "deep.tif").write_bytes(tiff(16, 2, 3, deep, 60, 40))
     return folder
@@ -132,6 +147,25 @@ def test_exif_is_kept_without_orientation_thumbnail_and_on_request_place(runs, n
     else:
         assert place[1] == "N"
         assert [float(x) for x in place[2]] == [48, 8, 15]
+
+
+@pytest.mark.parametrize(("name", "kind"), PRODUCTS)
+def test_exif_xmp_and_iptc_are_the_photos_bytes_and_on_request_without_place(runs, name, kind):
+    exif, xmp, iptc = said(runs[name].file(kind, "press").read_bytes())
+    strip = "--strip" in RUNS[name]
+    found, order = entries(exif)
+    assert order == ">"
+    expected, _ = entries(PRESS_EXIF)
+    if strip:
+        del expected[EXIF_IFD, 37500], expected[GPS_IFD, 1]
+    assert found.items() >= expected.items()
+    assert (GPS_IFD, 1) not in found or not strip
+    assert xmp == packet("", "" if strip else ' photoshop:City="Köln"', SPACES)
+    held = b"".join(PRESS_IPTC[: 2 if strip else 3])
+    assert iptc == (None if name == "webp" else held)
+    (line,) = [x for x in runs[name].lines if Path(x["input"]).stem == "press"]
+    noted = "IPTC left out: webp holds none" in line["notes"]
+    assert noted == (name == "webp")
 
 
 @pytest.mark.parametrize(("name", "kind"), [p for p in PRODUCTS if p[1] != "mask"])

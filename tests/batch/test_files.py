@@ -658,6 +658,8 @@ def test_file_that_may_not_be_read_is_kept_like_any_that_is_not_ours(job, monkey
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
+    make(job, Product.CUTOUT)
+    make(job, Product.MASK)
     monkeypatch.setattr(stamp, "read", refuse)
     for existing in (Existing.UPDATE, Existing.SKIP):
         assert decide(job, existing, WANTED, Precision.AUTO).job.targets == {}

@@ -1,6 +1,10 @@
 """Whose a file at a target is, when it carries no stamp."""
 
 import dataclasses
+import errno
+import io
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -41,17 +45,130 @@ def test_picture_of_another_program_is_kept_whatever_follows_its_pixels(job, tmp
     assert reason(job) == freshness.NOT_OURS
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff\xe0"])
-def test_what_cannot_be_read_is_damaged_and_made_again(job, tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"\0", bytes(100), bytes(10_000)])
+def test_what_a_power_cut_leaves_is_damaged_and_made_again(job, tmp_path, content):
     (tmp_path / "made.jpg").write_bytes(content)
     assert reason(job) == freshness.DAMAGED
 
 
-def test_picture_of_another_program_that_was_cut_off_is_damaged(job, tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"text",
+        b"\xff\xd8\xff\xe0",
+        bytes(5000) + b"x",
+        b"x" + bytes(5000),
+        b" ",
+        b"RIFF" + bytes(8),
+    ],
+)
+def test_what_holds_anything_and_is_not_ours_is_kept(job, tmp_path, content):
+    (tmp_path / "made.jpg").write_bytes(content)
+    assert reason(job) == freshness.NOT_OURS
+
+
+def test_picture_of_another_program_that_was_cut_off_is_kept(job, tmp_path):
     picture().save(tmp_path / "made.jpg")
     whole = (tmp_path / "made.jpg").read_bytes()
     (tmp_path / "made.jpg").write_bytes(whole[: len(whole) // 2])
-    assert reason(job) == freshness.DAMAGED
+    assert reason(job) == freshness.NOT_OURS
+
+
+# A look that fails
+
+FAULTS = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.EACCES)
+
+
+def failing(number: int):
+    def fail(*_: object, **__: object):
+        raise MemoryError if number == 0 else OSError(number, os.strerror(number))
+
+    return fail
+
+
+def decided(job: Job, existing: Existing) -> freshness.Decision:
+    return freshness.decide(job, existing, {Product.CUTOUT: "0" * 16}, Precision.AUTO)
+
+
+@pytest.mark.parametrize("number", [*FAULTS, 0])
+def test_file_that_cannot_be_read_fails_its_photo_and_is_replaced_on_request_alone(
+    job, tmp_path, monkeypatch, number
+):
+    (tmp_path / "made.jpg").write_bytes(b"somebody's")
+    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(number))
+    found = decided(job, Existing.UPDATE)
+    assert found.job.targets == {}
+    assert found.trouble is not None
+    assert "made.jpg: cannot be read, and stays: " in str(found.trouble)
+    assert (os.strerror(number) if number else "out of memory") in str(found.trouble)
+    assert decided(job, Existing.SKIP).reason == freshness.EXISTS
+    assert decided(job, Existing.OVERWRITE).reason == freshness.OVERWRITE
+
+
+@pytest.mark.parametrize("number", [*FAULTS, errno.ELOOP])
+@pytest.mark.parametrize("existing", Existing)
+def test_target_that_cannot_be_looked_at_fails_its_photo_whatever_the_policy(
+    job, monkeypatch, number, existing
+):
+    monkeypatch.setattr(Path, "stat", failing(number))
+    found = decided(job, existing)
+    assert found.job.targets == {}
+    assert str(found.trouble) == f"{job.targets[Product.CUTOUT]}: {os.strerror(number)}"
+
+
+def test_second_of_two_reads_that_fails_is_a_failed_look_too(job, tmp_path, monkeypatch):
+    (tmp_path / "made.jpg").write_bytes(b"x" * 9000)
+
+    class Worn(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            return super().read(size) if self.reads == 1 else failing(errno.EIO)()
+
+    monkeypatch.setattr("birefcli.images.stamp.open_regular", lambda _: Worn(b"x" * 9000))
+    assert decided(job, Existing.UPDATE).trouble is not None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices of POSIX")
+def test_what_is_no_regular_file_is_never_opened_and_fails_its_photo(job, tmp_path, monkeypatch):
+    def refuse(*_: object):
+        pytest.fail("opened")
+
+    monkeypatch.setattr(os, "open", refuse)
+    target = tmp_path / "made.jpg"
+    os.mkfifo(tmp_path / "pipe")
+    links = {"pipe": "a named pipe", "/dev/full": "a device", "/dev/zero": "a device"}
+    for leads_to, kind in links.items():
+        target.symlink_to(leads_to)
+        for existing in Existing:
+            trouble = str(decided(job, existing).trouble)
+            assert trouble.startswith(f"{target}: is {kind}, not a regular file; ")
+            assert ("output=-" in trouble) == (kind == "a named pipe")
+        target.unlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_link_to_nothing_is_missing_and_a_link_to_itself_is_a_failure(job, tmp_path):
+    (tmp_path / "made.jpg").symlink_to("nothing")
+    assert decided(job, Existing.UPDATE).reason == freshness.MISSING
+    (tmp_path / "made.jpg").unlink()
+    (tmp_path / "made.jpg").symlink_to("made.jpg")
+    assert decided(job, Existing.UPDATE).trouble is not None
+
+
+@pytest.mark.parametrize("start", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_look_at_a_huge_file_takes_two_short_reads(job, tmp_path, start):
+    """A file of 6 GB, all of it a hole but for its start."""
+    with (tmp_path / "made.jpg").open("wb") as file:
+        file.write(start)
+        file.truncate(6 << 30)
+    tracemalloc.start()
+    try:
+        assert reason(job) == (freshness.NOT_OURS if start else freshness.DAMAGED)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # Fingerprints

@@ -13,10 +13,11 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
 from birefcli.errors import PhotoError
-from birefcli.images import deflate, metadata
+from birefcli.images import deflate
 from birefcli.images import encode as encoder
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
+from birefcli.images.exif import EXIF_IFD, GPS_IFD
 from birefcli.images.metadata import Metadata
 from birefcli.options import Compress, Format
 from birefcli.system import cpu
@@ -340,8 +341,8 @@ def test_png_chunks_are_whole_and_in_the_order_that_the_format_wants():
 def test_exif_and_record_are_kept_and_do_not_disturb_the_pixels(format_, channels):
     block = Image.Exif()
     block[271] = "Maker"
-    block[metadata.EXIF_IFD] = {36867: "2024:06:01 12:00:00", 33434: 0.01}
-    block[metadata.GPS_IFD] = {1: "N", 2: (52.0, 30.0, 1.5)}
+    block[EXIF_IFD] = {36867: "2024:06:01 12:00:00", 33434: 0.01}
+    block[GPS_IFD] = {1: "N", 2: (52.0, 30.0, 1.5)}
     exif = block.tobytes().removeprefix(b"Exif\0\0")
     pixels = random_pixels(9, 7, channels)
     data = encode(pixels, format_, metadata=Metadata(SRGB, (300, 300), exif, "made by a test"))
@@ -351,8 +352,8 @@ def test_exif_and_record_are_kept_and_do_not_disturb_the_pixels(format_, channel
     kept = Image.Exif()
     kept.load(photo.exif)
     assert kept[271] == "Maker"
-    assert kept.get_ifd(metadata.EXIF_IFD)[36867] == "2024:06:01 12:00:00"
-    assert kept.get_ifd(metadata.GPS_IFD)[2] == (52.0, 30.0, 1.5)
+    assert kept.get_ifd(EXIF_IFD)[36867] == "2024:06:01 12:00:00"
+    assert kept.get_ifd(GPS_IFD)[2] == (52.0, 30.0, 1.5)
     assert np.array_equal(photo.pixels, decode_photo(plain, 100).pixels)
 
 

@@ -1,9 +1,14 @@
 """What a file says of its own making, in every format."""
 
+import io
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from birefcli.images import stamp
 from birefcli.images.encode import encode
@@ -69,3 +74,125 @@ def test_product_of_another_version_is_ours_and_out_of_date(tmp_path, format_):
 def test_what_is_no_picture_is_not_whole(tmp_path, content):
     (tmp_path / "a").write_bytes(content)
     assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=False, stamp=None)
+
+
+# Text that looks like a stamp and stands elsewhere
+
+FAKE = Stamp("a" * 16, "fp32", "cutout", 1, 2).text()
+LOOKALIKES = (FAKE, "birefcli:1 of another version;")
+PIXELS = Image.new("RGB", (8, 6), "teal")
+
+
+def exif(text: str) -> bytes:
+    block = Image.Exif()
+    block[0x010E] = text  # ImageDescription
+    block[0x0131] = text  # Software
+    return block.tobytes()
+
+
+def xmp(text: str) -> bytes:
+    """As a program writes it whose name a user may choose."""
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-'
+        'syntax-ns#"><rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+        f' xmp:CreatorTool="{text}"/></rdf:RDF></x:xmpmeta>'
+    ).encode()
+
+
+def png_text(key: str, text: str, *, packed: bool = False) -> PngInfo:
+    info = PngInfo()
+    info.add_text(key, text, zip=packed)
+    return info
+
+
+PLACES = {
+    "PNG, EXIF": ("PNG", lambda text: {"exif": exif(text)}),
+    "PNG, a description": ("PNG", lambda text: {"pnginfo": png_text("Description", text)}),
+    "PNG, words around it": ("PNG", lambda text: {"pnginfo": png_text("Software", f"by {text}")}),
+    "PNG, words behind it": ("PNG", lambda text: {"pnginfo": png_text("Software", f"{text} 2")}),
+    "JPEG, EXIF": ("JPEG", lambda text: {"exif": exif(text)}),
+    "JPEG, XMP": ("JPEG", lambda text: {"xmp": xmp(text)}),
+    "JPEG, a comment behind EXIF": (
+        "JPEG",
+        lambda text: {"exif": exif("a"), "comment": text.encode()},
+    ),
+    "JPEG, words around it": ("JPEG", lambda text: {"comment": f"by {text}".encode()}),
+    "WebP, EXIF": ("WEBP", lambda text: {"exif": exif(text), "lossless": True}),
+    "WebP, XMP": ("WEBP", lambda text: {"xmp": xmp(text), "lossless": True}),
+    "WebP, a profile": ("WEBP", lambda text: {"icc_profile": text.encode(), "lossless": True}),
+    "TIFF, a description": ("TIFF", lambda text: {"description": text}),
+    "TIFF, the program": ("TIFF", lambda text: {"software": text}),
+}
+
+
+@pytest.mark.parametrize("text", LOOKALIKES)
+@pytest.mark.parametrize("place", PLACES)
+def test_text_that_looks_like_a_stamp_is_none_elsewhere_than_at_its_place(tmp_path, place, text):
+    format_, how = PLACES[place]
+    PIXELS.save(tmp_path / "a", format_, **how(text))
+    assert stamp.read(tmp_path / "a").stamp is None
+
+
+@pytest.mark.parametrize("end", [b"", b" ", b"\n"])
+def test_text_at_either_end_of_a_file_that_is_no_picture_is_no_stamp(tmp_path, end):
+    for content in (FAKE.encode() + b" notes", b"notes " + FAKE.encode()):
+        (tmp_path / "a").write_bytes(content + end)
+        assert stamp.read(tmp_path / "a").stamp is None
+
+
+@pytest.mark.parametrize("format_", list(Format))
+@pytest.mark.parametrize("text", LOOKALIKES)
+def test_stamp_of_a_product_counts_whatever_its_photo_says(tmp_path, format_, text):
+    made = Stamp("0" * 16, "fp32", "foreground", 123, 456)
+    block = exif(text)[6:] if exif(text).startswith(b"Exif") else exif(text)
+    notes = Metadata(exif=block, stamp=made.text())
+    data = encode(np.zeros((3, 4, 3), np.uint8), format_, metadata=notes)
+    assert text.encode() in data
+    (tmp_path / "a").write_bytes(data)
+    assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=True, stamp=made)
+    bare = encode(np.zeros((3, 4, 3), np.uint8), format_, metadata=Metadata(exif=block))
+    (tmp_path / "a").write_bytes(bare)
+    assert stamp.read(tmp_path / "a").stamp is None
+
+
+@pytest.mark.parametrize("channels", [3, 4, None])
+@pytest.mark.parametrize("described", [False, True])
+def test_webp_with_a_stamp_is_the_same_picture_to_every_reader(tmp_path, channels, described):
+    shape = (7, 5) if channels is None else (7, 5, channels)
+    pixels = np.random.RandomState(2).randint(0, 256, shape).astype(np.uint8)
+    block = exif("a")[6:] if described else None
+    notes = Metadata(exif=block, stamp=FAKE)
+    stamped, plain = (
+        encode(pixels, Format.WEBP, metadata=m) for m in (notes, Metadata(exif=block))
+    )
+    assert int.from_bytes(stamped[4:8], "little") + 8 == len(stamped)
+    assert stamped[12:16] == b"VP8X", "only an extended file may have chunks of others"
+    with Image.open(io.BytesIO(stamped)) as one, Image.open(io.BytesIO(plain)) as other:
+        assert (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
+        assert dict(one.getexif()) == dict(other.getexif())
+    flag = cv2.IMREAD_UNCHANGED
+    read = [cv2.imdecode(np.frombuffer(data, np.uint8), flag) for data in (stamped, plain)]
+    assert np.array_equal(*read)
+
+
+def test_webp_that_is_opaque_throughout_stays_without_alpha(tmp_path):
+    pixels = np.full((7, 5, 4), 255, np.uint8)
+    data = encode(pixels, Format.WEBP, metadata=Metadata(stamp=FAKE))
+    assert not data[20] & 0x10
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("content", "blank"),
+    [
+        (b"", True),
+        (bytes(9), True),
+        (bytes(9999), True),
+        (b"a", False),
+        (bytes(9999) + b"a", False),
+    ],
+)
+def test_file_is_blank_where_both_of_its_ends_are(tmp_path, content, blank):
+    (tmp_path / "a").write_bytes(content)
+    assert stamp.read(tmp_path / "a").blank == blank

@@ -2,13 +2,17 @@
 
 import errno
 import os
+import random
+import shutil
+import signal
 import socket
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fake_hub import COMMIT, REPO, run, serving
+from fake_hub import COMMIT, REPO, environment, run, script, serving
 
 FETCH = "print(hub.fetch(tiny))"
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
@@ -252,6 +256,135 @@ def test_token_goes_to_the_hub_and_no_further(fake, tmp_path):
     assert run(fake, tmp_path, FETCH, HF_TOKEN="hf_secret").returncode == 0
     assert {token for path, token in fake.tokens if "resolve" in path} == {"Bearer hf_secret"}
     assert {token for path, token in fake.tokens if "bytes" in path} == {None}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_token_goes_to_no_other_port_and_no_other_host(fake, tmp_path, host):
+    fake.storage = fake.storage.replace("127.0.0.1", host)
+    assert run(fake, tmp_path, FETCH, HF_TOKEN="hf_secret").returncode == 0
+    assert {token for path, token in fake.tokens if "bytes" in path} == {None}
+
+
+def with_password(url, user="me", password="s3cr%3At-word"):
+    return url.replace("://", f"://{user}:{password}@")
+
+
+def test_password_of_the_hub_is_sent_to_the_hub_alone_and_never_shown(fake, tmp_path):
+    url = with_password(fake.url)
+    done = run(fake, tmp_path, FETCH, url=url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {token for path, token in fake.tokens if "bytes" in path} == {None}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": 404},
+        {"status": 401},
+        {"status": 503},
+        {"status": 200, "headers": {"X-Repo-Commit": ""}},
+        {"cut_after": 1000},
+        {"cut_after": CUT},
+        {"etag": "../../../../stolen"},
+        {"storage": "http://me:s3cr%3At-word@127.0.0.1:9"},
+        {"storage": "http://127.0.0.1:9/signed?Signature=s3cr%3At-word&"},
+        {"storage": "nonsense://me:s3cr%3At-word@127.0.0.1:9"},
+        None,
+    ],
+    ids=str,
+)
+def test_no_password_and_no_token_is_in_any_message(fake, tmp_path, wrong):
+    """Each way a download fails, with passwords in all that can have them."""
+    url = with_password(fake.url if wrong is not None else unused_url())
+    for name, value in (wrong or {}).items():
+        setattr(fake, name, value)
+    done = run(fake, tmp_path, FETCH, url=url, HF_TOKEN="hf_s3cr:t-word")
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "word" not in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*stolen*"))
+
+
+@pytest.mark.parametrize("scheme", ["http://", "", "socks9://"])
+def test_password_of_a_proxy_is_in_no_message(fake, tmp_path, scheme):
+    proxy = f"{scheme}me:s3cr%3At-word@127.0.0.1:9"
+    done = run(fake, tmp_path, FETCH, HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy)
+    assert done.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert "word" not in done.stderr
+
+
+def test_users_own_file_that_is_linked_in_the_cache_survives_a_download(fake, tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(b"mine")
+    entry = blobs(tmp_path).parent / "snapshots" / COMMIT / "model.safetensors"
+    entry.parent.mkdir(parents=True)
+    entry.symlink_to(mine)
+    done = run(fake, tmp_path, FETCH)
+    assert done.returncode == 4
+    assert f"led to another file ({mine}); that is left" in done.stderr
+    assert run(fake, tmp_path, FETCH).returncode == 0
+    assert entry.read_bytes() == CONTENT
+    assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("suffix", ["", ".incomplete"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_wrong_bytes_under_the_name_of_the_download_are_replaced(fake, tmp_path, suffix, linked):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(b"mine")
+    blob = blobs(tmp_path) / f"{fake.sha256}{suffix}"
+    blob.parent.mkdir(parents=True)
+    if linked:
+        blob.symlink_to(mine)
+    else:
+        blob.write_bytes(CONTENT[::-1])
+    first = run(fake, tmp_path, FETCH)
+    # A part of the right length is only found to be wrong once it is whole.
+    assert first.returncode == (4 if suffix and not linked else 0)
+    done = run(fake, tmp_path, FETCH)
+    assert (tmp_path / done.stdout.strip()).read_bytes() == CONTENT
+    assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("suffix", ["", ".incomplete"])
+def test_pipe_in_the_place_of_a_download_is_not_waited_for(fake, tmp_path, suffix):
+    blobs(tmp_path).mkdir(parents=True)
+    os.mkfifo(blobs(tmp_path) / f"{fake.sha256}{suffix}")
+    done = run(fake, tmp_path, FETCH)
+    assert (tmp_path / done.stdout.strip()).read_bytes() == CONTENT
+
+
+@pytest.mark.slow
+def test_download_that_is_killed_at_any_moment_ends_with_the_right_file(fake, tmp_path):
+    """Forty kills; between them no damaged file is ever handed out."""
+    chance = random.Random(16)
+    fake.pause = 0.1
+    killed = done = 0
+    while killed < 40:
+        process = subprocess.Popen(
+            script(fake, FETCH),
+            env=environment(tmp_path, fake.url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            process.wait(chance.uniform(0.2, 3.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            killed += 1
+        out, err = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), err
+        if process.returncode == 0:
+            done += 1
+            path = Path(out.decode().strip())
+            assert path.read_bytes() == CONTENT
+            shutil.rmtree(tmp_path / "hf")
+    fake.pause = 0
+    last = run(fake, tmp_path, FETCH)
+    assert (tmp_path / last.stdout.strip()).read_bytes() == CONTENT
+    assert [path.name for path in blobs(tmp_path).iterdir()] == [fake.sha256]
+    print(f"{killed} kills, {done} whole downloads between them")
 
 
 def test_too_small_disk_is_told_before_the_download(fake, tmp_path):

@@ -77,10 +77,3 @@ def test_names_with_a_suffix_or_folder_are_files(text):
 @pytest.mark.parametrize("text", ["portrait", "512", "potrait", "mini"])
 def test_plain_names_are_no_files(text):
     assert not zoo.is_file(text)
-
-
-def test_file_of_another_kind_has_no_metadata(tmp_path):
-    picture = tmp_path / "x.safetensors"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\nand so on")
-    with pytest.raises(ValueError, match="not a safetensors file"):
-        zoo.read_metadata(picture)

@@ -23,6 +23,7 @@ class WorkerChannel:
         self._connection = connection
         self._answers: SimpleQueue[Assign | None] = SimpleQueue()
         self._stopped = False
+        self._sending = threading.Lock()
         threading.Thread(target=self._listen, name="channel", daemon=True).start()
 
     def receive(self) -> Assign | None:
@@ -30,10 +31,11 @@ class WorkerChannel:
         return None if self._stopped else self._answers.get()
 
     def send(self, message: FromWorker) -> None:
-        """Send a message, whole. To be called by the main thread alone."""
+        """Send a message, whole; in the main thread no signal may interrupt it."""
         # The thread that listens notices a run that is gone.
         try:
-            self._connection.send(message)
+            with self._sending:
+                self._connection.send(message)
         except OSError:
             self._end()
 

@@ -1,5 +1,6 @@
 """A batch on several devices, as the one process sees it that plans and reports."""
 
+import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +9,15 @@ from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
 from birefcli.batch.freshness import Decision
+from birefcli.batch.interrupts import GRACE
 from birefcli.batch.outcome import Outcome
+from birefcli.batch.patience import no_answer, step, to_begin
 from birefcli.batch.targets import Stdout
-from birefcli.batch.workers.process import WorkerProcess
+from birefcli.batch.workers.channel import STOPPING
+from birefcli.batch.workers.process import LEAVE, WorkerProcess
 from birefcli.batch.workers.protocol import (
     Assign,
+    Beat,
     FromWorker,
     Notice,
     NoWork,
@@ -29,6 +34,9 @@ from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
 from birefcli.options import BatchOptions
 from birefcli.system import atomic
+from birefcli.system.watchdog import Sign, Watchdog
+
+LAST = 1.0  # seconds for a worker that was killed to be gone, where the run gives up
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class WorkerPool:
         """``devices``: by the names that messages have for them."""
         self._options, self._checkpoint, self._devices = options, checkpoint, devices
         self._listener = listener
+        limit = options.photo_timeout
+        self._limit = math.inf if limit is None else limit
         # The workers' listeners change what the run looks at; a run that gives up looks at it in a
         # signal handler, which may have interrupted it while it was looking.
         self._lock = threading.RLock()
@@ -69,6 +79,7 @@ class WorkerPool:
         self._shares: dict[int, Mapping[str, float]] = {}
         self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._over = False
+        self._starting = set(range(len(self._devices)))
 
     def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order, but those of a lost device last.
@@ -77,19 +88,20 @@ class WorkerPool:
         long as one call.
         """
         self._reset(todo)
-        try:
-            for config in self._configs(len(todo)):
-                self._start_process(config)
-            while (outcome := self._next()) is not None:
-                yield outcome
-                with self._lock:
-                    self._scheduler.reported(outcome)
-        finally:
-            self._over = True
-            for process in self._processes:
-                process.stop()
-            for process in self._processes:
-                process.join()
+        with Watchdog(step(self._limit), self._signs, self._overdue):
+            try:
+                for config in self._configs(len(todo)):
+                    self._start_process(config)
+                while (outcome := self._next()) is not None:
+                    yield outcome
+                    with self._lock:
+                        self._scheduler.reported(outcome)
+            finally:
+                self._over = True
+                for process in self._processes:
+                    process.stop()
+                for process in self._processes:
+                    process.join()
 
     def _configs(self, photos: int) -> Iterator[WorkerConfig]:
         sharers, options = len(self._devices), self._options
@@ -118,6 +130,17 @@ class WorkerPool:
         """Whether photos were left because no device was."""
         return self._scheduler.no_device_left
 
+    def give_up(self) -> None:
+        """End every worker that has not ended: nobody would hear of what it does."""
+        left = [process.process for process in self._processes if not process.over]
+        for process in left:
+            process.kill()
+        for process in left:
+            process.join(LAST)
+        with self._lock:
+            for worker in range(len(self._processes)):
+                _clear_parts(self._scheduler.held(worker))
+
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the workers' time, and its share of it, 0..1."""
         with self._lock:
@@ -138,15 +161,41 @@ class WorkerPool:
                 return None
             self._events.get()()
 
+    # In the thread that watches.
+
+    def _signs(self) -> dict[tuple[int, bool], Sign]:
+        """Of the workers that are waited for; one that has nothing to do may say nothing."""
+        with self._lock:
+            over = self._over
+            waited = {(i, over): p for i, p in enumerate(self._processes) if not p.over}
+            signs = {who: Sign(p.heard, self._patience(who[0])) for who, p in waited.items()}
+            return {who: sign for who, sign in signs.items() if sign.limit < math.inf}
+
+    def _patience(self, worker: int) -> float:
+        """Seconds for which a worker may be silent."""
+        holds = self._scheduler.holds(worker)
+        if self._over:
+            # It leaves at once, or gives up what it holds after a while.
+            return LEAVE if not holds else GRACE + LEAVE if STOPPING else self._limit
+        if worker in self._starting:
+            return to_begin(self._limit)
+        return self._limit if holds else math.inf
+
+    def _overdue(self, who: tuple[int, bool], sign: Sign) -> None:
+        self._processes[who[0]].kill(WorkerLost(no_answer(sign.limit), ""))
+
     # In the threads of the listeners.
 
     def _receive(self, worker: int, message: FromWorker) -> None:
         match message:
             case Request():
                 with self._lock:
+                    self._starting.discard(worker)
                     self._answer(worker, patient=message.patient)
             case Result():
                 self._done(worker, message)
+            case Beat():
+                pass
             case State():
                 self._events.put(partial(self._listener.on_state, message.text))
             case Notice():
@@ -189,13 +238,17 @@ class WorkerPool:
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
             held = self._scheduler.lose(worker, why.reason)
-            # Its half-written files are nobody's now.
-            targets = [target for decision in held for target in decision.job.targets.values()]
-            atomic.clear_stale({t.parent for t in targets if not isinstance(t, Stdout)})
+            _clear_parts(held)
             self._answer_waiting()
             # Within the lock: a run that has ended by it ends after it was reported.
             name, taken = self._scheduler.names[worker], self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
+
+
+def _clear_parts(held: Sequence[Decision]) -> None:
+    """Half-written files of a worker that is gone are nobody's."""
+    targets = [target for decision in held for target in decision.job.targets.values()]
+    atomic.clear_stale({t.parent for t in targets if not isinstance(t, Stdout)})
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
+from multiprocessing.process import _children  # type: ignore[attr-defined]
 
 from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.protocol import FromWorker, Shutdown, ToWorker, WorkerConfig, WorkerLost
@@ -22,12 +23,17 @@ class WorkerProcess:
         receive: Callable[[FromWorker], None],
         gone: Callable[[WorkerLost], None],
     ) -> None:
-        """``receive`` and ``gone`` (with why) are called in the thread that listens."""
+        """``receive`` is called in the thread that listens, ``gone`` (with why) once at the end."""
         # Spawned: a process with CUDA or threads in it cannot be forked.
         context = get_context("spawn")
         self._line, self._theirs = context.Pipe()
         self._sending = threading.Lock()
         self._receive, self._gone = receive, gone
+        self.heard = 0
+        """Messages that have come."""
+        self._lost: WorkerLost | None = None
+        self._once = threading.Lock()
+        self._over = threading.Event()
         # Should this process end in some other way, its workers are not waited for.
         self.process = context.Process(target=work, args=(self._theirs, config), daemon=True)
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -48,22 +54,46 @@ class WorkerProcess:
         """Ask the worker to end."""
         self.send(Shutdown())
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing is waited for: it is gone, cannot even be killed, or never began."""
+        return self._listener.ident is None or self._over.is_set()
+
     def join(self) -> None:
         """Wait until the worker has said all, and is gone."""
-        if self._listener.ident is not None:
-            self._listener.join()
-        self._line.close()
+        if not self.over:
+            self._over.wait()
+        if not self._listener.is_alive():
+            self._line.close()
+
+    def kill(self, why: WorkerLost) -> None:
+        """End a worker that does not answer; what it has said before still counts."""
+        self._lost = self._lost or why
+        self.process.kill()
+        self._listener.join(LEAVE)
+        if self._listener.is_alive():
+            # The system does not let it go, as where a driver hangs. Nor would this process end:
+            # multiprocessing waits for its children.
+            _children.discard(self.process)
+            self._end()
 
     def _listen(self) -> None:
-        lost = None
         with suppress(EOFError, OSError):
             while True:
                 message: FromWorker = self._line.recv()
+                self.heard += 1
                 if isinstance(message, WorkerLost):
-                    lost = message
+                    self._lost = message
                 self._receive(message)
         self._reap()
-        self._gone(lost or WorkerLost(_ending(self.process.exitcode or 0), ""))
+        self._end()
+
+    def _end(self) -> None:
+        with self._once:
+            if not self._over.is_set():
+                why = _ending(self.process.exitcode or 0)
+                self._gone(self._lost or WorkerLost(why, ""))
+                self._over.set()
 
     def _reap(self) -> None:
         self.process.join(LEAVE)

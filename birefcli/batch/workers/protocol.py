@@ -43,6 +43,11 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """Something moved: a stage began or ended, or a layer of the network."""
+
+
+@dataclass(frozen=True)
 class Refused:
     """I cannot start, nor could any other: the user is to mend it."""
 
@@ -57,7 +62,7 @@ class WorkerLost:
     trace: str
 
 
-FromWorker = Request | Result | State | Notice | Refused | WorkerLost
+FromWorker = Request | Result | State | Notice | Beat | Refused | WorkerLost
 
 # To a worker.
 

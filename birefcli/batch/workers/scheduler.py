@@ -63,6 +63,14 @@ class Scheduler:
     def _alive(self) -> list[int]:
         return [i for i in range(len(self.names)) if i not in self.lost]
 
+    def holds(self, worker: int) -> bool:
+        """Whether a worker has photos that have not ended."""
+        return bool(self._held[worker])
+
+    def held(self, worker: int) -> list[Decision]:
+        """Photos of a worker that have not ended."""
+        return [self.decisions[label] for label in self._order if label in self._held[worker]]
+
     def end(self, worker: int, outcome: Outcome) -> None:
         """Note what became of a photo; for lack of device memory it may be tried elsewhere."""
         label = outcome.input
@@ -77,15 +85,15 @@ class Scheduler:
     def lose(self, worker: int, reason: str) -> list[Decision]:
         """Go on without a worker; returns what it had in flight."""
         self.lost[worker] = reason
-        held = [label for label in self._order if label in self._held[worker]]
+        held = self.held(worker)
         self._held[worker].clear()
-        for label in held:
+        for label in (decision.job.label for decision in held):
             if self._may_go_elsewhere(label, worker, reason):
                 self._suspect(label)
             else:
                 self._let_go(label)
         self._give_up()
-        return [self.decisions[label] for label in held]
+        return held
 
     def elsewhere(self, decisions: Iterable[Decision]) -> int:
         """How many of these photos another worker is to do, or does already."""

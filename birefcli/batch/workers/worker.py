@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -16,10 +18,12 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.interrupts import CODES, GRACE, InterruptHandler, StoppedError
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome
+from birefcli.batch.patience import step
 from birefcli.batch.pipeline import Pipeline
 from birefcli.batch.stages import StageContext
 from birefcli.batch.workers.channel import STOPPING, WorkerChannel
 from birefcli.batch.workers.protocol import (
+    Beat,
     FromWorker,
     Notice,
     Refused,
@@ -35,6 +39,7 @@ from birefcli.matting.device import device_answers
 from birefcli.models.load import load_predictor
 from birefcli.products.background import background_of
 from birefcli.system import allocator, cpu, process_settings
+from birefcli.system.watchdog import Activity
 
 HEAD_START = 2.0  # seconds before the run gives up, in which it gets what was written till then
 
@@ -80,6 +85,16 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, DeviceLostError) else f"{type(error).__name__}: {text}"
 
 
+def _send_beats(channel: WorkerChannel, activity: Activity, step: float) -> None:
+    """Let the run know, in a thread of its own, that something has moved since it last heard so."""
+    moves = activity.moves
+    while True:
+        time.sleep(step)
+        if activity.moves != moves:
+            moves = activity.moves
+            channel.send(Beat())
+
+
 class _Worker:
     """Runs the pipeline in rounds: each ends when there is no photo for it at the moment."""
 
@@ -102,7 +117,11 @@ class _Worker:
                 options.model, config.checkpoint, config.placement, self._send_state
             )
             batch = options.batch or choose_batch_size(predictor, config.photos)
-            pipeline = Pipeline(StageContext(options, predictor, background), batch)
+            activity = Activity()
+            pipeline = Pipeline(StageContext(options, predictor, background), batch, activity)
+            if options.photo_timeout is not None:
+                beats = (self.channel, activity, step(options.photo_timeout))
+                threading.Thread(target=_send_beats, args=beats, daemon=True).start()
             while (first := self._request(patient=True)) is not None:
                 self._round(pipeline, self._photos(first))
 
