@@ -3,9 +3,9 @@
 Torch is imported once the photos are found: a wrong name is reported at once.
 """
 
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,6 +15,8 @@ from birefcli.errors import Message, NoInputError, Option, OutputError, UsageErr
 from birefcli.models.load import load_model
 from birefcli.models.locate import locate
 from birefcli.options import BatchOptions, ModelOptions, Product, Selection
+from birefcli.system import atomic
+from birefcli.system.regular_file import why_not_regular
 
 if TYPE_CHECKING:
     from birefcli.bench.compare import Comparison
@@ -88,16 +90,30 @@ def run(task: BenchTask, begin: Begin = lambda _description, _steps: lambda: Non
     """
     task.check()
     photos = _find_photos(task.photos)[: task.count]
-    with tempfile.TemporaryDirectory(prefix="birefcli-bench-") as folder:
-        try:
-            result = _set_up(task, photos, Path(folder), begin)
-            _measure(result, begin)
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: cannot be written ({error.strerror})",
-                hint="set TMPDIR to a folder with room",
-            ) from error
+    with _temporary_folder() as folder:
+        result = _set_up(task, photos, folder, begin)
+        _measure(result, begin)
     return result
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder for results. Raises OutputError where it cannot be made or filled."""
+    folder = None
+    try:
+        with atomic.temporary_folder("birefcli-bench-") as folder:
+            yield folder
+    except OSError as error:
+        if folder is not None and error.filename and not _is_in(folder, error.filename):
+            raise
+        raise OutputError(
+            f"{folder or 'a temporary folder'}: cannot be written ({error.strerror})",
+            hint="set TMPDIR to a folder with room",
+        ) from error
+
+
+def _is_in(folder: Path, file: object) -> bool:
+    return str(file).startswith(str(folder))
 
 
 def _find_photos(names: tuple[str, ...]) -> list[Path]:
@@ -107,7 +123,11 @@ def _find_photos(names: tuple[str, ...]) -> list[Path]:
     if missing:
         photo, reason = missing[0]
         raise NoInputError(f"{photo.source}: {reason}")
-    return [photo.source for photo in found if isinstance(photo.source, Path)]
+    photos = [photo.source for photo in found if isinstance(photo.source, Path)]
+    for path in photos:  # each is read again and again
+        if (why := why_not_regular(path.stat().st_mode)) is not None:
+            raise NoInputError(f"{path}: {why}")
+    return photos
 
 
 def _set_up(task: BenchTask, photos: list[Path], folder: Path, begin: Begin) -> BenchResult:

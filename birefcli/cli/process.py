@@ -3,15 +3,18 @@
 What imports much is imported where it is needed: the streams come before anything opens a file.
 """
 
+import _thread
+import atexit
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
 from types import FrameType
 
-from birefcli.batch.interrupts import CODES, leave
+from birefcli.batch.interrupts import CODES, GRACE, leave
 from birefcli.cli import debugging
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode
@@ -25,6 +28,8 @@ def run() -> ExitCode:
     if ours:
         streams.prepare()
         _handle_signals(_interrupt)
+        # Python's last steps, which would let a signal end the process with a code of its own.
+        atexit.register(_handle_signals, signal.SIG_IGN)
     code = _run()
     if ours:
         _handle_signals(lambda *_: os._exit(code))  # nothing more is done; nor is it waited for
@@ -48,6 +53,9 @@ def _run() -> ExitCode:
     except SystemExit as left:
         return _as_code(left.code)
     except KeyboardInterrupt:
+        # Where it came into an exec of text, as libraries have some, Python would end by its own
+        # signal and not with our code; the next exec has it forget that.
+        exec("pass")
         return _failed("interrupted", ExitCode.INTERRUPTED)
     except Exception as error:
         from birefcli.cli import failures
@@ -82,12 +90,20 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """End in order at the first signal, at once at the second. Commands may have their own way."""
     code = CODES[number]
     _handle_signals(lambda *_: leave(code))
+    # Libraries that are being imported swallow exceptions. A thread of Python's own needs no lock
+    # that whoever was interrupted may hold.
+    _thread.start_new_thread(_leave_after, (GRACE, code))
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(code)
 
 
-def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+def _leave_after(seconds: float, code: ExitCode) -> None:
+    time.sleep(seconds)
+    leave(code)
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object] | int) -> None:
     for number in CODES:
         # Whoever started us may ignore one, as nohup does SIGHUP.
         if signal.getsignal(number) is not signal.SIG_IGN:

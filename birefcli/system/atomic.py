@@ -49,6 +49,7 @@ def _host() -> str:
 
 
 _writing: set[Path] = set()
+_folders: set[Path] = set()
 
 
 def write_file(target: Path, data: bytes) -> None:
@@ -101,6 +102,20 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
     finally:
         _writing.discard(part)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder of this process alone, which is removed afterwards. Raises OSError."""
+    import tempfile  # takes its time, and help needs none
+
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        folder = Path(name)
+        _folders.add(folder)
+        try:
+            yield folder
+        finally:
+            _folders.discard(folder)
 
 
 def check_replaceable(target: Path) -> None:
@@ -180,9 +195,13 @@ def _remove(part: Path) -> None:
 
 
 def drop_unfinished() -> None:
-    """Remove the part files of writes in flight, for a process about to end without waiting."""
+    """Remove what is unfinished or temporary, for a process about to end without waiting."""
     for part in list(_writing):
         _remove(part)
+    for folder in list(_folders):
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_stale(folders: Iterable[Path]) -> int:
