@@ -16,7 +16,7 @@ from support import levels_apart, nearly_same, png
 import birefcli
 from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, load
 from birefcli.images.decode import decode_photo
-from birefcli.images.exif import ORIENTATION
+from birefcli.images.tags.exif import ORIENTATION
 
 ROOT = Path(__file__).parent.parent
 

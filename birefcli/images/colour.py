@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from birefcli.images import profile
-from birefcli.images.cicp import Cicp
 from birefcli.images.photo import Photo, Pixels, row_blocks, to_depth
+from birefcli.images.profiles import profile
+from birefcli.images.profiles.cicp import Cicp
 from birefcli.images.stated import is_adobe_by_exif, statements
 
 LARGEST = 1_000_000  # bytes of a profile on a product: Pillow reads no PNG of more than 1 MiB

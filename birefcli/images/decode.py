@@ -17,14 +17,14 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
-from birefcli.images.contents import contents_notes
-from birefcli.images.deep import deep_pixels, is_deep, keyed_alpha
-from birefcli.images.jpeg import lacks_end, with_end
-from birefcli.images.jpeg2000 import to_white
+from birefcli.images.formats.contents import contents_notes
+from birefcli.images.formats.deep import deep_pixels, is_deep, keyed_alpha
+from birefcli.images.formats.jpeg import lacks_end, with_end
+from birefcli.images.formats.jpeg2000 import to_white
+from birefcli.images.formats.tiff import check_whole, codec_named, read_directory
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
 from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
 from birefcli.images.photo import Photo, Pixels, upright
-from birefcli.images.tiff import check_whole, codec_named, read_directory
 from birefcli.options import Size
 
 GREY_LEVELS = {"L;2": 85, "L;4": 17}  # what Pillow makes of 1, of a PNG with 2 or 4 bits

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images import deflate, exif, iptc, stamp
+from birefcli.images import deflate, stamp
 from birefcli.images.metadata import (
     EXIF_HEAD,
     IPTC_TAG,
@@ -29,6 +29,7 @@ from birefcli.images.metadata import (
     fitted,
 )
 from birefcli.images.photo import Pixels
+from birefcli.images.tags import exif, iptc
 from birefcli.options import Compress, Format
 from birefcli.system import cpu
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from birefcli.images import exif, iptc, xmp
-from birefcli.images.boxes import media_exif
+from birefcli.images.formats.boxes import media_exif
+from birefcli.images.tags import exif, iptc, xmp
 from birefcli.options import Format
 
 

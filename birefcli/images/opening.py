@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from PIL import Image, UnidentifiedImageError
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images import jpeg2000, png, tiff
-from birefcli.images.raw import RAW, is_raw
+from birefcli.images.formats import jpeg2000, png, tiff
+from birefcli.images.formats.raw import RAW, is_raw
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

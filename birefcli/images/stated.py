@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from birefcli.images import exif
-from birefcli.images.boxes import media_colour
-from birefcli.images.cicp import Cicp
+from birefcli.images.formats.boxes import media_colour
 from birefcli.images.metadata import raw_exif
-from birefcli.images.profile import (
+from birefcli.images.profiles.cicp import Cicp
+from birefcli.images.profiles.profile import (
     ADOBE,
     BT709,
     D65,
@@ -26,6 +25,7 @@ from birefcli.images.profile import (
     sampled,
     srgb_profile,
 )
+from birefcli.images.tags import exif
 
 Statement: TypeAlias = bytes | Cicp
 """An ICC profile, or code points."""

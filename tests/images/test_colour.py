@@ -20,13 +20,14 @@ from support import (
     s15,
 )
 
-from birefcli.images import colour, profile
-from birefcli.images.cicp import Cicp
+from birefcli.images import colour
 from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import Photo, to_depth
+from birefcli.images.profiles import profile
+from birefcli.images.profiles.cicp import Cicp
 from birefcli.matting.matte import Matte
 from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import parse_background
@@ -565,7 +566,7 @@ def test_published_matrices_are_met():
 
 @pytest.mark.skipif(not AVIF, reason="Pillow has no codec")
 def test_boxes_that_are_cut_off_or_bent_say_nothing_and_raise_nothing():
-    from birefcli.images.boxes import media_colour
+    from birefcli.images.formats.boxes import media_colour
 
     data = avif(EVENLY, 12, 13)
     head = data.index(b"mdat")

@@ -10,8 +10,8 @@ from PIL import Image, features
 from support import saved
 from tiff_files import grey, page, tiff_file, tiff_pages
 
-from birefcli.images.contents import MOST_FRAMES
 from birefcli.images.decode import decode_photo, decode_pil
+from birefcli.images.formats.contents import MOST_FRAMES
 
 LIMIT = 1 << 24
 QUICK = 2.0  # seconds; a walk through all of them takes ten to a hundred

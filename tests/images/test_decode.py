@@ -17,9 +17,9 @@ from birefcli.images import decode, metadata
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo, simplejpeg
 from birefcli.images.encode import encode
-from birefcli.images.exif import EXIF_IFD, GPS_IFD, ORIENTATION
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import Photo
+from birefcli.images.tags.exif import EXIF_IFD, GPS_IFD, ORIENTATION
 from birefcli.options import Format
 
 LIMIT = 10_000_000

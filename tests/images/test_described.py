@@ -30,10 +30,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from birefcli.images import boxes, exif, iptc, metadata, xmp
+from birefcli.images import metadata
 from birefcli.images.decode import decode_photo, decode_pil
 from birefcli.images.encode import encode
+from birefcli.images.formats import boxes
 from birefcli.images.metadata import Metadata, fitted, without_place, without_subject
+from birefcli.images.tags import exif, iptc, xmp
 from birefcli.options import Format
 
 BOTH = pytest.mark.parametrize("order", ["<", ">"])

@@ -17,8 +17,8 @@ from birefcli.images import deflate
 from birefcli.images import encode as encoder
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
-from birefcli.images.exif import EXIF_IFD, GPS_IFD
 from birefcli.images.metadata import Metadata
+from birefcli.images.tags.exif import EXIF_IFD, GPS_IFD
 from birefcli.options import Compress, Format
 from birefcli.system import cpu
 

@@ -11,9 +11,9 @@ from PIL import Image
 from support import levels_apart, matrix_profile, png
 
 from birefcli.errors import PhotoError
-from birefcli.images import png as png_module
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo, decode_pil
+from birefcli.images.formats import png as png_module
 from birefcli.images.opening import read_header
 from birefcli.images.photo import to_depth
 

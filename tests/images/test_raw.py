@@ -6,7 +6,7 @@ from tiff_files import grey, page, tiff_file
 
 from birefcli.errors import PhotoError
 from birefcli.images.decode import decode_photo
-from birefcli.images.raw import is_raw
+from birefcli.images.formats.raw import is_raw
 
 THUMB = grey(160, 120, t254=1, t271=b"NIKON CORPORATION\0")
 JPEG = grey(320, 240, t254=1)

@@ -11,7 +11,7 @@ from birefcli.batch.stages import min_size_for
 from birefcli.errors import PhotoError
 from birefcli.images import decode
 from birefcli.images.decode import _decode, decode_photo, simplejpeg
-from birefcli.images.exif import ORIENTATION
+from birefcli.images.tags.exif import ORIENTATION
 from birefcli.options import Product, Rendering, Size
 
 LIMIT = 10**8

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from birefcli.images.tiff import COMPRESSION, PHOTOMETRIC, START, Directory, read_directory
+from birefcli.images.formats.tiff import COMPRESSION, PHOTOMETRIC, START, Directory, read_directory
 
 RAW = "a camera's raw file; develop it first, or use its JPEG"
 SUBFILE, MAKE, SUB_DIRECTORIES = 254, 271, 330

@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 
-from birefcli.images.opencv import decode_stored
+from birefcli.images.formats.opencv import decode_stored
+from birefcli.images.formats.png import SIGNATURE, chunks, packed
 from birefcli.images.photo import Pixels
-from birefcli.images.png import SIGNATURE, chunks, packed
 
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 _PASSES = (

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from birefcli.errors import PhotoError
-from birefcli.images.opencv import decode_stored
+from birefcli.images.formats.opencv import decode_stored
 from birefcli.images.photo import Pixels, row_blocks
 
 _CODESTREAM = b"\xff\x4f\xff\x51"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli.images.profile import (
+from birefcli.images.profiles.profile import (
     BT709,
     NODES,
     P3,

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from birefcli.errors import PhotoError
-from birefcli.images import jpeg2000, png_samples, tiff_samples
-from birefcli.images.opencv import decode_stored
+from birefcli.images.formats import jpeg2000, png_samples, tiff_samples
+from birefcli.images.formats.opencv import decode_stored
+from birefcli.images.formats.tiff import BITS, PHOTOMETRIC, check_whole, read_directory
 from birefcli.images.photo import Pixels, row_blocks
-from birefcli.images.tiff import BITS, PHOTOMETRIC, check_whole, read_directory
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -6,9 +6,8 @@ it as grey: so many values a row, or one plane after the other.
 
 import numpy as np
 
-from birefcli.images.opencv import decode_stored
-from birefcli.images.photo import Pixels, row_blocks
-from birefcli.images.tiff import (
+from birefcli.images.formats.opencv import decode_stored
+from birefcli.images.formats.tiff import (
     BITS,
     COMPRESSION,
     EXTRA_SAMPLES,
@@ -30,6 +29,7 @@ from birefcli.images.tiff import (
     Directory,
     with_directory,
 )
+from birefcli.images.photo import Pixels, row_blocks
 
 _KEPT = (FILL_ORDER, COMPRESSION, STRIP_ROWS, TILE_HEIGHT)
 _PLACES = (STRIPS, STRIP_BYTES, TILES, TILE_BYTES)

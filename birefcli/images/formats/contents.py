@@ -5,7 +5,7 @@ from typing import BinaryIO, cast
 
 from PIL import Image
 
-from birefcli.images.tiff import count_pages
+from birefcli.images.formats.tiff import count_pages
 
 MOST_FRAMES = 100  # counted
 _GAIN_MAP = "HDR gain map left out"

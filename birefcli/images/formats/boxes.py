@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from birefcli.images.cicp import Cicp
+from birefcli.images.profiles.cicp import Cicp
 
 LOOKED_INTO = (b"jp2h", b"meta", b"pitm", b"iprp", b"ipco", b"ipma", b"colr", b"iinf", b"iloc",
                b"infe", b"idat")  # fmt: skip

@@ -1,0 +1,1 @@
+"""EXIF, XMP and IPTC as bytes."""
