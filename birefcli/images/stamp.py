@@ -72,7 +72,7 @@ class StampedFile:
 def read(path: Path) -> StampedFile:
     """Look at a product without decoding it: two short reads, and more of zeros alone.
 
-    Raises OSError, also for what is no regular file, and for one that gives fewer bytes than it has.
+    Raises OSError, also for what is no regular file or gives fewer bytes than it has.
     """
     with open_regular(path) as file:
         length = file.seek(0, os.SEEK_END)
