@@ -166,9 +166,12 @@ def _transparent_colour(image: Image.Image) -> Key:
     if image.mode not in ("1", "L", "RGB") or not isinstance(key, int | tuple):
         return None
     levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
-    values = (key * levels,) if isinstance(key, int) else key
-    # Of two bytes that a file gives for each value, those of 8 bits use one.
-    return tuple(value & 255 for value in values) if len(values) == len(image.getbands()) else None
+    values = (key,) if isinstance(key, int) else key
+    if len(values) != len(image.getbands()):
+        return None
+    # A file gives two bytes for each value; of them as many bits count as pixels have.
+    count = 255 // levels + 1
+    return tuple(value % count * levels for value in values)
 
 
 def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:

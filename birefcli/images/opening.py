@@ -1,6 +1,7 @@
 """Pictures opened by Pillow: which formats, and what a header says before any pixel is read."""
 
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 """Pillow's names of what is read. It knows forty more, and some start programs (PostScript)."""
+KINDS = (
+    (b"%PDF-", "a PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\xff\x0a", "JPEG XL; save it as JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL; save it as JPEG or PNG"),
+    (b"8BPS", "a Photoshop document; save it as PNG or TIFF"),
+    (b"gimp xcf", "a GIMP picture; export it as PNG or TIFF"),
+    (b"v/1\1", "OpenEXR; save it as TIFF of 16 bits"),
+    (b"#?RADIANCE", "Radiance HDR; save it as TIFF of 16 bits"),
+    (b"PK\3\4", "an archive or office document"),
+    (b"\x1f\x8b", "compressed"),
+)
+"""What files are that are taken for photos, by how they begin."""
 HEIF_FORMATS = ("AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
@@ -249,10 +264,14 @@ def _looks_like(start: bytes) -> str:
         return f" ({RAW})"
     if is_heif(start):
         return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
-    if start[:5] == b"%PDF-":
-        return " (it is a PDF)"
-    if start[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
-        return " (it is PostScript)"
+    if (kind := next((k for begin, k in KINDS if start.startswith(begin)), None)) is not None:
+        return f" (it is {kind})"
+    if start[4:8] == b"ftyp":
+        return " (it is a video, or HEIC of an unusual kind)"
+    if re.search(rb"<svg[\s>]", start):
+        return " (it is a drawing: SVG)"
+    if re.match(rb"\s*<(!doctype )?html", start, re.IGNORECASE):
+        return " (it is a web page)"
     if b"\0" not in start[:512]:
         return " (it looks like text)"
     return ""

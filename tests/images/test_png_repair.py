@@ -320,8 +320,13 @@ def grey_png(bits, levels, width, **chunks):
 )
 def test_transparent_grey_of_few_bits_is_that_grey_alone(bits, level):
     levels = list(range(1 << bits))
-    data = grey_png(bits, levels, len(levels), tRNS=struct.pack(">H", level))
     peak = (1 << bits) - 1
+    for beyond in (0, 0xFFFF & ~peak) if bits > 1 else (0,):  # bits that count for nothing
+        data = grey_png(bits, levels, len(levels), tRNS=struct.pack(">H", level | beyond))
+        check_grey_is_transparent(data, levels, level, peak)
+
+
+def check_grey_is_transparent(data, levels, level, peak):
     for photo in (decode_photo(data, LIMIT), decode_pil(Image.open(io.BytesIO(data)))):
         assert photo.pixels[0, :, 0].tolist() == [n * 255 // peak for n in levels]
         assert photo.alpha[0].tolist() == [0 if n == level else 255 for n in levels]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 
 from birefcli.errors import PhotoError
 from birefcli.images import reading
+from birefcli.images.decode import decode_photo
 from birefcli.images.files import open_photo
 from birefcli.images.opening import read_header
 from birefcli.images.reading import read_file, read_photo, read_stream
@@ -158,6 +160,29 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
         path.write_bytes(text)
         with pytest.raises(PhotoError, match=r"not an image .* \(it is PostScript\)"):
             open_photo(path, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\x0a" + bytes(range(1, 60)), "JPEG XL; save it as JPEG or PNG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL; save it as JPEG or PNG"),
+        (b"8BPS\0\1", "a Photoshop document; save it as PNG or TIFF"),
+        (b"gimp xcf v011\0", "a GIMP picture; export it as PNG or TIFF"),
+        (b"v/1\1\2\0", "OpenEXR; save it as TIFF of 16 bits"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "a drawing: SVG"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"\n<HTML>", "a web page"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0", "a video, or HEIC of an unusual kind"),
+        (b"PK\3\4\x14\0", "an archive or office document"),
+        (b"%PDF-1.7", "a PDF"),
+    ],
+)
+def test_what_is_no_photo_is_told_by_its_beginning(start: bytes, kind: str) -> None:
+    with pytest.raises(
+        PhotoError, match=re.escape(f"not an image that birefcli can read (it is {kind})")
+    ):
+        decode_photo(start * 4, LIMIT)
 
 
 def test_formats_that_nobody_asked_for_are_not_tried(tmp_path: Path) -> None:
