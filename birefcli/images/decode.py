@@ -23,9 +23,10 @@ from birefcli.images.formats.jpeg import lacks_end, with_end
 from birefcli.images.formats.jpeg2000 import to_white
 from birefcli.images.formats.tiff import check_whole, codec_named, read_directory
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
-from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
+from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
+from birefcli.system.process_settings import without_pillow_limit
 
 GREY_LEVELS = {"L;2": 85, "L;4": 17}  # what Pillow makes of 1, of a PNG with 2 or 4 bits
 
