@@ -19,7 +19,7 @@ from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images import deflate, stamp
-from birefcli.images.formats import png
+from birefcli.images.formats import png, tiff
 from birefcli.images.metadata import (
     EXIF_HEAD,
     IPTC_TAG,
@@ -241,24 +241,27 @@ def _layout_tags(pixels: Pixels, order: str) -> exif.Directory:
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     tags = {
-        256: exif.longs(order, width),
-        257: exif.longs(order, height),
-        258: exif.shorts(order, *[8 * pixels.dtype.itemsize] * channels),
-        259: exif.shorts(order, 8),  # Deflate
-        262: exif.shorts(order, 2 if channels > 1 else 1),  # RGB, or black is zero
-        277: exif.shorts(order, channels),
-        278: exif.longs(order, _strip_rows(pixels)),
-        317: exif.shorts(order, 2),  # horizontal differencing
+        tiff.WIDTH: exif.longs(order, width),
+        tiff.HEIGHT: exif.longs(order, height),
+        tiff.BITS: exif.shorts(order, *[8 * pixels.dtype.itemsize] * channels),
+        tiff.COMPRESSION: exif.shorts(order, 8),  # Deflate
+        tiff.PHOTOMETRIC: exif.shorts(order, 2 if channels > 1 else 1),  # RGB, or black is zero
+        tiff.SAMPLES: exif.shorts(order, channels),
+        tiff.STRIP_ROWS: exif.longs(order, _strip_rows(pixels)),
+        tiff.PREDICTOR: exif.shorts(order, 2),  # horizontal differencing
     }
     if channels == 4:
-        tags[338] = exif.shorts(order, 2)  # straight ("unassociated") alpha
+        tags[tiff.EXTRA_SAMPLES] = exif.shorts(order, 2)  # straight ("unassociated") alpha
     return tags
 
 
 def _strip_tags(order: str, lengths: list[int], first: int = 0) -> exif.Directory:
     """Where the strips are, and how long; ``first``: place of the first of them."""
     places = list(accumulate(lengths, initial=first))[:-1]
-    return {273: exif.longs(order, *places), 279: exif.longs(order, *lengths)}
+    return {
+        tiff.STRIPS: exif.longs(order, *places),
+        tiff.STRIP_BYTES: exif.longs(order, *lengths),
+    }
 
 
 def _said_tags(metadata: Metadata, order: str) -> exif.Directory:
