@@ -105,8 +105,6 @@ class Folder:
             return _read(path, self.max_pixels)
         except PhotoError as error:
             raise PhotoError(Message(f"background {path}: ", error.message)) from None
-        except OSError as error:
-            raise PhotoError(f"background {path}: {error}") from None
 
 
 Background: TypeAlias = Colour | Blur | Picture | Folder
@@ -131,8 +129,6 @@ def parse_background(text: str, max_pixels: int) -> Background:
         return Picture(_read(path, max_pixels), path)
     except PhotoError as error:
         raise UsageError(error.message, option="background", value=text) from None
-    except OSError as error:
-        raise UsageError(str(error), option="background", value=text) from None
 
 
 def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
@@ -199,7 +195,11 @@ def _colour(text: str) -> Colour | None:
 
 
 def _read(path: Path, max_pixels: int) -> Pixels:
-    return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
+    """H×W×3 of 8-bit sRGB. Raises PhotoError, without the file's name."""
+    try:
+        return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
+    except OSError as error:
+        raise PhotoError(error.strerror or str(error)) from error
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:
