@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from birefcli.batch.inputs import PIPE
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.system.paths import named
 
-STDIN = "-"
 LONGEST = 32 << 10
 """Bytes of a name: systems take 4096, Windows 32,767 characters."""
 CHUNK = 2 * LONGEST
@@ -50,7 +50,7 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     if Path(source).suffix.lower() in PHOTO_SUFFIXES:
         raise wrong("is a photo by its name; give a list of names")
     try:
-        if source == STDIN:
+        if source == PIPE:
             data = _read(sys.stdin.buffer)
         else:
             with Path(source).open("rb") as file:

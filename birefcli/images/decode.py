@@ -23,9 +23,10 @@ from birefcli.images.formats.jpeg import lacks_end, with_end
 from birefcli.images.formats.jpeg2000 import to_white
 from birefcli.images.formats.tiff import check_whole, codec_named, read_directory
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
-from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
+from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
+from birefcli.system.process_settings import without_pillow_limit
 
 GREY_LEVELS = {"L;2": 85, "L;4": 17}  # what Pillow makes of 1, of a PNG with 2 or 4 bits
 
@@ -86,25 +87,27 @@ def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Ph
 
 
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
-    # First: reading the EXIF block of a PNG may load its pixels, and forgets how they are stored.
+    # First: Pillow forgets how pixels are stored when it decodes them.
     if is_deep(image, data):
         return _photo(image, lambda: deep_pixels(image, data), data, turned=False)
     key = _transparent_colour(image)
     whole = image.size
-    times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
+    times = _times_smaller(image, data, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
     photo = _photo(image, lambda: _quick_jpeg(image, data) or _shallow(image, data, key), data)
     if times == 1:
         return photo
-    turned = orientation_of(image) >= 5
+    turned = orientation_of(image, data) >= 5
     return replace(photo, whole=whole if turned else whole[::-1])
 
 
-def _times_smaller(image: "ImageFile", min_size: Size) -> int:
+def _times_smaller(image: "ImageFile", data: bytes, min_size: Size | None) -> int:
     """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
-    width, height = image.size if orientation_of(image) < 5 else image.size[::-1]
+    if min_size is None or image.format != "JPEG":
+        return 1
+    width, height = image.size if orientation_of(image, data) < 5 else image.size[::-1]
     fit = (n for n in (8, 4, 2) if width // n >= min_size[0] and height // n >= min_size[1])
     return next(fit, 1)
 
@@ -125,7 +128,7 @@ def _photo(
     """
     notes = contents_notes(image, data)
     colours = colours_of(image, data)
-    orientation = orientation_of(image)
+    orientation = orientation_of(image, data)
     dpi = read_dpi(image, orientation)
     if image.mode in ("CMYK", "LAB"):
         notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")

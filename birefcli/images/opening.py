@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.formats import jpeg2000, png, tiff
 from birefcli.images.formats.raw import RAW, is_raw
+from birefcli.system.process_settings import without_pillow_limit
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -209,29 +209,6 @@ def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
                 ")",
             )
         )
-
-
-_lifting = threading.Lock()
-_lifted: list[int | None] = []
-"""Pillow's limit, once for everybody who has set it aside."""
-
-
-@contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside: :func:`refuse_bomb` has its own, with its own message.
-
-    It is one for the whole process, which may not be ours: it is put back when the last is done.
-    """
-    with _lifting:
-        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _lifting:
-            limit = _lifted.pop()
-            if not _lifted:
-                Image.MAX_IMAGE_PIXELS = limit
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def _garbage(seed: int) -> bytes:
 
 def lacks_end(data: bytes) -> bool:
     """Whether no end marker follows the last pixels. Some decoders need none, and say nothing."""
-    return data.rfind(END) < data.rfind(b"\xff\xda")
+    return data.find(b"\xff\xda", max(0, data.rfind(END))) >= 0
 
 
 def with_end(data: bytes) -> bytes | None:
