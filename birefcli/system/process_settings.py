@@ -6,8 +6,13 @@ two before it knows whether it needs either.
 """
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from birefcli.system import cpu
+
+OPENCV_LEVEL, SILENT = "OPENCV_LOG_LEVEL", "SILENT"
 
 
 def silence_opencv() -> None:
@@ -16,7 +21,37 @@ def silence_opencv() -> None:
     A damaged photo is then named once, by birefcli. OpenCV reads the variable when it is imported;
     the command calls this before. Child processes inherit it.
     """
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault(OPENCV_LEVEL, SILENT)
+
+
+_setting_aside = threading.Lock()
+_set_aside: list[int] = []
+"""OpenCV's level of messages, once for everybody who has set it aside."""
+
+
+@contextmanager
+def opencv_silenced() -> Iterator[None]:
+    """Keep OpenCV's log from stderr within the block, unless ``OPENCV_LOG_LEVEL`` wants it.
+
+    For a program that embeds birefcli, whose OpenCV is imported: what a decoder fails at is named
+    with its photo. The level is put back by the last that leaves.
+    """
+    if os.environ.get(OPENCV_LEVEL, SILENT) != SILENT:
+        yield
+        return
+    import cv2
+
+    log = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4, and 5
+    with _setting_aside:
+        _set_aside.append(_set_aside[0] if _set_aside else log.getLogLevel())
+        log.setLogLevel(0)
+    try:
+        yield
+    finally:
+        with _setting_aside:
+            level = _set_aside.pop()
+            if not _set_aside:
+                log.setLogLevel(level)
 
 
 def let_idle_threads_sleep() -> None:
