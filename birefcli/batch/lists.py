@@ -10,6 +10,7 @@ from birefcli.batch.inputs import PIPE
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.system.paths import named
+from birefcli.system.regular_file import open_regular
 
 LONGEST = 32 << 10
 """Bytes of a name: systems take 4096, Windows 32,767 characters."""
@@ -71,6 +72,20 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     if max(map(len, names)) > LONGEST:
         raise wrong(NO_LIST)
     return tuple(named(os.fsdecode(name)) for name in names if name.strip())
+
+
+def could_be_failures(file: Path) -> bool:
+    """Whether a file is such a list as a run writes of failed photos: each name has a slash.
+
+    Raises OSError.
+    """
+    with open_regular(file) as opened:
+        head = opened.read(CHUNK)
+    names = head.split(b"\0" if b"\0" in head else b"\n")
+    if len(head) == CHUNK:
+        del names[-1]  # the rest of it was not read
+    kept = [name for name in names if name]
+    return not head or (bool(kept) and all(b"/" in name for name in kept))
 
 
 def _read(file: BinaryIO) -> bytes | None:

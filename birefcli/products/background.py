@@ -110,6 +110,17 @@ class Folder:
 Background: TypeAlias = Colour | Blur | Picture | Folder
 
 
+def files_of(background: Background) -> list[Path]:
+    """The files that a background is read from."""
+    match background:
+        case Picture(path=Path() as path):
+            return [path]
+        case Folder(pictures=pictures):
+            return list(pictures.values())
+        case _:
+            return []
+
+
 def parse_background(text: str, max_pixels: int) -> Background:
     """Read a CSS colour, ``blur``, ``blur:RADIUS``, or the name of a picture or of a folder.
 
