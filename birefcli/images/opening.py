@@ -36,6 +36,7 @@ KINDS = (
 HEIF_FORMATS = ("AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
+MOST_READS = 1 << 20  # of a header's parts; a TIFF has 65,535 tags at most
 
 
 @dataclass(frozen=True)
@@ -164,23 +165,53 @@ def read_header(file: BinaryIO) -> Header:
 def _open_limited(limited: "_LimitedReader") -> "ImageFile":
     try:
         return open_image(limited)
-    except LongHeaderError:
+    except (LongHeaderError, PhotoError):
         raise
-    except Exception:  # what Pillow alone does not read may be readable as a whole
+    except Exception:
         limited.seek(0)
+        start = limited.read(16)
+        limited.seek(0)
+        # What Pillow alone does not read may be readable as a whole; what is no photo is not.
+        if not start.startswith((png.SIGNATURE, *tiff.START, *jpeg2000.STARTS)):
+            raise
         return open_sound(limited.read()).image
+
+
+def stated_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height that a PNG or TIFF has, whatever else is wrong with its header.
+
+    None for other files. Raises LongHeaderError where that is further on, and
+    UnidentifiedImageError where it is missing.
+    """
+    file.seek(0)
+    start = file.read(24)
+    if start.startswith(png.SIGNATURE):
+        size = png.read_size(start)
+    elif start[:4] in tiff.START:
+        found = tiff.read_size(file)
+        if found is None:
+            raise LongHeaderError
+        size = found
+    else:
+        return None
+    if not all(size):
+        raise UnidentifiedImageError
+    return size
 
 
 class _LimitedReader(io.BufferedIOBase):
     """A file of which no more than so many bytes are read, and which stays open when closed."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file, self._left = file, limit
+        self._file, self._left, self._reads = file, limit, MOST_READS
 
     def read(self, size: int | None = -1) -> bytes:
         wanted = -1 if size is None else size
         data = self._file.read(min(self._left + 1, wanted if wanted >= 0 else self._left + 1))
         self._left -= len(data)
+        self._reads -= 1
+        if self._reads < 0:
+            raise PhotoError("damaged image: its header does not end")
         if self._left < 0:
             raise LongHeaderError
         return data

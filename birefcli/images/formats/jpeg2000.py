@@ -13,6 +13,7 @@ from birefcli.images.photo import Pixels, row_blocks
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _BOXES = b"\0\0\0\x0cjP  \r\n\x87\n"
+STARTS = (_CODESTREAM, _BOXES)
 _SIGNED, _YCC = 128, 18
 
 
@@ -59,7 +60,7 @@ def _box(data: bytes, *names: bytes) -> Box | None:
 
 def unread_kind(data: bytes) -> str | None:
     """What a picture is that is not read here, and the next step; None where nothing is odd."""
-    count = len(components(data)) if data.startswith((_CODESTREAM, _BOXES)) else 1
+    count = len(components(data)) if data.startswith(STARTS) else 1
     return f"JPEG 2000 of {count} channels; save it as PNG or TIFF" if count > 4 else None
 
 

@@ -54,6 +54,11 @@ class Chunk(NamedTuple):
         return self.name[:1].islower() and self.name != b"tRNS"
 
 
+def read_size(start: bytes) -> tuple[int, int]:
+    """Width and height by a file's beginning; 0 where it does not say."""
+    return struct.unpack(">II", start[16:24]) if start[12:16] == b"IHDR" else (0, 0)
+
+
 class Repaired(NamedTuple):
     """A file that Pillow reads at once, made of one that it does not."""
 

@@ -162,6 +162,26 @@ def read_directory(data: bytes, offset: int | None = None) -> Directory | None:
     return Directory(data, order, big, entries, following)
 
 
+def read_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of the first picture, of which the directory alone is read; 0 for none.
+
+    None where the directory is not in the file, or not yet.
+    """
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(16).ljust(16, b"\0")
+    order, big = START[head[:4]]
+    (place,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
+    if place + 8 > length:
+        return None
+    file.seek(place)
+    table = file.read(8 + 20 * _MOST_ENTRIES)
+    # As if it stood at the beginning: both numbers stand in their entries.
+    start = struct.pack(order + ("HHQ" if big else "I"), *((8, 0, 16) if big else (8,)))
+    found = read_directory(head[:4] + start + table)
+    return None if found is None else found.size
+
+
 def count_pages(file: BinaryIO, limit: int) -> int:
     """How many pages a file has, counted to ``limit`` and no further."""
     file.seek(0)
