@@ -21,6 +21,7 @@ from birefcli.images.formats.contents import contents_notes
 from birefcli.images.formats.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.formats.jpeg import lacks_end, with_end
 from birefcli.images.formats.jpeg2000 import to_white
+from birefcli.images.formats.png import lacks_rows
 from birefcli.images.formats.tiff import check_whole, codec_named, read_directory
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
 from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb
@@ -96,7 +97,10 @@ def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, lambda: _quick_jpeg(image, data) or _shallow(image, data, key), data)
+    damage: list[str] = []
+    pixels = lambda: _quick_jpeg(image, data, damage) or _shallow(image, data, key)  # noqa: E731
+    photo = _photo(image, pixels, data)
+    photo = replace(photo, notes=(*damage, *photo.notes)) if damage else photo
     if times == 1:
         return photo
     turned = orientation_of(image, data) >= 5
@@ -112,6 +116,9 @@ def _times_smaller(image: "ImageFile", data: bytes, min_size: Size | None) -> in
     return next(fit, 1)
 
 
+CORRUPT = "Corrupt JPEG data"  # how libjpeg's warnings of wrong pixels begin
+DAMAGED = "damaged"
+"""How the note begins of a photo that is read although something of it is lost."""
 Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 """H×W×3, and the photo's own transparency."""
 
@@ -144,17 +151,21 @@ def _photo(
     )
 
 
-def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
+def _quick_jpeg(image: "ImageFile", data: bytes, damage: list[str]) -> tuple[Pixels, None] | None:
     """Pixels of a JPEG where the extra ``fast`` is installed: Pillow's, without its copies.
 
-    None for what is not plain, or is damaged in any way: that is left to Pillow, and to its words.
+    None for what is not plain, or is damaged in any way: that is left to Pillow. Damage of which
+    Pillow says nothing is added to ``damage``.
     """
     if simplejpeg is None or image.format != "JPEG" or image.mode != "RGB":
         return None
     try:
         width, height = image.size
         pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
-    except ValueError:
+    except ValueError as error:
+        if str(error).startswith(CORRUPT):
+            why = str(error).removeprefix(CORRUPT).strip(" :")
+            damage.append(f"{DAMAGED}: some of its pixels may be wrong ({why})")
         return None
     # A file of several pictures may hold another size than the one that was asked about.
     return (pixels, None) if pixels.shape[1::-1] == image.size else None
@@ -184,6 +195,9 @@ def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
         with codec_named(found):
             return _pixels(image, key)
     pixels, alpha = _pixels(image, key)
+    # A last row of one colour is what Pillow makes of missing ones, and what many photos have.
+    if image.format == "PNG" and (pixels[-1] == pixels[-1, 0]).all() and lacks_rows(data):
+        raise PhotoError("damaged image: it holds fewer rows than it says")
     if image.format == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA"):
         pixels = to_white(pixels, data)
         alpha = None if alpha is None else to_white(alpha, data)

@@ -20,6 +20,7 @@ _LARGEST_PROFILE = 1 << 25  # bytes, unpacked
 _LARGEST_TEXTS = 1 << 24  # bytes of all texts together, unpacked
 _MOST_EXTRAS = 10_000  # chunks beside those of pixels
 _MOST_CHUNKS = 500_000
+_UNPACKED = 1 << 22  # bytes of pixels that are unpacked at once to be counted
 
 
 class Chunk(NamedTuple):
@@ -126,6 +127,22 @@ def repaired(data: bytes) -> Repaired | None:
     if not extras.changed:
         return None
     return Repaired(b"".join((*head, *rest)), extras.profile, extras.notes())
+
+
+def lacks_rows(data: bytes) -> bool:
+    """Whether a PNG that is not interlaced holds fewer pixels than it says: Pillow makes black."""
+    (width, height), depth, colour, interlaced = read_size(data), data[24], data[25], data[28]
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    missing = 0 if interlaced else height * ((width * channels * depth + 7) // 8 + 1)
+    unpacker = zlib.decompressobj()
+    for chunk in chunks(data):
+        if chunk.name != b"IDAT" or missing <= 0:
+            continue
+        packed = chunk.body
+        while packed and missing > 0:
+            missing -= len(unpacker.decompress(packed, _UNPACKED))
+            packed = unpacker.unconsumed_tail
+    return missing > 0
 
 
 def _is_extra_cut_off(data: bytes, end: int) -> bool:
