@@ -1,5 +1,6 @@
 """Pictures opened by Pillow: which formats, and what a header says before any pixel is read."""
 
+import codecs
 import io
 import re
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ KINDS = (
 """What files are that are taken for photos, by how they begin."""
 HEIF_FORMATS = ("AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+AVIF_BRANDS = (b"avif", b"avis")
+UTF8 = codecs.getincrementaldecoder("utf-8")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
 MOST_READS = 1 << 20  # of a header's parts; a TIFF has 65,535 tags at most
 
@@ -271,6 +274,9 @@ def _looks_like(start: bytes) -> str:
     if is_raw(start):
         return f" ({RAW})"
     if is_heif(start):
+        wanted = "AVIF" if start[8:12] in AVIF_BRANDS else "HEIF"
+        if _is_known(wanted):
+            return f" (it is {wanted}, and damaged)"
         return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
     if (kind := next((k for begin, k in KINDS if start.startswith(begin)), None)) is not None:
         return f" (it is {kind})"
@@ -280,6 +286,12 @@ def _looks_like(start: bytes) -> str:
         return " (it is a drawing: SVG)"
     if re.match(rb"\s*<(!doctype )?html", start, re.IGNORECASE):
         return " (it is a web page)"
-    if b"\0" not in start[:512]:
-        return " (it looks like text)"
-    return ""
+    return " (it looks like text)" if _is_text(start) else ""
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = UTF8().decode(start)  # of which the last letter may be cut in two
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(char.isprintable() or char.isspace() for char in text)
