@@ -9,7 +9,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Generic, TypeVar
+from functools import cache
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from birefcli.system import cpu
 
@@ -137,3 +138,50 @@ def without_opencv_messages() -> AbstractContextManager[None]:
     """
     wanted = os.environ.get(OPENCV_LOG_LEVEL, SILENT) != SILENT
     return nullcontext() if wanted else _OPENCV_LEVEL.to(0)
+
+
+_Handlers: TypeAlias = tuple[int | None, ...]
+
+
+def _libtiff_handlers() -> _Handlers:
+    """libtiff's handlers of errors and warnings; asked for by setting another for a moment."""
+    handlers = tuple(set_to(None) for set_to in _libtiff_setters())
+    _set_libtiff_handlers(handlers)
+    return handlers
+
+
+def _set_libtiff_handlers(handlers: _Handlers) -> None:
+    for set_to, handler in zip(_libtiff_setters(), handlers, strict=False):
+        set_to(handler)
+
+
+@cache
+def _libtiff_setters() -> tuple[Callable[[int | None], int | None], ...]:
+    """Functions that take another handler and give the one before; none where they are hidden.
+
+    Pillow for Windows has its libtiff inside, without names.
+    """
+    import ctypes
+    import importlib
+
+    found: list[Callable[[int | None], int | None]] = []
+    try:
+        library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            found.append(setter)
+    except (ImportError, OSError, AttributeError, TypeError):
+        return ()
+    return tuple(found)
+
+
+_libtiff = _SetAside(_libtiff_handlers, _set_libtiff_handlers)
+
+
+def without_libtiff_messages() -> AbstractContextManager[None]:
+    """Keep what Pillow's libtiff prints about damaged files from stderr: it names no photo.
+
+    Called by decoding. Pillow has no setting for it.
+    """
+    return _libtiff.to((None, None))
