@@ -17,6 +17,7 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
+from birefcli.images.formats import libtiff
 from birefcli.images.formats.contents import contents_notes
 from birefcli.images.formats.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.formats.jpeg import lacks_end, with_end
@@ -47,7 +48,7 @@ def decode_photo(
     """
     if not data:
         raise PhotoError("the file is empty")
-    with without_pillow_limit(), decoding_errors(data[:512]):
+    with without_pillow_limit(), libtiff.quiet(), decoding_errors(data[:512]):
         opened = open_sound(data)
         with opened.image as image:
             refuse_bomb(image.width, image.height, max_pixels)
@@ -64,7 +65,7 @@ def decode_pil(image: Image.Image) -> Photo:
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
-    with without_pillow_limit(), decoding_errors(b""):
+    with without_pillow_limit(), libtiff.quiet(), decoding_errors(b""):
         deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
         return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image, key))
 

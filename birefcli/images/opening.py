@@ -127,6 +127,8 @@ def _open_tiff(data: bytes) -> "ImageFile":
         if found.extra_count > 0:
             channels = f"{found.bits}-bit TIFF of {found.samples} channels"
             raise PhotoError(f"{channels}; save it as RGB or RGBA") from None
+        if all(found.size):
+            raise PhotoError("TIFF of an unusual layout; save it as RGB or RGBA") from None
         raise
 
 

@@ -117,16 +117,15 @@ def prepare(folder: Path) -> None:
 
 
 def tried(folder: Path, line: str, path: str) -> tuple[int, bytes]:
-    """Exit code and stderr of a command line, run in a process of its own."""
+    """Exit code of a command line and what it says, run in a process of its own."""
     said = tempfile.TemporaryFile()  # noqa: SIM115
     process = os.fork()
     if process == 0:
         code = 99
         try:
             os.chdir(folder)
-            for number, file in enumerate((os.open(os.devnull, os.O_RDWR),) * 2):
+            for number, file in enumerate((os.open(os.devnull, os.O_RDWR), *[said.fileno()] * 2)):
                 os.dup2(file, number)
-            os.dup2(said.fileno(), 2)
             code = _run(line, path)
         finally:
             os._exit(code)

@@ -118,6 +118,19 @@ def test_wrong_checksum_of_a_palette_fails():
 
 
 @pytest.mark.parametrize(
+    ("name", "colour"), [(b"PLTE", 0), (b"PLTE", 2), (b"PLTE", 6), (b"tRNS", 4), (b"tRNS", 6)]
+)
+def test_wrong_checksum_of_a_palette_that_is_none_of_the_pixels_costs_it_alone(name, colour):
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    pixels = np.random.RandomState(1).randint(0, 256, (6, 9, channels))
+    data = png(8, colour, pixels, 9, 6, before=[(name, bytes(6))])
+    photo = decode_photo(broken(data, name), LIMIT)
+    assert photo.notes == ("1 damaged PNG chunk left out",)
+    assert np.array_equal(photo.pixels[:, :, 0], pixels[:, :, 0])
+    assert (photo.alpha is not None) == (colour >= 4)
+
+
+@pytest.mark.parametrize(
     "chunk",
     [
         (b"gAMA", b"\0"),

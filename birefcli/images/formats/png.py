@@ -52,7 +52,10 @@ class Chunk(NamedTuple):
     @property
     def is_extra(self) -> bool:
         """Whether pixels are what they are without it."""
-        return self.name[:1].islower() and self.name != b"tRNS"
+        colour = self.data[25] if len(self.data) > 25 else 0
+        if self.name in (b"PLTE", b"tRNS"):  # colours of a palette, or proposed to displays of few
+            return colour not in ((3,) if self.name == b"PLTE" else (0, 2, 3))
+        return self.name[:1].islower()
 
 
 def read_size(start: bytes) -> tuple[int, int]:

@@ -226,7 +226,9 @@ def unread_kind(found: Directory) -> str | None:
         return "12-bit TIFF; save 8 or 16 bits"
     if bits == 16 and not found.is_deep and colour in _COLOURS and colour != 5:
         return f"16-bit {_COLOURS[colour]} TIFF; save it as RGB"
-    if colour > 10 or colour in (4, 7, 9, 10):
+    if colour in (9, 10):
+        return f"{_COLOURS[colour]} TIFF of an unusual kind ({colour}); save it as RGB"
+    if colour > 10 or colour in (4, 7):
         return f"TIFF of an unusual kind of colour ({colour}); save it as RGB"
     return None
 
