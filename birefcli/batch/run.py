@@ -41,11 +41,10 @@ from birefcli.batch.targets import (
     plan_targets,
     refuse_overwriting,
 )
-from birefcli.errors import ExitCode, Message, ModelError, OutputError
+from birefcli.errors import ExitCode, Message, OutputError
 from birefcli.images.files import entry_key
-from birefcli.models import checksum, hub
-from birefcli.models.files import notes_of
-from birefcli.models.load import prefetch_weights
+from birefcli.models import hub
+from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
@@ -104,7 +103,7 @@ def run(
         _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
         task.options,
-        _identity(task.options.model.name),
+        identify_weights(task.options.model.name),
         (lambda _: "") if background is None else background.identity,
     )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
@@ -223,19 +222,6 @@ def _files_read(options: BatchOptions, background: "Background | None") -> dict[
     from birefcli.products.background import files_of
 
     return read | dict.fromkeys(files_of(background), "a background")
-
-
-def _identity(model: str) -> str:
-    """What tells these weights from others, without loading them."""
-    found = locate(model)
-    if found.model is not None and found.model.sha256 is not None:
-        return found.model.sha256
-    assert found.path is not None, "a published model has a checksum"
-    try:
-        notes_of(found.path)  # it is what it may be: not 100 GB of anything
-        return checksum.sha256_of(found.path)
-    except (OSError, ModelError):
-        return ""  # loading it, if it comes to that, says what is wrong
 
 
 # Check

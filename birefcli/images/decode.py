@@ -195,13 +195,21 @@ def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
         with codec_named(found):
             return _pixels(image, key)
     pixels, alpha = _pixels(image, key)
-    # A last row of one colour is what Pillow makes of missing ones, and what many photos have.
-    if image.format == "PNG" and (pixels[-1] == pixels[-1, 0]).all() and lacks_rows(data):
+    if image.format == "PNG" and _may_lack_rows(image, pixels) and lacks_rows(data):
         raise PhotoError("damaged image: it holds fewer rows than it says")
     if image.format == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA"):
         pixels = to_white(pixels, data)
         alpha = None if alpha is None else to_white(alpha, data)
     return pixels, alpha
+
+
+def _may_lack_rows(image: Image.Image, pixels: Pixels) -> bool:
+    """Whether the last row is what Pillow makes of a missing one: zeros, of colours or a palette.
+
+    Many photos have such a row; few have that one, and it takes long to count those of a file.
+    """
+    last = pixels[-1]
+    return bool((last == last[0]).all() if image.mode == "P" else not last.any())
 
 
 def _pixels(image: Image.Image, key: Key) -> Decoded:

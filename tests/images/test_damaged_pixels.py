@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from birefcli.errors import PhotoError
+from birefcli.images import decode
 from birefcli.images.decode import decode_photo, simplejpeg
 
 LIMIT = 1_000_000
@@ -73,3 +74,11 @@ def test_flat_pictures_are_whole():
         out = io.BytesIO()
         Image.new(mode, (50, 40)).save(out, "PNG")
         assert decode_photo(out.getvalue(), LIMIT).shape == (40, 50)
+
+
+@pytest.mark.parametrize(("mode", "ground"), [("L", 255), ("RGB", (9, 9, 9)), ("RGBA", (9,) * 4)])
+def test_rows_are_not_counted_where_the_last_is_none_that_pillow_makes(mode, ground, monkeypatch):
+    monkeypatch.setattr(decode, "lacks_rows", None)
+    out = io.BytesIO()
+    Image.new(mode, (50, 40), ground).save(out, "PNG")
+    assert decode_photo(out.getvalue(), LIMIT).shape == (40, 50)
