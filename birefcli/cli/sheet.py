@@ -13,6 +13,7 @@ from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printa
 from birefcli.options import SUFFIXES, SheetOrder
 from birefcli.system import cpu
 from birefcli.system.paths import is_folder
+from birefcli.system.regular_file import regular_status
 from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _layout(columns: int, side: int, font: Path | None) -> "Layout":
 
     layout = Layout(columns, side, None if font is None else str(font))
     try:
+        if font is not None:
+            regular_status(font)  # a pipe would be waited for; a name is looked for elsewhere
         _ = layout.font
     except (OSError, ImportError):  # Pillow may have been built without FreeType
         wrong = "is not there, or no font that can be read"

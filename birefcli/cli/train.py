@@ -152,6 +152,8 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
         reporter.stop(CODES[number])
 
     if rank.world > 1:
+        for number in not_ignored():  # also where one waits for the others, within a library
+            signal.signal(number, signal.SIG_DFL)
         yield
         return
     before = {number: signal.signal(number, stop) for number in not_ignored()}

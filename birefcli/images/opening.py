@@ -1,8 +1,8 @@
 """Pictures opened by Pillow: which formats, and what a header says before any pixel is read."""
 
+import codecs
 import io
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.formats import jpeg2000, png, tiff
 from birefcli.images.formats.raw import RAW, is_raw
+from birefcli.system.process_settings import without_pillow_limit
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -35,6 +36,8 @@ KINDS = (
 """What files are that are taken for photos, by how they begin."""
 HEIF_FORMATS = ("AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+AVIF_BRANDS = (b"avif", b"avis")
+UTF8 = codecs.getincrementaldecoder("utf-8")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
 MOST_READS = 1 << 20  # of a header's parts; a TIFF has 65,535 tags at most
 
@@ -244,29 +247,6 @@ def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-_lifting = threading.Lock()
-_lifted: list[int | None] = []
-"""Pillow's limit, once for everybody who has set it aside."""
-
-
-@contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside: :func:`refuse_bomb` has its own, with its own message.
-
-    It is one for the whole process, which may not be ours: it is put back when the last is done.
-    """
-    with _lifting:
-        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _lifting:
-            limit = _lifted.pop()
-            if not _lifted:
-                Image.MAX_IMAGE_PIXELS = limit
-
-
 @contextmanager
 def decoding_errors(start: bytes) -> Iterator[None]:
     """Whatever decoding raises, as PhotoError with the cause; ``start``: the file's first bytes."""
@@ -296,6 +276,9 @@ def _looks_like(start: bytes) -> str:
     if is_raw(start):
         return f" ({RAW})"
     if is_heif(start):
+        wanted = "AVIF" if start[8:12] in AVIF_BRANDS else "HEIF"
+        if _is_known(wanted):
+            return f" (it is {wanted}, and damaged)"
         return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
     if (kind := next((k for begin, k in KINDS if start.startswith(begin)), None)) is not None:
         return f" (it is {kind})"
@@ -305,6 +288,12 @@ def _looks_like(start: bytes) -> str:
         return " (it is a drawing: SVG)"
     if re.match(rb"\s*<(!doctype )?html", start, re.IGNORECASE):
         return " (it is a web page)"
-    if b"\0" not in start[:512]:
-        return " (it looks like text)"
-    return ""
+    return " (it looks like text)" if _is_text(start) else ""
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = UTF8().decode(start)  # of which the last letter may be cut in two
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(char.isprintable() or char.isspace() for char in text)

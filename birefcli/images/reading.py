@@ -45,13 +45,15 @@ def read_photo(
     return file.read()
 
 
-def read_stream(stream: BinaryIO, max_pixels: int) -> bytes:
+def read_stream(stream: BinaryIO, max_pixels: int, start: bytes = b"") -> bytes:
     """Bytes of a photo that comes through a pipe or from a device, to its end.
 
-    What does not begin as a photo is not read any further. Raises PhotoError where it is none, or
-    goes on beyond what its number of pixels can need; OSError.
+    ``start``: what was read of it already. What does not begin as a photo is not read any further.
+    Raises PhotoError where it is none, or goes on beyond what its number of pixels can need;
+    OSError.
     """
-    collected = io.BytesIO()
+    collected = io.BytesIO(start)
+    collected.seek(0, io.SEEK_END)
     limits: tuple[int, int] | None = None
     while part := stream.read(CHUNK):
         collected.write(part)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from birefcli.images.formats import png
 from birefcli.system.regular_file import open_regular
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
@@ -30,7 +31,7 @@ _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, a
 _WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
-_PNG, _RIFF, _TIFF = b"\x89PNG\r\n\x1a\n", b"RIFF", (b"II*\0", b"MM\0*")
+_RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", 120)  # of one length: so it is found from the end
 
 
@@ -124,7 +125,7 @@ def _next_data(file: BinaryIO, at: int, length: int) -> int:
 
 def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     """What stands where a product of ours has its stamp: anything, or nothing."""
-    if head.startswith(_PNG):
+    if head.startswith(png.SIGNATURE):
         return _png_software(head)
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
@@ -138,15 +139,11 @@ def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
 
 def _png_software(head: bytes) -> bytes:
     """The text of the first ``Software`` chunk before the pixels, as far as it is in ``head``."""
-    at = len(_PNG)
-    while at + 8 <= len(head):
-        length, kind = struct.unpack_from(">I4s", head, at)
-        body = head[at + 8 : at + 8 + length]
-        if kind == b"tEXt" and body.startswith(PNG_KEY):
-            return body[len(PNG_KEY) :]
-        if kind == b"IDAT":
+    for chunk in png.chunks(head):
+        if chunk.name == b"tEXt" and chunk.body.startswith(PNG_KEY):
+            return chunk.body[len(PNG_KEY) :]
+        if chunk.name == b"IDAT":
             break
-        at += 12 + length
     return b""
 
 
@@ -185,7 +182,7 @@ def is_sheet(path: Path) -> bool:
 
 def _is_whole(head: bytes, tail: bytes, length: int, text: bytes) -> bool:
     """Whether a picture's file ends where its format says; ``text``: what its stamp says."""
-    if head.startswith(_PNG):
+    if head.startswith(png.SIGNATURE):
         return tail.endswith(b"IEND\xaeB`\x82")
     if head.startswith(b"\xff\xd8"):
         return tail.endswith(b"\xff\xd9")

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from birefcli.errors import ModelError
+from birefcli.models import checksum
+from birefcli.models.files import notes_of
 from birefcli.models.locate import locate
 from birefcli.options import ModelOptions
 from birefcli.system.regular_file import open_regular
@@ -72,3 +75,20 @@ def prefetch_weights(model: str) -> None:
         return
     with contextlib.suppress(OSError, ValueError), open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def identify_weights(model: str) -> str:
+    """What tells a model's weights from others, without loading them: SHA-256 (hex).
+
+    Empty where that cannot be told: loading them says what is wrong. Raises ModelError for a name
+    that nobody knows.
+    """
+    found = locate(model)
+    if found.model is not None and found.model.sha256 is not None:
+        return found.model.sha256
+    assert found.path is not None, "a published model has a checksum"
+    try:
+        notes_of(found.path)  # it is what it may be: not 100 GB of anything
+        return checksum.sha256_of(found.path)
+    except (OSError, ModelError):
+        return ""

@@ -21,6 +21,11 @@ def is_file(path: Path) -> bool:
     return stat.S_ISREG(_mode(path))
 
 
+def is_pipe(path: Path) -> bool:
+    """Whether a path leads to a named pipe; False where that cannot be said."""
+    return stat.S_ISFIFO(_mode(path))
+
+
 def exists(path: Path) -> bool:
     """Whether a path leads to anything; False where that cannot be said."""
     return _mode(path) != 0

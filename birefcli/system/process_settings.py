@@ -6,8 +6,16 @@ two before it knows whether it needs either.
 """
 
 import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from birefcli.system import cpu
+
+OPENCV_LOG_LEVEL, SILENT = "OPENCV_LOG_LEVEL", "SILENT"  # which is 0
+Value = TypeVar("Value")
 
 
 def silence_opencv() -> None:
@@ -16,7 +24,7 @@ def silence_opencv() -> None:
     A damaged photo is then named once, by birefcli. OpenCV reads the variable when it is imported;
     the command calls this before. Child processes inherit it.
     """
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault(OPENCV_LOG_LEVEL, SILENT)
 
 
 def let_idle_threads_sleep() -> None:
@@ -67,3 +75,113 @@ def allow_tf32_convolutions(allowed: bool) -> None:
     import torch
 
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+class _SetAside(Generic[Value]):
+    """A setting that threads change for a while: the last that is done puts back what it was."""
+
+    def __init__(self, read: Callable[[], Value], write: Callable[[Value], object]) -> None:
+        self._read, self._write = read, write
+        self._lock = threading.Lock()
+        self._before: list[Value] = []
+
+    @contextmanager
+    def to(self, value: Value) -> Iterator[None]:
+        with self._lock:
+            self._before.append(self._before[0] if self._before else self._read())
+            self._write(value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                before = self._before.pop()
+                if not self._before:
+                    self._write(before)
+
+
+def _pillow_limit() -> int | None:
+    from PIL import Image
+
+    return Image.MAX_IMAGE_PIXELS
+
+
+def _set_pillow_limit(pixels: int | None) -> None:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = pixels
+
+
+def _opencv_log() -> Any:  # noqa: ANN401 - a module that differs from version to version
+    import cv2
+
+    return cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # 4, and 5
+
+
+_PILLOW_LIMIT = _SetAside(_pillow_limit, _set_pillow_limit)
+_OPENCV_LEVEL: _SetAside[int] = _SetAside(
+    lambda: _opencv_log().getLogLevel(), lambda level: _opencv_log().setLogLevel(level)
+)
+
+
+def without_pillow_limit() -> AbstractContextManager[None]:
+    """Set Pillow's limit of pixels aside within a block, which has one with a message of its own.
+
+    For what opens pictures.
+    """
+    return _PILLOW_LIMIT.to(None)
+
+
+def without_opencv_messages() -> AbstractContextManager[None]:
+    """Keep OpenCV's log from stderr within a block, unless the user has set ``OPENCV_LOG_LEVEL``.
+
+    For what decodes with it, and tells what went wrong with the photo's name.
+    """
+    wanted = os.environ.get(OPENCV_LOG_LEVEL, SILENT) != SILENT
+    return nullcontext() if wanted else _OPENCV_LEVEL.to(0)
+
+
+_Handlers: TypeAlias = tuple[int | None, ...]
+
+
+def _libtiff_handlers() -> _Handlers:
+    """libtiff's handlers of errors and warnings; asked for by setting another for a moment."""
+    handlers = tuple(set_to(None) for set_to in _libtiff_setters())
+    _set_libtiff_handlers(handlers)
+    return handlers
+
+
+def _set_libtiff_handlers(handlers: _Handlers) -> None:
+    for set_to, handler in zip(_libtiff_setters(), handlers, strict=False):
+        set_to(handler)
+
+
+@cache
+def _libtiff_setters() -> tuple[Callable[[int | None], int | None], ...]:
+    """Functions that take another handler and give the one before; none where they are hidden.
+
+    Pillow for Windows has its libtiff inside, without names.
+    """
+    import ctypes
+    import importlib
+
+    found: list[Callable[[int | None], int | None]] = []
+    try:
+        library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            found.append(setter)
+    except (ImportError, OSError, AttributeError, TypeError):
+        return ()
+    return tuple(found)
+
+
+_libtiff = _SetAside(_libtiff_handlers, _set_libtiff_handlers)
+
+
+def without_libtiff_messages() -> AbstractContextManager[None]:
+    """Keep what Pillow's libtiff prints about damaged files from stderr: it names no photo.
+
+    Called by decoding. Pillow has no setting for it.
+    """
+    return _libtiff.to((None, None))

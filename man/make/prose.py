@@ -11,7 +11,10 @@ MORE = {
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "
-        "line each.",
+        "line each. Results that standard output does not take (it is full or closed, or its "
+        "reader has gone, which goes without saying) are exit status 5; a message that standard "
+        "error does not take changes no exit status. A letter that the terminal's encoding lacks "
+        "is printed as \\xe9 or \\u65e5.",
     ],
     "birefcli matte": [
         "PHOTO is a file, a folder, or `-` (one photo from standard input); `--files-from` reads a "
@@ -56,6 +59,9 @@ MORE = {
         "Files belong together by equal names, or by an ending: a_mask.png is the truth of a.png "
         "(also -mask, _matte, _alpha, _gt), in a folder of its own or beside the photo.",
         "A file that is missing, unreadable or has no truth is an error, unless `--allow-missing`.",
+        "In `--csv`, a name that begins with =, +, -, @, a tab or a line break gets a ' before it, "
+        "as a spreadsheet would take it for a formula; control characters, and bytes that are no "
+        "UTF-8, are written like \\n and \\xff. `--json` has names as they are.",
     ],
     "birefcli train": [
         "Each folder holds photos in im/ and masks of the same names in gt/ (white is the "

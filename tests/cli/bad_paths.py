@@ -18,6 +18,7 @@ from pathlib import Path
 LIMIT = 60  # seconds for one command: none of them may wait for a pipe
 HINT = re.compile(rb"Traceback|a bug|Errno|Warning")
 
+SHORT = "--epochs 1 --size 32 --batch 2"
 OPTIONS = {
     "matte input": "matte {} -o out",
     "matte second input": "matte a.png {} -o out",
@@ -49,10 +50,10 @@ OPTIONS = {
     "sheet output": "sheet cut -o {}.png",
     "sheet output below": "sheet cut -o {}/s.png",
     "sheet font": "sheet cut -o s.png --font {}",
-    "train data": "train {} -o w.safetensors --from mini",
-    "train output": "train . -o {}.safetensors --from mini",
-    "train output below": "train . -o {}/w.safetensors --from mini",
-    "train validate": "train . -o w.safetensors --from mini --validate {}",
+    "train data": "train {} -o w.safetensors --from mini SHORT",
+    "train output": "train . -o {}.safetensors --from mini SHORT",
+    "train output below": "train . -o {}/w.safetensors --from mini SHORT",
+    "train validate": "train . -o w.safetensors --from mini SHORT --validate {}",
     "train from": "train . -o w.safetensors --from {}.pth",
     "train backbone": "train . -o w.safetensors --backbone {}",
     "models list": "HF_HOME={} models list",
@@ -116,16 +117,15 @@ def prepare(folder: Path) -> None:
 
 
 def tried(folder: Path, line: str, path: str) -> tuple[int, bytes]:
-    """Exit code and stderr of a command line, run in a process of its own."""
+    """Exit code of a command line and what it says, run in a process of its own."""
     said = tempfile.TemporaryFile()  # noqa: SIM115
     process = os.fork()
     if process == 0:
         code = 99
         try:
             os.chdir(folder)
-            for number, file in enumerate((os.open(os.devnull, os.O_RDWR),) * 2):
+            for number, file in enumerate((os.open(os.devnull, os.O_RDWR), *[said.fileno()] * 2)):
                 os.dup2(file, number)
-            os.dup2(said.fileno(), 2)
             code = _run(line, path)
         finally:
             os._exit(code)
@@ -148,7 +148,7 @@ def _waited(process: int) -> int:
 def _run(line: str, path: str) -> int:
     from birefcli.__main__ import main
 
-    words = [word.replace("{}", path) for word in line.split()]
+    words = [word.replace("{}", path) for word in line.replace("SHORT", SHORT).split()]
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         os.environ[name] = value

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from support import levels_apart, matrix_profile, png
 
 from birefcli.errors import PhotoError
@@ -79,6 +80,26 @@ def test_what_is_sound_is_kept_beside_what_is_not():
     assert photo.icc == ICC
     assert photo.exif is not None
     assert photo.dpi is None
+
+
+TOLD = {
+    "EXIF": (b"eXIf", EXIF),
+    "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+    "EXIF in digits": (b"tEXt", b"Raw profile type exif\0\nexif\n 26\n" + EXIF.hex().encode()),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told_behind_the_pixels_counts_as_before_them(name, bits, monkeypatch):
+    before, behind = made(bits, [TOLD[name]]), made(bits, after=[TOLD[name]])
+    expected = decode_photo(before, LIMIT)
+    if bits == 16:  # Pillow has no use for 16 bits, and its pixels would be decoded in vain
+        monkeypatch.setattr(PngImageFile, "load", None)
+    found = decode_photo(behind, LIMIT)
+    assert (found.exif, found.xmp, found.notes) == (expected.exif, expected.xmp, expected.notes)
+    assert found.exif is not None or np.array_equal(found.pixels, STORED[bits][::-1, ::-1])
+    assert np.array_equal(found.pixels, expected.pixels)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -288,12 +288,39 @@ def test_a_header_is_read_without_the_rest() -> None:
         assert not file.closed
 
 
-def test_an_endless_photo_on_stdin_fails_by_name(tmp_path: Path) -> None:
-    script = f"cat {tmp_path / 'a.png'} /dev/zero | "
+@pytest.mark.slow
+@pytest.mark.parametrize("feed", ["cat a.png /dev/zero", "cat /dev/zero"])
+def test_an_endless_photo_on_stdin_fails_by_name(tmp_path: Path, feed: str) -> None:
     (tmp_path / "a.png").write_bytes(picture())
-    for feed in (script, "cat /dev/zero | "):
-        line = f"{feed}{sys.executable} -m birefcli matte - -o {tmp_path / 'out.png'} --model mini"
-        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
-        assert done.returncode == 1, done.stderr
-        assert "-: " in done.stderr
-        assert not (tmp_path / "out.png").exists()
+    line = f"{feed} | {sys.executable} -m birefcli matte - -o out.png --model mini"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "-: " in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("Liebe Anna,\r\n\tgrüße".encode(), "it looks like text"),
+        (("ä" * 300).encode(), "it looks like text"),
+        (b"\xff\xd8\x01\x02\x03", None),
+        (b"\x7fELF\x02\x01\x01" * 9, None),
+        (bytes(range(1, 256)), None),
+    ],
+)
+def test_text_is_told_from_bytes(tmp_path: Path, start: bytes, told: str | None) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(start)
+    with pytest.raises(PhotoError) as caught:
+        open_photo(path, LIMIT)
+    assert ("it looks like text" in str(caught.value)) is (told is not None)
+
+
+@pytest.mark.skipif(".avif" not in Image.registered_extensions(), reason="takes AVIF's codec")
+def test_a_damaged_avif_needs_no_other_codec(tmp_path: Path) -> None:
+    data = picture("AVIF")
+    (tmp_path / "a.avif").write_bytes(data[:200])
+    with pytest.raises(PhotoError, match="damaged") as caught:
+        open_photo(tmp_path / "a.avif", LIMIT)
+    assert "pip install" not in str(caught.value)

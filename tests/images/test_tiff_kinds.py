@@ -13,7 +13,7 @@ from tiff_files import grey, page, tiff_file
 
 from birefcli.errors import PhotoError
 from birefcli.images.decode import decode_photo
-from birefcli.images.formats import libtiff
+from birefcli.system import process_settings
 
 LIMIT = 1 << 24
 WIDTH, HEIGHT = 24, 10
@@ -257,11 +257,13 @@ def fail_to_load(data):
         image.load()
 
 
-@pytest.mark.skipif(not libtiff._setters(), reason="libtiff is hidden in this Pillow")
+@pytest.mark.skipif(
+    not process_settings._libtiff_setters(), reason="libtiff is hidden in this Pillow"
+)
 def test_handlers_of_libtiff_are_put_back_by_the_last_that_set_them_aside(capfd):
     data = odd(8, 3, t262=2, t259=8)
-    with libtiff.quiet():
-        with libtiff.quiet():
+    with process_settings.without_libtiff_messages():
+        with process_settings.without_libtiff_messages():
             fail_to_load(data)
         fail_to_load(data)
     assert capfd.readouterr().err == ""

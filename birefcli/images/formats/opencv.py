@@ -1,37 +1,10 @@
 """OpenCV's decoder without what it prints, which names no photo."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import cv2
 import numpy as np
 
 from birefcli.images.photo import Pixels, row_blocks
-
-_SILENT = 0  # of OpenCV's levels
-_hushing = threading.Lock()
-_hushed: list[int] = []
-"""OpenCV's level of messages, once for everybody who has set it aside."""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Set OpenCV's messages aside: what it fails at is told with the photo's name.
-
-    Their level is one for the whole process, which may not be ours: it is put back by the last.
-    """
-    log = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # 4, and 5
-    with _hushing:
-        _hushed.append(_hushed[0] if _hushed else log.getLogLevel())
-        log.setLogLevel(_SILENT)
-    try:
-        yield
-    finally:
-        with _hushing:
-            level = _hushed.pop()
-            if not _hushed:
-                log.setLogLevel(level)
+from birefcli.system.process_settings import without_opencv_messages
 
 
 def decode_stored(data: bytes) -> Pixels:
@@ -39,7 +12,7 @@ def decode_stored(data: bytes) -> Pixels:
 
     Raises OSError where OpenCV cannot decode it as such.
     """
-    with _quiet():
+    with without_opencv_messages():
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16:
         raise OSError("its 16-bit pixels cannot be decoded")
