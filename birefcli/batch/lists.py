@@ -21,6 +21,7 @@ MOST_BYTES, MOST_NAMES = 256 << 20, 2_000_000
 
 NO_LIST = "is no list of names, or does not end"
 UTF8_MARK = b"\xef\xbb\xbf"
+UTF32_MARKS = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 LOW = bytes(range(9))
 """Bytes of no text but the upper ones of Latin, Greek, Cyrillic or Arabic letters in UTF-16."""
@@ -103,7 +104,9 @@ def _read(file: BinaryIO) -> bytes | None:
 
 def _otherwise(data: bytes, *, null: bool) -> str | Message | None:
     """What else than a list of names these bytes are, and what to do; None for a list."""
-    if _is_utf16(data[:CHUNK], null=null):
+    if data.startswith(UTF32_MARKS) or _is_utf32(data[:CHUNK]):
+        return "is UTF-32; save it as UTF-8"
+    if data in UTF16_MARKS or _is_utf16(data[:CHUNK], null=null):
         return "is UTF-16; save it as UTF-8"
     kind = next((text for start, text in KINDS.items() if data.startswith(start)), None)
     if kind is not None:
@@ -113,6 +116,13 @@ def _otherwise(data: bytes, *, null: bool) -> str | Message | None:
     if null and data.strip() and b"\0" not in data:
         return Message("its names do not end in NUL; leave out ", Option("null"))
     return None
+
+
+def _is_utf32(head: bytes) -> bool:
+    """Whether text is UTF-32: of each four bytes two or three that follow each other are NUL."""
+    whole = len(head) // 4
+    high = [head[n::4].count(0) for n in range(4)]
+    return whole > 2 and (min(high[2:]) >= whole or min(high[:2]) >= whole)
 
 
 def _is_utf16(head: bytes, *, null: bool) -> bool:

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from birefcli.system.atomic import replace_file
+from birefcli.system.paths import expanded
 from birefcli.system.regular_file import open_regular
 
 _BLOCK = 1 << 20  # bytes read at a time: large enough to be fast, small enough for any machine
@@ -73,6 +74,6 @@ def _state(path: Path) -> list[str | int]:
 
 def _record_of(path: Path) -> Path:
     """Where the digest of a file is remembered."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118 - Path.expanduser raises where there is no home
+    base = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     key = hashlib.sha256(os.path.realpath(path).encode(errors="surrogateescape")).hexdigest()
-    return Path(base) / "birefcli" / "digests" / f"{key[:32]}.json"
+    return base / "birefcli" / "digests" / f"{key[:32]}.json"

@@ -52,12 +52,19 @@ TEXTS = ["photos/a.jpg\r\nb.jpg\r\n", "é.png\nñ.png", "фото/портрет
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("marked", [True, False])
-def test_utf16_is_named_with_its_remedy(listed, text, encoding, marked):
+def test_wide_text_is_named_with_its_remedy(listed, text, encoding, marked):
     mark = "\ufeff" if marked else ""
-    with pytest.raises(UsageError, match=r"list: is UTF-16; save it as UTF-8$"):
+    named = encoding[:6].upper()
+    with pytest.raises(UsageError, match=rf"list: is {named}; save it as UTF-8$"):
         listed((mark + text).encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_wide_text_of_nothing_but_its_mark_is_named(listed, encoding):
+    with pytest.raises(UsageError, match=f"is {encoding[:6].upper()}"):
+        listed("\ufeff".encode(encoding))
 
 
 def test_utf16_with_its_mark_is_named_where_names_should_end_in_nul(listed):

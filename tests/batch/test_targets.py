@@ -370,7 +370,7 @@ def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
     words = [word.format(small_disk) for word in FULL[what]]
     target = Path(words[-1])
     if what in ("a report", "a list of failures"):
-        target.write_text("old")
+        target.write_text("./old.jpg\n" if what == "a list of failures" else "old")
     support.fill(small_disk / "filler")
     before = {path: path.read_bytes() for path in small_disk.iterdir()}
     result = command(*words, cwd=tmp_path)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from birefcli.birefnet import SWIN_L, SWIN_T, BiRefNet, Config
 from birefcli.errors import ModelError, OutputError
-from birefcli.models import weights, zoo
+from birefcli.models import checksum, weights, zoo
 from birefcli.options import PatchOrder
 
 SMALL = Config(
@@ -512,3 +512,12 @@ def test_equal_weights_are_equal_files_in_any_process(tmp_path):
     tensors, notes = weights.read(made[0])
     assert (notes["a"], notes["b"]) == ("ü", "1")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("variable", ["~/cache", "", "/elsewhere/cache"])
+def test_digests_lie_where_the_variable_means(monkeypatch, tmp_path, variable):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("USERPROFILE", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", variable)
+    base = variable.replace("~", "/home/me") or "/home/me/.cache"
+    assert checksum._record_of(tmp_path / "a").is_relative_to(Path(base) / "birefcli" / "digests")
