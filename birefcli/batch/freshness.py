@@ -185,10 +185,10 @@ def _way_round(error: OSError) -> Message | None:
 def _against_stamp(job: Job, target: Path, fingerprint: str, precisions: frozenset[str]) -> Message:
     try:
         found = stamp.read(target)
-    except FileNotFoundError:
-        return MISSING  # it has just gone
     except (OSError, MemoryError) as error:
-        cause = (isinstance(error, OSError) and error.strerror) or "out of memory"
+        if isinstance(error, FileNotFoundError) and not _is_there(target):
+            return MISSING  # it has just gone
+        cause = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None
     made = found.stamp
     if made is None:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
 from birefcli.images.files import (
-    PHOTO_SUFFIXES,
     entry_key,
+    has_photo_name,
     left_out_text,
     matches,
     other_kind,
@@ -183,7 +183,7 @@ def _included(relative: Path, selection: Selection) -> bool:
     """Whether a file of a folder is to be tried, by its name."""
     if selection.include:
         return matches(relative, selection.include)
-    return relative.suffix.lower() in PHOTO_SUFFIXES
+    return has_photo_name(relative.name)
 
 
 def _takes_all_kinds(selection: Selection) -> bool:

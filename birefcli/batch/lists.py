@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from birefcli.batch.inputs import PIPE
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.system.paths import named
+from birefcli.system.regular_file import open_regular
 
-STDIN = "-"
 LONGEST = 32 << 10
 """Bytes of a name: systems take 4096, Windows 32,767 characters."""
 CHUNK = 2 * LONGEST
@@ -50,7 +51,7 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     if Path(source).suffix.lower() in PHOTO_SUFFIXES:
         raise wrong("is a photo by its name; give a list of names")
     try:
-        if source == STDIN:
+        if source == PIPE:
             data = _read(sys.stdin.buffer)
         else:
             with Path(source).open("rb") as file:
@@ -71,6 +72,20 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     if max(map(len, names)) > LONGEST:
         raise wrong(NO_LIST)
     return tuple(named(os.fsdecode(name)) for name in names if name.strip())
+
+
+def could_be_failures(file: Path) -> bool:
+    """Whether a file is such a list as a run writes of failed photos: each name has a slash.
+
+    Raises OSError.
+    """
+    with open_regular(file) as opened:
+        head = opened.read(CHUNK)
+    names = head.split(b"\0" if b"\0" in head else b"\n")
+    if len(head) == CHUNK:
+        del names[-1]  # the rest of it was not read
+    kept = [name for name in names if name]
+    return not head or (bool(kept) and all(b"/" in name for name in kept))
 
 
 def _read(file: BinaryIO) -> bytes | None:

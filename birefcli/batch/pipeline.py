@@ -166,7 +166,8 @@ class Pipeline:
         # Whoever writes to a pipe may take as long as it likes.
         piped = self._activity.waiting(job.label) if comes_by_pipe(job.source) else nullcontext()
         with piped:
-            return stages.read_source(job, self.context.options.max_pixels, admit)
+            options = self.context.options
+            return stages.read_source(job, options.max_pixels, admit, options.photo_timeout)
 
     def _matte(
         self, photos: Iterator[Future[Loaded | Outcome]]

@@ -26,6 +26,7 @@ from birefcli.batch.inputs import (
     search_photos,
 )
 from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
+from birefcli.batch.lists import could_be_failures
 from birefcli.batch.lock import clear_made, hold_output
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
@@ -38,6 +39,7 @@ from birefcli.batch.targets import (
     index_targets,
     listed_as,
     plan_targets,
+    refuse_overwriting,
 )
 from birefcli.errors import ExitCode, Message, ModelError, OutputError
 from birefcli.images.files import entry_key
@@ -47,7 +49,7 @@ from birefcli.models.load import prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic
-from birefcli.system.paths import is_folder
+from birefcli.system.paths import is_file, is_folder
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
 
@@ -95,9 +97,11 @@ def run(
     plan = _plan(task)
     if isinstance(plan, Message):
         return Summary(nothing_found=plan)
-    if task.failed_to is not None and not task.dry_run:
-        _check_failed_to(task.failed_to, plan.jobs)
     background = _background(task.options)
+    read = _files_read(task.options, background)
+    refuse_overwriting(plan.jobs, read)
+    if task.failed_to is not None and not task.dry_run:
+        _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
         task.options,
         _identity(task.options.model.name),
@@ -210,6 +214,17 @@ def _background(options: BatchOptions) -> "Background | None":
     return background_of(options.rendering, options.max_pixels)
 
 
+def _files_read(options: BatchOptions, background: "Background | None") -> dict[Path, str]:
+    """Files that every photo of a run needs, and what they are."""
+    weights = locate(options.model.name).path
+    read = {} if weights is None else {weights: "the weights"}
+    if background is None:
+        return read
+    from birefcli.products.background import files_of
+
+    return read | dict.fromkeys(files_of(background), "a background")
+
+
 def _identity(model: str) -> str:
     """What tells these weights from others, without loading them."""
     found = locate(model)
@@ -226,8 +241,8 @@ def _identity(model: str) -> str:
 # Check
 
 
-def _check_failed_to(file: Path, jobs: list[Job]) -> None:
-    """See that the list of failed photos can be written and is none of the photos."""
+def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
+    """See that the list of failed photos can be written, and replaces nothing but such a list."""
 
     def wrong(text: str) -> OutputError:
         return OutputError(text, option="failed_to", value=file)
@@ -238,9 +253,13 @@ def _check_failed_to(file: Path, jobs: list[Job]) -> None:
             used.add(entry_key(job.source), job)
     if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
+    if entry_key(file) in {entry_key(path) for path in read}:
+        raise wrong("is read by this run; name another file")
     if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
+        if is_file(file) and not could_be_failures(file):
+            raise wrong("is there and is no list of failed photos; name another file")
         atomic.check_writes(file)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None

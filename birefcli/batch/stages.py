@@ -27,6 +27,8 @@ from birefcli.options import BatchOptions, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, render_product
 from birefcli.system.atomic import replace_file
+from birefcli.system.paths import is_pipe
+from birefcli.system.pipes import open_pipe
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -45,18 +47,26 @@ class StageContext:
 
 
 def read_source(
-    job: Job, max_pixels: int, before_large: Callable[[int, int], object] = lambda *_: None
+    job: Job,
+    max_pixels: int,
+    before_large: Callable[[int, int], object] = lambda *_: None,
+    patience: float | None = None,
 ) -> tuple[bytes, tuple[int, int]]:
     """Bytes of a photo, and its file's size and modification time (ns) while it was read.
 
     A pipe has no time: its photo is a new one whenever it is read. ``before_large`` is called
-    with the pixels and bytes of a large file before it is read, and may wait. Raises PhotoError,
-    OSError.
+    with the pixels and bytes of a large file before it is read, and may wait. ``patience``: seconds
+    to wait for whoever is to write to a named pipe, None for ever. Raises PhotoError, OSError.
     """
     if isinstance(job.source, Stdin):
         if sys.stdin is None:
             raise PhotoError("stdin is closed")
         data = read_stream(sys.stdin.buffer, max_pixels)
+        return data, (len(data), 0)
+    if patience is not None and is_pipe(job.source):
+        pipe, start = open_pipe(job.source, patience)
+        with pipe:
+            data = read_stream(pipe, max_pixels, start)
         return data, (len(data), 0)
     with job.source.open("rb") as file:
         before = os.fstat(file.fileno())

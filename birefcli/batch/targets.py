@@ -171,6 +171,21 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 )
 
 
+def refuse_overwriting(jobs: list[Job], read: Mapping[Path, str]) -> None:
+    """See that no result takes the place of a file that the run reads; ``read``: what each is.
+
+    Raises OutputError.
+    """
+    index = index_targets(jobs)
+    for path, what in read.items():
+        for key in {entry_key(path), entry_key(real_path(path))}:
+            if (found := index.find(key)) is not None:
+                raise OutputError(
+                    f"{path}: {what} would be overwritten by the result of {found[1].label}",
+                    hint=ANOTHER,
+                )
+
+
 def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> list[Path]:
     """See that the output can be written; ``make`` its folder. Raises OutputError.
 

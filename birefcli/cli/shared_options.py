@@ -287,7 +287,7 @@ FailedTo: TypeAlias = Annotated[
         RUNNING,
         "--failed-to",
         metavar="FILE",
-        help="Write the failed photos' names, for --files-from.",
+        help="Write the failed photos' names, for --files-from; replaces an earlier list.",
         parser=expanded,
     ),
 ]

@@ -17,15 +17,18 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
+from birefcli.images.formats import libtiff
 from birefcli.images.formats.contents import contents_notes
 from birefcli.images.formats.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.formats.jpeg import lacks_end, with_end
 from birefcli.images.formats.jpeg2000 import to_white
+from birefcli.images.formats.png import lacks_rows
 from birefcli.images.formats.tiff import check_whole, codec_named, read_directory
 from birefcli.images.metadata import orientation_of, read_description, read_dpi
-from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb, without_pillow_limit
+from birefcli.images.opening import decoding_errors, open_sound, refuse_bomb
 from birefcli.images.photo import Photo, Pixels, upright
 from birefcli.options import Size
+from birefcli.system.process_settings import without_pillow_limit
 
 GREY_LEVELS = {"L;2": 85, "L;4": 17}  # what Pillow makes of 1, of a PNG with 2 or 4 bits
 
@@ -45,7 +48,7 @@ def decode_photo(
     """
     if not data:
         raise PhotoError("the file is empty")
-    with without_pillow_limit(), decoding_errors(data[:512]):
+    with without_pillow_limit(), libtiff.quiet(), decoding_errors(data[:512]):
         opened = open_sound(data)
         with opened.image as image:
             refuse_bomb(image.width, image.height, max_pixels)
@@ -62,7 +65,7 @@ def decode_pil(image: Image.Image) -> Photo:
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
     damaged, or of a mode without a meaning here (``I``, ``F``).
     """
-    with without_pillow_limit(), decoding_errors(b""):
+    with without_pillow_limit(), libtiff.quiet(), decoding_errors(b""):
         deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
         return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image, key))
 
@@ -86,29 +89,37 @@ def _decode_to_end(image: "ImageFile", data: bytes, min_size: Size | None) -> Ph
 
 
 def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
-    # First: reading the EXIF block of a PNG may load its pixels, and forgets how they are stored.
+    # First: Pillow forgets how pixels are stored when it decodes them.
     if is_deep(image, data):
         return _photo(image, lambda: deep_pixels(image, data), data, turned=False)
     key = _transparent_colour(image)
     whole = image.size
-    times = 1 if min_size is None or image.format != "JPEG" else _times_smaller(image, min_size)
+    times = _times_smaller(image, data, min_size)
     if times > 1:
         # The size is asked for, and not the mode: Pillow would give grey where colour is stored.
         image.draft(None, (whole[0] // times, whole[1] // times))
-    photo = _photo(image, lambda: _quick_jpeg(image, data) or _shallow(image, data, key), data)
+    damage: list[str] = []
+    pixels = lambda: _quick_jpeg(image, data, damage) or _shallow(image, data, key)  # noqa: E731
+    photo = _photo(image, pixels, data)
+    photo = replace(photo, notes=(*damage, *photo.notes)) if damage else photo
     if times == 1:
         return photo
-    turned = orientation_of(image) >= 5
+    turned = orientation_of(image, data) >= 5
     return replace(photo, whole=whole if turned else whole[::-1])
 
 
-def _times_smaller(image: "ImageFile", min_size: Size) -> int:
+def _times_smaller(image: "ImageFile", data: bytes, min_size: Size | None) -> int:
     """How many times less high and wide a picture can be, of what its JPEG can be decoded at."""
-    width, height = image.size if orientation_of(image) < 5 else image.size[::-1]
+    if min_size is None or image.format != "JPEG":
+        return 1
+    width, height = image.size if orientation_of(image, data) < 5 else image.size[::-1]
     fit = (n for n in (8, 4, 2) if width // n >= min_size[0] and height // n >= min_size[1])
     return next(fit, 1)
 
 
+CORRUPT = "Corrupt JPEG data"  # how libjpeg's warnings of wrong pixels begin
+DAMAGED = "damaged"
+"""How the note begins of a photo that is read although something of it is lost."""
 Decoded: TypeAlias = tuple[Pixels, Pixels | None]
 """H×W×3, and the photo's own transparency."""
 
@@ -125,7 +136,7 @@ def _photo(
     """
     notes = contents_notes(image, data)
     colours = colours_of(image, data)
-    orientation = orientation_of(image)
+    orientation = orientation_of(image, data)
     dpi = read_dpi(image, orientation)
     if image.mode in ("CMYK", "LAB"):
         notes.append(f"{'Lab' if image.mode == 'LAB' else 'CMYK'} converted to sRGB")
@@ -141,17 +152,21 @@ def _photo(
     )
 
 
-def _quick_jpeg(image: "ImageFile", data: bytes) -> tuple[Pixels, None] | None:
+def _quick_jpeg(image: "ImageFile", data: bytes, damage: list[str]) -> tuple[Pixels, None] | None:
     """Pixels of a JPEG where the extra ``fast`` is installed: Pillow's, without its copies.
 
-    None for what is not plain, or is damaged in any way: that is left to Pillow, and to its words.
+    None for what is not plain, or is damaged in any way: that is left to Pillow. Damage of which
+    Pillow says nothing is added to ``damage``.
     """
     if simplejpeg is None or image.format != "JPEG" or image.mode != "RGB":
         return None
     try:
         width, height = image.size
         pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
-    except ValueError:
+    except ValueError as error:
+        if str(error).startswith(CORRUPT):
+            why = str(error).removeprefix(CORRUPT).strip(" :")
+            damage.append(f"{DAMAGED}: some of its pixels may be wrong ({why})")
         return None
     # A file of several pictures may hold another size than the one that was asked about.
     return (pixels, None) if pixels.shape[1::-1] == image.size else None
@@ -166,9 +181,12 @@ def _transparent_colour(image: Image.Image) -> Key:
     if image.mode not in ("1", "L", "RGB") or not isinstance(key, int | tuple):
         return None
     levels = GREY_LEVELS.get(str(tiles[0][3]), 1) if tiles else 1
-    values = (key * levels,) if isinstance(key, int) else key
-    # Of two bytes that a file gives for each value, those of 8 bits use one.
-    return tuple(value & 255 for value in values) if len(values) == len(image.getbands()) else None
+    values = (key,) if isinstance(key, int) else key
+    if len(values) != len(image.getbands()):
+        return None
+    # A file gives two bytes for each value; of them as many bits count as pixels have.
+    count = 255 // levels + 1
+    return tuple(value % count * levels for value in values)
 
 
 def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
@@ -178,6 +196,9 @@ def _shallow(image: Image.Image, data: bytes, key: Key) -> Decoded:
         with codec_named(found):
             return _pixels(image, key)
     pixels, alpha = _pixels(image, key)
+    # A last row of one colour is what Pillow makes of missing ones, and what many photos have.
+    if image.format == "PNG" and (pixels[-1] == pixels[-1, 0]).all() and lacks_rows(data):
+        raise PhotoError("damaged image: it holds fewer rows than it says")
     if image.format == "JPEG2000" and image.mode in ("L", "LA", "RGB", "RGBA"):
         pixels = to_white(pixels, data)
         alpha = None if alpha is None else to_white(alpha, data)

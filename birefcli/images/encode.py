@@ -19,6 +19,7 @@ from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images import deflate, stamp
+from birefcli.images.formats import png, tiff
 from birefcli.images.metadata import (
     EXIF_HEAD,
     IPTC_TAG,
@@ -157,36 +158,36 @@ def _png(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
     height, width = pixels.shape[:2]
     colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour, 0, 0, 0)
-    chunks = [_chunk(b"IHDR", header), *_said_chunks(metadata)]
+    chunks = [png.pieces(b"IHDR", header), *_said_chunks(metadata)]
     packed = cpu.parallel_map(partial(_packed, pixels, level), _strips(pixels))
-    chunks.append(_chunk(b"IDAT", deflate.HEAD))
+    chunks.append(png.pieces(b"IDAT", deflate.HEAD))
     chunks += [pieces for _, pieces in packed]
-    chunks.append(_chunk(b"IDAT", deflate.tail(part for part, _ in packed)))
-    return b"".join([b"\x89PNG\r\n\x1a\n", *chain(*chunks), *_chunk(b"IEND", b"")])
+    chunks.append(png.pieces(b"IDAT", deflate.tail(part for part, _ in packed)))
+    return b"".join([png.SIGNATURE, *chain(*chunks), *png.pieces(b"IEND", b"")])
 
 
 def _said_chunks(metadata: Metadata) -> Iterator[list[bytes]]:
     """Chunks of a PNG for what is said beside its pixels: tEXt, iCCP, pHYs, eXIf, iTXt, zTXt."""
     if metadata.stamp is not None:
-        yield _chunk(b"tEXt", stamp.PNG_KEY + metadata.stamp.encode())
+        yield png.pieces(b"tEXt", stamp.PNG_KEY + metadata.stamp.encode())
     if metadata.icc is not None:
-        yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+        yield png.pieces(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
     if metadata.dpi is not None:
         across, down = (round(d / 0.0254) for d in metadata.dpi)  # dots per metre
-        yield _chunk(b"pHYs", struct.pack(">IIB", across, down, 1))
+        yield png.pieces(b"pHYs", struct.pack(">IIB", across, down, 1))
     if metadata.exif is not None:
-        yield _chunk(b"eXIf", metadata.exif)
+        yield png.pieces(b"eXIf", metadata.exif)
     if metadata.xmp is not None:
-        yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", metadata.xmp)
+        yield png.pieces(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", metadata.xmp)
     if metadata.iptc is not None:
         profile = iptc.raw_profile("iptc", iptc.resource(metadata.iptc))
-        yield _chunk(b"zTXt", b"Raw profile type iptc\0\0", zlib.compress(profile))
+        yield png.pieces(b"zTXt", b"Raw profile type iptc\0\0", zlib.compress(profile))
 
 
 def _packed(pixels: Pixels, level: int, rows: slice) -> tuple[deflate.Part, list[bytes]]:
     """Rows of a picture, packed, and the chunk that holds them."""
     part = deflate.part(_filtered(pixels, rows), level)
-    return part, _chunk(b"IDAT", part.packed)
+    return part, png.pieces(b"IDAT", part.packed)
 
 
 def _strips(pixels: Pixels) -> list[slice]:
@@ -198,15 +199,6 @@ def _strips(pixels: Pixels) -> list[slice]:
 def _strip_rows(pixels: Pixels) -> int:
     row: int = pixels.shape[1] * _bytes_per_pixel(pixels)
     return max(1, STRIP // max(1, row))
-
-
-def _chunk(kind: bytes, *parts: bytes) -> list[bytes]:
-    """Pieces of one chunk, left apart: joining the pixels twice would hold them twice."""
-    crc = zlib.crc32(kind)
-    for part in parts:
-        crc = zlib.crc32(part, crc)
-    length = sum(map(len, parts))
-    return [struct.pack(">I", length), kind, *parts, struct.pack(">I", crc)]
 
 
 def _filtered(pixels: Pixels, rows: slice) -> memoryview:
@@ -249,24 +241,27 @@ def _layout_tags(pixels: Pixels, order: str) -> exif.Directory:
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     tags = {
-        256: exif.longs(order, width),
-        257: exif.longs(order, height),
-        258: exif.shorts(order, *[8 * pixels.dtype.itemsize] * channels),
-        259: exif.shorts(order, 8),  # Deflate
-        262: exif.shorts(order, 2 if channels > 1 else 1),  # RGB, or black is zero
-        277: exif.shorts(order, channels),
-        278: exif.longs(order, _strip_rows(pixels)),
-        317: exif.shorts(order, 2),  # horizontal differencing
+        tiff.WIDTH: exif.longs(order, width),
+        tiff.HEIGHT: exif.longs(order, height),
+        tiff.BITS: exif.shorts(order, *[8 * pixels.dtype.itemsize] * channels),
+        tiff.COMPRESSION: exif.shorts(order, 8),  # Deflate
+        tiff.PHOTOMETRIC: exif.shorts(order, 2 if channels > 1 else 1),  # RGB, or black is zero
+        tiff.SAMPLES: exif.shorts(order, channels),
+        tiff.STRIP_ROWS: exif.longs(order, _strip_rows(pixels)),
+        tiff.PREDICTOR: exif.shorts(order, 2),  # horizontal differencing
     }
     if channels == 4:
-        tags[338] = exif.shorts(order, 2)  # straight ("unassociated") alpha
+        tags[tiff.EXTRA_SAMPLES] = exif.shorts(order, 2)  # straight ("unassociated") alpha
     return tags
 
 
 def _strip_tags(order: str, lengths: list[int], first: int = 0) -> exif.Directory:
     """Where the strips are, and how long; ``first``: place of the first of them."""
     places = list(accumulate(lengths, initial=first))[:-1]
-    return {273: exif.longs(order, *places), 279: exif.longs(order, *lengths)}
+    return {
+        tiff.STRIPS: exif.longs(order, *places),
+        tiff.STRIP_BYTES: exif.longs(order, *lengths),
+    }
 
 
 def _said_tags(metadata: Metadata, order: str) -> exif.Directory:

@@ -67,12 +67,15 @@ LIMITS = {
 # Reading
 
 
-def orientation_of(image: Image.Image) -> int:
-    """Orientation by EXIF, else XMP, 1..8; 1 (upright) where there is none, or no such one."""
+def orientation_of(image: Image.Image, data: bytes) -> int:
+    """Orientation by EXIF, else XMP, 1..8; 1 (upright) where there is none, or no such one.
+
+    ``data``: the file, or nothing where it is not at hand.
+    """
     if hasattr(image, "tag_v2"):  # Pillow turns those itself
         found = image.getexif().get(exif.ORIENTATION)
     else:
-        found = exif.orientation(_pillow_exif(image))
+        found = exif.orientation(_pillow_exif(image, data))
         if found is None and (match := _XMP_ORIENTATION.search(_bytes(image.info.get("xmp")))):
             found = int(match[1])
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
@@ -89,9 +92,9 @@ def raw_exif(image: Image.Image, data: bytes) -> bytes:
     if data[4:8] == b"ftyp":
         # Pillow writes that of an AVIF anew, where its orientation is not the picture's.
         block = media_exif(data, exif.MOST_BYTES)
-        return _headless(block) if block else _pillow_exif(image)
+        return _headless(block) if block else _pillow_exif(image, data)
     if not hasattr(image, "tag_v2"):
-        return _pillow_exif(image)
+        return _pillow_exif(image, data)
     if data:
         return data
     try:
@@ -100,10 +103,10 @@ def raw_exif(image: Image.Image, data: bytes) -> bytes:
         return b""
 
 
-def _pillow_exif(image: Image.Image) -> bytes:
+def _pillow_exif(image: Image.Image, data: bytes) -> bytes:
     """EXIF block of a picture that is no TIFF, as Pillow shows it."""
-    if image.format == "PNG" and "exif" not in image.info:
-        image.load()  # it may stand behind the pixels
+    if not data and image.format == "PNG" and "exif" not in image.info:
+        image.load()  # it may stand behind the pixels, which it does not in files of `repaired`
     info = image.info
     return _headless(
         _bytes(info.get("exif")) or _profile(info, "exif") or _profile(info, "APP1") or b""

@@ -1,7 +1,8 @@
 """Pictures opened by Pillow: which formats, and what a header says before any pixel is read."""
 
+import codecs
 import io
-import threading
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +13,33 @@ from PIL import Image, UnidentifiedImageError
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.formats import jpeg2000, png, tiff
 from birefcli.images.formats.raw import RAW, is_raw
+from birefcli.system.process_settings import without_pillow_limit
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 """Pillow's names of what is read. It knows forty more, and some start programs (PostScript)."""
+KINDS = (
+    (b"%PDF-", "a PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\xff\x0a", "JPEG XL; save it as JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL; save it as JPEG or PNG"),
+    (b"8BPS", "a Photoshop document; save it as PNG or TIFF"),
+    (b"gimp xcf", "a GIMP picture; export it as PNG or TIFF"),
+    (b"v/1\1", "OpenEXR; save it as TIFF of 16 bits"),
+    (b"#?RADIANCE", "Radiance HDR; save it as TIFF of 16 bits"),
+    (b"PK\3\4", "an archive or office document"),
+    (b"\x1f\x8b", "compressed"),
+)
+"""What files are that are taken for photos, by how they begin."""
 HEIF_FORMATS = ("AVIF", "HEIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+AVIF_BRANDS = (b"avif", b"avis")
+UTF8 = codecs.getincrementaldecoder("utf-8")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
+MOST_READS = 1 << 20  # of a header's parts; a TIFF has 65,535 tags at most
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,8 @@ def _open_tiff(data: bytes) -> "ImageFile":
         if found.extra_count > 0:
             channels = f"{found.bits}-bit TIFF of {found.samples} channels"
             raise PhotoError(f"{channels}; save it as RGB or RGBA") from None
+        if all(found.size):
+            raise PhotoError("TIFF of an unusual layout; save it as RGB or RGBA") from None
         raise
 
 
@@ -149,23 +170,53 @@ def read_header(file: BinaryIO) -> Header:
 def _open_limited(limited: "_LimitedReader") -> "ImageFile":
     try:
         return open_image(limited)
-    except LongHeaderError:
+    except (LongHeaderError, PhotoError):
         raise
-    except Exception:  # what Pillow alone does not read may be readable as a whole
+    except Exception:
         limited.seek(0)
+        start = limited.read(16)
+        limited.seek(0)
+        # What Pillow alone does not read may be readable as a whole; what is no photo is not.
+        if not start.startswith((png.SIGNATURE, *tiff.START, *jpeg2000.STARTS)):
+            raise
         return open_sound(limited.read()).image
+
+
+def stated_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height that a PNG or TIFF has, whatever else is wrong with its header.
+
+    None for other files. Raises LongHeaderError where that is further on, and
+    UnidentifiedImageError where it is missing.
+    """
+    file.seek(0)
+    start = file.read(24)
+    if start.startswith(png.SIGNATURE):
+        size = png.read_size(start)
+    elif start[:4] in tiff.START:
+        found = tiff.read_size(file)
+        if found is None:
+            raise LongHeaderError
+        size = found
+    else:
+        return None
+    if not all(size):
+        raise UnidentifiedImageError
+    return size
 
 
 class _LimitedReader(io.BufferedIOBase):
     """A file of which no more than so many bytes are read, and which stays open when closed."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file, self._left = file, limit
+        self._file, self._left, self._reads = file, limit, MOST_READS
 
     def read(self, size: int | None = -1) -> bytes:
         wanted = -1 if size is None else size
         data = self._file.read(min(self._left + 1, wanted if wanted >= 0 else self._left + 1))
         self._left -= len(data)
+        self._reads -= 1
+        if self._reads < 0:
+            raise PhotoError("damaged image: its header does not end")
         if self._left < 0:
             raise LongHeaderError
         return data
@@ -194,29 +245,6 @@ def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
                 ")",
             )
         )
-
-
-_lifting = threading.Lock()
-_lifted: list[int | None] = []
-"""Pillow's limit, once for everybody who has set it aside."""
-
-
-@contextmanager
-def without_pillow_limit() -> Iterator[None]:
-    """Set Pillow's limit of pixels aside: :func:`refuse_bomb` has its own, with its own message.
-
-    It is one for the whole process, which may not be ours: it is put back when the last is done.
-    """
-    with _lifting:
-        _lifted.append(_lifted[0] if _lifted else Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        with _lifting:
-            limit = _lifted.pop()
-            if not _lifted:
-                Image.MAX_IMAGE_PIXELS = limit
 
 
 @contextmanager
@@ -248,11 +276,24 @@ def _looks_like(start: bytes) -> str:
     if is_raw(start):
         return f" ({RAW})"
     if is_heif(start):
+        wanted = "AVIF" if start[8:12] in AVIF_BRANDS else "HEIF"
+        if _is_known(wanted):
+            return f" (it is {wanted}, and damaged)"
         return " (it is HEIC or AVIF: pip install 'birefcli[heif]' or pillow-heif)"
-    if start[:5] == b"%PDF-":
-        return " (it is a PDF)"
-    if start[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
-        return " (it is PostScript)"
-    if b"\0" not in start[:512]:
-        return " (it looks like text)"
-    return ""
+    if (kind := next((k for begin, k in KINDS if start.startswith(begin)), None)) is not None:
+        return f" (it is {kind})"
+    if start[4:8] == b"ftyp":
+        return " (it is a video, or HEIC of an unusual kind)"
+    if re.search(rb"<svg[\s>]", start):
+        return " (it is a drawing: SVG)"
+    if re.match(rb"\s*<(!doctype )?html", start, re.IGNORECASE):
+        return " (it is a web page)"
+    return " (it looks like text)" if _is_text(start) else ""
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = UTF8().decode(start)  # of which the last letter may be cut in two
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(char.isprintable() or char.isspace() for char in text)

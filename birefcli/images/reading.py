@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images.opening import LongHeaderError, decoding_errors, read_header, refuse_bomb
+from birefcli.images.opening import (
+    LongHeaderError,
+    decoding_errors,
+    read_header,
+    refuse_bomb,
+    stated_size,
+)
 from birefcli.system.regular_file import open_regular
 
 LARGE = 1 << 26  # bytes; of files above this the header is read first
@@ -39,13 +45,15 @@ def read_photo(
     return file.read()
 
 
-def read_stream(stream: BinaryIO, max_pixels: int) -> bytes:
+def read_stream(stream: BinaryIO, max_pixels: int, start: bytes = b"") -> bytes:
     """Bytes of a photo that comes through a pipe or from a device, to its end.
 
-    What does not begin as a photo is not read any further. Raises PhotoError where it is none, or
-    goes on beyond what its number of pixels can need; OSError.
+    ``start``: what was read of it already. What does not begin as a photo is not read any further.
+    Raises PhotoError where it is none, or goes on beyond what its number of pixels can need;
+    OSError.
     """
-    collected = io.BytesIO()
+    collected = io.BytesIO(start)
+    collected.seek(0, io.SEEK_END)
     limits: tuple[int, int] | None = None
     while part := stream.read(CHUNK):
         collected.write(part)
@@ -63,11 +71,15 @@ def _read_limits(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
     start = file.read(512)
     file.seek(0)
     most = LARGE + FILE_PER_PIXEL * max_pixels
+    size = None
     try:
         with decoding_errors(start):
+            size = stated_size(file)
+            file.seek(0)
+            refuse_bomb(*(size or (0, 0)), max_pixels)
             header = read_header(file)
     except LongHeaderError:
-        return max_pixels, most
+        return (size[0] * size[1] if size else max_pixels), most
     refuse_bomb(header.width, header.height, max_pixels)
     # Layers and pages make a TIFF longer than its first picture needs.
     layered = header.format == "TIFF"

@@ -13,12 +13,15 @@ description, is nobody's stamp.
 - WebP: a chunk of our own, :func:`webp_chunk`, which ends the file.
 """
 
+import errno
 import os
 import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
+from birefcli.images.formats import png
 from birefcli.system.regular_file import open_regular
 
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
@@ -26,8 +29,9 @@ _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
 _WINDOW = 4096  # bytes at either end of a file in which its stamp lies
+_CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
-_PNG, _RIFF, _TIFF = b"\x89PNG\r\n\x1a\n", b"RIFF", (b"II*\0", b"MM\0*")
+_RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", 120)  # of one length: so it is found from the end
 
 
@@ -58,7 +62,7 @@ class StampedFile:
 
     ``whole``: its end is there and says so; ``stamp``: that of a product of ours, or an empty one
     where another version of birefcli made it; ``blank``: it holds nothing of anybody's, being empty
-    or zeros at both ends, as a power cut leaves it.
+    or zeros throughout, as a power cut leaves it.
     """
 
     whole: bool
@@ -67,15 +71,15 @@ class StampedFile:
 
 
 def read(path: Path) -> StampedFile:
-    """Look at a product without decoding it: two short reads.
+    """Look at a product without decoding it: two short reads, and more of zeros alone.
 
-    Raises OSError, also for what is no regular file.
+    Raises OSError, also for what is no regular file or gives fewer bytes than it has.
     """
     with open_regular(path) as file:
-        head = file.read(_WINDOW)
         length = file.seek(0, os.SEEK_END)
-        file.seek(max(0, length - _WINDOW))
-        tail = file.read(_WINDOW)
+        head = _window(file, 0, length, path)
+        tail = _window(file, max(0, length - _WINDOW), length, path)
+        blank = not head.strip(b"\0") and not tail.strip(b"\0") and _is_zeros(file, length)
     text = _text_at_its_place(head, tail)
     stamp = None
     if match := _PATTERN.fullmatch(text):
@@ -83,13 +87,45 @@ def read(path: Path) -> StampedFile:
         stamp = Stamp(fingerprint, precision, product, int(match[4]), int(match[5]))
     elif _OTHER.fullmatch(text):
         stamp = Stamp("", "", "", 0, 0)
-    blank = not head.strip(b"\0") and not tail.strip(b"\0")
     return StampedFile(_is_whole(head, tail, length, text), stamp, blank)
+
+
+def _window(file: BinaryIO, at: int, length: int, path: Path) -> bytes:
+    file.seek(at)
+    window = file.read(_WINDOW)
+    if len(window) < min(_WINDOW, length - at):
+        raise OSError(errno.EIO, "gives fewer bytes than it has", str(path))
+    return window
+
+
+def _is_zeros(file: BinaryIO, length: int) -> bool:
+    """Whether a file holds nothing but zeros, as far as that can be told quickly."""
+    at = 0
+    for _ in range(_MOST_ZEROS // _CHUNK):
+        at = _next_data(file, at, length)
+        file.seek(at)
+        part = file.read(_CHUNK)
+        if part.strip(b"\0"):
+            return False
+        at += len(part)
+        if at >= length or not part:
+            return at >= length
+    return False
+
+
+def _next_data(file: BinaryIO, at: int, length: int) -> int:
+    """Where a file's next bytes lie that are stored; its end where there are none."""
+    if not hasattr(os, "SEEK_DATA"):
+        return at
+    try:
+        return os.lseek(file.fileno(), at, os.SEEK_DATA)
+    except OSError as error:
+        return length if error.errno == errno.ENXIO else at  # a disk may not know
 
 
 def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     """What stands where a product of ours has its stamp: anything, or nothing."""
-    if head.startswith(_PNG):
+    if head.startswith(png.SIGNATURE):
         return _png_software(head)
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
@@ -103,15 +139,11 @@ def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
 
 def _png_software(head: bytes) -> bytes:
     """The text of the first ``Software`` chunk before the pixels, as far as it is in ``head``."""
-    at = len(_PNG)
-    while at + 8 <= len(head):
-        length, kind = struct.unpack_from(">I4s", head, at)
-        body = head[at + 8 : at + 8 + length]
-        if kind == b"tEXt" and body.startswith(PNG_KEY):
-            return body[len(PNG_KEY) :]
-        if kind == b"IDAT":
+    for chunk in png.chunks(head):
+        if chunk.name == b"tEXt" and chunk.body.startswith(PNG_KEY):
+            return chunk.body[len(PNG_KEY) :]
+        if chunk.name == b"IDAT":
             break
-        at += 12 + length
     return b""
 
 
@@ -150,7 +182,7 @@ def is_sheet(path: Path) -> bool:
 
 def _is_whole(head: bytes, tail: bytes, length: int, text: bytes) -> bool:
     """Whether a picture's file ends where its format says; ``text``: what its stamp says."""
-    if head.startswith(_PNG):
+    if head.startswith(png.SIGNATURE):
         return tail.endswith(b"IEND\xaeB`\x82")
     if head.startswith(b"\xff\xd8"):
         return tail.endswith(b"\xff\xd9")

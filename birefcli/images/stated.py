@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
+from birefcli.images.formats import png
 from birefcli.images.formats.boxes import media_colour
 from birefcli.images.metadata import raw_exif
 from birefcli.images.profiles.cicp import Cicp
@@ -29,7 +30,6 @@ from birefcli.images.tags import exif
 
 Statement: TypeAlias = bytes | Cicp
 """An ICC profile, or code points."""
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TRANSFER_FUNCTION, WHITE_POINT, CHROMATICITIES = 301, 318, 319  # TIFF tags
 COLOR_SPACE = 0xA001  # EXIF tag
 ADOBE_GAMMA = 563 / 256  # Adobe RGB (1998), 4.3.1.2
@@ -75,17 +75,12 @@ def is_adobe_by_exif(image: Image.Image, data: bytes) -> bool:
 
 
 def _png_cicp(data: bytes) -> Cicp | None:
-    if not data.startswith(PNG_SIGNATURE):
-        return None
-    at = len(PNG_SIGNATURE)
-    while at + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        if name == b"cICP" and length == 4:
-            primaries, transfer, matrix, full = struct.unpack_from("4B", data, at + 8)
+    for chunk in png.chunks(data) if data.startswith(png.SIGNATURE) else ():
+        if chunk.name == b"cICP" and chunk.length == 4:
+            primaries, transfer, matrix, full = chunk.body
             return Cicp(primaries, transfer, full != 0) if matrix == 0 else None
-        if name in (b"PLTE", b"IDAT", b"IEND"):
+        if chunk.name in (b"PLTE", b"IDAT"):
             return None
-        at += 12 + length
     return None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from birefcli.errors import ModelError
+from birefcli.errors import ModelError, UsageError
 from birefcli.models import zoo
 from birefcli.models.cache import cached
 from birefcli.models.zoo import Model
@@ -42,8 +42,10 @@ def locate(name: str, *, option: str = "model") -> Location:
     """Look for a model by its name, or as a file, or as a folder that holds one.
 
     Raises ModelError for a name nobody knows, where ``option`` is what it is said to be wrong in,
-    and for a folder without one file to take.
+    and for a folder without one file to take; UsageError for an empty name.
     """
+    if not name.strip():
+        raise UsageError("is empty: is a variable not set?", option=option)
     path = Path(name)
     if zoo.is_file(name) or (name not in zoo.ZOO and exists(path)):
         return Location(Place.FILE, _file_in(path) if is_folder(path) else path, None)

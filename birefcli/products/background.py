@@ -4,7 +4,6 @@ A text becomes one of these values once, in :func:`parse_background`; nothing el
 because a text looks like its name.
 """
 
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -17,12 +16,12 @@ from PIL import Image, ImageColor
 from birefcli.errors import Message, PhotoError, UsageError
 from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
-from birefcli.images.files import PHOTO_SUFFIXES, walk_folder
+from birefcli.images.files import has_photo_name, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.images.reading import read_file
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
-from birefcli.system.paths import obstacle
+from birefcli.system.paths import is_file, is_folder, obstacle
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -106,11 +105,20 @@ class Folder:
             return _read(path, self.max_pixels)
         except PhotoError as error:
             raise PhotoError(Message(f"background {path}: ", error.message)) from None
-        except OSError as error:
-            raise PhotoError(f"background {path}: {error}") from None
 
 
 Background: TypeAlias = Colour | Blur | Picture | Folder
+
+
+def files_of(background: Background) -> list[Path]:
+    """The files that a background is read from."""
+    match background:
+        case Picture(path=Path() as path):
+            return [path]
+        case Folder(pictures=pictures):
+            return list(pictures.values())
+        case _:
+            return []
 
 
 def parse_background(text: str, max_pixels: int) -> Background:
@@ -122,10 +130,9 @@ def parse_background(text: str, max_pixels: int) -> Background:
     if plain is not None:
         return plain
     path = Path(text)
-    mode = _mode(path)
-    if stat.S_ISDIR(mode):
+    if is_folder(path):
         return Folder(path, max_pixels, _index(path))
-    if not stat.S_ISREG(mode):
+    if not is_file(path):
         known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
         why = "" if (told := obstacle(path)) is None else f" ({told})"
         raise UsageError(f"{known}{why}", option="background", value=text)
@@ -133,8 +140,6 @@ def parse_background(text: str, max_pixels: int) -> Background:
         return Picture(_read(path, max_pixels), path)
     except PhotoError as error:
         raise UsageError(error.message, option="background", value=text) from None
-    except OSError as error:
-        raise UsageError(str(error), option="background", value=text) from None
 
 
 def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
@@ -167,19 +172,11 @@ def _file_identity(path: Path, otherwise: str) -> str:
     return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
-def _mode(path: Path) -> int:
-    """Type and permissions of a file; 0 where there is none, or the name cannot be one."""
-    try:
-        return path.stat().st_mode
-    except (OSError, ValueError):
-        return 0
-
-
 def _index(folder: Path) -> dict[tuple[str, str], Path]:
     """Pictures below a folder, by their place in it and their name without extension."""
     pictures: dict[tuple[str, str], Path] = {}
     for path in walk_folder(folder, on_error=lambda _: None):
-        if path.suffix.lower() in PHOTO_SUFFIXES:
+        if has_photo_name(path.name):
             pictures.setdefault((path.parent.relative_to(folder).as_posix(), path.stem), path)
     return pictures
 
@@ -209,7 +206,11 @@ def _colour(text: str) -> Colour | None:
 
 
 def _read(path: Path, max_pixels: int) -> Pixels:
-    return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
+    """H×W×3 of 8-bit sRGB. Raises PhotoError, without the file's name."""
+    try:
+        return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
+    except OSError as error:
+        raise PhotoError(error.strerror or str(error)) from error
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:

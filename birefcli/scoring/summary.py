@@ -12,8 +12,8 @@ from birefcli.scoring.metrics.saliency import Floats
 from birefcli.scoring.metrics.table import CURVES, Group, Metric, measured
 from birefcli.system.text import encodable, json_line
 
-FORMULAE = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""Beginnings of what a spreadsheet takes for a formula, by OWASP."""
+FORMULAE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of what a spreadsheet takes for a formula, by OWASP: also of double width."""
 
 
 @dataclass
@@ -110,7 +110,8 @@ def _text_cell(name: str) -> str:
 
     Python's module leaves a carriage return unquoted, after which another row begins.
     """
-    return printable(encodable(f"'{name}" if name.startswith(FORMULAE) else name))
+    risky = name.lstrip(" ").startswith(FORMULAE)
+    return printable(encodable(f"'{name}" if risky else name))
 
 
 def _cell(value: float | None) -> str:

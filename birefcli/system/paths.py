@@ -5,6 +5,8 @@ import re
 import stat
 from pathlib import Path
 
+from birefcli.system.regular_file import why_not_regular
+
 # Path.is_dir, is_file and exists raise for some names and not for others, and for which differs
 # from one Python to the next: too long a name, one that a folder which may not be entered holds.
 
@@ -17,6 +19,11 @@ def is_folder(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether a path leads to a regular file; False where that cannot be said."""
     return stat.S_ISREG(_mode(path))
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path leads to a named pipe; False where that cannot be said."""
+    return stat.S_ISFIFO(_mode(path))
 
 
 def exists(path: Path) -> bool:
@@ -50,7 +57,10 @@ def obstacle(path: Path) -> str | None:
 
 
 def absence(path: Path, wanted: str = "file or folder") -> str:
-    """Why a path is not what is ``wanted``: none is there, or what is in the way."""
+    """Why a path is not what is ``wanted``: none is there, something else is, or is in the way."""
+    mode = _mode(path)
+    if mode and not stat.S_ISDIR(mode):
+        return why_not_regular(mode) or f"is a file, and no {wanted}"
     return obstacle(path) or f"no such {wanted}"
 
 

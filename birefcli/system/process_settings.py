@@ -7,12 +7,14 @@ two before it knows whether it needs either.
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Generic, TypeVar
 
 from birefcli.system import cpu
 
-OPENCV_LEVEL, SILENT = "OPENCV_LOG_LEVEL", "SILENT"
+OPENCV_LOG_LEVEL, SILENT = "OPENCV_LOG_LEVEL", "SILENT"  # which is 0
+Value = TypeVar("Value")
 
 
 def silence_opencv() -> None:
@@ -21,37 +23,7 @@ def silence_opencv() -> None:
     A damaged photo is then named once, by birefcli. OpenCV reads the variable when it is imported;
     the command calls this before. Child processes inherit it.
     """
-    os.environ.setdefault(OPENCV_LEVEL, SILENT)
-
-
-_setting_aside = threading.Lock()
-_set_aside: list[int] = []
-"""OpenCV's level of messages, once for everybody who has set it aside."""
-
-
-@contextmanager
-def opencv_silenced() -> Iterator[None]:
-    """Keep OpenCV's log from stderr within the block, unless ``OPENCV_LOG_LEVEL`` wants it.
-
-    For a program that embeds birefcli, whose OpenCV is imported: what a decoder fails at is named
-    with its photo. The level is put back by the last that leaves.
-    """
-    if os.environ.get(OPENCV_LEVEL, SILENT) != SILENT:
-        yield
-        return
-    import cv2
-
-    log = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4, and 5
-    with _setting_aside:
-        _set_aside.append(_set_aside[0] if _set_aside else log.getLogLevel())
-        log.setLogLevel(0)
-    try:
-        yield
-    finally:
-        with _setting_aside:
-            level = _set_aside.pop()
-            if not _set_aside:
-                log.setLogLevel(level)
+    os.environ.setdefault(OPENCV_LOG_LEVEL, SILENT)
 
 
 def let_idle_threads_sleep() -> None:
@@ -102,3 +74,66 @@ def allow_tf32_convolutions(allowed: bool) -> None:
     import torch
 
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+class _SetAside(Generic[Value]):
+    """A setting that threads change for a while: the last that is done puts back what it was."""
+
+    def __init__(self, read: Callable[[], Value], write: Callable[[Value], object]) -> None:
+        self._read, self._write = read, write
+        self._lock = threading.Lock()
+        self._before: list[Value] = []
+
+    @contextmanager
+    def to(self, value: Value) -> Iterator[None]:
+        with self._lock:
+            self._before.append(self._before[0] if self._before else self._read())
+            self._write(value)
+        try:
+            yield
+        finally:
+            with self._lock:
+                before = self._before.pop()
+                if not self._before:
+                    self._write(before)
+
+
+def _pillow_limit() -> int | None:
+    from PIL import Image
+
+    return Image.MAX_IMAGE_PIXELS
+
+
+def _set_pillow_limit(pixels: int | None) -> None:
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = pixels
+
+
+def _opencv_log() -> Any:  # noqa: ANN401 - a module that differs from version to version
+    import cv2
+
+    return cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # 4, and 5
+
+
+_PILLOW_LIMIT = _SetAside(_pillow_limit, _set_pillow_limit)
+_OPENCV_LEVEL: _SetAside[int] = _SetAside(
+    lambda: _opencv_log().getLogLevel(), lambda level: _opencv_log().setLogLevel(level)
+)
+
+
+def without_pillow_limit() -> AbstractContextManager[None]:
+    """Set Pillow's limit of pixels aside within a block, which has one with a message of its own.
+
+    For what opens pictures.
+    """
+    return _PILLOW_LIMIT.to(None)
+
+
+def without_opencv_messages() -> AbstractContextManager[None]:
+    """Keep OpenCV's log from stderr within a block, unless the user has set ``OPENCV_LOG_LEVEL``.
+
+    For what decodes with it, and tells what went wrong with the photo's name.
+    """
+    wanted = os.environ.get(OPENCV_LOG_LEVEL, SILENT) != SILENT
+    return nullcontext() if wanted else _OPENCV_LEVEL.to(0)

@@ -323,7 +323,8 @@ CASES: dict[str, list[Case]] = {
         Case("a folder called x.jpg", "written", "", "x.jpg/inside.jpg", saved()),
         Case("a named pipe in a folder", "skipped", "not a regular file", "pipe.jpg",
              lambda path: os.mkfifo(path)),
-        Case("a named pipe, named by the user", "written", where="where something writes to it"),
+        Case("a named pipe, named by the user", "written",
+             where="where something writes to it within `--photo-timeout`"),
     ],
     "Names": [
         Case("a.jpg and a.png in one folder", "refused", "--name '{name}'"),

@@ -130,6 +130,12 @@ def test_second_of_two_reads_that_fails_is_a_failed_look_too(job, tmp_path, monk
     assert decided(job, Existing.UPDATE).trouble is not None
 
 
+def test_file_that_is_there_and_is_said_not_to_be_is_not_missing(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(errno.ENOENT))
+    (tmp_path / "made.jpg").write_bytes(b"somebody's")
+    assert decided(job, Existing.UPDATE).trouble is not None
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices of POSIX")
 def test_what_is_no_regular_file_is_never_opened_and_fails_its_photo(job, tmp_path, monkeypatch):
     def refuse(*_: object):

@@ -312,7 +312,8 @@ def at_work(start, early, tmp_path):
 
 
 @needs_proc
-@pytest.mark.parametrize("moment", [0.0, pytest.param(0.7, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.0, 0.7])
 def test_stopped_worker_is_given_up_and_its_photos_done_elsewhere(at_work, tmp_path, moment):
     run, numbers, first = at_work(200, 3)
     time.sleep(moment)

@@ -104,6 +104,19 @@ def test_table_has_the_columns_of_the_model_card_in_its_order(command):
     assert "6 photos" in lines
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", " =", "\uff1d", "\uff20", "\r="])
+def test_name_that_a_spreadsheet_would_run_is_quoted_in_csv(command, tmp_path, start):
+    for side in ("pred", "gt"):
+        (tmp_path / side).mkdir()
+        for name in (f"{start}1+1", "plain"):
+            Image.new("L", (9, 9), 255).save(tmp_path / side / f"{name}.png")
+    shown = command("score", tmp_path / "pred", tmp_path / "gt", "--csv", "--each").stdout
+    names = {row["photo"] for row in csv.DictReader(io.StringIO(shown.decode()))}
+    assert "plain.png" in names
+    assert all(name[0] in "'p" for name in names)
+    assert any(name.startswith("'") and name.endswith("1+1.png") for name in names)
+
+
 def test_csv_is_read_back_with_every_digit(command, masks):
     words = ("score", masks / "pred", masks / "gt", "--trimap-radius", "3", "--each")
     rows = list(csv.DictReader(io.StringIO(command(*words, "--csv").stdout.decode())))

@@ -97,7 +97,16 @@ def test_reduced_picture_without_end_marker_is_read():
     assert ended.pixels.shape[0] < 480
 
 
-@pytest.mark.parametrize("tail", [b"garbage" * 300, b"\xff\xd8\xff\xe0 and more", bytes(5000)])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"garbage" * 300,
+        b"\xff\xd8\xff\xe0 and more",
+        bytes(5000),
+        b"\0\0\0\x18ftypmp42 a film \xff\xda of any bytes",
+        np.random.RandomState(3).bytes(500_000),
+    ],
+)
 def test_what_follows_the_end_is_no_harm(jpeg, tail):
     assert decode_photo(jpeg + tail, LIMIT).notes == ()
 

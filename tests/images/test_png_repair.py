@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from support import levels_apart, matrix_profile, png
 
 from birefcli.errors import PhotoError
@@ -81,6 +82,26 @@ def test_what_is_sound_is_kept_beside_what_is_not():
     assert photo.dpi is None
 
 
+TOLD = {
+    "EXIF": (b"eXIf", EXIF),
+    "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+    "EXIF in digits": (b"tEXt", b"Raw profile type exif\0\nexif\n 26\n" + EXIF.hex().encode()),
+}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told_behind_the_pixels_counts_as_before_them(name, bits, monkeypatch):
+    before, behind = made(bits, [TOLD[name]]), made(bits, after=[TOLD[name]])
+    expected = decode_photo(before, LIMIT)
+    if bits == 16:  # Pillow has no use for 16 bits, and its pixels would be decoded in vain
+        monkeypatch.setattr(PngImageFile, "load", None)
+    found = decode_photo(behind, LIMIT)
+    assert (found.exif, found.xmp, found.notes) == (expected.exif, expected.xmp, expected.notes)
+    assert found.exif is not None or np.array_equal(found.pixels, STORED[bits][::-1, ::-1])
+    assert np.array_equal(found.pixels, expected.pixels)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("name", [b"IHDR", b"tRNS"])
 def test_wrong_checksum_of_what_pixels_need_fails(name, bits):
@@ -94,6 +115,19 @@ def test_wrong_checksum_of_a_palette_fails():
     Image.new("P", (4, 4)).save(out, "PNG")
     with pytest.raises(PhotoError, match="wrong checksum in PLTE"):
         decode_photo(broken(out.getvalue(), b"PLTE"), LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"), [(b"PLTE", 0), (b"PLTE", 2), (b"PLTE", 6), (b"tRNS", 4), (b"tRNS", 6)]
+)
+def test_wrong_checksum_of_a_palette_that_is_none_of_the_pixels_costs_it_alone(name, colour):
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    pixels = np.random.RandomState(1).randint(0, 256, (6, 9, channels))
+    data = png(8, colour, pixels, 9, 6, before=[(name, bytes(6))])
+    photo = decode_photo(broken(data, name), LIMIT)
+    assert photo.notes == ("1 damaged PNG chunk left out",)
+    assert np.array_equal(photo.pixels[:, :, 0], pixels[:, :, 0])
+    assert (photo.alpha is not None) == (colour >= 4)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +354,13 @@ def grey_png(bits, levels, width, **chunks):
 )
 def test_transparent_grey_of_few_bits_is_that_grey_alone(bits, level):
     levels = list(range(1 << bits))
-    data = grey_png(bits, levels, len(levels), tRNS=struct.pack(">H", level))
     peak = (1 << bits) - 1
+    for beyond in (0, 0xFFFF & ~peak) if bits > 1 else (0,):  # bits that count for nothing
+        data = grey_png(bits, levels, len(levels), tRNS=struct.pack(">H", level | beyond))
+        check_grey_is_transparent(data, levels, level, peak)
+
+
+def check_grey_is_transparent(data, levels, level, peak):
     for photo in (decode_photo(data, LIMIT), decode_pil(Image.open(io.BytesIO(data)))):
         assert photo.pixels[0, :, 0].tolist() == [n * 255 // peak for n in levels]
         assert photo.alpha[0].tolist() == [0 if n == level else 255 for n in levels]

@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 from PIL import Image
 
 from birefcli.errors import PhotoError
-from birefcli.images import reading
+from birefcli.images import opening, reading
+from birefcli.images.decode import decode_photo
 from birefcli.images.files import open_photo
+from birefcli.images.formats import png, tiff
 from birefcli.images.opening import read_header
 from birefcli.images.reading import read_file, read_photo, read_stream
 
@@ -68,6 +72,39 @@ def test_a_photo_that_goes_on_without_end_is_left_where_no_photo_can_be_longer(
     assert stream.given < reading.LARGE + 16 * 1200 + 2 * reading.CHUNK
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"\0",
+        b"text ",
+        b"\x7fELF",
+        b"BM",
+        b"GIF8",
+        b"\xff\xd8\xff",
+        b"II*\0\x08\0\0\0",
+        b"\x89PNG\r\n\x1a\n",
+    ],
+)
+def test_an_endless_stream_that_is_no_photo_is_left_at_its_beginning(start: bytes) -> None:
+    stream = Endless(start)
+    with pytest.raises(PhotoError, match=r"not an image|damaged image"):
+        read_stream(stream, 10**9)  # type: ignore[arg-type]
+    assert stream.given <= reading.LARGE + 2 * reading.CHUNK
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [(b"P6 #", b"a"), (b"\xff\xd8", b"\xff\xfe\0\4ab"), (b"P5", b" "), (b"\xff\xd8", b"\xff")],
+)
+def test_a_header_of_too_many_parts_is_left(
+    start: bytes, part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "MOST_READS", 1000)
+    file = io.BytesIO(start + part * 10_000)
+    with pytest.raises(PhotoError, match="its header does not end"):
+        read_header(file)
+
+
 def test_a_stream_that_says_too_many_pixels_is_left_at_its_header() -> None:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     chunk = b"\0\0\0\x0dIHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
@@ -107,6 +144,54 @@ def test_a_long_file_that_is_no_photo_is_not_read(tmp_path: Path, name: str) -> 
         file.truncate(5_000_000_000)
     with pytest.raises(PhotoError, match="GB are no photo of 1 megapixels"):
         read_file(path, LIMIT)
+
+
+@pytest.mark.parametrize("start", [*tiff.START, png.SIGNATURE])
+def test_a_huge_file_without_a_header_is_not_read(tmp_path: Path, start: bytes) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.write(start + b"\x08\0\0\0")
+        file.truncate(4 << 30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PhotoError, match="not an image"):
+            read_file(tmp_path / "a", 10**9)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("start", tiff.START)
+def test_size_of_a_tiff_is_read_wherever_its_directory_lies(start: bytes) -> None:
+    order, big = tiff.START[start]
+    place = 3000
+    entry = "HHQHxxxxxx" if big else "HHIHxx"
+    table = struct.pack(order + ("Q" if big else "H"), 2)
+    table += struct.pack(order + entry, 256, 3, 1, 70) + struct.pack(order + entry, 257, 3, 1, 50)
+    head = start + struct.pack(
+        order + ("HHQ" if big else "I"), *((8, 0, place) if big else (place,))
+    )
+    file = io.BytesIO(head.ljust(place, b"x") + table)
+    assert tiff.read_size(file) == (70, 50)
+    for length in (100, place, place + 20):  # as much as has come through a pipe
+        assert tiff.read_size(io.BytesIO(file.getvalue()[:length])) is None
+
+
+@pytest.mark.parametrize("format_", ["TIFF", "BMP", "PNG"])
+def test_a_long_photo_comes_through_a_pipe(format_: str) -> None:
+    out = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    Image.fromarray(noise).save(out, format_)
+    data = out.getvalue()
+    if format_ == "TIFF":  # many writers put the directory behind the pixels
+        ordered = Image.open(io.BytesIO(data))
+        place = len(data) + len(data) % 2
+        found = tiff.read_directory(data)
+        assert found is not None
+        assert ordered.size == found.size
+        data = tiff.with_directory(found, {})
+        assert tiff.read_size(io.BytesIO(data[: place - 1])) is None
+    assert len(data) > 3 * reading.LARGE
+    assert read_stream(io.BytesIO(data), LIMIT) == data
 
 
 def test_a_photo_with_gigabytes_behind_it_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -160,6 +245,29 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
             open_photo(path, LIMIT)
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\x0a" + bytes(range(1, 60)), "JPEG XL; save it as JPEG or PNG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL; save it as JPEG or PNG"),
+        (b"8BPS\0\1", "a Photoshop document; save it as PNG or TIFF"),
+        (b"gimp xcf v011\0", "a GIMP picture; export it as PNG or TIFF"),
+        (b"v/1\1\2\0", "OpenEXR; save it as TIFF of 16 bits"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "a drawing: SVG"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"\n<HTML>", "a web page"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0", "a video, or HEIC of an unusual kind"),
+        (b"PK\3\4\x14\0", "an archive or office document"),
+        (b"%PDF-1.7", "a PDF"),
+    ],
+)
+def test_what_is_no_photo_is_told_by_its_beginning(start: bytes, kind: str) -> None:
+    with pytest.raises(
+        PhotoError, match=re.escape(f"not an image that birefcli can read (it is {kind})")
+    ):
+        decode_photo(start * 4, LIMIT)
+
+
 def test_formats_that_nobody_asked_for_are_not_tried(tmp_path: Path) -> None:
     for format_ in ("TGA", "PCX", "ICO", "SGI"):
         path = tmp_path / "a.jpg"
@@ -180,12 +288,39 @@ def test_a_header_is_read_without_the_rest() -> None:
         assert not file.closed
 
 
-def test_an_endless_photo_on_stdin_fails_by_name(tmp_path: Path) -> None:
-    script = f"cat {tmp_path / 'a.png'} /dev/zero | "
+@pytest.mark.slow
+@pytest.mark.parametrize("feed", ["cat a.png /dev/zero", "cat /dev/zero"])
+def test_an_endless_photo_on_stdin_fails_by_name(tmp_path: Path, feed: str) -> None:
     (tmp_path / "a.png").write_bytes(picture())
-    for feed in (script, "cat /dev/zero | "):
-        line = f"{feed}{sys.executable} -m birefcli matte - -o {tmp_path / 'out.png'} --model mini"
-        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
-        assert done.returncode == 1, done.stderr
-        assert "-: " in done.stderr
-        assert not (tmp_path / "out.png").exists()
+    line = f"{feed} | {sys.executable} -m birefcli matte - -o out.png --model mini"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "-: " in done.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        ("Liebe Anna,\r\n\tgrüße".encode(), "it looks like text"),
+        (("ä" * 300).encode(), "it looks like text"),
+        (b"\xff\xd8\x01\x02\x03", None),
+        (b"\x7fELF\x02\x01\x01" * 9, None),
+        (bytes(range(1, 256)), None),
+    ],
+)
+def test_text_is_told_from_bytes(tmp_path: Path, start: bytes, told: str | None) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(start)
+    with pytest.raises(PhotoError) as caught:
+        open_photo(path, LIMIT)
+    assert ("it looks like text" in str(caught.value)) is (told is not None)
+
+
+@pytest.mark.skipif(".avif" not in Image.registered_extensions(), reason="takes AVIF's codec")
+def test_a_damaged_avif_needs_no_other_codec(tmp_path: Path) -> None:
+    data = picture("AVIF")
+    (tmp_path / "a.avif").write_bytes(data[:200])
+    with pytest.raises(PhotoError, match="damaged") as caught:
+        open_photo(tmp_path / "a.avif", LIMIT)
+    assert "pip install" not in str(caught.value)

@@ -207,10 +207,35 @@ def test_webp_that_is_opaque_throughout_stays_without_alpha(tmp_path):
         (b"", True),
         (bytes(9), True),
         (bytes(9999), True),
+        (bytes(300_000), True),
         (b"a", False),
         (bytes(9999) + b"a", False),
+        (bytes(9999) + b"a" + bytes(9999), False),
+        (bytes(200_000) + b"a" + bytes(200_000), False),
     ],
 )
-def test_file_is_blank_where_both_of_its_ends_are(tmp_path, content, blank):
+def test_file_is_blank_where_all_of_it_is_zeros(tmp_path, content, blank):
     (tmp_path / "a").write_bytes(content)
     assert stamp.read(tmp_path / "a").blank == blank
+
+
+def test_hole_is_blank_and_one_with_bytes_in_it_is_not(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(6 << 30)
+    assert stamp.read(tmp_path / "a").blank
+    with (tmp_path / "a").open("r+b") as file:
+        file.seek(3 << 30)
+        file.write(b"a")
+    assert not stamp.read(tmp_path / "a").blank
+
+
+@pytest.mark.parametrize("length", [1, 100, 5000, 300_000])
+@pytest.mark.parametrize("given", [0, 1])
+def test_file_that_gives_fewer_bytes_than_it_has_is_not_told(tmp_path, monkeypatch, length, given):
+    class Short(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(size)[: given if length > 1 else 0]
+
+    monkeypatch.setattr(stamp, "open_regular", lambda _: Short(bytes(length)))
+    with pytest.raises(OSError, match="fewer bytes"):
+        stamp.read(tmp_path / "a")

@@ -1,5 +1,7 @@
 """TIFF in all layouts: read rightly, or refused with the cause and the next step."""
 
+import contextlib
+import io
 import zlib
 
 import cv2
@@ -11,6 +13,7 @@ from tiff_files import grey, page, tiff_file
 
 from birefcli.errors import PhotoError
 from birefcli.images.decode import decode_photo
+from birefcli.images.formats import libtiff
 
 LIMIT = 1 << 24
 WIDTH, HEIGHT = 24, 10
@@ -230,6 +233,40 @@ def test_strips_beyond_the_end_are_told_by_name_alone(bits, compression, capfd):
     with pytest.raises(PhotoError, match="damaged image: the file ends too early"):
         decode_photo(bytes(data), LIMIT)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("compression", "start"),
+    [
+        *((5, b"\x80\0"), (8, b"\x78\x9c"), (7, b"\xff\xd8"), (6, b"\xff\xd8"), (4, b"")),
+        *((34925, b"\xfd7zXZ\0"), (50000, b"(\xb5/\xfd"), (32773, b"\x81")),
+    ],
+)
+@pytest.mark.parametrize("garbage", [bytes(900), bytes(range(256)) * 4])
+def test_what_libtiff_prints_of_damaged_pixels_is_kept_back(compression, start, garbage, capfd):
+    pixels = bytes(3 * 64)
+    data = odd(8, 3, t262=2, t259=compression)
+    assert pixels in data
+    with contextlib.suppress(PhotoError):
+        decode_photo(data.replace(pixels, (start + garbage)[: len(pixels)]), LIMIT)
+    assert capfd.readouterr() == ("", "")
+
+
+def fail_to_load(data):
+    with Image.open(io.BytesIO(data)) as image, pytest.raises(OSError, match="decoder error"):
+        image.load()
+
+
+@pytest.mark.skipif(not libtiff._setters(), reason="libtiff is hidden in this Pillow")
+def test_handlers_of_libtiff_are_put_back_by_the_last_that_set_them_aside(capfd):
+    data = odd(8, 3, t262=2, t259=8)
+    with libtiff.quiet():
+        with libtiff.quiet():
+            fail_to_load(data)
+        fail_to_load(data)
+    assert capfd.readouterr().err == ""
+    fail_to_load(data)
+    assert capfd.readouterr().err != ""
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -57,6 +57,15 @@ def test_nothing_is_raised_for_what_is_not_there_or_cannot_be_looked_at(folder, 
     assert isinstance(paths.absolute(path), Path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_absence_of_what_something_else_is_says_so(folder):
+    os.mkfifo(folder / "pipe")
+    assert paths.absence(folder / "pipe") == "is a named pipe, not a regular file"
+    assert paths.absence(Path(os.devnull)) == "is a device, not a regular file"
+    assert paths.absence(folder / "file", "folder") == "is a file, and no folder"
+    assert paths.absence(folder / "file" / "x") == os.strerror(errno.ENOTDIR)
+
+
 @pytest.mark.parametrize("name", NOWHERE)
 def test_absence_of_nothing_else_is_plain(folder, name):
     assert paths.obstacle(folder / name) is None

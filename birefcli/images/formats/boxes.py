@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from birefcli.images.profiles.cicp import Cicp
 
@@ -131,20 +132,37 @@ def _locations(table: bytes) -> Iterator[tuple[int, bool, list[tuple[int, int]]]
         yield number, inside, extents
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Boxes side by side: name and content, to the end or to one that is cut off."""
-    at = 0
+class Box(NamedTuple):
+    """Where the content of a box lies in its file; ``end`` may lie behind the file's."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def walk(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """Boxes side by side from one place to another, or to the first that is none.
+
+    Raises struct.error where the file ends within the length of a box.
+    """
+    end = len(data) if end is None else min(end, len(data))
     for _ in range(MOST):
-        if at + 8 > len(data):
+        if start + 8 > end:
             return
-        length, name = struct.unpack_from(">I4s", data, at)
+        length, name = struct.unpack_from(">I4s", data, start)
         head = 8
         if length == 1:
-            (length,), head = struct.unpack_from(">Q", data, at + 8), 16
+            (length,), head = struct.unpack_from(">Q", data, start + 8), 16
         elif length == 0:
-            length = len(data) - at
+            length = end - start
         if length < head:
             return
-        # What is not looked into may be as large as the file, and is not copied.
-        yield name, data[at + head : at + length] if name in LOOKED_INTO else b""
-        at += length
+        yield Box(name, start + head, start + length)
+        start += length
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Boxes side by side: name and content, of those that are looked into."""
+    for name, start, end in walk(data):
+        # Any other may be as large as the file, and is not copied.
+        yield name, data[start:end] if name in LOOKED_INTO else b""

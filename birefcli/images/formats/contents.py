@@ -82,7 +82,9 @@ def _skip_colours(file: BinaryIO, flags: bytes) -> None:
 def _has_gain_map(image: Image.Image, data: bytes) -> bool:
     """Whether a second picture says how much brighter the first may be shown."""
     if image.format in ("JPEG", "MPO"):
-        return b"MPF\0" in data and _IN_JPEG.search(data) is not None
+        segments = getattr(image, "applist", ())
+        several = any(name == "APP2" and body.startswith(b"MPF\0") for name, body in segments)
+        return several and _IN_JPEG.search(data) is not None
     if image.format in ("HEIF", "AVIF"):
         return _IN_HEIF.search(data, 0, _HEIF_BEGINNING) is not None
     return False

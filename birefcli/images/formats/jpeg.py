@@ -23,7 +23,10 @@ def _garbage(seed: int) -> bytes:
 
 def lacks_end(data: bytes) -> bool:
     """Whether no end marker follows the last pixels. Some decoders need none, and say nothing."""
-    return data.rfind(END) < data.rfind(b"\xff\xda")
+    if data.rfind(END) > data.rfind(b"\xff\xda"):
+        return False
+    # What follows a picture, as the film of a motion photo, may hold any bytes.
+    return all(marker != END[1] for marker, _ in _segments(data))
 
 
 def with_end(data: bytes) -> bytes | None:
@@ -66,11 +69,12 @@ def _has_all_scans(data: bytes) -> bool:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers of a file's first picture, and what they hold."""
+    """Markers of a file's first picture, and what they hold; its end holds nothing."""
     at = 2
     while (found := _MARKER.search(data, at)) is not None:
         marker = data[found.end() - 1]
         if marker == END[1]:
+            yield marker, b""
             return
         length = int.from_bytes(data[found.end() : found.end() + 2], "big")
         yield marker, data[found.end() + 2 : found.end() + length]

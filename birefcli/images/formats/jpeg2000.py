@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 
 from birefcli.errors import PhotoError
+from birefcli.images.formats.boxes import Box, walk
 from birefcli.images.formats.opencv import decode_stored
 from birefcli.images.photo import Pixels, row_blocks
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _BOXES = b"\0\0\0\x0cjP  \r\n\x87\n"
+STARTS = (_CODESTREAM, _BOXES)
 _SIGNED, _YCC = 128, 18
 
 
@@ -39,16 +41,26 @@ def components(data: bytes) -> list[Component]:
 
 def _start(data: bytes) -> int | None:
     """Where the codestream begins."""
-    if data.startswith(_CODESTREAM):
-        return 0 if len(data) >= 42 else None
-    box = data.find(b"jp2c")
-    at = data.find(_CODESTREAM, max(0, box))
-    return at if 0 <= at <= len(data) - 42 else None
+    box = None if data.startswith(_CODESTREAM) else _box(data, b"jp2c")
+    at = 0 if box is None else box.start
+    return at if data.startswith(_CODESTREAM, at) and at <= len(data) - 42 else None
+
+
+def _box(data: bytes, *names: bytes) -> Box | None:
+    """The first box of a name, of those in the first of another name where there are several."""
+    found: Box | None = Box(b"", 0, len(data))
+    try:
+        for name in names:
+            inner = walk(data, found.start, found.end) if found is not None else ()
+            found = next((box for box in inner if box.name == name), None)
+    except struct.error:
+        return None
+    return found
 
 
 def unread_kind(data: bytes) -> str | None:
     """What a picture is that is not read here, and the next step; None where nothing is odd."""
-    count = len(components(data)) if data.startswith((_CODESTREAM, _BOXES)) else 1
+    count = len(components(data)) if data.startswith(STARTS) else 1
     return f"JPEG 2000 of {count} channels; save it as PNG or TIFF" if count > 4 else None
 
 
@@ -90,9 +102,9 @@ def read_samples(data: bytes) -> tuple[Pixels, int]:
 
 def _colour_space(data: bytes) -> int:
     """Number of the colour space that is named in the header; 0 where none is."""
-    at = data.find(b"colr", 0, _start(data))
-    named = at > 0 and data[at + 4 : at + 5] == b"\1"
-    return int.from_bytes(data[at + 7 : at + 11], "big") if named else 0
+    box = _box(data, b"jp2h", b"colr")
+    body = b"" if box is None else data[box.start : box.start + 7]
+    return int.from_bytes(body[3:], "big") if body.startswith(b"\1") else 0
 
 
 def _plain(data: bytes, found: list[Component]) -> bytes:
@@ -105,12 +117,11 @@ def _plain(data: bytes, found: list[Component]) -> bytes:
     start = _start(data) or 0
     for channel in range(len(found)):
         out[start + 42 + 3 * channel] &= 127
-    header = data.find(b"ihdr", 0, start)
-    if header > 0:
-        out[header + 14] &= 127 if out[header + 14] != 255 else 255
-    at = data.find(b"colr", 0, start)
-    if at > 0 and _colour_space(data) == _YCC:
-        out[at + 7 : at + 11] = (16).to_bytes(4, "big")
+    header, colour = _box(data, b"jp2h", b"ihdr"), _box(data, b"jp2h", b"colr")
+    if header is not None and out[header.start + 10] != 255:  # which says: see each channel's own
+        out[header.start + 10] &= 127
+    if colour is not None and _colour_space(data) == _YCC:
+        out[colour.start + 3 : colour.start + 7] = (16).to_bytes(4, "big")
     return bytes(out)
 
 

@@ -1,10 +1,10 @@
-"""OpenCV's decoder of 16 bits, without what it prints, which names no photo."""
+"""OpenCV's decoder without what it prints, which names no photo."""
 
 import cv2
 import numpy as np
 
 from birefcli.images.photo import Pixels, row_blocks
-from birefcli.system.process_settings import opencv_silenced
+from birefcli.system.process_settings import without_opencv_messages
 
 
 def decode_stored(data: bytes) -> Pixels:
@@ -12,7 +12,7 @@ def decode_stored(data: bytes) -> Pixels:
 
     Raises OSError where OpenCV cannot decode it as such.
     """
-    with opencv_silenced():
+    with without_opencv_messages():
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16:
         raise OSError("its 16-bit pixels cannot be decoded")

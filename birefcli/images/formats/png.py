@@ -9,6 +9,8 @@ from birefcli.errors import PhotoError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ANYWHERE = (*_TEXTS, b"eXIf")  # before the pixels or behind them
 _SHORTEST = {  # bytes of a chunk; of fewer Pillow makes an error
     **{b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26, b"fdAT": 4},
 }
@@ -18,6 +20,7 @@ _LARGEST_PROFILE = 1 << 25  # bytes, unpacked
 _LARGEST_TEXTS = 1 << 24  # bytes of all texts together, unpacked
 _MOST_EXTRAS = 10_000  # chunks beside those of pixels
 _MOST_CHUNKS = 500_000
+_UNPACKED = 1 << 22  # bytes of pixels that are unpacked at once to be counted
 
 
 class Chunk(NamedTuple):
@@ -49,11 +52,19 @@ class Chunk(NamedTuple):
     @property
     def is_extra(self) -> bool:
         """Whether pixels are what they are without it."""
-        return self.name[:1].islower() and self.name != b"tRNS"
+        colour = self.data[25] if len(self.data) > 25 else 0
+        if self.name in (b"PLTE", b"tRNS"):  # colours of a palette, or proposed to displays of few
+            return colour not in ((3,) if self.name == b"PLTE" else (0, 2, 3))
+        return self.name[:1].islower()
+
+
+def read_size(start: bytes) -> tuple[int, int]:
+    """Width and height by a file's beginning; 0 where it does not say."""
+    return struct.unpack(">II", start[16:24]) if start[12:16] == b"IHDR" else (0, 0)
 
 
 class Repaired(NamedTuple):
-    """A file that Pillow reads, made of one that it does not."""
+    """A file that Pillow reads at once, made of one that it does not."""
 
     data: bytes
     profile: bytes | None
@@ -61,10 +72,18 @@ class Repaired(NamedTuple):
     notes: tuple[str, ...]
 
 
+def pieces(name: bytes, *body: bytes) -> list[bytes]:
+    """A chunk as it stands in a file, not joined: joining pixels twice would hold them twice."""
+    checksum = zlib.crc32(name)
+    for part in body:
+        checksum = zlib.crc32(part, checksum)
+    length = sum(map(len, body))
+    return [struct.pack(">I", length), name, *body, struct.pack(">I", checksum)]
+
+
 def packed(name: bytes, body: bytes) -> bytes:
     """A chunk as it stands in a file."""
-    checksum = zlib.crc32(body, zlib.crc32(name))
-    return b"".join((struct.pack(">I", len(body)), name, body, struct.pack(">I", checksum)))
+    return b"".join(pieces(name, body))
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
@@ -86,12 +105,17 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def repaired(data: bytes) -> Repaired | None:
     """Leave out of a PNG what Pillow gives it up for and is no pixel; None where nothing is.
 
-    Raises PhotoError where a chunk is damaged without which there is no picture.
+    Texts and EXIF that stand behind the pixels are put before them: Pillow would decode all pixels
+    to see them. Raises PhotoError where a chunk is damaged without which there is no picture.
     """
     found = list(chunks(data))
     extras = _Extras(_is_animation_sound(found))
-    parts: list[bytes | memoryview] = [SIGNATURE]
+    head: list[bytes | memoryview] = [SIGNATURE]
+    rest: list[bytes | memoryview] = []
     for chunk in found:
+        moved = bool(rest) and chunk.name in _ANYWHERE
+        extras.moved += moved
+        parts = rest if chunk.name == b"IDAT" or (rest and not moved) else head
         if chunk.is_extra:
             parts += extras.kept(chunk)
         elif chunk.name in (b"IDAT", b"IEND") or chunk.is_sound:  # pixels have a checksum inside
@@ -102,10 +126,26 @@ def repaired(data: bytes) -> Repaired | None:
     if found and _is_extra_cut_off(data, end):
         extras.damaged += 1
     elif found and found[-1].name != b"IEND":
-        parts.append(memoryview(data)[end:])
+        rest.append(memoryview(data)[end:])
     if not extras.changed:
         return None
-    return Repaired(b"".join(parts), extras.profile, extras.notes())
+    return Repaired(b"".join((*head, *rest)), extras.profile, extras.notes())
+
+
+def lacks_rows(data: bytes) -> bool:
+    """Whether a PNG that is not interlaced holds fewer pixels than it says: Pillow makes black."""
+    (width, height), depth, colour, interlaced = read_size(data), data[24], data[25], data[28]
+    channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    missing = 0 if interlaced else height * ((width * channels * depth + 7) // 8 + 1)
+    unpacker = zlib.decompressobj()
+    for chunk in chunks(data):
+        if chunk.name != b"IDAT" or missing <= 0:
+            continue
+        packed = chunk.body
+        while packed and missing > 0:
+            missing -= len(unpacker.decompress(packed, _UNPACKED))
+            packed = unpacker.unconsumed_tail
+    return missing > 0
 
 
 def _is_extra_cut_off(data: bytes, end: int) -> bool:
@@ -135,7 +175,7 @@ class _Extras:
     """Chunks beside the pixels: which are kept, and what is said of the others."""
 
     def __init__(self, animated: bool) -> None:
-        self.damaged, self.oversized = 0, 0
+        self.damaged, self.oversized, self.moved = 0, 0, 0
         self.profile: bytes | None = None
         self._animated = animated
         self._count, self._texts, self._repacked = 0, 0, 0
@@ -143,7 +183,7 @@ class _Extras:
     @property
     def changed(self) -> bool:
         """Whether anything is not as it stands in the file."""
-        return bool(self.damaged or self.oversized or self._repacked or self.profile)
+        return bool(self.damaged or self.oversized or self.moved or self._repacked or self.profile)
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, in words."""
@@ -166,7 +206,7 @@ class _Extras:
             return []
         if chunk.name == b"iCCP":
             return self._profile(chunk)
-        if chunk.name in (b"tEXt", b"zTXt", b"iTXt"):
+        if chunk.name in _TEXTS:
             return self._text(chunk)
         return [chunk.whole]
 

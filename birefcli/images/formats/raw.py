@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from birefcli.images.formats.tiff import COMPRESSION, PHOTOMETRIC, START, Directory, read_directory
 
 RAW = "a camera's raw file; develop it first, or use its JPEG"
-SUBFILE, MAKE, SUB_DIRECTORIES = 254, 271, 330
+MAKE, SUB_DIRECTORIES = 271, 330
 CFA_SIZE, CFA_PATTERN, LEAF, DNG_VERSION, PRIVATE = 33421, 33422, 34310, 50706, 50740
 _SENSOR_VALUES = (32803, 34892)  # photometric: colour filter array, linear raw
 _SENSOR_PACKINGS = (32767, 32769, 32770, 34713, 65000, 65535)  # Sony, Samsung, Nikon, Kodak, Pentax

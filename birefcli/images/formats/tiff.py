@@ -13,7 +13,7 @@ import numpy as np
 from birefcli.errors import PhotoError
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
+STRIPS, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 317, 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 START = {
@@ -162,6 +162,26 @@ def read_directory(data: bytes, offset: int | None = None) -> Directory | None:
     return Directory(data, order, big, entries, following)
 
 
+def read_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Width and height of the first picture, of which the directory alone is read; 0 for none.
+
+    None where the directory is not in the file, or not yet.
+    """
+    length = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(16).ljust(16, b"\0")
+    order, big = START[head[:4]]
+    (place,) = struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)
+    if place + 8 > length:
+        return None
+    file.seek(place)
+    table = file.read(8 + 20 * _MOST_ENTRIES)
+    # As if it stood at the beginning: both numbers stand in their entries.
+    start = struct.pack(order + ("HHQ" if big else "I"), *((8, 0, 16) if big else (8,)))
+    found = read_directory(head[:4] + start + table)
+    return None if found is None else found.size
+
+
 def count_pages(file: BinaryIO, limit: int) -> int:
     """How many pages a file has, counted to ``limit`` and no further."""
     file.seek(0)
@@ -206,7 +226,9 @@ def unread_kind(found: Directory) -> str | None:
         return "12-bit TIFF; save 8 or 16 bits"
     if bits == 16 and not found.is_deep and colour in _COLOURS and colour != 5:
         return f"16-bit {_COLOURS[colour]} TIFF; save it as RGB"
-    if colour > 10 or colour in (4, 7, 9, 10):
+    if colour in (9, 10):
+        return f"{_COLOURS[colour]} TIFF of an unusual kind ({colour}); save it as RGB"
+    if colour > 10 or colour in (4, 7):
         return f"TIFF of an unusual kind of colour ({colour}); save it as RGB"
     return None
 

@@ -191,7 +191,7 @@ def _text(text: str) -> bytes:
 
 @cache
 def srgb_profile() -> bytes:
-    """SRGB, for pictures of which something else says that they are not."""
+    """Profile of sRGB, for pictures of which something else says that they are not."""
     return rgb_profile("sRGB", BT709, SRGB_CURVE)
 
 
