@@ -32,6 +32,9 @@ def run() -> ExitCode:
         atexit.register(_handle_signals, signal.SIG_IGN)
     code = _run()
     if ours:
+        # Where Ctrl-C came into an exec of text, as libraries have some, Python would end by that
+        # signal and not with our code; the next exec has it forget that.
+        exec("pass")
         _handle_signals(lambda *_: os._exit(code))  # nothing more is done; nor is it waited for
     return _finished(code)
 
@@ -53,9 +56,6 @@ def _run() -> ExitCode:
     except SystemExit as left:
         return _as_code(left.code)
     except KeyboardInterrupt:
-        # Where it came into an exec of text, as libraries have some, Python would end by its own
-        # signal and not with our code; the next exec has it forget that.
-        exec("pass")
         return _failed("interrupted", ExitCode.INTERRUPTED)
     except Exception as error:
         from birefcli.cli import failures

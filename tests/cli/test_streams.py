@@ -323,3 +323,20 @@ def test_signal_that_a_library_swallows_ends_the_run_all_the_same(environment, t
     )
     assert result.returncode == (130 if number == signal.SIGINT else 143), result.stderr
     assert b"Traceback" not in result.stderr
+
+
+def test_ctrl_c_within_text_that_a_library_runs_has_the_same_code(environment, tmp_path):
+    (tmp_path / "cv2.py").write_text('exec("import os; os.kill(os.getpid(), 2)")\n')
+    env = {**environment, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    (tmp_path / "p").mkdir()
+    (tmp_path / "t").mkdir()
+    result = subprocess.run(
+        [sys.executable, "-m", "birefcli", "score", "p", "t", "--report", "r.html"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert result.returncode == 130, result.stderr
+    assert b"Traceback" not in result.stderr
