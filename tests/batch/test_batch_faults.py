@@ -93,7 +93,7 @@ def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
 
 
 def test_killed_run_leaves_whole_files_and_the_next_does_the_rest(command, start, tmp_path):
-    kill_often(command, start, tmp_path, 3, 60)
+    kill_often(command, start, tmp_path, 2, 40)
 
 
 @pytest.mark.slow

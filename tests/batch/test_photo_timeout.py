@@ -328,6 +328,7 @@ def test_stopped_worker_is_given_up_and_its_photos_done_elsewhere(at_work, tmp_p
 
 
 @needs_proc
+@pytest.mark.slow
 def test_run_ends_where_every_worker_is_stopped(at_work, tmp_path):
     run, numbers, first = at_work(MANY, 2)
     for number in numbers:
