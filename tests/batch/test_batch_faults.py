@@ -137,6 +137,7 @@ def let_go(process: "subprocess.Popen[bytes]", pipe: Path, photos: Path) -> tupl
     return process.communicate(timeout=TIMEOUT)
 
 
+@pytest.mark.slow  # a second way to what a quick test holds
 def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
     command, start, small_disk, remount, tmp_path
 ):

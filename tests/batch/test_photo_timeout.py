@@ -252,6 +252,7 @@ def early(tmp_path):
     return build
 
 
+@pytest.mark.slow  # a second way to what a quick test holds
 def test_command_whose_device_hangs_ends_with_a_summary_and_without_a_trace(
     command, early, tmp_path
 ):
