@@ -739,10 +739,11 @@ def test_foreign_checkpoints_are_refused_whatever_is_wrong_with_them(tmp_path, p
     advance(trainer, people, 1)
     trainer.save(tmp_path / "whole.pt", {})
     path = tmp_path / "c.pt"
+    again = fresh(SHORT)
     for damage in _damages(torch.load(tmp_path / "whole.pt")):
         path.write_bytes(damage) if isinstance(damage, bytes) else torch.save(damage, path)
         with pytest.raises(ModelError, match=r"c\.pt: .*; restart starts anew"):
-            fresh(SHORT).resume(path)
+            again.resume(path)
 
 
 def test_mutated_checkpoints_are_refused_or_are_one(tmp_path, people):
@@ -751,13 +752,14 @@ def test_mutated_checkpoints_are_refused_or_are_one(tmp_path, people):
     path = tmp_path / "c.pt"
     trainer.save(path, {})
     whole, chance = path.read_bytes(), np.random.default_rng(3)
+    again = fresh(SHORT)
     for _ in range(12):
         data = bytearray(whole)
         for _ in range(chance.integers(1, 20)):
             data[chance.integers(len(data))] = chance.integers(256)
         path.write_bytes(data[: chance.integers(1, len(data))] if chance.random() < 0.3 else data)
         with contextlib.suppress(ModelError):
-            fresh(SHORT).resume(path)
+            again.resume(path)
 
 
 def test_checkpoints_from_before_the_command_can_be_gone_on_from(tmp_path, people):
