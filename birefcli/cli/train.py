@@ -1,5 +1,6 @@
 """``birefcli train``: a signature, options, one call, printing."""
 
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ def train(
     output: train_options.Output = "",
     hold_out: train_options.HoldOut = 10,
     validate: train_options.Validate = None,
+    shares: train_options.Shares = None,
+    backgrounds: train_options.Backgrounds = None,
     soften: train_options.Soften = True,
     cache: train_options.Cache = "auto",
     start: train_options.From = None,
@@ -76,6 +79,8 @@ def train(
     plan = Plan(
         data=tuple(data),
         output=Path(output),
+        shares=_shares(shares),
+        backgrounds=tuple(backgrounds or ()),
         validate=tuple(validate or ()),
         model=start,
         backbone=backbone,
@@ -163,6 +168,19 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
         for number, handler in before.items():
             with suppress(TypeError):  # a handler that was not installed by Python
                 signal.signal(number, handler)
+
+
+def _shares(text: str | None) -> tuple[float, ...]:
+    """Read ``3,1,1``: numbers above 0."""
+    if text is None:
+        return ()
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if not shares or not all(0 < share < math.inf for share in shares):
+        raise UsageError("give numbers above 0, like 3,1,1", option="shares", value=text)
+    return shares
 
 
 def _side(option: str, pixels: int, value: object) -> int:

@@ -63,6 +63,26 @@ Validate: TypeAlias = Annotated[
         parser=expanded,
     ),
 ]
+Shares: TypeAlias = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "--shares",
+        metavar="N,N,...",
+        help="How often each folder of DATA is seen, beside the others. Default: by its photos.",
+        show_default=False,
+    ),
+]
+Backgrounds: TypeAlias = Annotated[
+    list[Path] | None,
+    _option(
+        DATA,
+        "--backgrounds",
+        metavar="FOLDER",
+        help="Pictures without people, to put subjects before; may be repeated.",
+        parser=expanded,
+    ),
+]
 Soften: TypeAlias = Annotated[
     bool,
     _option(DATA, "--soften/--no-soften", help="Soft edges, after the photo's, for binary masks."),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from birefcli.errors import BirefcliError, ExitCode, Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import has_photo_name, left_out_below, open_photo, walk_folder
+from birefcli.matting.foreground import cpu as cpu_foreground
 from birefcli.scoring import masks
 from birefcli.scoring.layouts import (
     LAYOUTS,
@@ -28,6 +30,7 @@ from birefcli.system.paths import absence, is_folder, obstacle
 from birefcli.training import soft_edges
 
 Bytes = NDArray[np.uint8]
+Item = TypeVar("Item")
 
 MAX_PIXELS = 300_000_000
 """Of a photo, as for the matte command."""
@@ -66,32 +69,39 @@ class Example:
     """H×W×3, RGB."""
     alpha: Bytes
     """H×W, 0 background to 255 subject."""
+    foreground: Bytes
+    """H×W×3, RGB: the subject's own colour where alpha is soft, the photo's elsewhere."""
+    cut: bool
+    """Whether the mask was cut pixel by pixel; its edge may have been softened since."""
+    plain: bool
+    """Whether what is behind the subject is even, as a studio's backdrop is."""
 
 
 # Finding
 
 
-def find_pairs(folders: Sequence[Path]) -> list[Pair]:
-    """Every photo of the folders with the mask of the same stem, by name.
+def find_pairs(folders: Sequence[Path]) -> list[list[Pair]]:
+    """Every photo of each folder with the mask of the same stem, by name.
 
     A folder holds ``im/`` and ``gt/``, or P3M's folders, or photos with masks beside them
     (``a.jpg``, ``a_mask.png``), or a ``train/`` that does. Raises DataError that lists every photo
     without mask, mask without photo, and what is wrong with the others: training on half of a
     folder by mistake would go unnoticed.
     """
-    pairs: list[Pair] = []
+    pairs: list[list[Pair]] = []
     faults: list[str | Message] = []
     for folder in dict.fromkeys(folders):
         photos, truths = _folders(folder)
         found, wrong = _pairs(photos, truths)
         if not found and not wrong:
             wrong = [f"{photos}: no photo in it{left_out_below(photos, recursive=False)}"]
-        pairs += found
+        pairs.append(found)
         faults += wrong
     if faults:
         # Nothing will be trained: whoever mends names learns at once what else there is to mend.
-        dataset = Dataset(pairs, longest=None, soften=False, budget=0)
-        refuse_faults([*faults, *dataset.faults(range(len(pairs)), cpu.count())])
+        every = [pair for part in pairs for pair in part]
+        dataset = Dataset(every, longest=None, soften=False, budget=0)
+        refuse_faults([*faults, *dataset.faults(range(len(every)), cpu.count())])
     return pairs
 
 
@@ -133,7 +143,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Files with a photo's name by stem, and those whose stem another one has."""
     found: dict[str, Path] = {}
     faults = []
-    for path in walk_folder(folder, recursive=False, on_error=_raise):
+    for path in walk_folder(folder, recursive=False, on_error=refuse_unreadable):
         if not has_photo_name(path.name):
             continue
         if path.stem in found:
@@ -142,7 +152,8 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return found, faults
 
 
-def _raise(error: OSError) -> None:
+def refuse_unreadable(error: OSError) -> None:
+    """Raise DataError for a folder that cannot be read."""
     raise DataError(f"{error.filename}: {error.strerror}") from None
 
 
@@ -156,6 +167,29 @@ def refuse_faults(faults: Sequence[str | Message]) -> None:
 # Reading
 
 
+class Cache(Generic[Item]):
+    """Items by index, the first to fit in a number of bytes. Threads may share it."""
+
+    def __init__(self, budget: int) -> None:
+        self._left = budget
+        self._items: dict[int, Item] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, index: int) -> Item | None:
+        """The item, if it is kept."""
+        return self._items.get(index)
+
+    def add(self, index: int, item: Item, size: int) -> None:
+        """Keep an item of ``size`` bytes, if there is room."""
+        with self._lock:
+            if size <= self._left and index not in self._items:
+                self._left -= size
+                self._items[index] = item
+
+
 class Dataset(Sequence[Example]):
     """Examples that are read when they are indexed; the first to fit in ``budget`` are cached.
 
@@ -163,18 +197,23 @@ class Dataset(Sequence[Example]):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], *, longest: int | None, soften: bool, budget: int
+        self,
+        pairs: Sequence[Pair],
+        *,
+        longest: int | None,
+        soften: bool,
+        budget: int,
+        foreground: bool = False,
     ) -> None:
         """``longest``: side in pixels to which larger photos are reduced; None for none.
 
         ``soften``: binary masks get soft edges (:func:`birefcli.training.soft_edges.soften`).
-        ``budget``: bytes of pixels to cache.
+        ``budget``: bytes of pixels to cache. ``foreground``: estimate the subject's own colour, for
+        other backgrounds; without it the photo's pixels stand for it.
         """
         self.pairs = list(pairs)
-        self.longest, self.soften = longest, soften
-        self._left = budget
-        self._cache: dict[int, Example] = {}
-        self._lock = Lock()
+        self.longest, self.soften, self.foreground = longest, soften, foreground
+        self._cache: Cache[Example] = Cache(budget)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -184,7 +223,11 @@ class Dataset(Sequence[Example]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         cached = self._cache.get(index)
-        return cached if cached is not None else self._add(index, self._read(self.pairs[index]))
+        if cached is None:
+            cached = self._read(self.pairs[index])
+            size = cached.image.nbytes + cached.alpha.nbytes
+            self._cache.add(index, cached, size + cached.foreground.nbytes * self.foreground)
+        return cached
 
     def faults(
         self, indices: Sequence[int], threads: int, on_read: Callable[[], None] = lambda: None
@@ -214,23 +257,36 @@ class Dataset(Sequence[Example]):
             return error.message
         return None
 
-    def _add(self, index: int, example: Example) -> Example:
-        size = example.image.nbytes + example.alpha.nbytes
-        with self._lock:
-            if size <= self._left and index not in self._cache:
-                self._left -= size
-                self._cache[index] = example
-        return example
-
     def _read(self, pair: Pair) -> Example:
         image, alpha = read_image(pair.image), read_mask(pair.mask)
         if image.shape[:2] != alpha.shape:
             sizes = f"{_size(alpha.shape)} instead of the photo's {_size(image.shape)}"
             raise DataError(f"{pair.mask}: {sizes}")
-        example = Example(pair.image.name, image, alpha)
-        soften = self.soften and soft_edges.is_binary(alpha)
-        example = replace(example, alpha=soft_edges.soften(image, alpha)) if soften else example
+        cut = soft_edges.is_binary(alpha)
+        if self.soften and cut:
+            alpha = soft_edges.soften(image, alpha)
+        colour = image
+        if self.foreground:
+            levels = alpha.astype(np.uint16) * np.uint16(257)
+            colour = np.asarray(cpu_foreground.estimate_pixels(image, levels), np.uint8)
+        plain = is_plain(image, alpha)
+        example = Example(pair.image.name, image, alpha, colour, cut, plain)
         return example if self.longest is None else _reduced(example, self.longest)
+
+
+EVEN = 16.0
+"""Standard deviation of a backdrop's brightness, of 255."""
+
+
+def is_plain(image: Bytes, alpha: Bytes) -> bool:
+    """Whether what is behind a subject is even, or not seen at all.
+
+    ``image``: H×W×3, RGB; ``alpha``: H×W, 0..255.
+    """
+    small = (64, 64)
+    grey = cv2.cvtColor(cv2.resize(image, small, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    behind = grey[cv2.resize(alpha, small, interpolation=cv2.INTER_AREA) < 8]
+    return behind.size == 0 or float(behind.std()) < EVEN
 
 
 def read_image(path: Path) -> Bytes:
@@ -268,9 +324,12 @@ def _reduced(example: Example, longest: int) -> Example:
         return example
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     shrink = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_AREA)
-    image, alpha = (np.asarray(shrink(p), np.uint8) for p in (example.image, example.alpha))
+    image, alpha, colour = (
+        np.asarray(shrink(p), np.uint8) for p in (example.image, example.alpha, example.foreground)
+    )
     # What was a speck may be gone; the views need somebody to look at.
-    return Example(example.name, image, alpha) if (alpha > 127).any() else example
+    reduced = replace(example, image=image, alpha=alpha, foreground=colour)
+    return reduced if (alpha > 127).any() else example
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -32,6 +32,10 @@ class Plan:
 
     data: tuple[Path, ...]
     output: Path
+    shares: tuple[float, ...] = ()
+    """How often each folder of ``data`` is seen, beside the others; none: by its photos."""
+    backgrounds: tuple[Path, ...] = ()
+    """Folders of pictures without people, to put subjects before."""
     validate: tuple[Path, ...] = ()
     """Folders that are only scored; none: a part of ``data`` is held out."""
     model: str | None = None

@@ -13,6 +13,7 @@ from birefcli.options import Lock, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.text import name_list
 from birefcli.training import export, preview, setup, validate
+from birefcli.training.backgrounds import Backgrounds
 from birefcli.training.dataset import Bytes, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
 from birefcli.training.log import Log
@@ -114,6 +115,7 @@ class TrainingRun:
         setup.check_batches(self.hyperparameters, rank)
         self.epoch_ends = epoch_ends(self.hyperparameters, len(data.training))
         self.training, self.held_out = self._datasets()
+        self.backgrounds = self._backgrounds()
         self._check_photos()
         self.trainer = Trainer(network, self.hyperparameters, placement, rank)
         self.log = Log(plan.folder / LOG)
@@ -155,7 +157,14 @@ class TrainingRun:
     def _steps(self) -> bool:
         """All steps that are left; False when they were stopped."""
         saved = time.monotonic()
-        views = ViewSampler(self.training, self.hyperparameters, self.rank.rank, self.rank.world)
+        views = ViewSampler(
+            self.training,
+            self.hyperparameters,
+            self.rank.rank,
+            self.rank.world,
+            backgrounds=self.backgrounds,
+            parts=self.data.parts,
+        )
         threads = setup.worker_count(self.plan)
         with closing(views.from_step(self.trainer.step, threads)) as batches:
             for batch in batches:
@@ -283,9 +292,17 @@ class TrainingRun:
             self.data.training,
             longest=ROOM * self.hyperparameters.largest,
             soften=self.plan.soften,
-            budget=budget * 3 // 4,
+            budget=budget * 5 // 8,
+            foreground=True,
         )
         return training, Dataset(self.data.held_out, longest=None, soften=False, budget=budget // 4)
+
+    def _backgrounds(self) -> Backgrounds:
+        return Backgrounds(
+            self.data.backgrounds,
+            longest=2 * self.hyperparameters.largest,
+            budget=self.plan.cache // max(1, self.rank.world) // 8,
+        )
 
     def _check_photos(self) -> None:
         """Read every photo and mask once, a share in each process. Raises DataError."""
@@ -295,6 +312,7 @@ class TrainingRun:
         for dataset in (self.training, self.held_out):
             share = range(self.rank.rank, len(dataset), self.rank.world)
             faults += dataset.faults(share, threads, self.callbacks.on_photo_checked)
+        faults += self.backgrounds.faults() if self.rank.first else []
         everywhere: list[Message] = self.rank.gathered(faults)
         refuse_faults(everywhere)
 

@@ -15,13 +15,23 @@ from torch import Tensor
 from birefcli.matting.predictor import MEAN, STD
 from birefcli.system.prefetch import prefetch
 from birefcli.training import augment
-from birefcli.training.dataset import Example
+from birefcli.training.dataset import Bytes, Example
 from birefcli.training.schedule import Hyperparameters, Stage
+from birefcli.training.views import Floats
 
-View: TypeAlias = tuple[augment.Floats, augment.Floats]
+View: TypeAlias = tuple[Floats, Floats]
 """Photo size×size×3 and alpha size×size, both 0..1."""
 AHEAD = 2
 """Batches made before they are due. One hides the time; two also hide that times differ."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples of one origin, which follow each other."""
+
+    length: int
+    share: float
+    """Of the views, beside that of the other parts."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,18 @@ class ViewSampler:
         hyperparameters: Hyperparameters,
         rank: int = 0,
         world: int = 1,
+        *,
+        backgrounds: Sequence[Bytes] = (),
+        parts: Sequence[Part] = (),
     ) -> None:
-        """``rank`` of ``world`` processes sees its share of each batch."""
+        """``rank`` of ``world`` processes sees its share of each batch.
+
+        ``backgrounds``: pictures without people. ``parts``: where the examples come from, in their
+        order, and how often each part is seen; empty: all examples equally often.
+        """
         self.examples, self.hyperparameters = examples, hyperparameters
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.backgrounds = rank, world, backgrounds
+        self.parts = list(parts) or [Part(len(examples), 1.0)]
         self._order = lru_cache(2)(self._shuffled)
 
     def from_step(self, step: int, threads: int) -> Generator[Batch, None, None]:
@@ -75,18 +93,37 @@ class ViewSampler:
         """One view: photo size×size×3 and alpha size×size, both 0..1."""
         rng = np.random.default_rng((self.hyperparameters.seed, step, slot))
         return augment.sample(
-            self.examples, self.index(step, slot), rng, self.hyperparameters.stage(step).size
+            self.examples,
+            self.index(step, slot),
+            rng,
+            self.hyperparameters.stage(step).size,
+            self.backgrounds,
         )
 
     def index(self, step: int, slot: int) -> int:
-        """Which example: each comes once in every pass over them, in another order each time."""
+        """Which example: each of a part comes once before one of them comes again."""
         passes, place = divmod(self.hyperparameters.seen(step) + slot, len(self.examples))
         return int(self._order(passes)[place])
 
     def _shuffled(self, passes: int) -> NDArray[np.int64]:
-        # With a fourth word these numbers are none of the views'.
-        rng = np.random.default_rng((self.hyperparameters.seed, passes, 0, 1))
-        return rng.permutation(len(self.examples))
+        """As many indices as there are examples, the share of each part from its own order."""
+        first, drawn = 0, []
+        for number, (part, count) in enumerate(zip(self.parts, self._counts(), strict=True)):
+            places = np.arange(passes * count, (passes + 1) * count)
+            for round_ in np.unique(places // part.length):
+                inside = places[places // part.length == round_] % part.length
+                # With a fourth word these numbers are none of the views'.
+                rng = np.random.default_rng((self.hyperparameters.seed, int(round_), number, 1))
+                drawn.append(first + rng.permutation(part.length)[inside])
+            first += part.length
+        rng = np.random.default_rng((self.hyperparameters.seed, passes, 0, 2))
+        return rng.permutation(np.concatenate(drawn))
+
+    def _counts(self) -> list[int]:
+        """How many views of each part a pass has; together as many as there are examples."""
+        shares = np.array([part.share for part in self.parts])
+        ends = np.rint(np.cumsum(shares) / shares.sum() * len(self.examples)).astype(int)
+        return [int(count) for count in np.diff(ends, prepend=0)]
 
     def _slots(self, step: int) -> range:
         share = self._share(self.hyperparameters.stage(step))

@@ -18,9 +18,11 @@ from birefcli.system.paths import is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
 from birefcli.system.regular_file import regular_status
 from birefcli.training import pretrained
+from birefcli.training.backgrounds import find_backgrounds
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank
 from birefcli.training.plan import Initialisation, Plan
+from birefcli.training.sampler import Part
 from birefcli.training.schedule import Hyperparameters
 
 SCRATCH_SIZE = 384
@@ -36,35 +38,64 @@ class TrainingData:
 
     training: list[Pair]
     held_out: list[Pair]
+    parts: list[Part]
+    """The folders that ``training`` comes from."""
+    backgrounds: list[Path]
 
     @property
     def digest(self) -> str:
         """Differs for other photos, and for the same that are divided otherwise."""
         listed = [
-            [f"{p.image.name} {p.image.stat().st_size}" for p in part]
-            for part in (self.training, self.held_out)
+            [f"{path.name} {path.stat().st_size}" for path in part]
+            for part in (
+                [pair.image for pair in self.training],
+                [pair.image for pair in self.held_out],
+                self.backgrounds,
+            )
         ]
         return hashlib.sha256(repr(listed).encode()).hexdigest()
 
 
 def find_data(plan: Plan) -> TrainingData:
-    """Find the photos of a plan. Raises DataError."""
-    found = find_pairs(plan.data)
-    if plan.validate:
-        held_out = find_pairs(plan.validate)
-        scored = {real_path(pair.image) for pair in held_out}
-        both = [str(pair.image) for pair in found if real_path(pair.image) in scored]
-        if both:
-            text = Message(f"{both[0]}: is in the data and in ", Option("validate"))
-            raise DataError(text, hint="name other folders")
-        return TrainingData(found, held_out)
-    training, held_out = split_held_out(found, plan.hold_out)
-    if not training:
+    """Find the photos of a plan, and divide those of each folder. Raises DataError, UsageError."""
+    folders = list(dict.fromkeys(plan.data))
+    if plan.shares and len(plan.shares) != len(folders):
+        wrong = f"{len(plan.shares)} for {len(folders)} folders"
+        raise UsageError(wrong, option="shares", hint="give one number for each folder")
+    backgrounds = find_backgrounds(plan.backgrounds)
+    found = find_pairs(folders)
+    held_out = _to_validate(plan, [pair for part in found for pair in part])
+    training: list[list[Pair]] = []
+    for part in found:
+        kept, scored = (part, []) if plan.validate else split_held_out(part, plan.hold_out)
+        training.append(kept)
+        held_out += scored
+    if not all(training):
+        empty = next(f for f, kept in zip(folders, training, strict=True) if not kept)
         raise DataError(
-            f"{plan.data[0]}: all its photos would be held out ({len(found)})",
+            f"{empty}: all its photos would be held out",
             hint=Message("add photos, or use another ", Option("hold_out")),
         )
-    return TrainingData(training, held_out)
+    shares = plan.shares or [len(part) for part in training]
+    return TrainingData(
+        [pair for part in training for pair in part],
+        held_out,
+        [Part(len(part), share) for part, share in zip(training, shares, strict=True)],
+        backgrounds,
+    )
+
+
+def _to_validate(plan: Plan, found: list[Pair]) -> list[Pair]:
+    """The photos of folders that are only scored. Raises DataError for one that is trained on."""
+    if not plan.validate:
+        return []
+    held_out = [pair for part in find_pairs(plan.validate) for pair in part]
+    scored = {real_path(pair.image) for pair in held_out}
+    both = [str(pair.image) for pair in found if real_path(pair.image) in scored]
+    if both:
+        text = Message(f"{both[0]}: is in the data and in ", Option("validate"))
+        raise DataError(text, hint="name other folders")
+    return held_out
 
 
 def prepare_folder(plan: Plan) -> None:
