@@ -72,7 +72,8 @@ def composition(
         other = backdrop(examples, backgrounds, rng, size)
         image = mask[..., None] * other + (1 - mask[..., None]) * image
         alpha = alpha * (1 - mask)
-    return image, alpha
+    # A blur of ones can be a little above one, and what is left for the background below nothing.
+    return np.clip(image, 0, 1), np.clip(alpha, 0, 1)
 
 
 def compose(image: Floats, alpha: Floats, behind_it: Floats, rng: Rng, *, cut: bool) -> Floats:
