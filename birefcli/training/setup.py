@@ -60,7 +60,7 @@ def find_data(plan: Plan) -> TrainingData:
     """Find the photos of a plan, and divide those of each folder. Raises DataError, UsageError."""
     folders = list(dict.fromkeys(plan.data))
     if plan.shares and len(plan.shares) != len(folders):
-        wrong = f"{len(plan.shares)} for {len(folders)} folders"
+        wrong = f"{len(plan.shares)} given, and DATA has {len(folders)}"
         raise UsageError(wrong, option="shares", hint="give one number for each folder")
     backgrounds = find_backgrounds(plan.backgrounds)
     found = find_pairs(folders)

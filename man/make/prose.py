@@ -69,6 +69,8 @@ MORE = {
         "with masks beside them (a.jpg, a_mask.png; also -mask, _matte, _alpha, _gt). birefcli "
         "checks all of it first: it lists files that are missing, unreadable, of another size or "
         "no masks, and then does not train.",
+        "With `--backgrounds` subjects are also put before your pictures without people. "
+        "`--shares 3,1` shows the first folder three times as often as the second.",
         "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "
         "current step.",
         "Under torchrun(1) several processes train together; `--batch` is their total.",

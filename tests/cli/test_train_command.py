@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ from birefcli.training.dataset import DataError, Dataset, find_pairs
 from birefcli.training.distributed import ALONE, Rank
 from birefcli.training.plan import Initialisation, Plan, hyperparameters
 from birefcli.training.run import prepared
-from birefcli.training.sampler import ViewSampler
+from birefcli.training.sampler import Part, ViewSampler
 from birefcli.training.schedule import Hyperparameters, Stage
 from birefcli.training.trainer import Trainer, _mixed
 
@@ -320,8 +321,8 @@ def test_several_processes_average_their_gradients_and_one_writes(
     assert [entry["step"] for entry in log] == [0, 1, 1]
 
     # The same step by hand: the mean of both halves' gradients, each with its own batch norm.
-    pairs = [pair for i, pair in enumerate(find_pairs([people])) if i % 4]
-    dataset = Dataset(pairs, longest=256, soften=True, budget=10**9)
+    pairs = [pair for i, pair in enumerate(find_pairs([people])[0]) if i % 4]
+    dataset = Dataset(pairs, longest=256, soften=True, budget=10**9, foreground=True)
     network = weights.load_network(weights.resolve(str(tiny_weights))).requires_grad_(True)
     state = torch.load(output.with_suffix(".train") / "checkpoint.pt", weights_only=True)
     plan = Plan((people,), output, stages=(Stage(64, 1, 4),))
@@ -442,6 +443,10 @@ def test_a_full_disk_is_reported_and_leaves_no_checkpoint(command, words, tmp_pa
         (["-o", "w.safetensors", "--lr", "-1"], ExitCode.USAGE, "above 0"),
         (["-o", "w.safetensors", "--device", "tpu"], ExitCode.USAGE, "--device tpu"),
         (["-o", "w.safetensors", "--precision", "fp16", "--device", "cpu"], ExitCode.USAGE, "fp32"),
+        (["-o", "w.safetensors", "--shares", "1,2"], ExitCode.USAGE, "2 given, and DATA has 1"),
+        (["-o", "w.safetensors", "--shares", "1,-2"], ExitCode.USAGE, "above 0, like 3,1,1"),
+        (["-o", "w.safetensors", "--shares", ""], ExitCode.USAGE, "above 0, like 3,1,1"),
+        (["-o", "w.safetensors", "--backgrounds", "not"], ExitCode.NO_INPUT, "no such folder"),
         (["-o", "w.safetensors", "--validate", "not"], ExitCode.NO_INPUT, "no such folder"),
         ([], ExitCode.USAGE, "--output FILE.safetensors"),
     ],
@@ -482,6 +487,37 @@ def test_a_single_photo_is_not_held_out_and_trained_on(people, tmp_path):
         setup.find_data(Plan((tmp_path,), tmp_path / "w"))
     found = setup.find_data(Plan((tmp_path,), tmp_path / "w", hold_out=0))
     assert (len(found.training), len(found.held_out)) == (1, 0)
+
+
+def test_each_folder_holds_out_its_own_part_and_keeps_its_share(people, tmp_path):
+    for name in ("im", "gt"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        for number in range(4):
+            content = (people / name / f"{number}.png").read_bytes()
+            (tmp_path / "more" / name / f"{number}.png").write_bytes(content)
+    folders = (people, tmp_path / "more")
+    plan = Plan(folders, tmp_path / "w", hold_out=4, shares=(1.0, 3.0))
+    found = setup.find_data(plan)
+    assert [pair.image.parent.parent for pair in found.held_out] == [
+        *[people] * 2,
+        tmp_path / "more",
+    ]
+    assert found.parts == [Part(6, 1.0), Part(3, 3.0)]
+    plain = setup.find_data(replace(plan, shares=()))
+    assert plain.parts == [Part(6, 6), Part(3, 3)]
+
+
+def test_a_background_that_cannot_be_read_is_listed_with_the_photos(command, people, tmp_path):
+    (tmp_path / "walls").mkdir()
+    (tmp_path / "walls" / "a.png").write_bytes(b"no picture")
+    words = ("train", people, "-o", tmp_path / "w.safetensors", "--backgrounds", tmp_path / "walls")
+    result = command(*words)
+    assert result.returncode == ExitCode.NO_INPUT
+    assert f"{tmp_path / 'walls' / 'a.png'}: " in text(result)
+    (tmp_path / "walls" / "a.png").rename(tmp_path / "walls" / "a.txt")
+    result = command(*words)
+    assert result.returncode == ExitCode.NO_INPUT
+    assert f"{tmp_path / 'walls'}: no picture in it" in text(result)
 
 
 def test_stages_are_read_as_size_steps_batch():

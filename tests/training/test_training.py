@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from support import levels_apart
 from torch.nn import functional as F
+from training_photos import person
 
 from birefcli.birefnet import BiRefNet, Config, Supervision
 from birefcli.birefnet.deform import DeformableConv
@@ -22,7 +23,7 @@ from birefcli.models import weights
 from birefcli.options import Precision, Size
 from birefcli.scoring import masks
 from birefcli.scoring.layouts import split_held_out
-from birefcli.training import augment, export, losses, plan, preview, soft_edges, validate
+from birefcli.training import export, losses, plan, preview, soft_edges, validate
 from birefcli.training.dataset import (
     DataError,
     Dataset,
@@ -32,7 +33,7 @@ from birefcli.training.dataset import (
 )
 from birefcli.training.fast_deformable import use_fast_sampling
 from birefcli.training.log import Log
-from birefcli.training.sampler import ViewSampler, normalise
+from birefcli.training.sampler import Part, ViewSampler, normalise
 from birefcli.training.schedule import (
     EDGES,
     MATTING,
@@ -44,18 +45,6 @@ from birefcli.training.schedule import (
 from birefcli.training.trainer import DivergedError, Trainer
 
 TINY = Config("mobilenetv4_conv_small_035", width=8, aspp_width=8, kernels=(3,), gradient_width=4)
-
-
-def person(number: int) -> Example:
-    """A red figure on a blue-green wall: rows 20 to 150 of 160, a head on a body."""
-    rng = np.random.default_rng(number)
-    alpha = np.zeros((160, 120), np.uint8)
-    x = int(rng.integers(45, 75))
-    cv2.ellipse(alpha, (x, 35), (10, 15), 0, 0, 360, 255, -1)
-    cv2.ellipse(alpha, (x, 100), (22, 50), 0, 0, 360, 255, -1)
-    image = rng.integers(0, 90, (160, 120, 3)).astype(np.uint8) + np.array([0, 60, 120], np.uint8)
-    image[alpha > 0] = (200, 30, 20)
-    return Example(f"{number}.png", image, alpha)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +63,7 @@ def write(folder, examples, photos="im", masks="gt"):
 
 def dataset(folder, **options):
     given = {"longest": None, "soften": False, "budget": 10**9, **options}
-    return Dataset(find_pairs([folder]), **given)
+    return Dataset(find_pairs([folder])[0], **given)
 
 
 def faults_of(folder):
@@ -104,12 +93,12 @@ def test_photos_are_read_with_their_masks_in_the_order_of_their_names(tmp_path, 
 def test_the_layouts_of_known_sets_are_found(tmp_path, people, below, photos, masks):
     write(tmp_path / below, people[:2], photos, masks)
     given = tmp_path if below == "train" else tmp_path / below
-    assert [pair.image.name for pair in find_pairs([given])] == ["0.png", "1.png"]
+    assert [pair.image.name for pair in find_pairs([given])[0]] == ["0.png", "1.png"]
 
 
-def test_several_folders_are_one_set(tmp_path, people):
+def test_a_folder_named_twice_counts_once(tmp_path, people):
     folders = [write(tmp_path / name, people[:2]) for name in "ab"]
-    assert len(find_pairs([*folders, folders[0]])) == 4
+    assert [len(part) for part in find_pairs([*folders, folders[0]])] == [2, 2]
 
 
 def test_every_photo_and_mask_without_a_partner_is_listed_at_once(tmp_path, people):
@@ -166,7 +155,7 @@ def test_a_mask_may_be_named_by_an_ending(tmp_path, people, photo, mask):
             path = tmp_path / place.format(name)
             path.parent.mkdir(exist_ok=True, parents=True)
             Image.fromarray(pixels).save(path)
-    pairs = find_pairs([tmp_path])
+    (pairs,) = find_pairs([tmp_path])
     assert [(p.image, p.mask) for p in pairs] == [
         (tmp_path / photo.format(name), tmp_path / mask.format(name)) for name in names
     ]
@@ -354,68 +343,6 @@ def test_only_binary_masks_are_softened_and_only_when_asked(tmp_path, people):
 # Views
 
 
-def test_photo_and_truth_of_a_view_stay_on_each_other(people):
-    alpha = people[0].alpha
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        window = augment.draw_window(alpha, rng)
-        image = augment.look(np.repeat(alpha[..., None], 3, 2), window, 64)
-        assert np.abs(image[..., 1] - augment.look(alpha, window, 64)).max() < 0.01
-
-
-def test_the_window_over_a_whole_photo_shows_it_unmoved(people):
-    window = augment.Window(60, 80, 120, 160, 0, mirrored=False)
-    seen = augment.look(people[0].alpha, window, 160)
-    expected = cv2.resize(people[0].alpha, (160, 160), interpolation=cv2.INTER_LINEAR) / 255
-    assert np.abs(seen - expected).mean() < 0.01
-    mirrored = augment.Window(60, 80, 120, 160, 0, mirrored=True)
-    assert np.abs(augment.look(people[0].alpha, mirrored, 160) - expected[:, ::-1]).mean() < 0.01
-
-
-def test_views_show_enough_of_the_subject_and_soft_edges_when_they_shrink(people):
-    rng = np.random.default_rng(1)
-    drawn = [augment.sample(people, 0, rng, 64) for _ in range(40)]
-    shares = [float(alpha.mean()) for _, alpha in drawn]
-    assert min(shares) > 0.03
-    assert 0.15 < float(np.mean(shares)) < 0.8
-    small = augment.look(people[0].alpha, augment.Window(60, 80, 120, 160, 0, False), 32)
-    assert ((small > 0.1) & (small < 0.9)).any()
-
-
-def test_a_backdrop_shows_nobody(people):
-    for example in people:
-        street = augment.behind(example, 64)
-        red = street[..., 0] - street[..., 2]
-        assert red.max() < 0.1  # the subject's red is 0.7 above its blue
-    rng = np.random.default_rng(0)
-    assert (augment.beside(people[0], rng, 64)[..., 0] < 0.5).all()
-
-
-def test_a_composed_sample_has_the_subject_on_the_other_background(people):
-    window = augment.Window(60, 80, 120, 160, 0, mirrored=False)
-    image = augment.look(people[0].image, window, 64)
-    alpha = augment.look(people[0].alpha, window, 64)
-    green = np.tile(np.array([0, 1, 0], np.float32), (64, 64, 1))
-    out = augment.compose(image, alpha, green, np.random.default_rng(0))
-    assert np.abs(out[alpha == 0] - green[alpha == 0]).max() < 1e-6
-    core = cv2.erode(alpha, np.ones((9, 9))) == 1
-    assert core.any()
-    assert np.abs(out[core] - image[core]).max() < 1e-6
-
-
-def test_a_portrait_is_never_cut_to_less_than_most_of_it():
-    alpha = np.zeros((200, 200), np.uint8)
-    cv2.ellipse(alpha, (100, 90), (50, 60), 0, 0, 360, 255, -1)
-    cv2.ellipse(alpha, (100, 200), (95, 70), 0, 0, 360, 255, -1)
-    rng = np.random.default_rng(0)
-    heights = [augment.draw_window(alpha, rng).height for _ in range(100)]
-    assert min(heights) > 0.55 * 170
-    standing = np.zeros((200, 200), np.uint8)
-    standing[10:190, 80:130] = 255
-    heights = [augment.draw_window(standing, rng).height for _ in range(100)]
-    assert min(heights) < 0.3 * 180  # head and shoulders
-
-
 ROUNDED = 1e-3
 """Of 0..1: what filters make of one picture twice, as its copies lie in memory."""
 FOUR = Hyperparameters((Stage(64, 3, 4), Stage(96, 2, 2)), seed=5)
@@ -449,6 +376,16 @@ def test_every_photo_is_seen_once_in_a_pass_and_each_pass_has_its_own_order(peop
     passes = [seen[i : i + 6] for i in (0, 6, 12)]
     assert all(sorted(each) == list(range(6)) for each in passes)
     assert passes[0] != passes[1]
+
+
+def test_folders_are_seen_by_their_shares_and_each_photo_before_one_comes_again(people):
+    parts = [Part(4, 1.0), Part(2, 2.0)]
+    views = ViewSampler(people, Hyperparameters((Stage(64, 12, 6),)), parts=parts)
+    seen = [views.index(step, slot) for step in range(12) for slot in range(6)]
+    counts = np.bincount(seen, minlength=6)
+    assert counts.tolist() == [6, 6, 6, 6, 24, 24]
+    first = [index for index in seen if index < 4]
+    assert all(sorted(first[i : i + 4]) == [0, 1, 2, 3] for i in range(0, 4, 4))
 
 
 def test_a_photo_lost_while_training_ends_the_views_with_its_name(tmp_path, people):
@@ -833,9 +770,8 @@ def test_the_log_has_every_step_once_however_often_the_training_was_killed(tmp_p
 
 
 def test_a_sheet_shows_photo_truth_matte_and_cutout_beside_each_other():
-    example = Example(
-        "a", np.full((480, 240, 3), (10, 20, 200), np.uint8), np.zeros((480, 240), np.uint8)
-    )
+    image = np.full((480, 240, 3), (10, 20, 200), np.uint8)
+    example = Example("a", image, np.zeros((480, 240), np.uint8), image, cut=True, plain=True)
     example.alpha[:, :120] = 255
     row = preview.row(example, example.alpha.astype(np.float32) / 255)
     assert row.shape == (240, 4 * 120 + 3 * preview.GAP, 3)
