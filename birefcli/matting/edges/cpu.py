@@ -83,7 +83,7 @@ def _box(radius: int) -> Callable[[Plane], Plane]:
 
 def _inside(shape: tuple[int, ...], radius: int) -> Plane:
     rows, columns = (np.asarray(geometry.inside(n, radius), np.float32) for n in shape)
-    return rows[:, None] * columns
+    return np.asarray(rows[:, None] * columns)
 
 
 def _unit(stored: Pixels) -> Plane:
@@ -95,7 +95,7 @@ def _unit(stored: Pixels) -> Plane:
 def _enlarged(low: Plane, side: int, part: Area, shape: tuple[int, ...]) -> Plane:
     """The squares ``part`` of ``low`` as H×W pixels, bilinearly; the last go on to the border."""
     if side == 1:
-        return low[part].copy()
+        return np.array(low[part])
     size = (low.shape[1] * side, low.shape[0] * side)
     large = np.asarray(cv2.resize(low, size, interpolation=cv2.INTER_LINEAR), np.float32)
     rows, columns = (

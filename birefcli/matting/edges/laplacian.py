@@ -18,8 +18,8 @@ EPSILON = 3e-5
 """Variance of colours, 0..1, below which a window is even: no edge is read out of its noise."""
 DOUBT = 0.1
 """How much less than all of its windows the network counts where it is in doubt."""
-TRUST = 16
-"""Power of |2·alpha − 1| at which the network's word gains weight, to 1 where it is sure."""
+SQUARINGS = 3
+"""Of (2·alpha − 1)², which gives the network its weight, 0..1: it grows late, where it is sure."""
 
 Plane: TypeAlias = Any
 """h×w float32, an array or a tensor; what comes out is what went in."""
@@ -133,13 +133,16 @@ def _pivot(variance: Plane) -> Plane:
 def closed_form(windows: ColourWindows, alpha: Plane, steps: int) -> Plane:
     """Closed-form matting from a network's alpha, 0..1: about (L + W)⁻¹·W·alpha, 0..1.
 
-    The diagonal W says how much the network counts (``DOUBT``, ``TRUST``): in place of a trimap,
-    whose border would show. Solved by Chebyshev's iteration with the diagonal divided out, whose
-    eigenvalues then lie in DOUBT/(1 + DOUBT)..1. Conjugate gradients take more applications of L
-    for as much, and sums over the photo, which a GPU waits for. Here a pixel hangs only on those
+    The diagonal W says how much the network counts (``DOUBT``, ``SQUARINGS``): in place of a
+    trimap, whose border would show. Solved by Chebyshev's iteration with the diagonal divided out,
+    whose eigenvalues then lie in DOUBT/(1 + DOUBT)..1. Conjugate gradients apply L more often for
+    as much, and need sums over the photo, for which a GPU waits. Here a pixel hangs only on those
     within ``2·steps`` radii, so that parts of a photo can be solved by themselves.
     """
-    weight = abs(2 * alpha - 1) ** TRUST + DOUBT
+    weight = (2 * alpha - 1) ** 2
+    for _ in range(SQUARINGS):
+        weight *= weight
+    weight += DOUBT
     inverse = 1 / (windows.inside + weight)
     middle, half = (1 + DOUBT) / 2, (1 - DOUBT) / 2
     ratio = half / middle
