@@ -1,5 +1,7 @@
 """Edges at the photo's size: nearer to a known truth, what is sure stays, parts as the whole."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -272,7 +274,7 @@ def test_none_is_the_network_as_it_is(staged):
 
 @pytest.mark.parametrize("staged", [False, True])
 def test_auto_leaves_a_photo_that_is_not_larger_than_the_input(staged):
-    pixels, _ = scene(80, 100)
+    pixels, _ = scene(70, 90)
     alpha = predictor(Edges.NONE).alphas([predictor(Edges.NONE).prepare(Photo(pixels))])[0]
     found, wanted = (
         predictor(edges, staged).matte(Photo(pixels), alpha, None).alpha
@@ -288,3 +290,33 @@ def test_a_photo_of_fewer_pixels_than_its_file_is_left():
     made = predictor(Edges.MATTING)
     alpha = made.alphas([made.prepare(photo)])[0]
     assert np.array_equal(made.matte(photo, alpha, None).alpha, enlarged_levels(alpha, (300, 360)))
+
+
+def test_memory_does_not_grow_with_the_photo():
+    """Nothing of the photo's size in floating point: four times the pixels take a little more."""
+    tile, truth = scene(300, 360)
+    peaks = []
+    for times in (4, 8):
+        pixels, alpha = np.tile(tile, (times, times, 1)), np.tile(truth, (times, times))
+        found = levels(alpha)
+        way = plan(Edges.AUTO, found.shape, (384, 384))
+        assert way is not None
+        tracemalloc.start()
+        cpu.refine(pixels, found, way)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 4 * pixels.size // 3
+
+
+@pytest.mark.parametrize("refine", [on_cpu, on_device])
+def test_many_subjects_and_one_that_fills_the_photo(refine):
+    """Crowds of edges, and a subject that the photo's border cuts off."""
+    small, alpha = scene(60, 72)
+    large = [plane[350:550, 440:640] for plane in scene(900, 1080)]
+    cases = [(np.tile(small, (5, 5, 1)), np.tile(alpha, (5, 5))), large]
+    for pixels, truth in cases:
+        pixels = np.ascontiguousarray(pixels)
+        low = as_network(np.ascontiguousarray(truth), (100, 120))
+        before, after = enlarged_levels(low, truth.shape), refine(pixels, low)
+        assert error(after, truth) <= error(before, truth)
+    assert after.min() == 65535, "where all is subject, all stays"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from birefcli.matting.foreground.reference import tiles
 from birefcli.options import Edges
 
-AUTO_RATIO = 1.5
+AUTO_RATIO = 1.25
 """Pixels of a photo by those of the network's input from which edges are worth their time."""
 TILE = 512
 """Rows and columns of the grid that are solved at once."""

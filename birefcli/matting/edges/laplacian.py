@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-EPSILON = 3e-5
+EPSILON = 1e-4
 """Variance of colours, 0..1, below which a window is even: no edge is read out of its noise."""
 DOUBT = 0.1
 """How much less than all of its windows the network counts where it is in doubt."""
