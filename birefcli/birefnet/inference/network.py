@@ -1,0 +1,36 @@
+"""The whole network for inference on a CPU."""
+
+import torch
+from torch import Tensor, nn
+
+from birefcli.birefnet.efficientnet import EfficientNet
+from birefcli.birefnet.inference.backbone import Backbone
+from birefcli.birefnet.inference.decoder import Block, Decoder
+from birefcli.birefnet.network import BiRefNet, check_input, half_size, see_all
+
+
+class InferenceNetwork(nn.Module):
+    """What an evaluated :class:`BiRefNet` computes, for a CPU and without gradients.
+
+    A copy: later changes of the network's weights do not reach it, but for those of a backbone
+    that is used as it is (Swin and timm's).
+    """
+
+    def __init__(self, network: BiRefNet) -> None:
+        super().__init__()
+        # One for each scale: how weights are packed depends on the size of what they meet.
+        self.fine, self.coarse = _backbone(network.bb), _backbone(network.bb)
+        self.context = Block(network.squeeze_module[0])
+        self.decoder = Decoder(network.decoder)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""
+        check_input(image)
+        image = image.contiguous(memory_format=torch.channels_last)
+        full, half = self.fine(image), self.coarse(half_size(image))
+        out: Tensor = self.decoder(image, self.context(see_all(full, half)), full[:3], half[:3])
+        return out
+
+
+def _backbone(network: nn.Module) -> nn.Module:
+    return Backbone(network) if isinstance(network, EfficientNet) else network

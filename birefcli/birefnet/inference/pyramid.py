@@ -1,0 +1,141 @@
+"""The deformable pyramid for inference on a CPU, see :mod:`birefcli.birefnet.aspp`."""
+
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from birefcli.birefnet.aspp import DeformableASPP, PyramidBranch
+from birefcli.birefnet.batch_norm import folded
+from birefcli.birefnet.deform import DeformableConv
+from birefcli.birefnet.gather import Sampler, framed
+from birefcli.birefnet.inference.convolution import Convolution
+from birefcli.birefnet.linear import linear
+
+TAPS = 100_000
+"""Of a tile of pixels: their samples are there at once, 26 MB of 64 channels."""
+SMALL = 3
+"""Kernels up to this size, in pixels, have their offsets predicted by one convolution."""
+
+
+class Pyramid(nn.Module):
+    """Computes an evaluated pyramid in sweeps of tiles, its norms folded into the products.
+
+    The last convolution is 1×1, so each branch adds its share of it tile by tile: the branches
+    are never all there at once (335 MB on a 256×256 map), nor are the samples of one (822 MB
+    for its 7×7 kernel), and the pooled branch is a constant.
+    """
+
+    pooled: Tensor
+    start: Tensor
+    last: Tensor
+    shift: Tensor
+
+    def __init__(self, pyramid: DeformableASPP) -> None:
+        super().__init__()
+        scale, shift = folded(pyramid.bn1)
+        project = pyramid.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
+        *parts, last = project.chunk(len(pyramid.branches) + 1, 1)
+        branches = zip(pyramid.branches, parts, strict=True)
+        self.sweeps = nn.ModuleList(
+            _Sweep(list(some)) for _, some in groupby(branches, lambda branch: _reach(branch[0]))
+        )
+        _, mix, norm, _ = pyramid.global_avg_pool
+        scale, start = folded(norm)
+        pooled = mix.weight.float()[:, :, 0, 0] * scale[:, None]
+        _keep(self, pooled=pooled, start=start, last=last, shift=shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W, channels last, to the same shape."""
+        n, _, height, width = x.shape
+        average = x.mean((2, 3), dtype=torch.float32)
+        average = F.linear(average, self.pooled, self.start).relu_()
+        average = F.linear(average, self.last, self.shift)
+        out = average[:, None].repeat(1, height * width, 1)
+        rows = framed(x)
+        for sweep in self.sweeps:
+            sweep(x, rows, out)
+        # Seen as channels last; of one photo, the strides of a reshape would not be known as such.
+        return out.relu_().view(n, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)
+
+
+class _Sweep(nn.Module):
+    """Deformable convolutions, norms and ReLUs of some branches, and their shares of the last."""
+
+    def __init__(self, branches: list[tuple[PyramidBranch, Tensor]]) -> None:
+        """Each branch with what the last convolution makes of it, O×C."""
+        super().__init__()
+        convolutions = [branch.atrous_conv for branch, _ in branches]
+        self.counts = tuple(conv.regular_conv.kernel_size[0] ** 2 for conv in convolutions)
+        self.tile = TAPS // max(self.counts)
+        self.taps = _taps(convolutions)
+        self.products = nn.ModuleList(_Product(branch, project) for branch, project in branches)
+
+    def forward(self, x: Tensor, rows: Tensor, out: Tensor) -> None:
+        """Add the branches' shares to ``out``: N×H·W×O, float32.
+
+        ``rows``: ``x``, N×C×H×W, as :func:`framed` makes it.
+        """
+        taps = self.taps(x).permute(0, 2, 3, 1).flatten(1, 2).float().contiguous()
+        taps[..., 2 * sum(self.counts) :].sigmoid_()
+        for photo, its_taps, its_out in zip(rows, taps, out, strict=True):
+            sampler = Sampler(photo, *x.shape[2:], self.counts)
+            for first in range(0, len(its_out), self.tile):
+                tile = slice(first, first + self.tile)
+                samples = sampler.read(first, its_taps[tile])
+                for product, some in zip(self.products, samples, strict=True):
+                    product(some, its_out[tile])
+
+
+class _Product(nn.Module):
+    """What becomes of a branch's samples."""
+
+    kernel: Tensor
+    shift: Tensor
+    project: Tensor
+
+    def __init__(self, branch: PyramidBranch, project: Tensor) -> None:
+        super().__init__()
+        scale, shift = folded(branch.bn)
+        # Modulation is twice a sigmoid: the two is in the kernel.
+        kernel = branch.atrous_conv.regular_conv.weight.float() * (2 * scale[:, None, None, None])
+        _keep(self, kernel=kernel.permute(0, 2, 3, 1).flatten(1), shift=shift, project=project.T)
+
+    def forward(self, samples: Tensor, out: Tensor) -> None:
+        """Add to ``out``, pixels×O, the share of ``samples``, pixels×k²·C."""
+        out.addmm_(linear(samples, self.kernel, self.shift, "relu"), self.project)
+
+
+def _reach(branch: PyramidBranch) -> int:
+    return max(SMALL, branch.atrous_conv.regular_conv.kernel_size[0])
+
+
+def _taps(convolutions: list[DeformableConv]) -> Convolution:
+    """One convolution that predicts all taps, as :meth:`Sampler.read` takes them.
+
+    What it gives for the modulation is still to become a sigmoid.
+    """
+    widest = max(conv.padding for conv in convolutions)
+    parts: list[list[tuple[Tensor, Tensor]]] = [[], [], []]
+    for conv in convolutions:
+        offset, modulation = conv.offset_conv, conv.modulator_conv
+        place = torch.arange(2.0 * conv.padding + 1, device=offset.weight.device) - conv.padding
+        line, column = place.repeat_interleave(len(place)), place.repeat(len(place))
+        assert offset.bias is not None
+        assert modulation.bias is not None
+        rim = [widest - conv.padding] * 4
+        weight = F.pad(offset.weight, rim)
+        parts[0].append((weight[::2], offset.bias[::2] + line.to(weight)))
+        parts[1].append((weight[1::2], offset.bias[1::2] + column.to(weight)))
+        parts[2].append((F.pad(modulation.weight, rim), modulation.bias))
+    weights, biases = zip(*sum(parts, []), strict=True)
+    return Convolution(
+        torch.cat(weights).detach(), torch.cat(biases).detach(), padding=widest
+    )
+
+
+def _keep(module: nn.Module, **tensors: Tensor) -> None:
+    """Register buffers that are no part of a state dict."""
+    for name, tensor in tensors.items():
+        module.register_buffer(name, tensor.detach().contiguous(), persistent=False)
