@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from birefcli.birefnet import decoder
 from birefcli.birefnet.decoder import BasicBlock, ImageBlock, LateralBlock, resize
@@ -46,23 +47,47 @@ class Squeezed(nn.Module):
 class Reference(nn.Module):
     """What the image's patches tell the block of a level."""
 
-    def __init__(self, block: ImageBlock) -> None:
+    def __init__(self, block: ImageBlock, grid: int) -> None:
+        """``grid``: patches on a side, as :func:`cut` makes them."""
         super().__init__()
         self.first = Convolution.of(block.conv1)
+        assert self.first.weight is not None
+        self.first.weight = self.first.weight[:, _order(grid)]
         self.last = Convolution.of(block.conv_out)
 
-    def forward(self, image: Tensor, size: torch.Size) -> Tensor:
-        """N×3×H×W, channels last, to N×out×h×w, ``size`` being h and w."""
-        out: Tensor = self.last(self.first(_patches(image, size)))
+    def forward(self, patches: Tensor) -> Tensor:
+        """1×3·grid²×h×w to 1×out×h×w."""
+        out: Tensor = self.last(self.first(patches))
         return out
 
 
-def _patches(image: Tensor, size: torch.Size) -> Tensor:
-    """:func:`birefcli.birefnet.decoder.image_patches`, channels last, in one copy."""
-    n, c, height, width = image.shape
-    h, w = size
-    cut = image.permute(0, 2, 3, 1).view(n, height // h, h, width // w, w, c)
-    return cut.permute(0, 2, 4, 5, 1, 3).reshape(n, h, w, -1).permute(0, 3, 1, 2)
+FEWEST = 4
+"""Patches on a side at the finest level."""
+
+
+def cut(image: Tensor) -> list[Tensor]:
+    """The patches of each level, 1×3·grid²×h×w, channels last: 4 to 32 on a side.
+
+    Those of a level are cut from those of the level before, in long runs of memory; so their order
+    is not that of :func:`birefcli.birefnet.decoder.image_patches`, but :func:`_order`.
+    """
+    _, c, height, width = image.shape
+    h, w = height // FEWEST, width // FEWEST
+    planes = image.contiguous().view(c, FEWEST, h, FEWEST, w)
+    levels = [planes.permute(2, 4, 0, 1, 3).reshape(h, w, -1)]
+    for _ in range(3):
+        h, w = h // 2, w // 2
+        four = levels[-1].view(2, h, 2, w, -1).permute(1, 3, 0, 2, 4)
+        levels.append(four.reshape(h, w, -1))
+    return [patches.permute(2, 0, 1)[None] for patches in levels]
+
+
+def _order(grid: int) -> Tensor:
+    """Of each channel of :func:`cut`: which one of ``image_patches`` it is."""
+    if grid == FEWEST:
+        return torch.arange(3 * grid * grid)
+    coarse, places = _order(grid // 2), torch.arange(3 * grid * grid).view(3, grid, grid)
+    return torch.cat([places[:, i::2, j::2].flatten()[coarse] for i in (0, 1) for j in (0, 1)])
 
 
 class Attention(nn.Module):
@@ -129,19 +154,47 @@ class Decoder(nn.Module):
             Join(cast("LateralBlock", part(f"lateral_block{i}"))) for i in levels
         )
         self.references = nn.ModuleList(
-            Reference(cast("ImageBlock", part(f"ipt_blk{i + 1}"))) for i in (*levels, 1)
+            Reference(cast("ImageBlock", part(f"ipt_blk{i + 1}")), FEWEST * 2 ** (i - 1))
+            for i in (*levels, 1)
         )
         self.last = Squeezed(network.decoder_block1)
         inner, outer, bias = network.head()
-        weight, shift = (t.detach() for t in network.decoder_block1.composed(inner))
-        self.logits = Convolution(weight.to(inner), (shift + bias).to(inner), padding=1)
+        self.head = Head(network.decoder_block1, inner, bias)
         self.detail = Detail(network.ipt_blk1, outer)
 
     def forward(self, image: Tensor, x: Tensor, full: list[Tensor], half: list[Tensor]) -> Tensor:
-        """Logits N×1×H×W, see :meth:`birefcli.birefnet.decoder.Decoder.forward`."""
+        """Logits 1×1×H×W, see :meth:`birefcli.birefnet.decoder.Decoder.forward`."""
+        patches = cut(image)
         levels = zip(self.blocks, self.attentions, self.joins, full[::-1], half[::-1], strict=True)
-        for i, (block, attention, join, fine, coarse) in enumerate(levels):
-            x = attention(block(x, self.references[i](image, x.shape[2:])))
+        for reference, (block, attention, join, fine, coarse) in zip(
+            self.references, levels, strict=False
+        ):
+            x = attention(block(x, reference(patches.pop())))
             x = join(x, fine, coarse)
-        x = self.last(x, self.references[-1](image, x.shape[2:]))
-        return resize(self.logits(x), image.shape[2:]).add_(self.detail(image))
+        x = self.last(x, self.references[-1](patches.pop()))
+        return resize(self.head(x), image.shape[2:]).add_(self.detail(image))
+
+
+class Head(nn.Module):
+    """A block's last convolution and the decoder's, to one channel, as one of 3×3.
+
+    A product for each of the nine taps, which are then shifted and added: oneDNN computes sixteen
+    channels where one is asked for.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, block: BasicBlock, weight: Tensor, bias: Tensor) -> None:
+        """``weight``: 1×C×1×1 of the convolution to one channel."""
+        super().__init__()
+        composed, shift = block.composed(weight)
+        taps = composed[0].flip(1, 2).flatten(1).T.contiguous()
+        self.register_buffer("weight", taps.detach().to(weight.dtype), persistent=False)
+        self.register_buffer("bias", (shift + bias).detach().to(weight.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """1×C×H×W, channels last, to 1×1×H×W."""
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2)
+        taps = self.weight @ rows.T
+        return F.fold(taps[None], x.shape[2:], 3, padding=1).add_(self.bias)

@@ -26,6 +26,10 @@ class InferenceNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""
         check_input(image)
+        # One photo at a time: its maps stay nearer to the processor than those of many.
+        return torch.cat([self._logits(one[None]) for one in image])
+
+    def _logits(self, image: Tensor) -> Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
         full, half = self.fine(image), self.coarse(half_size(image))
         out: Tensor = self.decoder(image, self.context(see_all(full, half)), full[:3], half[:3])

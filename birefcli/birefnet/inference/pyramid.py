@@ -47,17 +47,17 @@ class Pyramid(nn.Module):
         _keep(self, pooled=pooled, start=start, last=last, shift=shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W, channels last, to the same shape."""
-        n, _, height, width = x.shape
-        average = x.mean((2, 3), dtype=torch.float32)
-        average = F.linear(average, self.pooled, self.start).relu_()
+        """1×C×H×W, channels last, to the same shape."""
+        height, width = x.shape[2:]
+        rows = x.permute(0, 2, 3, 1).flatten(0, 2).float()
+        average = F.linear(rows.mean(0), self.pooled, self.start).relu_()
         average = F.linear(average, self.last, self.shift)
-        out = average[:, None].repeat(1, height * width, 1)
-        rows = framed(x)
+        out = average.expand(len(rows), -1).contiguous()
+        framed_rows = framed(x)[0]
         for sweep in self.sweeps:
-            sweep(x, rows, out)
+            sweep(x, framed_rows, out)
         # Seen as channels last; of one photo, the strides of a reshape would not be known as such.
-        return out.relu_().view(n, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)
+        return out.relu_().view(1, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)
 
 
 class _Sweep(nn.Module):
@@ -73,19 +73,18 @@ class _Sweep(nn.Module):
         self.products = nn.ModuleList(_Product(branch, project) for branch, project in branches)
 
     def forward(self, x: Tensor, rows: Tensor, out: Tensor) -> None:
-        """Add the branches' shares to ``out``: N×H·W×O, float32.
+        """Add the branches' shares to ``out``: H·W×O, float32.
 
-        ``rows``: ``x``, N×C×H×W, as :func:`framed` makes it.
+        ``rows``: ``x``, 1×C×H×W, as :func:`framed` makes it.
         """
-        taps = self.taps(x).permute(0, 2, 3, 1).flatten(1, 2).float().contiguous()
-        taps[..., 2 * sum(self.counts) :].sigmoid_()
-        for photo, its_taps, its_out in zip(rows, taps, out, strict=True):
-            sampler = Sampler(photo, *x.shape[2:], self.counts)
-            for first in range(0, len(its_out), self.tile):
-                tile = slice(first, first + self.tile)
-                samples = sampler.read(first, its_taps[tile])
-                for product, some in zip(self.products, samples, strict=True):
-                    product(some, its_out[tile])
+        taps = self.taps(x).permute(0, 2, 3, 1).flatten(0, 2).float().contiguous()
+        taps[:, 2 * sum(self.counts) :].sigmoid_()
+        sampler = Sampler(rows, *x.shape[2:], self.counts)
+        for first in range(0, len(out), self.tile):
+            tile = slice(first, first + self.tile)
+            samples = sampler.read(first, taps[tile])
+            for product, some in zip(self.products, samples, strict=True):
+                product(some, out[tile])
 
 
 class _Product(nn.Module):
