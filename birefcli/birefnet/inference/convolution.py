@@ -42,8 +42,7 @@ class Convolution(nn.Module):
     ) -> None:
         """``weight``: O×I/groups×k×k; ``bias``: O; ``then``: none, relu or hardtanh (0 to 6)."""
         super().__init__()
-        self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
+        keep(self, weight=weight, bias=bias)
         self._geometry = ([padding, padding], [stride, stride], [1, 1], groups)
         self._then = then
         self._packed: Tensor | None = None
@@ -55,10 +54,10 @@ class Convolution(nn.Module):
     ) -> "Convolution":
         """``conv``, ``norm`` and the activation ``then`` as one; square and not dilated."""
         dtype = conv.weight.dtype
-        weight = conv.weight.detach().float()
-        bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.detach().float()
+        weight = conv.weight.float()
+        bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.float()
         if norm is not None:
-            scale, shift = (t.detach() for t in folded(norm))
+            scale, shift = folded(norm)
             weight, bias = weight * scale[:, None, None, None], bias * scale + shift
         stride, padding, groups = conv.stride[0], conv.padding[0], conv.groups
         assert isinstance(padding, int)
@@ -99,6 +98,12 @@ class Convolution(nn.Module):
         if self._then == "none":
             return out
         return out.relu_() if self._then == "relu" else out.clamp_(*_SCALARS[self._then])
+
+
+def keep(module: nn.Module, **tensors: Tensor) -> None:
+    """Give a module constants that are no part of its state dict."""
+    for name, tensor in tensors.items():
+        module.register_buffer(name, tensor.detach().contiguous(), persistent=False)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from birefcli.birefnet import decoder
 from birefcli.birefnet.decoder import BasicBlock, ImageBlock, LateralBlock, resize
-from birefcli.birefnet.inference.convolution import Convolution
+from birefcli.birefnet.inference.convolution import Convolution, keep
 from birefcli.birefnet.inference.detail import Detail
 from birefcli.birefnet.inference.pyramid import Pyramid
 
@@ -22,7 +22,7 @@ class Block(nn.Module):
         self.expand = Convolution.of(block.conv_out, block.bn_out)
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
-        """N×in×H×W to N×out×H×W; ``x`` is stacked on ``reference``, where there is one."""
+        """1×in×H×W to 1×out×H×W; ``x`` is stacked on ``reference``, where there is one."""
         out: Tensor = self.expand(self.squeezed(x, reference))
         return out
 
@@ -30,14 +30,13 @@ class Block(nn.Module):
 class Squeezed(nn.Module):
     """All of a block but its last convolution."""
 
-    def __init__(self, block: BasicBlock, own: int | None = None) -> None:
-        """``own``: channels that do not come from the reference."""
+    def __init__(self, block: BasicBlock) -> None:
         super().__init__()
         self.squeeze = Convolution.of(block.conv_in, block.bn_in, "relu")
         self.pyramid = Pyramid(block.dec_att)
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
-        """N×in×H×W to N×width×H×W."""
+        """1×in×H×W to 1×width×H×W."""
         if reference is not None:
             x = torch.cat([x, reference], 1)
         out: Tensor = self.pyramid(self.squeeze(x))
@@ -52,7 +51,7 @@ class Reference(nn.Module):
         super().__init__()
         self.first = Convolution.of(block.conv1)
         assert self.first.weight is not None
-        self.first.weight = self.first.weight[:, _order(grid)]
+        keep(self.first, weight=self.first.weight[:, _order(grid)])
         self.last = Convolution.of(block.conv_out)
 
     def forward(self, patches: Tensor) -> Tensor:
@@ -98,14 +97,13 @@ class Attention(nn.Module):
 
     def __init__(self, gradient: nn.Sequential, attention: nn.Conv2d) -> None:
         super().__init__()
-        conv, norm, _ = gradient
+        conv, norm = cast("nn.Conv2d", gradient[0]), cast("nn.BatchNorm2d", gradient[1])
         self.edges = Convolution.of(conv, norm, "relu")
         assert attention.bias is not None
-        self.register_buffer("weight", attention.weight.detach().flatten(), persistent=False)
-        self.register_buffer("bias", attention.bias.detach(), persistent=False)
+        keep(self, weight=attention.weight.flatten(), bias=attention.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×C×H×W to the same shape; ``x`` is overwritten."""
+        """1×C×H×W to the same shape; ``x`` is overwritten."""
         # A convolution to one channel is a product with a vector: oneDNN computes sixteen at least.
         share = self.edges(x).permute(0, 2, 3, 1) @ self.weight
         return x.mul_(share.add_(self.bias).sigmoid_()[:, None])
@@ -123,7 +121,7 @@ class Join(nn.Module):
         self.coarse = Convolution(coarse, torch.zeros_like(conv.bias))
 
     def forward(self, x: Tensor, full: Tensor, half: Tensor) -> Tensor:
-        """``x`` N×C×h×w, overwritten, and both scales of an encoder map: N×C×H×W of ``full``."""
+        """``x`` 1×C×h×w, overwritten, and both scales of an encoder map: 1×C×H×W of ``full``."""
         size = full.shape[2:]
         if half.shape[2:] == x.shape[2:]:
             x = resize(self.coarse(half, x), size)
@@ -189,9 +187,8 @@ class Head(nn.Module):
         """``weight``: 1×C×1×1 of the convolution to one channel."""
         super().__init__()
         composed, shift = block.composed(weight)
-        taps = composed[0].flip(1, 2).flatten(1).T.contiguous()
-        self.register_buffer("weight", taps.detach().to(weight.dtype), persistent=False)
-        self.register_buffer("bias", (shift + bias).detach().to(weight.dtype), persistent=False)
+        taps = composed[0].flip(1, 2).flatten(1).T
+        keep(self, weight=taps.to(weight.dtype), bias=(shift + bias).to(weight.dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """1×C×H×W, channels last, to 1×1×H×W."""

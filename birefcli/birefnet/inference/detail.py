@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet.decoder import ImageBlock
-from birefcli.birefnet.inference.convolution import Convolution
+from birefcli.birefnet.inference.convolution import Convolution, keep
 
 CELL = 4  # pixels on a side; an input has multiples of 32
 
@@ -22,7 +22,7 @@ class Detail(nn.Module):
     sides: Tensor
     constants: Tensor
     corners: Tensor
-    constant: Tensor
+    corner_constants: Tensor
 
     def __init__(self, block: ImageBlock, weight: Tensor) -> None:
         """``weight``: 1×out×1×1 of the convolution to one channel, which has no bias here."""
@@ -34,13 +34,11 @@ class Detail(nn.Module):
             for column in range(CELL):
                 cells[row, column, :, row : row + 5, column : column + 5] = both
         shift = torch.einsum("oikl,i->o", last, inner) + bias
-        kernel = cells.flatten(0, 1).to(weight)
-        self.cells = Convolution(
-            kernel, shift.repeat(CELL * CELL).to(weight), stride=CELL, padding=2
-        )
-        self._correct(first, last[0], inner)
+        kernel, bias = cells.flatten(0, 1).to(weight), shift.repeat(CELL * CELL).to(weight)
+        self.cells = Convolution(kernel, bias, stride=CELL, padding=2)
+        self._correct(first, last[0], inner, weight.dtype)
 
-    def _correct(self, first: Tensor, last: Tensor, inner: Tensor) -> None:
+    def _correct(self, first: Tensor, last: Tensor, inner: Tensor, dtype: torch.dtype) -> None:
         """Prepare what the pixels just outside would add to those just inside."""
         # By side: what the first convolution makes one row outside, which meets the image's
         # outermost row with its innermost; then how the second one reads that row.
@@ -50,25 +48,28 @@ class Detail(nn.Module):
             F.conv1d(m.transpose(0, 1), r.flip(1)[None], padding=2)[:, 0]
             for m, r in zip(made, read, strict=True)
         ]
-        self.register_buffer("sides", torch.stack(sides), persistent=False)
-        self.register_buffer(
-            "constants", torch.stack([r.sum(1) @ inner for r in read]), persistent=False
-        )
         # A corner lies outside of two sides and must count once.
-        corners = torch.einsum("oikl,okl->ikl", first.flip(2, 3)[:, :, ::2, ::2], last[:, ::2, ::2])
-        constant = torch.einsum("o,okl->kl", inner, last[:, ::2, ::2])
-        self.register_buffer("corners", corners, persistent=False)
-        self.register_buffer("constant", constant, persistent=False)
+        ends = last[:, ::2, ::2]
+        keep(
+            self,
+            sides=torch.stack(sides).to(dtype),
+            constants=torch.stack([r.sum(1) @ inner for r in read]).to(dtype),
+            corners=torch.einsum("oikl,okl->ikl", first.flip(2, 3)[:, :, ::2, ::2], ends).to(dtype),
+            corner_constants=torch.einsum("o,okl->kl", inner, ends).to(dtype),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """N×3×H×W, channels last, to N×1×H×W."""
         out = F.pixel_shuffle(self.cells(image), CELL)
-        for side, last, (a, b) in ((2, image.shape[2] - 1, (0, 2)), (3, image.shape[3] - 1, (2, 4))):
-            pair = torch.cat([image.select(side, 0), image.select(side, last)], 1)
-            lines = F.conv1d(pair, self.sides[a:b], self.constants[a:b], padding=2, groups=2)
-            out.select(side, 0).sub_(lines[:, :1])
-            out.select(side, last).sub_(lines[:, 1:])
-        corner = (..., slice(None, None, image.shape[2] - 1), slice(None, None, image.shape[3] - 1))
-        twice = torch.einsum("nikl,ikl->nkl", image[corner], self.corners) + self.constant
+        height, width = image.shape[2:]
+        for side, length in ((2, height), (3, width)):
+            own = slice(2 * side - 4, 2 * side - 2)
+            ends = (0, length - 1)
+            pair = torch.cat([image.select(side, end) for end in ends], 1)
+            lines = F.conv1d(pair, self.sides[own], self.constants[own], padding=2, groups=2)
+            for end, line in zip(ends, torch.split(lines, 1, 1), strict=True):
+                out.select(side, end).sub_(line)
+        corner = (..., slice(None, None, height - 1), slice(None, None, width - 1))
+        twice = torch.einsum("nikl,ikl->nkl", image[corner], self.corners) + self.corner_constants
         out[corner].add_(twice[:, None])
         return out

@@ -1,8 +1,11 @@
 """The whole network for inference on a CPU."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
+from birefcli.birefnet.decoder import BasicBlock
 from birefcli.birefnet.efficientnet import EfficientNet
 from birefcli.birefnet.inference.backbone import Backbone
 from birefcli.birefnet.inference.decoder import Block, Decoder
@@ -18,10 +21,15 @@ class InferenceNetwork(nn.Module):
 
     def __init__(self, network: BiRefNet) -> None:
         super().__init__()
-        # One for each scale: how weights are packed depends on the size of what they meet.
-        self.fine, self.coarse = _backbone(network.bb), _backbone(network.bb)
-        self.context = Block(network.squeeze_module[0])
-        self.decoder = Decoder(network.decoder)
+        with torch.no_grad():
+            # One for each scale: how weights are packed depends on the size of what they meet.
+            self.fine, self.coarse = _backbone(network.bb), _backbone(network.bb)
+            self.context = Block(cast("BasicBlock", network.squeeze_module[0]))
+            self.decoder = Decoder(network.decoder)
+            # oneDNN's ReLU makes zero of what is no number: such weights must show all the same.
+            floating = [t for t in self.buffers() if t.is_floating_point()]
+            weights = torch.stack([t.sum(dtype=torch.float32) for t in floating])
+            self.decoder.head.bias += 0 * weights.sum()
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""

@@ -1,6 +1,8 @@
 """The deformable pyramid for inference on a CPU, see :mod:`birefcli.birefnet.aspp`."""
 
-from itertools import groupby
+import math
+from itertools import chain, groupby
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from birefcli.birefnet.aspp import DeformableASPP, PyramidBranch
 from birefcli.birefnet.batch_norm import folded
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.birefnet.gather import Sampler, framed
-from birefcli.birefnet.inference.convolution import Convolution
+from birefcli.birefnet.inference.convolution import Convolution, keep
 from birefcli.birefnet.linear import linear
 
 TAPS = 100_000
@@ -42,9 +44,10 @@ class Pyramid(nn.Module):
             _Sweep(list(some)) for _, some in groupby(branches, lambda branch: _reach(branch[0]))
         )
         _, mix, norm, _ = pyramid.global_avg_pool
-        scale, start = folded(norm)
-        pooled = mix.weight.float()[:, :, 0, 0] * scale[:, None]
-        _keep(self, pooled=pooled, start=start, last=last, shift=shift)
+        pooled = Convolution.of(cast("nn.Conv2d", mix), cast("nn.BatchNorm2d", norm))
+        assert pooled.weight is not None
+        keep(self, pooled=pooled.weight.float()[:, :, 0, 0], start=pooled.bias.float())
+        keep(self, last=last, shift=shift)
 
     def forward(self, x: Tensor) -> Tensor:
         """1×C×H×W, channels last, to the same shape."""
@@ -63,13 +66,16 @@ class Pyramid(nn.Module):
 class _Sweep(nn.Module):
     """Deformable convolutions, norms and ReLUs of some branches, and their shares of the last."""
 
+    places: Tensor
+
     def __init__(self, branches: list[tuple[PyramidBranch, Tensor]]) -> None:
         """Each branch with what the last convolution makes of it, O×C."""
         super().__init__()
         convolutions = [branch.atrous_conv for branch, _ in branches]
         self.counts = tuple(conv.regular_conv.kernel_size[0] ** 2 for conv in convolutions)
-        self.tile = TAPS // max(self.counts)
+        self.tile = TAPS // sum(self.counts)
         self.taps = _taps(convolutions)
+        keep(self, places=_places(self.counts))
         self.products = nn.ModuleList(_Product(branch, project) for branch, project in branches)
 
     def forward(self, x: Tensor, rows: Tensor, out: Tensor) -> None:
@@ -77,9 +83,12 @@ class _Sweep(nn.Module):
 
         ``rows``: ``x``, 1×C×H×W, as :func:`framed` makes it.
         """
-        taps = self.taps(x).permute(0, 2, 3, 1).flatten(0, 2).float().contiguous()
+        taps = self.taps(x).permute(0, 2, 3, 1).flatten(0, 2).float()
+        taps = (
+            taps + self.places
+        )  # in float32: what is far from a pixel is as exact as what is near
         taps[:, 2 * sum(self.counts) :].sigmoid_()
-        sampler = Sampler(rows, *x.shape[2:], self.counts)
+        sampler = Sampler(rows, x.shape[2], x.shape[3], self.counts)
         for first in range(0, len(out), self.tile):
             tile = slice(first, first + self.tile)
             samples = sampler.read(first, taps[tile])
@@ -99,7 +108,7 @@ class _Product(nn.Module):
         scale, shift = folded(branch.bn)
         # Modulation is twice a sigmoid: the two is in the kernel.
         kernel = branch.atrous_conv.regular_conv.weight.float() * (2 * scale[:, None, None, None])
-        _keep(self, kernel=kernel.permute(0, 2, 3, 1).flatten(1), shift=shift, project=project.T)
+        keep(self, kernel=kernel.permute(0, 2, 3, 1).flatten(1), shift=shift, project=project.T)
 
     def forward(self, samples: Tensor, out: Tensor) -> None:
         """Add to ``out``, pixels×O, the share of ``samples``, pixels×k²·C."""
@@ -111,30 +120,28 @@ def _reach(branch: PyramidBranch) -> int:
 
 
 def _taps(convolutions: list[DeformableConv]) -> Convolution:
-    """One convolution that predicts all taps, as :meth:`Sampler.read` takes them.
+    """One convolution that predicts all taps, in the order of :meth:`Sampler.read`.
 
-    What it gives for the modulation is still to become a sigmoid.
+    It gives offsets from a tap's place in its kernel, and what a sigmoid makes a modulation of.
     """
     widest = max(conv.padding for conv in convolutions)
     parts: list[list[tuple[Tensor, Tensor]]] = [[], [], []]
     for conv in convolutions:
         offset, modulation = conv.offset_conv, conv.modulator_conv
-        place = torch.arange(2.0 * conv.padding + 1, device=offset.weight.device) - conv.padding
-        line, column = place.repeat_interleave(len(place)), place.repeat(len(place))
         assert offset.bias is not None
         assert modulation.bias is not None
         rim = [widest - conv.padding] * 4
         weight = F.pad(offset.weight, rim)
-        parts[0].append((weight[::2], offset.bias[::2] + line.to(weight)))
-        parts[1].append((weight[1::2], offset.bias[1::2] + column.to(weight)))
+        for axis in (0, 1):
+            parts[axis].append((weight[axis::2], offset.bias[axis::2]))
         parts[2].append((F.pad(modulation.weight, rim), modulation.bias))
-    weights, biases = zip(*sum(parts, []), strict=True)
-    return Convolution(
-        torch.cat(weights).detach(), torch.cat(biases).detach(), padding=widest
-    )
+    weights, biases = zip(*chain.from_iterable(parts), strict=True)
+    return Convolution(torch.cat(weights), torch.cat(biases), padding=widest)
 
 
-def _keep(module: nn.Module, **tensors: Tensor) -> None:
-    """Register buffers that are no part of a state dict."""
-    for name, tensor in tensors.items():
-        module.register_buffer(name, tensor.detach().contiguous(), persistent=False)
+def _places(counts: tuple[int, ...]) -> Tensor:
+    """What is to be added to offsets, and to a modulation, to see them from the pixel: 3T."""
+    sides = [torch.arange(float(math.isqrt(count))) for count in counts]
+    lines = torch.cat([side.repeat_interleave(len(side)) - len(side) // 2 for side in sides])
+    columns = torch.cat([side.repeat(len(side)) - len(side) // 2 for side in sides])
+    return torch.cat([lines, columns, torch.zeros_like(lines)])
