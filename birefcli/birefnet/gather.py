@@ -62,24 +62,32 @@ def compiled() -> bool:
 
 
 @lru_cache(maxsize=16)
-def _pixels(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Line and column of each pixel in the frame, each H·W×1 float32."""
+def _places(height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Line and column of each pixel in the frame, each H·W×1 float32, and where neighbours are.
+
+    That is how many rows of the map the four neighbours of a sample come after the first, int32.
+    """
     with torch.inference_mode(False):
         lines, columns = torch.arange(1.0, height + 1), torch.arange(1.0, width + 1)
-        return lines.repeat_interleave(width)[:, None], columns.repeat(height)[:, None]
+        neighbours = torch.tensor([0, 1, width + 2, width + 3], dtype=torch.int32)
+        return (
+            lines.repeat_interleave(width)[:, None],
+            columns.repeat(height)[:, None],
+            neighbours,
+        )
 
 
 def _read_plain(sampler: Sampler, first: int, taps: Tensor) -> list[Tensor]:
     total, height, width = sum(sampler.counts), sampler.height, sampler.width
-    lines, columns = (t[first : first + len(taps)] for t in _pixels(height, width))
-    y = (taps[:, :total] + lines).clamp_(0, height + 1)
-    x = (taps[:, total : 2 * total] + columns).clamp_(0, width + 1)
+    lines, columns, neighbours = _places(height, width)
+    tile = slice(first, first + len(taps))
+    y = (taps[:, :total] + lines[tile]).clamp_(0, height + 1)
+    x = (taps[:, total : 2 * total] + columns[tile]).clamp_(0, width + 1)
     y0, x0 = y.floor().clamp_(max=height), x.floor().clamp_(max=width)
     # What is no number stays none in the shares below; as an index it would be an error.
     index = torch.add(x0, y0, alpha=width + 2).nan_to_num_(0).int()
     shares = _shares(y.sub_(y0), x.sub_(x0), taps[:, 2 * total :])
-    corners = torch.tensor([0, 1, width + 2, width + 3], dtype=torch.int32)
-    index = index[:, :, None] + corners
+    index = index[:, :, None] + neighbours
     sizes = list(sampler.counts)
     return [
         F.embedding_bag(

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,10 @@ class Convolution(nn.Module):
         keep(self, weight=weight, bias=bias)
         self._geometry = ([padding, padding], [stride, stride], [1, 1], groups)
         self._then = then
-        self._packed: Tensor | None = None
+        self._after = (then, _SCALARS[then], "")
         self._shape: torch.Size | None = None
+        self._operators: Operators
+        self._given: tuple[Any, ...]
 
     @classmethod
     def of(
@@ -71,21 +74,19 @@ class Convolution(nn.Module):
         """
         if self._shape != x.shape and not self._pack(x):
             return self._plain(x, plus)
-        operators = onednn()
-        assert operators is not None
-        given = (x, self._packed, self.bias, *self._geometry)
         if plus is None:
-            return operators.plain(*given, self._then, _SCALARS[self._then], "")
+            return self._operators.plain(x, *self._given, *self._after)
         then = None if self._then == "none" else self._then
-        return operators.summed(plus, *given, "add", 1, then, [], "")
+        return self._operators.summed(plus, x, *self._given, "add", 1, then, [], "")
 
     def _pack(self, x: Tensor) -> bool:
         """Bring the weight into the order that oneDNN reads; False where it is not used."""
         operators = onednn()
         if operators is None or x.device.type != "cpu" or x.dtype != torch.float32:
             return False
-        weight = self.weight if self._packed is None else self._packed.to_dense()
-        self._packed = operators.packed(weight, *self._geometry, list(x.shape))
+        weight = self._given[0].to_dense() if self.weight is None else self.weight
+        packed = operators.packed(weight, *self._geometry, list(x.shape))
+        self._operators, self._given = operators, (packed, self.bias, *self._geometry)
         self.weight, self._shape = None, x.shape
         return True
 

@@ -53,9 +53,8 @@ class Pyramid(nn.Module):
         """1×C×H×W, channels last, to the same shape."""
         height, width = x.shape[2:]
         rows = x.permute(0, 2, 3, 1).flatten(0, 2).float()
-        average = F.linear(rows.mean(0), self.pooled, self.start).relu_()
-        average = F.linear(average, self.last, self.shift)
-        out = average.expand(len(rows), -1).contiguous()
+        average = torch.addmv(self.start, self.pooled, rows.mean(0)).relu_()
+        out = torch.addmv(self.shift, self.last, average).expand(len(rows), -1).contiguous()
         framed_rows = framed(x)[0]
         for sweep in self.sweeps:
             sweep(x, framed_rows, out)
