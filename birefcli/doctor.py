@@ -280,8 +280,8 @@ def _deformable_path(kind: str) -> str:
     if kind == "cpu":
         from birefcli.birefnet import gather
 
-        how = "a loop that numba compiles, where they are large" if gather.compiled() else "torch's operators"
-        return f"tile by tile, maps gathered by {how}"
+        how = "a loop that numba compiles" if gather.compiled() else "torch's operators"
+        return f"tile by tile, large maps gathered by {how}"
     return "torchvision's operator" if kind == "cuda" else "plain torch operators"
 
 
