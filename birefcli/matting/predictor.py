@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet import BiRefNet
+from birefcli.birefnet.inference import InferenceNetwork
 from birefcli.errors import PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.photo import Photo, row_blocks
@@ -63,7 +64,9 @@ class Predictor:
         """
         self.size = size
         self.placement = placement
-        self.network = network.to(placement.device, placement.dtype).eval()
+        self.network: nn.Module = network.to(placement.device, placement.dtype).eval()
+        if placement.device.type == "cpu" and isinstance(network, BiRefNet):
+            self.network = InferenceNetwork(network)
         self._run: Callable[[Tensor], Tensor] = self.network
         self._staging: PhotoStaging | None = None
         if placement.device.type == "cuda":
@@ -74,7 +77,7 @@ class Predictor:
             self._staging = PhotoStaging.of(placement.device)
             if cuda_graph:
                 self._run = GraphedNetwork(self.network, on_state)
-        self._exact: BiRefNet | None = None
+        self._exact: nn.Module | None = None
         self._overflowed = False
         self._one = threading.Lock()
         self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
@@ -170,7 +173,7 @@ class Predictor:
         with torch.inference_mode():
             self.network(torch.randn(shape, device=self.placement.device).to(self.placement.dtype))
 
-    def _in_float32(self) -> BiRefNet:
+    def _in_float32(self) -> nn.Module:
         if self._exact is None:
             self._exact = copy.deepcopy(self.network).float()
         return self._exact
