@@ -280,8 +280,8 @@ def _deformable_path(kind: str) -> str:
     if kind == "cpu":
         from birefcli.birefnet import gather
 
-        how = "a loop that numba compiles" if gather.compiled() else "torch's operators"
-        return f"tile by tile, gathered by {how}"
+        later = ", and in longer runs by a loop that numba compiles" if gather.compiled() else ""
+        return f"tile by tile, gathered by torch's operators{later}"
     return "torchvision's operator" if kind == "cuda" else "plain torch operators"
 
 

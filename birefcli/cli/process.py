@@ -36,6 +36,7 @@ def run() -> ExitCode:
         # signal and not with our code; the next exec has it forget that.
         exec("pass")
         _handle_signals(lambda *_: os._exit(code))  # nothing more is done; nor is it waited for
+        process_settings.leave_garbage()
     return _finished(code)
 
 
@@ -46,8 +47,9 @@ def _run() -> ExitCode:
     process_settings.silence_opencv()
     allocator.keep_freed_memory()
     try:
-        from birefcli.cli import environment
-        from birefcli.cli.app import app
+        with process_settings.importing():
+            from birefcli.cli import environment
+            from birefcli.cli.app import app
 
         environment.check()
         process_settings.keep_to_allowed_cores()

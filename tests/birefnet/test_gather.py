@@ -90,20 +90,42 @@ def test_threads_share_the_pixels_of_a_tile(monkeypatch):
     gather._pool.cache_clear()
 
 
-def test_small_maps_and_a_switch_keep_numba_out():
-    code = """
+@pytest.mark.skipif(not gather.compiled(), reason="numba is not installed")
+def test_it_cannot_be_seen_which_way_a_map_was_read():
+    x, offset, modulation = arguments(3, channels=32, reach=0.5)
+    weight = torch.eye(32 * 9).view(32 * 9, 32, 3, 3)  # the samples themselves
+    plain, compiled = (
+        in_tiles(read, x, offset, modulation, weight, 20)
+        for read in (gather._read_plain, gather._read_compiled)
+    )
+    # To the last bit where torch rounds a product and its sum once; elsewhere, to that one.
+    assert torch.allclose(plain, compiled, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("worth", "switch", "imported"),
+    [(4 * 9 * 64 * 256, "1", False), (4 * 9 * 64 * 256 - 1, "1", True), (0, "0", False)],
+)
+def test_numba_is_imported_when_enough_was_read_and_not_before(worth, switch, imported):
+    if imported and not gather.compiled():
+        pytest.skip("numba is not installed")
+    code = f"""
 import sys, torch
-from birefcli.birefnet.aspp import DeformableASPP
-pyramid = DeformableASPP(64, 8, (3,)).eval()
+from birefcli.birefnet import gather
+from birefcli.birefnet.deform import DeformableConv
+gather.WORTH = {worth}
+conv = DeformableConv(64, 8, 3)
+x = torch.zeros(1, 64, 16, 16)
 with torch.inference_mode():
-    pyramid(torch.zeros(1, 64, {size}, {size}))
+    sampler = conv.sampler(gather.framed(x)[0], 16, 16)
+    for _ in range(4):
+        assert "numba" not in sys.modules
+        sampler.read(0, conv.taps(x)[0], torch.empty(256, 9 * 64))
 print("numba" in sys.modules)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for size, switch in ((16, "1"), (64, "0")):
-        environment["BIREFCLI_NUMBA"] = switch
-        ran = subprocess.run(
-            [sys.executable, "-c", code.format(size=size)],
-            env=environment, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert ran.stdout.strip() == "False"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "BIREFCLI_NUMBA": switch}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.strip() == str(imported)

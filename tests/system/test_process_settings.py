@@ -1,5 +1,6 @@
 """Settings of the whole process."""
 
+import gc
 import os
 
 import cv2
@@ -53,3 +54,23 @@ def test_opencv_works_in_as_many_threads_as_asked_for():
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
+
+
+@pytest.fixture
+def unfrozen():
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_looked_for_while_libraries_are_imported_nor_among_them(unfrozen, enabled):
+    before = gc.isenabled()
+    gc.enable() if enabled else gc.disable()
+    try:
+        with process_settings.importing():
+            assert not gc.isenabled()
+        assert gc.isenabled() is enabled
+        assert gc.get_freeze_count() > 10_000
+        assert len(gc.get_objects()) < 10_000
+    finally:
+        gc.enable() if before else gc.disable()
