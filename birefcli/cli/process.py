@@ -36,7 +36,6 @@ def run() -> ExitCode:
         # signal and not with our code; the next exec has it forget that.
         exec("pass")
         _handle_signals(lambda *_: os._exit(code))  # nothing more is done; nor is it waited for
-        process_settings.leave_garbage()
     return _finished(code)
 
 

@@ -56,21 +56,17 @@ def test_opencv_works_in_as_many_threads_as_asked_for():
         cv2.setNumThreads(before)
 
 
-@pytest.fixture
-def unfrozen():
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.parametrize("enabled", [True, False])
-def test_no_garbage_is_looked_for_while_libraries_are_imported_nor_among_them(unfrozen, enabled):
+def test_no_garbage_is_looked_for_while_libraries_are_imported(enabled):
     before = gc.isenabled()
     gc.enable() if enabled else gc.disable()
     try:
         with process_settings.importing():
             assert not gc.isenabled()
+            made = [[] for _ in range(100)]
         assert gc.isenabled() is enabled
-        assert gc.get_freeze_count() > 10_000
-        assert len(gc.get_objects()) < 10_000
+        if enabled:
+            assert any(one is made for one in gc.get_objects(generation=2))
+        assert not gc.get_freeze_count()
     finally:
         gc.enable() if before else gc.disable()
