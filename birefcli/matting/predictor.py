@@ -183,14 +183,14 @@ class Predictor:
     ) -> Callable[[], Matte]:
         """Start :meth:`matte`; what is returned ends it, in any thread.
 
-        On a GPU the copy of the result runs beside the network's next batch.
+        On a GPU the copy of the result runs beside the network's next batch; on a CPU all of it
+        does, in the thread that ends it.
         """
         _check(alpha)
         refine = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
         if self._staging is None:
-            matte = _on_cpu(photo, alpha.cpu(), refine, everywhere)
-            return lambda: matte
+            return lambda: _on_cpu(photo, alpha.cpu(), refine, everywhere)
         with torch.inference_mode():
             full = enlarge(alpha, photo.shape)
             return self._staging.finish(photo, full, refine=refine, everywhere=everywhere)
