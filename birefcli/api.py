@@ -26,6 +26,7 @@ from birefcli.models.load import LoadedModel, load_model
 from birefcli.options import (
     SUFFIXES,
     Compress,
+    Edges,
     Format,
     ModelOptions,
     PatchOrder,
@@ -43,7 +44,7 @@ Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
 H×W×4 (RGBA, straight alpha) of uint8 or uint16."""
 
-Choice = TypeVar("Choice", PatchOrder, Precision, Product, Compress, Format)
+Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress, Format)
 
 
 def load(
@@ -53,6 +54,7 @@ def load(
     precision: str = "auto",
     size: int | tuple[int, int] | None = None,
     patch_order: str = "auto",
+    edges: str = "auto",
     offline: bool = False,
     progress: bool = False,
     max_megapixels: float = 300.0,
@@ -64,7 +66,8 @@ def load(
     ``cuda:N`` or ``mps``; ``precision``: ``auto`` (fp16 on CUDA, fp32 elsewhere), ``fp16``,
     ``bf16`` or ``fp32``. ``size``: the network's input in pixels, one number or (width, height),
     multiples of 32; None for the model's own. ``patch_order``: ``auto``, ``columns`` or
-    ``channels``. ``progress`` shows on stderr how far a download is. Files of more than
+    ``channels``. ``edges``: how mattes come to the photo's size, ``auto``, ``matting``, ``guided``
+    or ``none``. ``progress`` shows on stderr how far a download is. Files of more than
     ``max_megapixels`` are refused.
 
     Raises ModelError where the weights are not to be had, DeviceError where the device is not, and
@@ -75,6 +78,7 @@ def load(
             name=os.fspath(model),
             size=_size(size),
             patch_order=_chosen(PatchOrder, "patch_order", patch_order),
+            edges=_chosen(Edges, "edges", edges),
             offline=offline,
             device=device,
             precision=_chosen(Precision, "precision", precision),

@@ -111,6 +111,15 @@ class Precision(str, Enum):
     FP32 = "fp32"
 
 
+class Edges(str, Enum):
+    """How a matte comes from the network's size to the photo's."""
+
+    AUTO = "auto"
+    MATTING = "matting"
+    GUIDED = "guided"
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class Margin:
     """Room left around the subject by a crop: pixels, or a share of the subject's longer side."""
@@ -186,6 +195,7 @@ class ModelOptions:
     precision: Precision = Precision.AUTO
     compile: bool = False
     """Record the network as one graph, where the device has such."""
+    edges: Edges = Edges.AUTO
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ def fingerprints(
     stamp names beside this: what ``auto`` means is known on the device only.
     """
     rendering, model = options.rendering, options.model
-    shared = [ALGORITHM, identity, model.size, model.patch_order.value, *visible(rendering)]
+    network = [identity, model.size, model.patch_order.value, model.edges.value]
+    shared = [ALGORITHM, *network, *visible(rendering)]
     plain = {
         kind: _digest([*shared, kind.value, rendering.refine if kind.has_colour else None])
         for kind in rendering.products

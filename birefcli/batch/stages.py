@@ -23,7 +23,7 @@ from birefcli.images.reading import read_photo, read_stream
 from birefcli.images.stamp import Stamp
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
-from birefcli.options import BatchOptions, Product, Rendering, Size
+from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, render_product
 from birefcli.system.atomic import replace_file
@@ -95,10 +95,11 @@ def decode(
 def min_size_for(rendering: Rendering, predictor: Predictor) -> Size | None:
     """Size that a photo must at least have for its products; None: all of its pixels.
 
-    Where no product shows colours only the network looks at them. At twice its size the input that
-    a reduced JPEG gives is a third of a level off on average, at its very size three times that.
+    Where no product shows colours, and edges do not follow them, only the network looks at them.
+    At twice its size the input that a reduced JPEG gives is a third of a level off on average, at
+    its very size three times that.
     """
-    if rendering.has_colour:
+    if rendering.has_colour or predictor.edges is not Edges.NONE:
         return None
     return Size(SPARE * predictor.size.width, SPARE * predictor.size.height)
 

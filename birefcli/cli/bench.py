@@ -12,6 +12,7 @@ from birefcli.models import zoo
 from birefcli.options import (
     BatchOptions,
     Compress,
+    Edges,
     Format,
     ModelOptions,
     PatchOrder,
@@ -96,6 +97,7 @@ def bench(
     model: shared_options.Model = zoo.DEFAULT,
     size: shared_options.Size = None,
     patch_order: shared_options.Order = PatchOrder.AUTO,
+    edges: shared_options.EdgesHow = Edges.AUTO,
     offline: shared_options.Offline = False,
     max_megapixels: shared_options.MaxMegapixels = 300.0,
     max_memory: shared_options.MaxMemory = "auto",
@@ -128,6 +130,7 @@ def bench(
         device=device,
         precision=precision,
         compile=True,
+        edges=edges,
     )
     options = BatchOptions(
         rendering=rendering,

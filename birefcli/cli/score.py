@@ -10,14 +10,14 @@ import typer
 from birefcli.cli import rules, score_options, shared_options, values
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, OutputError, Spell, UsageError
-from birefcli.options import ModelOptions, PatchOrder, Precision
+from birefcli.options import Edges, ModelOptions, PatchOrder, Precision
 from birefcli.system import atomic
 from birefcli.system.paths import is_folder
 
 if TYPE_CHECKING:
     from birefcli.scoring.run import ScoreOptions, ScoreResult
 
-NEED_MODEL = ("size", "patch_order", "offline", "device", "precision", "batch")
+NEED_MODEL = ("size", "patch_order", "edges", "offline", "device", "precision", "batch")
 """Options that do nothing without a model."""
 
 
@@ -52,6 +52,7 @@ def score(
     model: score_options.Model = None,
     size: shared_options.Size = None,
     patch_order: shared_options.Order = PatchOrder.AUTO,
+    edges: shared_options.EdgesHow = Edges.AUTO,
     offline: shared_options.Offline = False,
     device: shared_options.Device = "auto",
     precision: shared_options.Numbers = Precision.AUTO,
@@ -76,7 +77,9 @@ def score(
         raise UsageError("--trimaps and --trimap-radius both make trimaps: choose one")
     network = None
     if model is not None:
-        network = ModelOptions(model, values.size(size), patch_order, offline, device, precision)
+        network = ModelOptions(
+            model, values.size(size), patch_order, offline, device, precision, edges=edges
+        )
     limits = (
         values.automatic("batch", batch),
         values.automatic("threads", threads),

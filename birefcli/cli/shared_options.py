@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
-from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
 from birefcli.system.paths import expanded, named, with_home
 
 VARIABLES: list[str] = []
@@ -187,6 +187,16 @@ Order: TypeAlias = Annotated[
         "--patch-order",
         metavar="ORDER",
         help="Patch order of your own weights: columns or channels. auto knows all published ones.",
+    ),
+]
+EdgesHow: TypeAlias = Annotated[
+    Edges,
+    _option(
+        MODEL,
+        "--edges",
+        metavar="HOW",
+        help="Edges at the photo's size: matting, guided, none, or auto: matting where the photo"
+        " is well above the input size.",
     ),
 ]
 Offline: TypeAlias = Annotated[

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from birefcli.images.photo import Photo, Pixels
+from birefcli.matting.edges.geometry import Plan
+from birefcli.matting.edges.gpu import refine as refine_edges
 from birefcli.matting.foreground.gpu import estimate, row_strips
 from birefcli.matting.matte import Matte
 from birefcli.options import Size
@@ -108,19 +110,23 @@ class PhotoStaging:
             self._taken -= size
 
     def finish(
-        self, photo: Photo, alpha: Tensor, *, refine: bool, everywhere: bool
+        self, photo: Photo, alpha: Tensor, edges: Plan | None, *, refine: bool, everywhere: bool
     ) -> Callable[[], Matte]:
         """Start to make a photo's matte; what is returned waits for it.
 
-        ``alpha``: float32 H×W of 0..1, at the photo's size, on the device; ``refine`` estimates
-        the subject's colour under it, ``everywhere`` also where there is no subject.
+        ``alpha``: float32 H×W of 0..1, at the photo's size, on the device, which is changed
+        by ``edges``; ``refine`` estimates the subject's colour under it, ``everywhere`` also where
+        there is no subject.
         """
+        pixels = self.take(photo) if refine or edges is not None else None
+        if pixels is not None and edges is not None:
+            refine_edges(pixels, alpha, edges)
         own = None
         if photo.alpha is not None:
             own = upload(photo.alpha, self.device, self._up).here()
         made = [levels(alpha, own)]
-        if refine:
-            made.append(estimate(self.take(photo), alpha, everywhere=everywhere))
+        if pixels is not None and refine:
+            made.append(estimate(pixels, alpha, everywhere=everywhere))
         arrival = download(tuple(made), self._down)
 
         def matte() -> Matte:

@@ -22,10 +22,12 @@ from birefcli.images.colour import to_srgb8
 from birefcli.images.photo import Photo, row_blocks
 from birefcli.matting.cuda_graph import GraphedNetwork
 from birefcli.matting.device import Placement
+from birefcli.matting.edges import cpu as edges_cpu
+from birefcli.matting.edges import geometry
 from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.gpu import PhotoStaging, StagedPhoto
 from birefcli.matting.matte import Matte
-from birefcli.options import Size
+from birefcli.options import Edges, Size
 from birefcli.system import process_settings
 
 Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
@@ -56,13 +58,14 @@ class Predictor:
         placement: Placement,
         *,
         cuda_graph: bool = False,
+        edges: Edges = Edges.NONE,
         on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         """``size``: the network's input, multiples of 32. ``cuda_graph``: launch the network as one
-        recorded graph, where the device has such. ``on_state`` is called with what takes its time,
-        in a few words, and ``""`` when it is over.
+        recorded graph, where the device has such. ``edges``: how mattes come to the photo's size.
+        ``on_state`` is called with what takes its time, in a few words, and ``""`` when it is over.
         """
-        self.size = size
+        self.size, self.edges = size, edges
         self.placement = placement
         self.network: nn.Module = network.to(placement.device, placement.dtype).eval()
         if placement.device.type == "cpu" and isinstance(network, BiRefNet):
@@ -189,11 +192,14 @@ class Predictor:
         _check(alpha)
         refine = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
+        edges = None
+        if photo.whole is None:  # else its pixels are fewer
+            edges = geometry.plan(self.edges, photo.shape, tuple(alpha.shape[1:]))
         if self._staging is None:
-            return lambda: _on_cpu(photo, alpha.cpu(), refine, everywhere)
+            return lambda: _on_cpu(photo, alpha.cpu(), edges, refine, everywhere)
         with torch.inference_mode():
             full = enlarge(alpha, photo.shape)
-            return self._staging.finish(photo, full, refine=refine, everywhere=everywhere)
+            return self._staging.finish(photo, full, edges, refine=refine, everywhere=everywhere)
 
     def matte(self, photo: Photo, alpha: Tensor, colour: ForegroundOptions | None) -> Matte:
         """Alpha and colour at the photo's size.
@@ -205,8 +211,12 @@ class Predictor:
         return self.matte_async(photo, alpha, colour)()
 
 
-def _on_cpu(photo: Photo, alpha: Tensor, refine: bool, everywhere: bool) -> Matte:
+def _on_cpu(
+    photo: Photo, alpha: Tensor, edges: geometry.Plan | None, refine: bool, everywhere: bool
+) -> Matte:
     levels, pixels = enlarged_levels(alpha, photo.shape), photo.pixels
+    if edges is not None:
+        edges_cpu.refine(pixels, levels, edges)
     if refine:
         # Under the photo's own transparency its pixels are no mixture: only the network's alpha
         # says how much background they hold.

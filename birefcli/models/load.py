@@ -63,7 +63,9 @@ def load_predictor(
 
     network = weights.load_network(checkpoint, patch_order=options.patch_order)
     size = options.size or checkpoint.size
-    return Predictor(network, size, placement, cuda_graph=options.compile, on_state=on_state)
+    return Predictor(
+        network, size, placement, cuda_graph=options.compile, edges=options.edges, on_state=on_state
+    )
 
 
 def prefetch_weights(model: str) -> None:

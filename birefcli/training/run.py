@@ -9,7 +9,7 @@ from birefcli.batch.lock import hold_folder
 from birefcli.errors import BusyError, Message, Option, OutputError, UsageError
 from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor
-from birefcli.options import Lock, Precision, Size
+from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.text import name_list
 from birefcli.training import export, preview, setup, validate
@@ -265,7 +265,7 @@ class TrainingRun:
 
     def _measure(self) -> tuple[ValidationScore, list[Bytes]] | None:
         placement = Placement(self.trainer.placement.device, Precision.FP32)
-        predictor = Predictor(self.trainer.averaged, self._size, placement)
+        predictor = Predictor(self.trainer.averaged, self._size, placement, edges=Edges.AUTO)
         pictured = preview.chosen(len(self.held_out))
         rows, measured = [], []
         for i, (example, alpha) in enumerate(validate.mattes(predictor, self.held_out)):

@@ -7,8 +7,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli.images.photo import Photo
-from birefcli.matting.predictor import Predictor, enlarge
+from birefcli.images.photo import Photo, to_unit
+from birefcli.matting.predictor import Predictor
 from birefcli.scoring import masks
 from birefcli.scoring.metrics import matting
 from birefcli.training.dataset import Bytes, Example
@@ -58,4 +58,4 @@ def matte(predictor: Predictor, image: Bytes) -> NDArray[np.float32]:
     """Alpha H×W, 0..1, of a photo H×W×3, as the command makes it."""
     photo = Photo(image)
     alpha = predictor.alphas([predictor.prepare(photo)])[0]
-    return enlarge(alpha, photo.shape).cpu().numpy()
+    return to_unit(predictor.matte(photo, alpha, None).alpha)

@@ -1,0 +1,1 @@
+"""The matte's edges at the photo's size."""
