@@ -138,15 +138,16 @@ def shrinking(height: int, width: int) -> Shrinking:
 def shrunk(pixels: NDArray[Any], times: int) -> NDArray[Any]:
     """Means of squares of ``times``² pixels of H×W or H×W×3, in their dtype.
 
-    ``times``: a power of two. Incomplete squares at the ends are left out. Halving is what OpenCV
-    has a quick way for, so it is done again and again.
+    Incomplete squares at the ends are left out. OpenCV has a quick way to halve, which is taken as
+    often as it goes.
     """
     height, width = (max(1, length // times) for length in pixels.shape[:2])
     part = pixels[: height * times, : width * times]
     while times > 1:
-        times //= 2
-        size = (max(1, part.shape[1] // 2), max(1, part.shape[0] // 2))
+        step = 2 if times % 2 == 0 else times
+        size = (max(1, part.shape[1] // step), max(1, part.shape[0] // step))
         part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+        times //= step
     return part
 
 
