@@ -15,6 +15,7 @@ from birefcli.batch.targets import Job
 from birefcli.options import (
     BatchOptions,
     Compress,
+    Edges,
     Existing,
     Format,
     Margin,
@@ -220,6 +221,7 @@ def test_what_else_shows_in_products_shows_in_the_fingerprints():
         fingerprints(identity="other weights"),
         fingerprints(size=Size(64, 32)),
         fingerprints(patch_order=PatchOrder.COLUMNS),
+        fingerprints(edges=Edges.NONE),
     ):
         assert not set(changed.values()) & set(plain.values())
 
@@ -234,4 +236,4 @@ def test_what_does_not_show_leaves_the_fingerprints_as_they_are():
 
 def test_fingerprints_are_those_of_earlier_versions():
     """Else an update would do everybody's photos again; raise ``ALGORITHM`` to mean it."""
-    assert fingerprints()[Product.MASK] == "aa22ae79b66aefb1"
+    assert fingerprints()[Product.MASK] == "6bb36ab33bc377f8"

@@ -12,7 +12,7 @@ from birefcli.errors import PhotoError
 from birefcli.images import decode
 from birefcli.images.decode import _decode, decode_photo, simplejpeg
 from birefcli.images.tags.exif import ORIENTATION
-from birefcli.options import Product, Rendering, Size
+from birefcli.options import Edges, Product, Rendering, Size
 
 LIMIT = 10**8
 
@@ -114,9 +114,11 @@ def test_limit_is_that_of_the_file_and_damage_is_told():
 
 
 def test_colours_need_all_pixels_and_masks_twice_those_of_the_network():
-    predictor = SimpleNamespace(size=Size(96, 64))
+    predictor = SimpleNamespace(size=Size(96, 64), edges=Edges.NONE)
     alone = Rendering(products=(Product.MASK, Product.TRIMAP))
     assert min_size_for(alone, predictor) == (192, 128)
+    following = SimpleNamespace(size=Size(96, 64), edges=Edges.AUTO)
+    assert min_size_for(alone, following) is None, "edges follow colours"
     for kind in (Product.CUTOUT, Product.COMPOSITE, Product.FOREGROUND):
         assert min_size_for(Rendering(products=(Product.MASK, kind)), predictor) is None
 
@@ -134,10 +136,11 @@ def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
 
     monkeypatch.setattr(decode, "_decode", seen)
     (tmp_path / "a.jpg").write_bytes(jpeg(scene(1200, 900)))
-    for products in ("mask", "cutout"):
+    for products, edges in (("mask", "none"), ("cutout", "none"), ("trimap", "auto")):
         words = ["matte", str(tmp_path / "a.jpg"), "-o", str(tmp_path / products)]
+        words += ["--edges", edges]
         app([*words, "--write", products, "-m", str(tiny_weights), "-q"], standalone_mode=False)
-    assert sizes == [(225, 300), (900, 1200)]
+    assert sizes == [(225, 300), (900, 1200), (900, 1200)]
 
 
 def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(command, tmp_path):
