@@ -281,7 +281,7 @@ def _deformable_path(kind: str) -> str:
         from birefcli.birefnet import gather
 
         how = "a loop that numba compiles" if gather.compiled() else "torch's operators"
-        return f"tile by tile, gathered by {how}"
+        return f"tile by tile, large maps gathered by {how}"
     return "torchvision's operator" if kind == "cuda" else "plain torch operators"
 
 

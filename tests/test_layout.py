@@ -11,7 +11,7 @@ import pytest
 from conftest import picture
 
 import birefcli
-from birefcli.birefnet import BiRefNet
+from birefcli.birefnet.inference import InferenceNetwork
 
 PACKAGE = Path(birefcli.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -54,13 +54,13 @@ def test_from_the_command_to_the_network_are_few_functions(
     from birefcli.cli.app import app
 
     stacks = []
-    forward = BiRefNet.forward
+    forward = InferenceNetwork.forward
 
     def seen(self, batch):
         stacks.append(traceback.extract_stack())
         return forward(self, batch)
 
-    monkeypatch.setattr(BiRefNet, "forward", seen)
+    monkeypatch.setattr(InferenceNetwork, "forward", seen)
     picture().save(tmp_path / "a.png")
     words = ["matte", tmp_path / "a.png", "-o", tmp_path / "out", "-m", tiny_weights]
     with pytest.raises(SystemExit):

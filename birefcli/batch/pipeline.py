@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import takewhile
 from typing import TypeVar
 
@@ -72,11 +71,7 @@ class Matted:
 
     loaded: Loaded
     pending: Callable[[], Matte]
-
-    @cached_property
-    def matte(self) -> Matte:
-        """Alpha and colour, once they have come from the device."""
-        return self.pending()
+    """Ends the photo's matte."""
 
 
 class Pipeline:
@@ -172,7 +167,7 @@ class Pipeline:
     def _matte(
         self, photos: Iterator[Future[Loaded | Outcome]]
     ) -> Generator[Matted | Outcome, None, None]:
-        """Run the network on batches of photos, and find their subject's colour."""
+        """Run the network on batches of photos, and begin to find their subject's colour."""
         for group in batches(photos, self.batch, lambda: self._budget.exhausted, self._wait):
             started = time.perf_counter()
             loaded = [item for item in group if isinstance(item, Loaded)]
@@ -227,14 +222,16 @@ class Pipeline:
             return self._save_matted(item)
 
     def _save_matted(self, item: Matted) -> Outcome:
-        loaded, coverage = item.loaded, item.matte.coverage
-        job = loaded.job
-        started = time.perf_counter()
+        loaded, job = item.loaded, item.loaded.job
+        coverage = None
+        started, before = time.perf_counter(), loaded.seconds.matte
         try:
+            matte = self._end_matte(item)
+            coverage = matte.coverage
             if self.context.options.fail_if_empty and coverage < EMPTY:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
             encoded = stages.encode_all(
-                self.context, loaded.decision, loaded.photo, item.matte, loaded.state
+                self.context, loaded.decision, loaded.photo, matte, loaded.state
             )
             self._write(job, encoded)
         except Exception as error:
@@ -243,7 +240,8 @@ class Pipeline:
             return replace(failed, fatal=fatal, coverage=coverage)
         finally:
             self._budget.release(loaded.reserved)
-            loaded.seconds.save = time.perf_counter() - started
+            matting = loaded.seconds.matte - before
+            loaded.seconds.save = time.perf_counter() - started - matting
         return Outcome(
             job.label,
             Status.WRITTEN,
@@ -257,6 +255,14 @@ class Pipeline:
                 *left_out(loaded.photo, self.context.options.rendering),
             ),
         )
+
+    def _end_matte(self, item: Matted) -> Matte:
+        """Alpha and colour; on a CPU they are found here, beside the network's next photos."""
+        started = time.perf_counter()
+        try:
+            return item.pending()
+        finally:
+            item.loaded.seconds.matte += time.perf_counter() - started
 
     def _write(self, job: Job, encoded: Mapping[Product, bytes]) -> None:
         for kind, data in encoded.items():

@@ -47,7 +47,7 @@ from birefcli.models import hub
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
-from birefcli.system import atomic
+from birefcli.system import atomic, process_settings
 from birefcli.system.paths import is_file, is_folder
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -374,9 +374,10 @@ def _close(
 def _import_libraries(model: str) -> None:
     """Import torch and what needs it, in one go: an exception of ours in there may be swallowed."""
     prefetch_weights(model)
-    from birefcli.batch import pipeline  # noqa: F401 - for those who come after
-    from birefcli.matting import batch_size  # noqa: F401
-    from birefcli.models import weights  # noqa: F401
+    with process_settings.importing():
+        from birefcli.batch import pipeline  # noqa: F401 - for those who come after
+        from birefcli.matting import batch_size  # noqa: F401
+        from birefcli.models import weights  # noqa: F401
 
 
 def _lose_device(

@@ -8,10 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet import kernels
-from birefcli.birefnet.batch_norm import folded
 from birefcli.birefnet.deform import DeformableConv
-from birefcli.birefnet.gather import TILE, Sampler, framed
-from birefcli.birefnet.linear import linear
 
 
 class PyramidBranch(nn.Module):
@@ -25,22 +22,6 @@ class PyramidBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to N×O×H×W."""
         return F.relu(self.bn(self.atrous_conv(x)))
-
-    def add(self, sampler: Sampler, taps: Tensor, project: Tensor, out: Tensor) -> None:
-        """Add the branch, multiplied with ``project``, to ``out``: H·W×C, tile by tile.
-
-        ``taps``: of :meth:`DeformableConv.taps`, H·W×3k². Without gradients only.
-        """
-        scale, shift = folded(self.bn)
-        weight = self.atrous_conv.regular_conv.weight.float() * scale[:, None, None, None]
-        kernel = weight.permute(0, 2, 3, 1).flatten(1)
-        samples = out.new_empty(min(TILE, len(out)), kernel.shape[1])
-        for first in range(0, len(out), TILE):
-            tile = slice(first, first + TILE)
-            n = len(out[tile])
-            sampler.read(first, taps[tile], samples[:n])
-            hidden = linear(samples[:n], kernel, shift, "relu").to(out.dtype)
-            out[tile].addmm_(hidden, project)
 
 
 class DeformableASPP(nn.Module):
@@ -71,8 +52,6 @@ class DeformableASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """N×C×H×W to the same shape."""
-        if x.device.type == "cpu" and not self.training and not torch.is_grad_enabled():
-            return self._fused(x)
         # In float32 its sums do not fit the registers: torchvision's kernel is faster.
         if kernels.usable(x) and x.dtype.itemsize == 2 and not self.training:
             return kernels.attempt(
@@ -90,26 +69,3 @@ class DeformableASPP(nn.Module):
         branches = [self.aspp1(x), *(branch(x) for branch in self.aspp_deforms), pooled]
         out: Tensor = self.dropout(F.relu(self.bn1(self.conv1(torch.cat(branches, 1)))))
         return out
-
-    def _fused(self, x: Tensor) -> Tensor:
-        """Compute the same in one sweep of tiles, its norms folded into the products.
-
-        The last convolution is 1×1, so each branch adds its share of it tile by tile: the branches
-        are never all there at once (335 MB on a 256×256 map), nor are the samples of one (822 MB
-        for its 7×7 kernel), and the pooled branch is a constant.
-        """
-        n, _, height, width = x.shape
-        x = x.contiguous(memory_format=torch.channels_last)
-        scale, shift = folded(self.bn1)
-        project = self.conv1.weight.float()[:, :, 0, 0] * scale[:, None]
-        *parts, last = project.chunk(len(self.branches) + 1, 1)
-        pooled = self.global_avg_pool(x).float().flatten(1) @ last.T + shift
-        out = pooled[:, None].repeat(1, height * width, 1)
-        rows = framed(x)
-        for branch, part in zip(self.branches, parts, strict=True):
-            taps = branch.atrous_conv.taps(x)
-            for i in range(n):
-                sampler = branch.atrous_conv.sampler(rows[i], height, width)
-                branch.add(sampler, taps[i], part.T.contiguous(), out[i])
-        # Seen as channels last; of one photo, the strides of a reshape would not be known as such.
-        return F.relu_(out).view(n, height, width, -1).permute(0, 3, 1, 2).to(x.dtype)

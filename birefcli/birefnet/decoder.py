@@ -5,6 +5,7 @@ one is a gradient map that each level predicts and uses as attention on its own 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -33,18 +34,22 @@ def resize_through(x: Tensor, middle: torch.Size, size: torch.Size) -> Tensor:
     """
     if x.device.type != "cpu" or tuple(middle) == tuple(size):
         return resize(resize(x, middle), size)
-    down, right = (
-        _line(middle[i], size[i], x) @ _line(x.shape[2 + i], middle[i], x) for i in (0, 1)
-    )
+    down, right = (_line_through(x.shape[2 + i], middle[i], size[i]).to(x) for i in (0, 1))
     rows = x.permute(0, 2, 3, 1)  # channels last, as the encoder gives it
     fewer = (down @ rows.flatten(2)).view(len(x), size[0], x.shape[3], x.shape[1])
     return (right @ fewer).permute(0, 3, 1, 2)
 
 
-def _line(length: int, size: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def _line_through(length: int, middle: int, size: int) -> Tensor:
+    """Matrix size×length, float32, that resizes one side to ``middle`` and on to ``size``."""
+    with torch.inference_mode(False):  # kept for later calls, which may train
+        return _line(middle, size) @ _line(length, middle)
+
+
+def _line(length: int, size: int) -> Tensor:
     """Matrix size×length that resizes one side."""
-    unit = torch.eye(length, dtype=like.dtype, device=like.device)
-    line = F.interpolate(unit[None], size=size, mode="linear", align_corners=True)
+    line = F.interpolate(torch.eye(length)[None], size=size, mode="linear", align_corners=True)
     return line[0].T
 
 
@@ -85,13 +90,17 @@ class BasicBlock(nn.Module):
 
         ``weight``: 1×out×1×1. Convolution, norm and convolution are one convolution.
         """
+        composed, bias = self.composed(weight)
+        return F.conv2d(x, composed.to(x.dtype), bias.to(x.dtype), padding=1)
+
+    def composed(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight 1×width×3×3 and bias of :meth:`times` as a convolution, float32."""
         scale, shift = folded(self.bn_out)
         outer = weight.float().flatten()
         inner = self.conv_out.weight.float()
         assert self.conv_out.bias is not None
         bias = outer @ (scale * self.conv_out.bias.float() + shift)
-        composed = torch.einsum("c,cikl->ikl", outer * scale, inner)[None]
-        return F.conv2d(x, composed.to(x.dtype), bias[None].to(x.dtype), padding=1)
+        return torch.einsum("c,cikl->ikl", outer * scale, inner)[None], bias[None]
 
 
 class ImageBlock(nn.Module):
@@ -113,16 +122,11 @@ class ImageBlock(nn.Module):
         Both convolutions and the 1×1 are one of 5×5, but for the outermost pixels: the second one
         sees zeros beyond the border, where the one of 5×5 sees what the first makes of zeros.
         """
-        first, last = self.conv1.weight.float(), self.conv_out.weight.float()
-        assert self.conv1.bias is not None
-        assert self.conv_out.bias is not None
-        outer = weight.float().flatten()
-        last = torch.einsum("c,cikl->ikl", outer, last)[None]
-        bias = (outer @ self.conv_out.bias.float())[None]
+        first, last, inner, bias = self.chain(weight)
         if min(x.shape[2:]) < 2 * MARGIN:
             return F.conv2d(self.conv1(x), last.to(x), bias.to(x), padding=1)
         both = F.conv2d(first.transpose(0, 1), last.flip(2, 3), padding=2).transpose(0, 1)
-        shift = torch.einsum("oikl,i->o", last, self.conv1.bias.float())
+        shift = torch.einsum("oikl,i->o", last, inner)
         out = F.conv2d(x, both.to(x), (bias + shift).to(x), padding=2)
         for side in (2, 3):
             for start, edge in ((0, 0), (x.shape[side] - MARGIN, MARGIN - 1)):
@@ -130,6 +134,15 @@ class ImageBlock(nn.Module):
                 strip = F.conv2d(strip, last.to(x), bias.to(x), padding=1)
                 out.narrow(side, start + edge, 1).copy_(strip.narrow(side, edge, 1))
         return out
+
+    def chain(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The two convolutions of :meth:`times`, float32: both weights, then both biases."""
+        assert self.conv1.bias is not None
+        assert self.conv_out.bias is not None
+        outer = weight.float().flatten()
+        last = torch.einsum("c,cikl->ikl", outer, self.conv_out.weight.float())[None]
+        bias = (outer @ self.conv_out.bias.float())[None]
+        return self.conv1.weight.float(), last, self.conv1.bias.float(), bias
 
 
 class LateralBlock(nn.Module):
@@ -254,10 +267,14 @@ class Decoder(nn.Module):
 
     def _composed_head(self, x: Tensor, image: Tensor) -> Tensor:
         """Compute :meth:`_head` from the features before the last convolution of each part."""
-        block, reference = self.decoder_block1, self.ipt_blk1
-        inner, outer = self._weights(block.conv_out.out_channels)
-        logits = resize(block.times(inner, x), image.shape[2:]) + reference.times(outer, image)
-        return logits + cast("Tensor", self._last.bias).to(logits)
+        inner, outer, bias = self.head()
+        logits = resize(self.decoder_block1.times(inner, x), image.shape[2:])
+        return logits + self.ipt_blk1.times(outer, image) + bias.to(logits)
+
+    def head(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The last convolution: for the decoder's features 1×C×1×1, for the image's, and bias."""
+        inner, outer = self._weights(self.decoder_block1.conv_out.out_channels)
+        return inner, outer, cast("Tensor", self._last.bias)
 
     def _weights(self, channels: int) -> tuple[Tensor, Tensor]:
         """Weights of the last convolution for the decoder's features and for the image's."""

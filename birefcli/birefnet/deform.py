@@ -1,12 +1,7 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019), stride 1."""
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from birefcli.birefnet.gather import Sampler
 
 
 def modulated_deform_conv2d(
@@ -96,18 +91,3 @@ class DeformableConv(nn.Module):
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets N×2k²×H×W in pixels, and modulation N×k²×H×W of 0..2."""
         return self.offset_conv(x), 2 * torch.sigmoid(self.modulator_conv(x))
-
-    def sampler(self, rows: Tensor, height: int, width: int) -> Sampler:
-        """Reader of one map, given as :func:`gather.framed` makes it."""
-        return Sampler(rows, height, width, self.regular_conv.kernel_size[0], self.padding)
-
-    def taps(self, x: Tensor) -> Tensor:
-        """Both of :meth:`predict` by one convolution, pixel by pixel: N×H·W×3k², float32."""
-        both = (self.offset_conv, self.modulator_conv)
-        weight = torch.cat([conv.weight for conv in both])
-        bias = torch.cat([cast("Tensor", conv.bias) for conv in both])
-        out = F.conv2d(x, weight, bias, padding=self.padding).permute(0, 2, 3, 1).flatten(1, 2)
-        out = out.float().contiguous()
-        modulation = out[..., 2 * weight.shape[-1] ** 2 :]
-        modulation.sigmoid_().mul_(2)
-        return out

@@ -28,7 +28,7 @@ STAGES = (
     (4, 5, 2, 192),
     (1, 3, 1, 320),
 )
-_READ = (1, 2, 4, 6)
+READ = (1, 2, 4, 6)
 
 
 class EfficientNet(nn.Module):
@@ -39,12 +39,12 @@ class EfficientNet(nn.Module):
         self.conv_stem = _conv(3, _STEM, 3, 2)
         self.bn1 = _norm(_STEM)
         self.act1 = nn.ReLU6(inplace=True)
-        stages = [nn.Sequential(_First(_STEM, 16))]
+        stages = [nn.Sequential(FirstBlock(_STEM, 16))]
         channels = 16
         for blocks, kernel, stride, out in STAGES:
-            stage = nn.Sequential(_Bottleneck(channels, out, kernel, stride))
+            stage = nn.Sequential(Bottleneck(channels, out, kernel, stride))
             for _ in range(blocks - 1):
-                stage.append(_Bottleneck(out, out, kernel, 1))
+                stage.append(Bottleneck(out, out, kernel, 1))
             stages.append(stage)
             channels = out
         self.blocks = nn.Sequential(*stages)
@@ -55,12 +55,12 @@ class EfficientNet(nn.Module):
         maps = []
         for i, stage in enumerate(self.blocks):
             x = stage(x)
-            if i in _READ:
+            if i in READ:
                 maps.append(x)
         return maps
 
 
-class _First(nn.Module):
+class FirstBlock(nn.Module):
     """The first block: each channel filtered for itself, then mixed."""
 
     def __init__(self, channels: int, out: int) -> None:
@@ -77,7 +77,7 @@ class _First(nn.Module):
         return out
 
 
-class _Bottleneck(nn.Module):
+class Bottleneck(nn.Module):
     """Inverted bottleneck: expand, filter each channel for itself, project."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int) -> None:

@@ -38,13 +38,23 @@ class BiRefNet(nn.Module):
         and W multiples of 32. Returns logits N×1×H×W, whose sigmoid is alpha; in training mode a
         :class:`Supervision`. Raises ValueError for another shape.
         """
-        sides = image.shape[2:]
-        if image.ndim != 4 or image.shape[1] != 3 or any(s < 1 or s % STRIDE for s in sides):
-            raise ValueError(f"expected N×3×H×W with H and W multiples of 32, got {image.shape}")
+        check_input(image)
         full = self.bb(image)
-        half = self.bb(resize(image, (image.shape[2] // 2, image.shape[3] // 2)))
+        half = self.bb(half_size(image))
         context = self.squeeze_module(see_all(full, half))
         return cast("Tensor | Supervision", self.decoder(image, context, full[:3], half[:3]))
+
+
+def check_input(image: Tensor) -> None:
+    """Raise ValueError unless ``image`` is N×3×H×W with H and W multiples of 32."""
+    sides = image.shape[2:]
+    if image.ndim != 4 or image.shape[1] != 3 or any(s < 1 or s % STRIDE for s in sides):
+        raise ValueError(f"expected N×3×H×W with H and W multiples of 32, got {image.shape}")
+
+
+def half_size(image: Tensor) -> Tensor:
+    """The image of the second scale: N×3×H×W to N×3×H/2×W/2."""
+    return resize(image, (image.shape[2] // 2, image.shape[3] // 2))
 
 
 def see_all(full: list[Tensor], half: list[Tensor]) -> Tensor:
@@ -55,8 +65,9 @@ def see_all(full: list[Tensor], half: list[Tensor]) -> Tensor:
     """
     size = full[3].shape[2:]
     finer = (
-        torch.cat([resize(f, size), resize_through(h, f.shape[2:], size)], 1)
+        part
         for f, h in zip(full[:3], half[:3], strict=True)
+        for part in (resize(f, size), resize_through(h, f.shape[2:], size))
     )
     return torch.cat([*finer, full[3], resize(half[3], size)], 1)
 

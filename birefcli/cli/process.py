@@ -46,8 +46,9 @@ def _run() -> ExitCode:
     process_settings.silence_opencv()
     allocator.keep_freed_memory()
     try:
-        from birefcli.cli import environment
-        from birefcli.cli.app import app
+        with process_settings.importing():
+            from birefcli.cli import environment
+            from birefcli.cli.app import app
 
         environment.check()
         process_settings.keep_to_allowed_cores()

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from birefcli.birefnet import BiRefNet
+from birefcli.birefnet.inference import InferenceNetwork
 from birefcli.errors import PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.photo import Photo, row_blocks
@@ -66,7 +67,9 @@ class Predictor:
         """
         self.size, self.edges = size, edges
         self.placement = placement
-        self.network = network.to(placement.device, placement.dtype).eval()
+        self.network: nn.Module = network.to(placement.device, placement.dtype).eval()
+        if placement.device.type == "cpu" and isinstance(network, BiRefNet):
+            self.network = InferenceNetwork(network)
         self._run: Callable[[Tensor], Tensor] = self.network
         self._staging: PhotoStaging | None = None
         if placement.device.type == "cuda":
@@ -77,7 +80,7 @@ class Predictor:
             self._staging = PhotoStaging.of(placement.device)
             if cuda_graph:
                 self._run = GraphedNetwork(self.network, on_state)
-        self._exact: BiRefNet | None = None
+        self._exact: nn.Module | None = None
         self._overflowed = False
         self._one = threading.Lock()
         self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
@@ -173,7 +176,7 @@ class Predictor:
         with torch.inference_mode():
             self.network(torch.randn(shape, device=self.placement.device).to(self.placement.dtype))
 
-    def _in_float32(self) -> BiRefNet:
+    def _in_float32(self) -> nn.Module:
         if self._exact is None:
             self._exact = copy.deepcopy(self.network).float()
         return self._exact
@@ -183,7 +186,8 @@ class Predictor:
     ) -> Callable[[], Matte]:
         """Start :meth:`matte`; what is returned ends it, in any thread.
 
-        On a GPU the copy of the result runs beside the network's next batch.
+        On a GPU the copy of the result runs beside the network's next batch; on a CPU all of it
+        does, in the thread that ends it.
         """
         _check(alpha)
         refine = colour is not None and colour.refine
@@ -192,11 +196,7 @@ class Predictor:
         if photo.whole is None:  # else its pixels are fewer
             edges = geometry.plan(self.edges, photo.shape, tuple(alpha.shape[1:]))
         if self._staging is None:
-            levels = enlarged_levels(alpha.cpu(), photo.shape)
-            if edges is not None:
-                edges_cpu.refine(photo.pixels, levels, edges)
-            matte = _on_cpu(photo, levels, refine, everywhere)
-            return lambda: matte
+            return lambda: _on_cpu(photo, alpha.cpu(), edges, refine, everywhere)
         with torch.inference_mode():
             full = enlarge(alpha, photo.shape)
             return self._staging.finish(photo, full, edges, refine=refine, everywhere=everywhere)
@@ -211,9 +211,12 @@ class Predictor:
         return self.matte_async(photo, alpha, colour)()
 
 
-def _on_cpu(photo: Photo, levels: NDArray[np.uint16], refine: bool, everywhere: bool) -> Matte:
-    """``levels``: alpha at the photo's size, which is changed."""
-    pixels = photo.pixels
+def _on_cpu(
+    photo: Photo, alpha: Tensor, edges: geometry.Plan | None, refine: bool, everywhere: bool
+) -> Matte:
+    levels, pixels = enlarged_levels(alpha, photo.shape), photo.pixels
+    if edges is not None:
+        edges_cpu.refine(pixels, levels, edges)
     if refine:
         # Under the photo's own transparency its pixels are no mixture: only the network's alpha
         # says how much background they hold.

@@ -5,6 +5,7 @@ callers. OpenCV and torch are imported by the functions that need them: the comm
 two before it knows whether it needs either.
 """
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -47,6 +48,31 @@ def keep_to_allowed_cores() -> None:
     if allowed < cpu.admitted():
         os.environ.setdefault("OMP_NUM_THREADS", str(allowed))
         os.environ.setdefault("OPENCV_FOR_THREADS_NUM", str(allowed))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import libraries within a block; Python looks for no garbage meanwhile.
+
+    Torch makes half a million objects when it is imported, which stay: the collector would go
+    through them again and again while there come more. After the block they count as old. Called by
+    the command, and by its run of a batch.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            _count_as_old()
+            gc.enable()
+
+
+def _count_as_old() -> None:
+    """Move all objects to the collector's oldest generation, without a look at any."""
+    if not gc.get_freeze_count():  # of an embedding program's own
+        gc.freeze()
+        gc.unfreeze()
 
 
 def use_one_opencv_thread() -> None:

@@ -310,6 +310,43 @@ def test_photo_too_large_for_the_machine_fails_alone_and_is_no_bug(todo, monkeyp
     assert outcomes[8].bug is None
 
 
+def test_a_photo_whose_matte_cannot_be_ended_fails_alone(todo, monkeypatch):
+    right = Predictor.matte_async
+
+    def later(self, photo, alpha, colour):
+        end = right(self, photo, alpha, colour)
+
+        def ended():
+            if photo.pixels.max() == 255:
+                raise MemoryError
+            return end()
+
+        return ended
+
+    monkeypatch.setattr(Predictor, "matte_async", later)
+    outcomes = finished(a_run(batch=2), todo)
+    assert [i for i, o in enumerate(outcomes) if o.status is Status.FAILED] == sorted([8, *BAD])
+    assert str(outcomes[8].error) == "out of memory"
+    assert outcomes[8].coverage is None
+
+
+def test_mattes_end_beside_the_networks_next_photo(todo, monkeypatch):
+    """The first photo's matte ends only once the network has seen the second."""
+    seen, right, saw = [], Predictor.matte_async, threading.Event()
+
+    def later(self, photo, alpha, colour):
+        end, first = right(self, photo, alpha, colour), not seen
+        seen.append(photo)
+        if len(seen) == 2:
+            saw.set()
+        return (lambda: saw.wait(TIMEOUT) and end()) if first else end
+
+    monkeypatch.setattr(Predictor, "matte_async", later)
+    outcomes = finished(a_run(), todo)
+    assert [i for i, o in enumerate(outcomes) if o.status is Status.WRITTEN] == GOOD
+    assert outcomes[0].seconds.matte > 0
+
+
 # Memory of the device
 
 

@@ -1,11 +1,17 @@
-"""The network on a CPU beside the author's: ``python tests/benchmarks/network.py --author FOLDER``.
+"""The network on a CPU beside the author's, or beside that of another checkout of birefcli.
 
-FOLDER is a checkout of https://github.com/ZhengPeng7/BiRefNet; the backbone is the one its
-``config.py`` names. Both networks get the same weights, noise that keeps every layer in a sensible
-range. Each lives in a process of its own, set up as its own program sets itself up (ours: threads
+``python tests/benchmarks/network.py --author FOLDER``: FOLDER is a checkout of
+https://github.com/ZhengPeng7/BiRefNet; the backbone is the one its ``config.py`` names. Both
+networks get the same weights, noise that keeps every layer in a sensible range.
+
+``python tests/benchmarks/network.py --before FOLDER --model mini --size 384``: FOLDER is a checkout
+of birefcli, which loads the same model. Each side runs what its predictor runs, on an image in the
+layout that its predictor gives it.
+
+Each side lives in a process of its own, set up as its own program sets itself up (ours: threads
 that sleep while they wait, freed memory that is kept), and they take turns. Told are the medians
 and their ratio, how far the mattes are apart, and the peak memory of both processes once their
-weights are there.
+weights are there. For ONNX Runtime, see ``birefcli bench --against``.
 """
 
 import argparse
@@ -17,6 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,29 +33,46 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 if TYPE_CHECKING:
     from torch import nn
 
-THEIRS, OURS = "author's", "ours"
+    from birefcli.birefnet import BiRefNet
+
+THEIRS, BEFORE, OURS = "author's", "before", "ours"
 
 
-def serve(orders: Connection, folder: str | None, size: int, threads: int, stderr: str) -> None:
-    """Matte one image for each order, and answer with wall seconds, CPU seconds and alpha.
+@dataclass(frozen=True)
+class Side:
+    """One of the two networks that are compared."""
 
-    With the author's network from ``folder``, or with ours: nothing of his is loaded then. The
-    first message says, or asks, how many channels the backbone begins with. What goes to stderr
-    goes to that file.
+    name: str
+    checkout: str | None
+    """Folder of the author's code, or of another birefcli; None is this one."""
+    model: str | None
+    """What birefcli loads; None where the author's backbone decides."""
+
+
+def serve(orders: Connection, side: Side, asked: argparse.Namespace, stderr: str) -> None:
+    """Matte one batch for each order, and answer with wall seconds, CPU seconds and alpha.
+
+    Nothing of the author's is loaded for ours. The first message says, or asks, how many channels
+    the author's backbone begins with. What goes to stderr goes to that file.
     """
     with Path(stderr).open("ab") as file:
         os.dup2(file.fileno(), 2)
-    if folder is None:
+    if side.name == BEFORE:
+        assert side.checkout is not None
+        sys.path.insert(0, side.checkout)
+    if side.name != THEIRS:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
     from support import known_image
 
-    torch.set_num_threads(threads)
-    network = (_ours(orders.recv()) if folder is None else _theirs(folder, orders)).eval()
-    image = known_image(size, size, 7)
-    if folder is None:
+    torch.set_num_threads(asked.threads)
+    network = _network(side, orders)
+    images = [known_image(asked.size, asked.size, seed) for seed in range(7, 7 + asked.batch)]
+    image = torch.cat(images)
+    if side.name != THEIRS:
         from birefcli.system import allocator
 
+        image = image.contiguous(memory_format=torch.channels_last)
         allocator.keep_freed_memory()  # now: a command reads its weights from a file and makes none
     _forget_peak()
     with torch.inference_mode():
@@ -58,6 +82,25 @@ def serve(orders: Connection, folder: str | None, size: int, threads: int, stder
             alpha = torch.sigmoid(out[-1] if isinstance(out, list | tuple) else out)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             orders.send((wall, cpu, _peak(), alpha.numpy()))
+
+
+def _network(side: Side, orders: Connection) -> "nn.Module":
+    if side.name == THEIRS:
+        assert side.checkout is not None
+        return _theirs(side.checkout, orders).eval()
+    from birefcli.matting.device import parse_device
+    from birefcli.matting.predictor import Predictor
+    from birefcli.models import weights
+    from birefcli.options import Precision, Size
+
+    if side.model is None:
+        network = _ours(orders.recv())
+    else:
+        network = weights.load_network(weights.resolve(side.model))
+        orders.send(None)
+    placement = parse_device("cpu", Precision.FP32)
+    run: nn.Module = Predictor(network, Size(32, 32), placement).network
+    return run
 
 
 def _forget_peak() -> None:
@@ -71,7 +114,7 @@ def _peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
-def _ours(channels: int) -> "nn.Module":
+def _ours(channels: int) -> "BiRefNet":
     from support import known_network
 
     from birefcli.birefnet import SWIN_L, SWIN_T
@@ -95,23 +138,22 @@ def _theirs(folder: str, orders: Connection) -> "nn.Module":
 class Served:
     """One of the networks, in its process."""
 
-    def __init__(self, asked: argparse.Namespace, channels: int | None = None) -> None:
-        """Of the author; ours where the ``channels`` of his backbone are given."""
+    def __init__(self, side: Side, asked: argparse.Namespace, channels: int | None = None) -> None:
+        """``channels``: of the author's backbone, for ours beside it."""
         here, there = multiprocessing.Pipe()
-        folder = asked.author if channels is None else None
-        self.name = THEIRS if channels is None else OURS
+        self.name = side.name
         descriptor, name = tempfile.mkstemp()
         os.close(descriptor)
         self._stderr = Path(name)
-        given = (there, folder, asked.size, asked.threads, name)
         self.process = multiprocessing.get_context("spawn").Process(
-            target=serve, args=given, daemon=True
+            target=serve, args=(there, side, asked, name), daemon=True
         )
         self.process.start()
         there.close()  # else a dead process's end would stay open, and be waited for
         self._orders, self._passes = here, asked.passes
+        self.channels: int | None = channels
         if channels is None:
-            self.channels: int = self._heard()
+            self.channels = self._heard()
         else:
             self._tell(channels)
         self.seen: list[tuple[float, float]] = []
@@ -167,14 +209,18 @@ def alternate(served: dict[str, Served], rounds: int) -> None:
         for name in list(served)[:: 1 if turn % 2 else -1]:
             served[name].measure()
             wall, cpu = served[name].seen[-1]
-            print(f"{name:8} {wall:7.2f} s, {cpu:7.2f} s of CPU", flush=True)
+            print(f"{name:8} {wall:7.3f} s, {cpu:7.3f} s of CPU", flush=True)
 
 
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--author", metavar="FOLDER", required=True)
+    other = parser.add_mutually_exclusive_group(required=True)
+    other.add_argument("--author", metavar="FOLDER")
+    other.add_argument("--before", metavar="FOLDER", help="a checkout of birefcli")
+    parser.add_argument("--model", default="mini", help="a name or a file, for --before")
     parser.add_argument("--size", type=int, default=1024, help="of the input, in pixels")
+    parser.add_argument("--batch", type=int, default=1, help="images at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--passes",
@@ -185,14 +231,20 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
-    theirs = Served(asked)
-    served = {OURS: Served(asked, theirs.channels), THEIRS: theirs}
+    if asked.author:
+        other_one = Served(Side(THEIRS, asked.author, None), asked)
+        ours = Served(Side(OURS, None, None), asked, other_one.channels)
+    else:
+        other_one = Served(Side(BEFORE, asked.before, asked.model), asked)
+        ours = Served(Side(OURS, None, asked.model), asked)
+    served = {OURS: ours, other_one.name: other_one}
     alternate(served, asked.rounds)
-    (wall_a, cpu_a), (wall_b, cpu_b) = served[THEIRS].medians, served[OURS].medians
-    print(f"medians of {asked.rounds}: author's {wall_a:.2f} s, ours {wall_b:.2f} s")
-    print(f"author's / ours: {wall_a / wall_b:.2f} of wall time, {cpu_a / cpu_b:.2f} of CPU time")
-    print(f"alpha apart by {abs(served[OURS].alpha - served[THEIRS].alpha).max():.1e} at most")
-    print(f"peak memory: author's {served[THEIRS].peak:.2f} GB, ours {served[OURS].peak:.2f} GB")
+    (wall_a, cpu_a), (wall_b, cpu_b) = other_one.medians, ours.medians
+    name = other_one.name
+    print(f"medians of {asked.rounds}: {name} {wall_a:.3f} s, ours {wall_b:.3f} s")
+    print(f"{name} / ours: {wall_a / wall_b:.2f} of wall time, {cpu_a / cpu_b:.2f} of CPU time")
+    print(f"alpha apart by {abs(ours.alpha - other_one.alpha).max():.1e} at most")
+    print(f"peak memory: {name} {other_one.peak:.2f} GB, ours {ours.peak:.2f} GB")
     for one in served.values():
         one.end()
 

@@ -70,7 +70,8 @@ def test_training_starts_with_filters_as_large_as_timms(timms):
 def test_loading_mini_imports_neither_timm_nor_a_compiler():
     code = (
         "import sys, torch; from birefcli.models import weights;"
-        "network = weights.load_network(weights.resolve('mini'));"
+        "from birefcli.birefnet.inference import InferenceNetwork;"
+        "network = InferenceNetwork(weights.load_network(weights.resolve('mini')));"
         "torch.set_grad_enabled(False); network(torch.zeros(1, 3, 64, 64));"
         "print([m for m in ('timm', 'torchvision', 'torch._dynamo') if m in sys.modules])"
     )

@@ -29,19 +29,42 @@ def arguments(kernel, channels=5, height=9, width=7, reach=6.0):
     return x, offset, 2 * torch.rand(1, taps, height, width, generator=generator)
 
 
+def places(offset, modulation, kernel):
+    """Taps of one kernel as a sampler takes them: pixels×3k²."""
+    taps = kernel * kernel
+    tap = torch.arange(taps).view(-1, 1, 1)
+    lines = offset[0, ::2] + tap // kernel - kernel // 2
+    columns = offset[0, 1::2] + tap % kernel - kernel // 2
+    return [part.flatten(1).T for part in (lines, columns, modulation[0])]
+
+
 def in_tiles(read, x, offset, modulation, weight, tile):
     """Deformable convolution of one map by samples and a matrix product."""
     height, width = x.shape[2:]
-    sampler = Sampler(framed(x)[0], height, width, weight.shape[-1], weight.shape[-1] // 2)
-    taps = torch.cat([offset, modulation], 1)[0].flatten(1).T.contiguous()
+    sampler = Sampler(framed(x)[0], height, width, (weight.shape[-1] ** 2,))
+    taps = torch.cat(places(offset, modulation, weight.shape[-1]), 1)
     matrix = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
     out = x.new_empty(height * width, len(weight))
     for first in range(0, len(out), tile):
-        part = taps[first : first + tile]
-        samples = x.new_empty(len(part), len(matrix))
-        read(sampler, first, part, samples)
+        (samples,) = read(sampler, first, taps[first : first + tile].contiguous())
         out[first : first + tile] = samples @ matrix
     return out.T.reshape(1, -1, height, width)
+
+
+@pytest.mark.parametrize("read", WAYS)
+def test_several_kernels_are_read_in_one_go(read):
+    kernels, parts = (1, 3, 1, 5), []
+    x = arguments(3)[0]
+    for kernel in kernels:
+        _, offset, modulation = arguments(kernel)
+        parts.append(places(offset, modulation, kernel))
+    rows, counts = framed(x)[0], tuple(kernel**2 for kernel in kernels)
+    taps = torch.cat([part[i] for i in range(3) for part in parts], 1)
+    together = read(Sampler(rows, *x.shape[2:], counts), 5, taps[5:30].contiguous())
+    for part, count, ours in zip(parts, counts, together, strict=True):
+        (alone,) = read(Sampler(rows, *x.shape[2:], (count,)), 5, torch.cat(part, 1)[5:30])
+        assert ours.shape == (25, count * x.shape[1])
+        assert torch.allclose(ours, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("read", WAYS)
@@ -94,13 +117,14 @@ def test_small_maps_and_a_switch_keep_numba_out():
     code = """
 import sys, torch
 from birefcli.birefnet.aspp import DeformableASPP
-pyramid = DeformableASPP(64, 8, (3,)).eval()
+from birefcli.birefnet.inference.pyramid import Pyramid
+pyramid = Pyramid(DeformableASPP(64, 8, (3,)).eval())
 with torch.inference_mode():
     pyramid(torch.zeros(1, 64, {size}, {size}))
 print("numba" in sys.modules)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for size, switch in ((16, "1"), (64, "0")):
+    for size, switch in ((96, "1"), (160, "0")):
         environment["BIREFCLI_NUMBA"] = switch
         ran = subprocess.run(
             [sys.executable, "-c", code.format(size=size)],

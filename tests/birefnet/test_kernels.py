@@ -249,7 +249,8 @@ def test_nothing_but_a_gpu_without_gradients_gets_a_kernel(monkeypatch):
 def test_the_cpu_runs_without_triton_being_imported():
     code = (
         "import sys, torch; from birefcli.birefnet import BiRefNet, Config\n"
-        f"network = BiRefNet({NETWORK!r}).eval()\n"
+        "from birefcli.birefnet.inference import InferenceNetwork\n"
+        f"network = InferenceNetwork(BiRefNet({NETWORK!r}).eval())\n"
         "with torch.inference_mode(): network(torch.zeros(1, 3, 32, 32))\n"
         "sys.exit('triton' in sys.modules)"
     )

@@ -514,3 +514,35 @@ def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, tmp_path, seco
     early = b"Traceback" in said and b"birefcli/" not in said
     assert early or run.returncode in (ExitCode.INTERRUPTED, -signal.SIGINT), said
     assert early or said in (b"", b"birefcli: interrupted\n") or b"interrupted: " in said, said
+
+
+NEVER_FOR_ONE_PHOTO = (
+    *("numba", "llvmlite", "torchvision", "timm", "triton", "huggingface_hub", "scipy", "sympy"),
+    *("torch._dynamo", "torch._inductor", "torch.onnx", "torch.fx.experimental.symbolic_shapes"),
+    *("onnxruntime", "concurrent.futures.process", "rich.markdown", "rich.traceback"),
+    *("typer.rich_utils", "PIL.ImageFont", "PIL.TiffImagePlugin", "birefcli.batch.workers.pool"),
+)
+"""What takes its time to import, and a photo of a kind that most are needs nothing of."""
+
+
+@pytest.mark.parametrize("photo", ["grace_hopper.jpg", "astronaut.png"])
+def test_one_photo_by_mini_imports_of_large_libraries_what_torch_does(environment, tmp_path, photo):
+    code = f"""
+import atexit, sys, torch
+before = {{*sys.modules}}
+new = lambda: sorted({{*{NEVER_FOR_ONE_PHOTO}}} & sys.modules.keys() - before)
+atexit.register(lambda: print(new(), "birefcli.matting.predictor" in sys.modules))
+from birefcli.__main__ import main
+main()
+"""
+    words = ["matte", SAMPLES / photo, "-o", tmp_path / "x.png", "--model", "mini", "--quiet"]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert ran.stdout.split(b"\n")[0] == b"[] True"
+    assert opened(tmp_path / "x.png").mode == "RGBA"

@@ -1,5 +1,6 @@
 """Settings of the whole process."""
 
+import gc
 import os
 
 import cv2
@@ -53,3 +54,19 @@ def test_opencv_works_in_as_many_threads_as_asked_for():
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_looked_for_while_libraries_are_imported(enabled):
+    before = gc.isenabled()
+    gc.enable() if enabled else gc.disable()
+    try:
+        with process_settings.importing():
+            assert not gc.isenabled()
+            made = [[] for _ in range(100)]
+        assert gc.isenabled() is enabled
+        if enabled:
+            assert any(one is made for one in gc.get_objects(generation=2))
+        assert not gc.get_freeze_count()
+    finally:
+        gc.enable() if before else gc.disable()

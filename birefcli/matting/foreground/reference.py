@@ -5,12 +5,14 @@ passes). Where alpha is between 0 and 1 a photo's pixel is a mixture of subject 
 finds the subject's share, so that a cutout shows no fringe on another background.
 
 Here are the method as the paper has it, and the geometry of its two quick forms for photos of any
-size: :func:`.cpu.estimate_pixels`, and :func:`.gpu.estimate`. Their first pass only looks for
-colours far away, so it runs on the photo shrunk to about a megapixel; the second runs at full size,
-in tiles, where alpha is soft and just around it.
+size: :func:`.cpu.estimate_pixels`, and :func:`.gpu.estimate`. Both passes run on the photo shrunk
+to two to nine megapixels, and its correction at full size. The first only looks for colours far
+away, so it sums up squares of pixels; the second runs in tiles, where alpha is soft and just around
+it, and leaves the first's background, which is so smooth that a narrow blur changes nothing.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from birefcli.images.photo import Pixels
-
 WIDE, NARROW = 90, 6  # widths of the two blurs, in pixels of a photo of REFERENCE pixels
 REFERENCE = 1_000_000
+FINE = 1.5  # as much longer a side is than that of REFERENCE pixels, of photos that are not shrunk
+SQUARE = 4  # pixels of a shrunk photo on a side, that the wide blur sums up first: it is far wider
+LEAST = 128  # pixels of the shorter side where it does so
 EPSILON = 1e-5
 AROUND = 8  # pixels around soft alpha that are estimated too: whoever scales a cutout mixes them in
 FAINT = 0.5 / 255  # alpha nearer to 0 or 1 than this is neither soft nor seen in 8 bits
@@ -71,6 +74,12 @@ def blur_fusion(
     )
 
 
+def smooth_foreground(alpha: Tensor, foreground: Tensor, radius: int) -> Tensor:
+    """F̄ alone of :func:`blur_fusion`."""
+    means = box_mean(torch.cat([foreground * alpha, alpha]), radius)
+    return (means[:3] + EPSILON * foreground) / (means[3:] + EPSILON)
+
+
 def correct(image: Tensor, alpha: Tensor, smooth: Tensor, background: Tensor) -> Tensor:
     """Foreground 3×H×W that explains the photo: F̄ + α·(I − α·F̄ − (1−α)·B̄), in 0..1."""
     mixed = alpha * smooth + (1 - alpha) * background
@@ -99,23 +108,47 @@ def _radius(width: int, scale: float) -> int:
     return max(1, round(width * scale / 2))
 
 
-def shrinking(height: int, width: int) -> tuple[int, int, int]:
-    """How a photo of that size is estimated: times it is shrunk for the first pass, and both radii.
+class Shrinking(NamedTuple):
+    """How a photo of some size is estimated: in whole pixels, so that tiles meet on them."""
 
-    A whole number of times: shrinking and enlarging are quicker, and tiles meet on whole pixels.
-    """
+    times: int
+    """How many times smaller it is for both passes, a power of two."""
+    square: int
+    """Side of the squares of pixels that the first pass sums up: it looks at sums far wider."""
+    wide: int
+    """Radius of the first pass, in such squares."""
+    narrow: int
+    """Radius of the second pass, in pixels of the shrunk photo."""
+
+    @property
+    def coarse(self) -> int:
+        """Side of a square in pixels of the photo."""
+        return self.times * self.square
+
+
+def shrinking(height: int, width: int) -> Shrinking:
+    """How a photo of that size is estimated."""
     scale = _scale(height, width)
-    times = round(scale)
-    return times, _radius(WIDE, scale / times), _radius(NARROW, scale)
+    times = 1 << max(0, int(math.log2(scale / FINE)))
+    square = SQUARE if min(height, width) >= LEAST * times else 1
+    wide = _radius(WIDE, scale / (times * square))
+    return Shrinking(times, square, wide, _radius(NARROW, scale / times))
 
 
-def shrunk(pixels: Pixels, times: int) -> Pixels:
-    """Means of squares of ``times``² pixels of H×W or H×W×3; an incomplete last one is left out."""
-    if times == 1:
-        return pixels
+def shrunk(pixels: NDArray[Any], times: int) -> NDArray[Any]:
+    """Means of squares of ``times``² pixels of H×W or H×W×3, in their dtype.
+
+    Incomplete squares at the ends are left out. OpenCV has a quick way to halve, which is taken as
+    often as it goes.
+    """
     height, width = (max(1, length // times) for length in pixels.shape[:2])
     part = pixels[: height * times, : width * times]
-    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA))
+    while times > 1:
+        step = 2 if times % 2 == 0 else times
+        size = (max(1, part.shape[1] // step), max(1, part.shape[0] // step))
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+        times //= step
+    return part
 
 
 def tiles(wanted: NDArray[np.bool_], side: int) -> list[tuple[slice, slice]]:

@@ -1,0 +1,48 @@
+"""The whole network for inference on a CPU."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from birefcli.birefnet.decoder import BasicBlock
+from birefcli.birefnet.efficientnet import EfficientNet
+from birefcli.birefnet.inference.backbone import Backbone
+from birefcli.birefnet.inference.decoder import Block, Decoder
+from birefcli.birefnet.network import BiRefNet, check_input, half_size, see_all
+
+
+class InferenceNetwork(nn.Module):
+    """What an evaluated :class:`BiRefNet` computes, for a CPU and without gradients.
+
+    A copy: later changes of the network's weights do not reach it, but for those of a backbone
+    that is used as it is (Swin and timm's).
+    """
+
+    def __init__(self, network: BiRefNet) -> None:
+        super().__init__()
+        with torch.no_grad():
+            # One for each scale: how weights are packed depends on the size of what they meet.
+            self.fine, self.coarse = _backbone(network.bb), _backbone(network.bb)
+            self.context = Block(cast("BasicBlock", network.squeeze_module[0]))
+            self.decoder = Decoder(network.decoder)
+            # oneDNN's ReLU makes zero of what is no number: such weights must show all the same.
+            floating = [t for t in self.buffers() if t.is_floating_point()]
+            weights = torch.stack([t.sum(dtype=torch.float32) for t in floating])
+            self.decoder.head.bias += 0 * weights.sum()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""
+        check_input(image)
+        # One photo at a time: its maps stay nearer to the processor than those of many.
+        return torch.cat([self._logits(one[None]) for one in image])
+
+    def _logits(self, image: Tensor) -> Tensor:
+        image = image.contiguous(memory_format=torch.channels_last)
+        full, half = self.fine(image), self.coarse(half_size(image))
+        out: Tensor = self.decoder(image, self.context(see_all(full, half)), full[:3], half[:3])
+        return out
+
+
+def _backbone(network: nn.Module) -> nn.Module:
+    return Backbone(network) if isinstance(network, EfficientNet) else network
