@@ -73,7 +73,9 @@ def cut(image: Tensor) -> list[Tensor]:
     _, c, height, width = image.shape
     h, w = height // FEWEST, width // FEWEST
     planes = image.contiguous().view(c, FEWEST, h, FEWEST, w)
-    levels = [planes.permute(2, 4, 0, 1, 3).reshape(h, w, -1)]
+    # In two steps, by rows of a patch and as a matrix: both are quicker than one for all five axes.
+    patches = planes.transpose(2, 3).reshape(-1, h * w)
+    levels = [patches.t().contiguous().view(h, w, -1)]
     for _ in range(3):
         h, w = h // 2, w // 2
         four = levels[-1].view(2, h, 2, w, -1).permute(1, 3, 0, 2, 4)
