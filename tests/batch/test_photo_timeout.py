@@ -27,7 +27,6 @@ from test_workers import (
     workers,
     written,
 )
-from torch import nn
 
 from birefcli.batch import run as running
 from birefcli.batch import stages
@@ -36,7 +35,8 @@ from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import BatchTask, run
 from birefcli.batch.workers import pool, process
 from birefcli.batch.workers.protocol import Assign, Request, Result, WorkerConfig, WorkerLost
-from birefcli.birefnet import BiRefNet
+from birefcli.birefnet.inference import InferenceNetwork
+from birefcli.birefnet.inference.convolution import Convolution
 from birefcli.cli import values
 from birefcli.errors import ExitCode, UsageError
 from birefcli.matting.device import parse_devices
@@ -105,13 +105,13 @@ def hang(monkeypatch):
 
 def in_network(hang, monkeypatch):
     calls = []
-    plain = BiRefNet.forward
+    plain = InferenceNetwork.forward
 
     def forward(self, batch):
         calls.append(batch)
         return hang() if len(calls) == 3 else plain(self, batch)
 
-    monkeypatch.setattr(BiRefNet, "forward", forward)
+    monkeypatch.setattr(InferenceNetwork, "forward", forward)
 
 
 def in_decoder(hang, monkeypatch):
@@ -168,15 +168,15 @@ def test_network_that_is_never_loaded_ends_the_run_and_fails_no_photo(
 
 def test_network_that_takes_long_but_goes_on_is_waited_for(task, hang, monkeypatch, tmp_path):
     """As for a very large input on a CPU: layer after layer ends."""
-    plain = nn.Conv2d.forward
+    plain = Convolution.forward
     slept = []
 
-    def forward(self, batch):
+    def forward(self, *given):
         slept.append(LIMIT / 10)
         time.sleep(slept[-1])
-        return plain(self, batch)
+        return plain(self, *given)
 
-    monkeypatch.setattr(nn.Conv2d, "forward", forward)
+    monkeypatch.setattr(Convolution, "forward", forward)
     for number in range(1, 5):
         (tmp_path / "in" / f"{number:03d}.png").unlink()
     assert run(task).counts[Status.WRITTEN] == 1
@@ -186,14 +186,14 @@ def test_network_that_takes_long_but_goes_on_is_waited_for(task, hang, monkeypat
 
 def test_layers_are_heard_during_a_run_and_no_longer(task, monkeypatch):
     seen = []
-    plain = BiRefNet.forward
+    plain = InferenceNetwork.forward
 
     def forward(self, batch):
         seen.append(self)
         assert all(module._forward_hooks for module in self.modules())
         return plain(self, batch)
 
-    monkeypatch.setattr(BiRefNet, "forward", forward)
+    monkeypatch.setattr(InferenceNetwork, "forward", forward)
     assert run(task).counts[Status.WRITTEN] == 5
     assert not any(module._forward_hooks for module in seen[0].modules())
 
@@ -231,12 +231,12 @@ def test_photo_that_waits_for_memory_or_its_reader_is_not_at_work(task, monkeypa
 STUCK = """\
 import sys, time
 if "spawn_main" not in " ".join(sys.orig_argv):
-    from birefcli.birefnet import BiRefNet
-    plain, seen = BiRefNet.forward, []
+    from birefcli.birefnet.inference import InferenceNetwork
+    plain, seen = InferenceNetwork.forward, []
     def forward(self, batch):
         seen.append(batch)
         return time.sleep(1000) if len(seen) > 2 else plain(self, batch)
-    BiRefNet.forward = forward
+    InferenceNetwork.forward = forward
 """
 
 
