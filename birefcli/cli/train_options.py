@@ -136,7 +136,8 @@ Size: TypeAlias = Annotated[
         MODEL,
         "--size",
         metavar="N",
-        help="Input N×N the weights are for. Default: the model's own, or 384.",
+        help="Input N×N the weights are for. Default: that of the last --stage, the model's own, or"
+        " 384.",
         show_default=False,
     ),
 ]

@@ -153,6 +153,8 @@ class TrainReporter(Terminal, TrainCallbacks):
 def _headlines(run: TrainingRun) -> list[str]:
     hyperparameters, trainer = run.hyperparameters, run.trainer
     photos = f"{_count(len(run.training), 'photo')} to learn from, {len(run.held_out)} held out"
+    if run.backgrounds:
+        photos += f", {_count(len(run.backgrounds), 'background')}"
     cached = run.training.cached
     if cached < len(run.training) // run.rank.world:  # each process has read its share
         photos += f"; {cached} stay in memory (--cache)"

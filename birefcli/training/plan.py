@@ -106,6 +106,8 @@ def hyperparameters(plan: Plan, initial: Initialisation, photos: int) -> Hyperpa
         terms=plan.loss.terms,
         edges=min(edges * each, steps),
         seed=plan.seed,
+        shares=plan.shares,
+        soften=plan.soften,
     )
 
 

@@ -205,9 +205,10 @@ class TrainingRun:
         saved = self.trainer.resume(self.checkpoint)
         if saved.get("data", self.data.digest) != self.data.digest:
             raise UsageError(
-                f"{self.checkpoint}: its run had other photos, or held out others",
+                f"{self.checkpoint}: its run had other photos or backgrounds, or held out others",
                 hint=Message(
-                    "give the same data and ", Option("hold_out"), ", or ", Option("restart")
+                    *("give the same data, ", Option("backgrounds"), " and ", Option("hold_out")),
+                    *(", or ", Option("restart")),
                 ),
             )
         done, wanted = self.trainer.step, self.hyperparameters.steps

@@ -58,6 +58,10 @@ class Hyperparameters:
     edges: int = 0
     """How many of the last steps have :data:`EDGES` for ``terms``."""
     seed: int = 0
+    shares: tuple[float, ...] = ()
+    """How often each folder is seen, beside the others; none: by its photos."""
+    soften: bool = True
+    """Whether binary masks get soft edges."""
 
     def as_text(self) -> dict[str, str]:
         """What options decide of it, by name: for a checkpoint, and for people."""
@@ -67,6 +71,8 @@ class Hyperparameters:
             "loss": "segmentation" if self.terms == SEGMENTATION else "matting",
             "steps for edges": str(self.edges),
             "seed": str(self.seed),
+            "shares": ", ".join(f"{share:g}" for share in self.shares) or "by photos",
+            "soft edges for binary masks": "yes" if self.soften else "no",
         }
 
     def changed_from(self, before: object) -> str:

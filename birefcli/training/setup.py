@@ -62,6 +62,7 @@ def find_data(plan: Plan) -> TrainingData:
     if plan.shares and len(plan.shares) != len(folders):
         wrong = f"{len(plan.shares)} given, and DATA has {len(folders)}"
         raise UsageError(wrong, option="shares", hint="give one number for each folder")
+    _refuse_people_as_backgrounds(plan)
     backgrounds = find_backgrounds(plan.backgrounds)
     found = find_pairs(folders)
     held_out = _to_validate(plan, [pair for part in found for pair in part])
@@ -83,6 +84,16 @@ def find_data(plan: Plan) -> TrainingData:
         [Part(len(part), share) for part, share in zip(training, shares, strict=True)],
         backgrounds,
     )
+
+
+def _refuse_people_as_backgrounds(plan: Plan) -> None:
+    """Raise UsageError for a folder of people among those of pictures without."""
+    people = {real_path(folder) for folder in (*plan.data, *plan.validate)}
+    for folder in plan.backgrounds:
+        if real_path(folder) in people:
+            wrong = "holds the people to train on"
+            hint = "name a folder of pictures without people"
+            raise UsageError(wrong, option="backgrounds", value=folder, hint=hint)
 
 
 def _to_validate(plan: Plan, found: list[Pair]) -> list[Pair]:

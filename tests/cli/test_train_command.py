@@ -375,6 +375,10 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     code, stderr = inside(*asked, "--seed", 5)
     assert code == ExitCode.USAGE
     assert "trained to the end with other options (seed 5, was 0); use more --epochs" in stderr
+    code, stderr = inside(*asked, "--shares", 3, "--no-soften")
+    assert code == ExitCode.USAGE
+    changed = "shares 3, was by photos; soft edges for binary masks no, was yes"
+    assert f"trained to the end with other options ({changed})" in stderr
     asked[epochs] = 2
     _, stderr = inside(*asked)
     changed = "size x steps x batch 64x6x2, was 64x3x2"
@@ -446,6 +450,7 @@ def test_a_full_disk_is_reported_and_leaves_no_checkpoint(command, words, tmp_pa
         (["-o", "w.safetensors", "--shares", "1,2"], ExitCode.USAGE, "2 given, and DATA has 1"),
         (["-o", "w.safetensors", "--shares", "1,-2"], ExitCode.USAGE, "above 0, like 3,1,1"),
         (["-o", "w.safetensors", "--shares", ""], ExitCode.USAGE, "above 0, like 3,1,1"),
+        (["-o", "w.safetensors", "--backgrounds", "PEOPLE"], ExitCode.USAGE, "to train on; name"),
         (["-o", "w.safetensors", "--backgrounds", "not"], ExitCode.NO_INPUT, "no such folder"),
         (["-o", "w.safetensors", "--validate", "not"], ExitCode.NO_INPUT, "no such folder"),
         ([], ExitCode.USAGE, "--output FILE.safetensors"),
@@ -455,6 +460,7 @@ def test_what_cannot_be_asked_for_is_refused_in_one_line(
     inside, people, tmp_path, monkeypatch, more, code, expected
 ):
     monkeypatch.chdir(tmp_path)
+    more = [str(people) if word == "PEOPLE" else word for word in more]
     found, message = inside("train", people, *more)
     assert found == code
     assert expected in message
