@@ -25,7 +25,7 @@ from birefcli.system.paths import exists, is_file, is_folder
 from birefcli.system.secrets import without_secrets
 
 OPTIONAL = {
-    "numba": ("fast", "deformable convolution on a CPU in a compiled loop", True),
+    "numba": ("fast", "deformable convolution of large maps on a CPU, in a compiled loop", True),
     "isal": ("fast", "PNG and TIFF packed in a third of the time", True),
     "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),

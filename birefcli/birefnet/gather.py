@@ -21,8 +21,8 @@ from torch.nn import functional as F
 Floats = NDArray[np.float32]
 
 WORTH = 1 << 23
-"""Sampled values of a map from which the compiled loop is used: importing numba takes half a
-second, and a map of 96×96 pixels, 32 channels and 10 taps gains that in hundreds of readings."""
+"""Sampled values of a map from which the compiled loop is used: importing numba takes most of
+a second, and a map of 96×96 pixels, 32 channels and 10 taps gains that in hundreds of readings."""
 COMPILED = "BIREFCLI_NUMBA"
 """Environment variable; 0 keeps to torch's operators."""
 

@@ -196,7 +196,8 @@ class Predictor:
         if photo.whole is None:  # else its pixels are fewer
             edges = geometry.plan(self.edges, photo.shape, tuple(alpha.shape[1:]))
         if self._staging is None:
-            return lambda: _on_cpu(photo, alpha.cpu(), edges, refine, everywhere)
+            here = alpha.cpu()  # in this thread: others must not reach for the device
+            return lambda: _on_cpu(photo, here, edges, refine, everywhere)
         with torch.inference_mode():
             full = enlarge(alpha, photo.shape)
             return self._staging.finish(photo, full, edges, refine=refine, everywhere=everywhere)

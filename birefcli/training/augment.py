@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 
 from birefcli.training.backdrops import backdrop, defocus
-from birefcli.training.camera import photograph, relight
+from birefcli.training.camera import degrade, relight
 from birefcli.training.dataset import Bytes, Example
-from birefcli.training.views import Floats, Rng, between, draw_window, look, unit
+from birefcli.training.views import Floats, Rng, draw_window, log_uniform, unit, warp
 
 COMPOSED, COMPOSED_PLAIN = 0.6, 0.9
 """Share of samples on another background: in general, and of photos before an even backdrop."""
 COMPANY = 0.22  # that one more person is in a composed sample
 PEOPLE = 3  # in a composed sample, at most
 EMPTY = 0.03  # share of samples without anybody
-OBSTRUCTED = 0.06  # of composed samples: something stands before the subject
+OCCLUDED = 0.06  # of composed samples: something stands before the subject
 ALIKE = 0.15  # of composed samples: the background has the subject's tone
 
 
@@ -37,14 +37,14 @@ def sample(
     if backgrounds and rng.random() < EMPTY:
         image = backdrop(examples, backgrounds, rng, size)
         alpha = np.zeros((size, size), np.float32)
-        return photograph(relight(image, rng, 1.0), rng), alpha
+        return degrade(relight(image, rng, 1.0), rng), alpha
     example = examples[index]
     if rng.random() < (COMPOSED_PLAIN if example.plain else COMPOSED):
         image, alpha = composition(examples, index, rng, size, backgrounds)
     else:
         window = draw_window(example.alpha, rng)
-        image, alpha = look(example.image, window, size), look(example.alpha, window, size)
-    return photograph(relight(image, rng, 1.0), rng), alpha
+        image, alpha = warp(example.image, window, size), warp(example.alpha, window, size)
+    return degrade(relight(image, rng, 1.0), rng), alpha
 
 
 def composition(
@@ -62,13 +62,13 @@ def composition(
         people.insert(0, examples[int(rng.integers(len(examples)))])
     for person in people:
         window = draw_window(person.alpha, rng, loose=True)
-        own = look(person.alpha, window, size)
-        colour = relight(look(person.foreground, window, size), rng, 0.5)
-        colour, image = match_light(colour, own, image, rng)
+        own = warp(person.alpha, window, size)
+        colour = relight(warp(person.foreground, window, size), rng, 0.5)
+        colour, image = harmonise(colour, own, image, rng)
         image = compose(colour, own, image, rng, cut=person.cut)
         alpha = 1 - (1 - alpha) * (1 - own)
-    if rng.random() < OBSTRUCTED:
-        mask = obstruction(rng, size)
+    if rng.random() < OCCLUDED:
+        mask = occluder(rng, size)
         other = backdrop(examples, backgrounds, rng, size)
         image = mask[..., None] * other + (1 - mask[..., None]) * image
         alpha = alpha * (1 - mask)
@@ -89,9 +89,7 @@ def compose(image: Floats, alpha: Floats, behind_it: Floats, rng: Rng, *, cut: b
     return np.asarray(mix[..., None] * image + (1 - mix[..., None]) * behind_it, np.float32)
 
 
-def match_light(
-    subject: Floats, alpha: Floats, behind_it: Floats, rng: Rng
-) -> tuple[Floats, Floats]:
+def harmonise(subject: Floats, alpha: Floats, behind_it: Floats, rng: Rng) -> tuple[Floats, Floats]:
     """Bring the subject's mean colour nearer to its background's, or the other way round.
 
     Returns both pictures, 0..1. Without this, light alone would tell who was put there.
@@ -110,11 +108,11 @@ def _gain(ratio: Floats, power: float) -> Floats:
     return np.asarray(ratio**power, np.float32)
 
 
-def obstruction(rng: Rng, size: int) -> Floats:
+def occluder(rng: Rng, size: int) -> Floats:
     """Where something stands before the subject, size×size of 0..1: a table, a rail, a leaf."""
     mask = np.zeros((size, size), np.uint8)
     middle = (int(rng.uniform(0, size)), int(rng.uniform(0.6, 1.1) * size))
-    axes = (int(size * between(rng, 0.08, 0.6)), int(size * between(rng, 0.05, 0.25)))
+    axes = (int(size * log_uniform(rng, 0.08, 0.6)), int(size * log_uniform(rng, 0.05, 0.25)))
     turn = rng.uniform(0, 180)
     if rng.random() < 0.5:
         cv2.ellipse(mask, middle, axes, turn, 0, 360, 255, -1)

@@ -1,4 +1,4 @@
-"""What is behind a subject in training: a studio, the street behind somebody else, a picture."""
+"""What is behind a subject in training: a studio, what is behind somebody else, a picture."""
 
 from collections.abc import Sequence
 
@@ -6,31 +6,31 @@ import cv2
 import numpy as np
 
 from birefcli.training.dataset import Bytes, Example
-from birefcli.training.views import Floats, Rng, between, bounds, unit
+from birefcli.training.views import Floats, Rng, bounds, log_uniform, unit
 
 PICTURES = 0.65
 """Share of backgrounds that are pictures, where there are such."""
 
 
 def backdrop(examples: Sequence[Example], pictures: Sequence[Bytes], rng: Rng, size: int) -> Floats:
-    """A background without a subject, size×size×3 of 0..1: a picture, a studio's, or a street.
+    """A background without a subject, size×size×3 of 0..1: a picture, a studio's, a photo's.
 
-    ``pictures``: H×W×3, RGB, without people. The street is that behind one of the examples.
+    ``pictures``: H×W×3, RGB, without people. The last is what is behind one of the examples.
     """
     if pictures and rng.random() < PICTURES:
         return picture(pictures[int(rng.integers(len(pictures)))], rng, size)
     if rng.random() < 0.4:
         return studio(rng, size)
     example = examples[int(rng.integers(len(examples)))]
-    street = beside(example, rng, size) if rng.random() < 0.6 else behind(example, size)
-    return defocus(street, rng.uniform(0, 0.04) * size) if rng.random() < 0.6 else street
+    own = beside(example, rng, size) if rng.random() < 0.6 else behind(example, size)
+    return defocus(own, rng.uniform(0, 0.04) * size) if rng.random() < 0.6 else own
 
 
 def picture(whole: Bytes, rng: Rng, size: int) -> Floats:
     """A part of a picture, mirrored or not, and sometimes out of focus: size×size×3 of 0..1."""
     rows, columns = whole.shape[:2]
-    shape = between(rng, 0.6, 1.6)  # width to height: a view is stretched to a square
-    height = min(rows, columns / shape) * between(rng, 0.35, 1)
+    shape = log_uniform(rng, 0.6, 1.6)  # width to height: a view is stretched to a square
+    height = min(rows, columns / shape) * log_uniform(rng, 0.35, 1)
     width = height * shape
     top, left = rng.uniform(0, rows - height), rng.uniform(0, columns - width)
     part = whole[
@@ -53,7 +53,7 @@ def studio(rng: Rng, size: int) -> Floats:
 
 
 def beside(example: Example, rng: Rng, size: int) -> Floats:
-    """The wider strip of street left or right of the person."""
+    """The wider strip left or right of the person."""
     left, _, right, _ = bounds(example.alpha)
     width = example.alpha.shape[1]
     start, stop = (0, left) if left > width - right else (right, width)
@@ -67,7 +67,7 @@ def beside(example: Example, rng: Rng, size: int) -> Floats:
 
 
 def behind(example: Example, size: int) -> Floats:
-    """The whole street, the person replaced by a blur of what is around."""
+    """The whole photo, the person replaced by a blur of what is around."""
     small = (size // 4, size // 4)
     image = cv2.resize(example.image, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     alpha = cv2.resize(example.alpha, small, interpolation=cv2.INTER_AREA)

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from birefcli.training.backdrops import defocus
-from birefcli.training.views import Floats, Rng, between, unit
+from birefcli.training.views import Floats, Rng, log_uniform, unit
 
 GREY = 0.1  # share of samples without colour
 DARK = 0.07  # taken in little light
 SLOPED = 0.2  # lit from one side
 SMALL = 0.35  # enlarged from fewer pixels
 JPEG = 0.4  # stored with loss
-MOVED = 0.08  # shaken
+MOTION_BLUR = 0.08  # shaken
 SHARPENED = 0.1  # as phones do
 
 
@@ -30,30 +30,30 @@ def relight(image: Floats, rng: Rng, strength: float) -> Floats:
     return relit
 
 
-def photograph(image: Floats, rng: Rng) -> Floats:
+def degrade(image: Floats, rng: Rng) -> Floats:
     """What a camera and a file format add to a picture H×W×3 of 0..1; the same shape and range."""
     if rng.random() < GREY:
         image = np.repeat(image @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, 2)
     if rng.random() < DARK:
-        image = image * np.float32(between(rng, 0.15, 0.6))
+        image = image * np.float32(log_uniform(rng, 0.15, 0.6))
     if rng.random() < SLOPED:
         image = image * _slope(image.shape[0], rng)
     if rng.random() < 0.2:
         image = defocus(image, rng.uniform(0.3, 1.2))
-    if rng.random() < MOVED:
-        image = _shake(image, rng)
+    if rng.random() < MOTION_BLUR:
+        image = _motion_blur(image, rng)
     small = rng.random() < SMALL
     side = image.shape[0]
     if small:
-        image = _resized(image, max(8, round(side * between(rng, 0.3, 0.9))), cv2.INTER_AREA)
+        image = _resized(image, max(8, round(side * log_uniform(rng, 0.3, 0.9))), cv2.INTER_AREA)
     if rng.random() < 0.35:
         noise = rng.standard_normal(image.shape, np.float32)
-        image = image + np.float32(between(rng, 0.005, 0.06)) * noise
+        image = image + np.float32(log_uniform(rng, 0.005, 0.06)) * noise
     if rng.random() < SHARPENED:
         image = image + np.float32(rng.uniform(0.3, 1.2)) * (image - defocus(image, 1.2))
     image = np.clip(image, 0, 1)
     if rng.random() < JPEG:
-        image = _stored(image, int(rng.integers(25, 92)))
+        image = _jpeg_compressed(image, int(rng.integers(25, 92)))
     if small:
         image = np.clip(_resized(image, side, int(rng.choice(_ENLARGING))), 0, 1)
     return image
@@ -70,7 +70,7 @@ def _slope(side: int, rng: Rng) -> Floats:
     return np.asarray(1 + depth * along, np.float32)[..., None]
 
 
-def _shake(image: Floats, rng: Rng) -> Floats:
+def _motion_blur(image: Floats, rng: Rng) -> Floats:
     """Motion along a line of a few pixels."""
     length = int(rng.integers(3, 10))
     line = np.zeros((length, length), np.float32)
@@ -86,7 +86,7 @@ def _resized(image: Floats, side: int, way: int) -> Floats:
     return np.asarray(cv2.resize(image, (side, side), interpolation=way), np.float32)
 
 
-def _stored(image: Floats, quality: int) -> Floats:
+def _jpeg_compressed(image: Floats, quality: int) -> Floats:
     """Written as JPEG and read again."""
     levels = np.rint(image * 255).astype(np.uint8)
     _, file = cv2.imencode(".jpg", levels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])

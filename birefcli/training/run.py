@@ -293,7 +293,7 @@ class TrainingRun:
             self.data.training,
             longest=ROOM * self.hyperparameters.largest,
             soften=self.plan.soften,
-            budget=budget * 5 // 8,
+            budget=budget * (5 if self.data.backgrounds else 6) // 8,
             foreground=True,
         )
         return training, Dataset(self.data.held_out, longest=None, soften=False, budget=budget // 4)

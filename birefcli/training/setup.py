@@ -45,14 +45,10 @@ class TrainingData:
     @property
     def digest(self) -> str:
         """Differs for other photos, and for the same that are divided otherwise."""
-        listed = [
-            [f"{path.name} {path.stat().st_size}" for path in part]
-            for part in (
-                [pair.image for pair in self.training],
-                [pair.image for pair in self.held_out],
-                self.backgrounds,
-            )
-        ]
+        parts = [[pair.image for pair in part] for part in (self.training, self.held_out)]
+        if self.backgrounds:
+            parts.append(self.backgrounds)
+        listed = [[f"{path.name} {path.stat().st_size}" for path in part] for part in parts]
         return hashlib.sha256(repr(listed).encode()).hexdigest()
 
 
@@ -62,7 +58,6 @@ def find_data(plan: Plan) -> TrainingData:
     if plan.shares and len(plan.shares) != len(folders):
         wrong = f"{len(plan.shares)} given, and DATA has {len(folders)}"
         raise UsageError(wrong, option="shares", hint="give one number for each folder")
-    _refuse_people_as_backgrounds(plan)
     backgrounds = find_backgrounds(plan.backgrounds)
     found = find_pairs(folders)
     held_out = _to_validate(plan, [pair for part in found for pair in part])
@@ -77,6 +72,7 @@ def find_data(plan: Plan) -> TrainingData:
             f"{empty}: all its photos would be held out",
             hint=Message("add photos, or use another ", Option("hold_out")),
         )
+    _refuse_people_as_backgrounds(backgrounds, [pair for part in found for pair in part] + held_out)
     shares = plan.shares or [len(part) for part in training]
     return TrainingData(
         [pair for part in training for pair in part],
@@ -86,14 +82,14 @@ def find_data(plan: Plan) -> TrainingData:
     )
 
 
-def _refuse_people_as_backgrounds(plan: Plan) -> None:
-    """Raise UsageError for a folder of people among those of pictures without."""
-    people = {real_path(folder) for folder in (*plan.data, *plan.validate)}
-    for folder in plan.backgrounds:
-        if real_path(folder) in people:
+def _refuse_people_as_backgrounds(backgrounds: list[Path], pairs: list[Pair]) -> None:
+    """Raise UsageError where a photo or a mask is among the pictures without people."""
+    people = {real_path(path) for pair in pairs for path in (pair.image, pair.mask)}
+    for path in backgrounds:
+        if real_path(path) in people:
             wrong = "holds the people to train on"
             hint = "name a folder of pictures without people"
-            raise UsageError(wrong, option="backgrounds", value=folder, hint=hint)
+            raise UsageError(wrong, option="backgrounds", value=path.parent, hint=hint)
 
 
 def _to_validate(plan: Plan, found: list[Pair]) -> list[Pair]:

@@ -45,15 +45,15 @@ def draw_window(alpha: Bytes, rng: Rng, *, loose: bool = False) -> Window:
     standing = tall >= STANDING * (right - left)
     kind = rng.choice(3, p=(0.3, 0.3, 0.4) if standing else (0.65, 0.35, 0))
     if kind == 0:
-        height = tall * between(rng, 0.8, 1.35)
+        height = tall * log_uniform(rng, 0.8, 1.35)
         y = (top + bottom) / 2 + tall * rng.normal(0, 0.08)
         x = (left + right) / 2
     else:
-        height = tall * between(rng, *_SHARES[kind, standing])
+        height = tall * log_uniform(rng, *_SHARES[kind, standing])
         y = top + height * (0.5 - rng.uniform(-0.06, 0.3))
         x = head_column(alpha, top, tall)
     # Photos are stretched to a square at the end, whatever their shape.
-    width = height * between(rng, 0.55, 1.5)
+    width = height * log_uniform(rng, 0.55, 1.5)
     reach = 0.25 if loose else 0.12
     x += width * float(np.clip(rng.normal(0, reach), -3 * reach, 3 * reach))
     rows, columns = alpha.shape
@@ -86,7 +86,7 @@ def head_column(alpha: Bytes, top: int, tall: int) -> float:
     return float(np.nonzero(head)[1].mean())
 
 
-def look(picture: Bytes, window: Window, size: int) -> Floats:
+def warp(picture: Bytes, window: Window, size: int) -> Floats:
     """What the window shows, as size×size(×3), 0..1; border pixels go on beyond the photo."""
     # Twice the size and then the mean of four: a view that shrinks the photo needs the
     # neighbours too, and a mask averaged like this is soft where it should be.
@@ -135,6 +135,6 @@ def _within(centre: float, length: float, limit: int, kept: Sequence[bool]) -> f
     return float(np.clip(centre, low, high))
 
 
-def between(rng: Rng, low: float, high: float) -> float:
+def log_uniform(rng: Rng, low: float, high: float) -> float:
     """A random factor, as likely to double as to halve."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))

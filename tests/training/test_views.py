@@ -9,7 +9,7 @@ from training_photos import person
 
 from birefcli.training import augment, camera
 from birefcli.training.backdrops import backdrop, behind, beside
-from birefcli.training.views import Window, draw_window, look
+from birefcli.training.views import Window, draw_window, warp
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +22,17 @@ def test_photo_and_truth_of_a_view_stay_on_each_other(people):
     rng = np.random.default_rng(0)
     for _ in range(20):
         window = draw_window(alpha, rng)
-        image = look(np.repeat(alpha[..., None], 3, 2), window, 64)
-        assert np.abs(image[..., 1] - look(alpha, window, 64)).max() < 0.01
+        image = warp(np.repeat(alpha[..., None], 3, 2), window, 64)
+        assert np.abs(image[..., 1] - warp(alpha, window, 64)).max() < 0.01
 
 
 def test_the_window_over_a_whole_photo_shows_it_unmoved(people):
     window = Window(60, 80, 120, 160, 0, mirrored=False)
-    seen = look(people[0].alpha, window, 160)
+    seen = warp(people[0].alpha, window, 160)
     expected = cv2.resize(people[0].alpha, (160, 160), interpolation=cv2.INTER_LINEAR) / 255
     assert np.abs(seen - expected).mean() < 0.01
     mirrored = Window(60, 80, 120, 160, 0, mirrored=True)
-    assert np.abs(look(people[0].alpha, mirrored, 160) - expected[:, ::-1]).mean() < 0.01
+    assert np.abs(warp(people[0].alpha, mirrored, 160) - expected[:, ::-1]).mean() < 0.01
 
 
 def test_views_show_enough_of_the_subject_and_soft_edges_when_they_shrink(people):
@@ -41,7 +41,7 @@ def test_views_show_enough_of_the_subject_and_soft_edges_when_they_shrink(people
     shares = [float(alpha.mean()) for _, alpha in drawn]
     assert min(shares) > 0.03
     assert 0.15 < float(np.mean(shares)) < 0.8
-    small = look(people[0].alpha, Window(60, 80, 120, 160, 0, False), 32)
+    small = warp(people[0].alpha, Window(60, 80, 120, 160, 0, False), 32)
     assert ((small > 0.1) & (small < 0.9)).any()
 
 
@@ -56,8 +56,8 @@ def test_a_backdrop_shows_nobody(people):
 
 def test_a_composed_sample_has_the_subject_on_the_other_background(people):
     window = Window(60, 80, 120, 160, 0, mirrored=False)
-    image = look(people[0].image, window, 64)
-    alpha = look(people[0].alpha, window, 64)
+    image = warp(people[0].image, window, 64)
+    alpha = warp(people[0].alpha, window, 64)
     green = np.tile(np.array([0, 1, 0], np.float32), (64, 64, 1))
     out = augment.compose(image, alpha, green, np.random.default_rng(0), cut=True)
     assert np.abs(out[alpha == 0] - green[alpha == 0]).max() < 1e-6
@@ -104,13 +104,13 @@ def test_a_loose_window_leaves_the_photo_only_where_no_border_cuts_the_subject(p
 
 def test_company_and_what_stands_before_a_subject_are_in_the_truth(people, monkeypatch):
     monkeypatch.setattr(augment, "COMPANY", 1.0)
-    monkeypatch.setattr(augment, "OBSTRUCTED", 0.0)
+    monkeypatch.setattr(augment, "OCCLUDED", 0.0)
     # The same seed begins with the same background; what follows is drawn in another order.
     crowded = [augment.composition(people, 0, np.random.default_rng(i), 64)[1] for i in range(30)]
     monkeypatch.setattr(augment, "COMPANY", 0.0)
     alone = [augment.composition(people, 0, np.random.default_rng(i), 64)[1] for i in range(30)]
     assert np.mean(crowded) > 1.3 * np.mean(alone)
-    monkeypatch.setattr(augment, "OBSTRUCTED", 1.0)
+    monkeypatch.setattr(augment, "OCCLUDED", 1.0)
     behind_it = [augment.composition(people, 0, np.random.default_rng(i), 64)[1] for i in range(30)]
     assert np.mean(behind_it) < 0.97 * np.mean(alone)
 
@@ -139,14 +139,14 @@ def test_light_is_matched_and_stays_in_range(people):
     alpha[4:12, 4:12] = 1
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        subject, ground = augment.match_light(dark, alpha, bright, rng)
+        subject, ground = augment.harmonise(dark, alpha, bright, rng)
         assert subject.mean() - dark.mean() > -1e-6  # towards the bright background ...
         assert bright.mean() - ground.mean() > -1e-6  # ... or the other way round
         assert max(subject.max(), ground.max()) <= 1
 
 
 def test_every_sample_is_a_picture_and_a_truth_whatever_befalls_it(people, monkeypatch):
-    for chance in ("GREY", "DARK", "SLOPED", "SMALL", "JPEG", "MOVED", "SHARPENED"):
+    for chance in ("GREY", "DARK", "SLOPED", "SMALL", "JPEG", "MOTION_BLUR", "SHARPENED"):
         monkeypatch.setattr(camera, chance, 0.5)
     pictures = [np.random.default_rng(1).integers(0, 256, (90, 120, 3)).astype(np.uint8)]
     mixed = [replace(each, cut=i % 2 == 0, plain=i % 3 == 0) for i, each in enumerate(people)]

@@ -15,8 +15,9 @@ from birefcli.birefnet.network import BiRefNet, check_input, half_size, see_all
 class InferenceNetwork(nn.Module):
     """What an evaluated :class:`BiRefNet` computes, for a CPU and without gradients.
 
-    A copy: later changes of the network's weights do not reach it, but for those of a backbone
-    that is used as it is (Swin and timm's).
+    Made once, of weights that no longer change; it shares those that need no folding, and a
+    backbone that is used as it is (Swin's and timm's). One call at a time: weights are packed anew
+    for another input size.
     """
 
     def __init__(self, network: BiRefNet) -> None:
