@@ -1,12 +1,12 @@
 """Photographs with masks: finding them, checking them all, reading them."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -167,34 +167,66 @@ def refuse_faults(faults: Sequence[str | Message]) -> None:
 # Reading
 
 
-class Cache(Generic[Item]):
-    """Items by index, the first to fit in a number of bytes. Threads may share it."""
+class CachedFiles(Sequence[Item]):
+    """Items that are read when they are indexed; the first to fit in ``budget`` bytes are cached.
+
+    What is returned depends on the files alone, not on the cache. Threads may share it.
+    """
 
     def __init__(self, budget: int) -> None:
         self._left = budget
         self._items: dict[int, Item] = {}
         self._lock = Lock()
 
-    def __len__(self) -> int:
+    def __getitem__(self, index: int) -> Item:  # type: ignore[override]
+        """The ``index``-th item. Raises DataError when its files are gone or damaged."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        cached = self._items.get(index)
+        return cached if cached is not None else self._add(index, *self._read(index))
+
+    def faults(
+        self, indices: Sequence[int], threads: int, on_read: Callable[[], None] = lambda: None
+    ) -> list[Message]:
+        """Read these items once; what is wrong with which. ``on_read`` is called after each."""
+        found = []
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for fault in pool.map(self._fault, indices):
+                if fault is not None:
+                    found.append(fault)
+                on_read()
+        finally:
+            # Ctrl-C must not wait for ten thousand photos.
+            pool.shutdown(cancel_futures=True)
+        return found
+
+    @property
+    def cached(self) -> int:
+        """How many items stay in memory."""
         return len(self._items)
 
-    def get(self, index: int) -> Item | None:
-        """The item, if it is kept."""
-        return self._items.get(index)
+    @abstractmethod
+    def _read(self, index: int) -> tuple[Item, int]:
+        """The ``index``-th item and its size in bytes. Raises DataError."""
 
-    def add(self, index: int, item: Item, size: int) -> None:
-        """Keep an item of ``size`` bytes, if there is room."""
+    def _fault(self, index: int) -> Message | None:
+        try:
+            self[index]
+        except DataError as error:
+            return error.message
+        return None
+
+    def _add(self, index: int, item: Item, size: int) -> Item:
         with self._lock:
             if size <= self._left and index not in self._items:
                 self._left -= size
                 self._items[index] = item
+        return item
 
 
-class Dataset(Sequence[Example]):
-    """Examples that are read when they are indexed; the first to fit in ``budget`` are cached.
-
-    What is returned depends on the files alone, not on the cache. Threads may share it.
-    """
+class Dataset(CachedFiles[Example]):
+    """Examples, of photos and their masks."""
 
     def __init__(
         self,
@@ -211,53 +243,19 @@ class Dataset(Sequence[Example]):
         ``budget``: bytes of pixels to cache. ``foreground``: estimate the subject's own colour, for
         other backgrounds; without it the photo's pixels stand for it.
         """
+        super().__init__(budget)
         self.pairs = list(pairs)
         self.longest, self.soften, self.foreground = longest, soften, foreground
-        self._cache: Cache[Example] = Cache(budget)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        """The ``index``-th example. Raises DataError when its files are gone or damaged."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        cached = self._cache.get(index)
-        if cached is None:
-            cached = self._read(self.pairs[index])
-            size = cached.image.nbytes + cached.alpha.nbytes
-            self._cache.add(index, cached, size + cached.foreground.nbytes * self.foreground)
-        return cached
+    def _read(self, index: int) -> tuple[Example, int]:
+        example = self._example(self.pairs[index])
+        own = example.foreground.nbytes * self.foreground  # else it is the photo
+        return example, example.image.nbytes + example.alpha.nbytes + own
 
-    def faults(
-        self, indices: Sequence[int], threads: int, on_read: Callable[[], None] = lambda: None
-    ) -> list[Message]:
-        """Read these examples once; what is wrong with which. ``on_read`` is called after each."""
-        found = []
-        pool = ThreadPoolExecutor(threads)
-        try:
-            for fault in pool.map(self._fault, indices):
-                if fault is not None:
-                    found.append(fault)
-                on_read()
-        finally:
-            # Ctrl-C must not wait for ten thousand photos.
-            pool.shutdown(cancel_futures=True)
-        return found
-
-    @property
-    def cached(self) -> int:
-        """How many examples stay in memory."""
-        return len(self._cache)
-
-    def _fault(self, index: int) -> Message | None:
-        try:
-            self[index]
-        except DataError as error:
-            return error.message
-        return None
-
-    def _read(self, pair: Pair) -> Example:
+    def _example(self, pair: Pair) -> Example:
         image, alpha = read_image(pair.image), read_mask(pair.mask)
         if image.shape[:2] != alpha.shape:
             sizes = f"{_size(alpha.shape)} instead of the photo's {_size(image.shape)}"
@@ -317,19 +315,23 @@ def _to_bytes(mask: Mask) -> Bytes:
     return np.ascontiguousarray(levels, np.uint8)
 
 
-def _reduced(example: Example, longest: int) -> Example:
-    height, width = example.alpha.shape
+def reduced(picture: Bytes, longest: int) -> Bytes:
+    """A picture H×W or H×W×3, averaged down to a longer side of ``longest`` pixels at most."""
+    height, width = picture.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
-        return example
+        return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shrink = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _reduced(example: Example, longest: int) -> Example:
     image, alpha, colour = (
-        np.asarray(shrink(p), np.uint8) for p in (example.image, example.alpha, example.foreground)
+        reduced(plane, longest) for plane in (example.image, example.alpha, example.foreground)
     )
     # What was a speck may be gone; the views need somebody to look at.
-    reduced = replace(example, image=image, alpha=alpha, foreground=colour)
-    return reduced if (alpha > 127).any() else example
+    small = replace(example, image=image, alpha=alpha, foreground=colour)
+    return small if (alpha > 127).any() else example
 
 
 def _size(shape: tuple[int, ...]) -> str:

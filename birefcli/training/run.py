@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from birefcli.batch.lock import hold_folder
 from birefcli.errors import BusyError, Message, Option, OutputError, UsageError
@@ -14,7 +15,7 @@ from birefcli.system import atomic
 from birefcli.system.text import name_list
 from birefcli.training import export, preview, setup, validate
 from birefcli.training.backgrounds import Backgrounds
-from birefcli.training.dataset import Bytes, Dataset, refuse_faults
+from birefcli.training.dataset import Bytes, CachedFiles, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
 from birefcli.training.log import Log
 from birefcli.training.plan import Plan, epoch_ends, hyperparameters
@@ -306,14 +307,14 @@ class TrainingRun:
         )
 
     def _check_photos(self) -> None:
-        """Read every photo and mask once, a share in each process. Raises DataError."""
-        self.callbacks.on_check(len(self.training) + len(self.held_out))
+        """Read every photo, mask and background once, a share in each process. Raises DataError."""
+        files: tuple[CachedFiles[Any], ...] = (self.training, self.held_out, self.backgrounds)
+        self.callbacks.on_check(sum(len(each) for each in files))
         threads = setup.worker_count(self.plan)
         faults: list[Message] = []
-        for dataset in (self.training, self.held_out):
-            share = range(self.rank.rank, len(dataset), self.rank.world)
-            faults += dataset.faults(share, threads, self.callbacks.on_photo_checked)
-        faults += self.backgrounds.faults() if self.rank.first else []
+        for each in files:
+            share = range(self.rank.rank, len(each), self.rank.world)
+            faults += each.faults(share, threads, self.callbacks.on_photo_checked)
         everywhere: list[Message] = self.rank.gathered(faults)
         refuse_faults(everywhere)
 

@@ -94,7 +94,12 @@ def _box(radius: int) -> Callable[[Tensor], Tensor]:
 
 
 def _inside(plane: Tensor, radius: int) -> Tensor:
-    shares = (plane.new_tensor(geometry.inside(length, radius)) for length in plane.shape)
+    """How much of the window around each pixel lies in the plane; made on the device, unwaited."""
+    shares = []
+    for length in plane.shape:
+        at = torch.arange(length, device=plane.device)
+        count = (at + radius + 1).clamp(max=length) - (at - radius).clamp(min=0)
+        shares.append(count.to(plane.dtype) / (2 * radius + 1))
     return torch.outer(*shares)
 
 
