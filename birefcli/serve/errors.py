@@ -1,0 +1,54 @@
+"""How a request fails: a status, and the words each dialect puts into its own shape."""
+
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+
+
+class Code(Enum):
+    """What went wrong, as OpenAI's clients read it: ``code``, ``status`` and ``type``."""
+
+    MISSING_IMAGE = "missing_image", HTTPStatus.BAD_REQUEST
+    TOO_MANY_IMAGES = "too_many_images", HTTPStatus.BAD_REQUEST
+    INVALID_IMAGE = "invalid_image", HTTPStatus.BAD_REQUEST
+    IMAGE_TOO_LARGE = "image_too_large", HTTPStatus.BAD_REQUEST
+    INVALID_VALUE = "invalid_value", HTTPStatus.BAD_REQUEST
+    URL_NOT_ALLOWED = "url_not_allowed", HTTPStatus.BAD_REQUEST
+    URL_FAILED = "url_failed", HTTPStatus.BAD_REQUEST
+    INVALID_API_KEY = "invalid_api_key", HTTPStatus.UNAUTHORIZED
+    MODEL_NOT_FOUND = "model_not_found", HTTPStatus.NOT_FOUND
+    NOT_FOUND = "not_found", HTTPStatus.NOT_FOUND
+    METHOD_NOT_ALLOWED = "method_not_allowed", HTTPStatus.METHOD_NOT_ALLOWED
+    REQUEST_TIMEOUT = "request_timeout", HTTPStatus.REQUEST_TIMEOUT
+    REQUEST_TOO_LARGE = "request_too_large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    QUEUE_FULL = "queue_full", HTTPStatus.TOO_MANY_REQUESTS
+    INTERNAL = "internal", HTTPStatus.INTERNAL_SERVER_ERROR
+    NOT_READY = "not_ready", HTTPStatus.SERVICE_UNAVAILABLE
+    DRAINING = "draining", HTTPStatus.SERVICE_UNAVAILABLE
+    TIMEOUT = "timeout", HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, word: str, status: HTTPStatus) -> None:
+        self.word, self.status = word, status
+
+    @property
+    def type(self) -> str:
+        """OpenAI's class of errors."""
+        if self is Code.QUEUE_FULL:
+            return "rate_limit_error"
+        return "server_error" if self.status >= 500 else "invalid_request_error"
+
+
+@dataclass(frozen=True)
+class RequestError(Exception):
+    """A request that is answered with an error."""
+
+    code: Code
+    message: str
+    """One line, without paths or addresses of this machine."""
+    param: str | None = None
+    """The field that is at fault."""
+    retry_after: int | None = None
+    """Seconds after which another try makes sense."""
+
+    def __str__(self) -> str:
+        return self.message
