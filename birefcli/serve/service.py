@@ -77,12 +77,19 @@ class Service:
 
     @property
     def engines(self) -> Engines:
-        """The networks. Raises RequestError while there are none, or none any more."""
-        if self.state is State.DRAINING:
-            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=HASTE)
+        """The networks. Raises RequestError while they are being loaded."""
         if self._engines is None:
             raise RequestError(Code.NOT_READY, "the models are being loaded", retry_after=HASTE)
         return self._engines
+
+    def check_open(self) -> None:
+        """See that new orders are taken: neither before all is loaded, nor once it is to stop.
+
+        Raises RequestError.
+        """
+        if self.state is State.DRAINING:
+            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=HASTE)
+        _ = self.engines
 
     async def do(self, order: Order) -> list[Matted]:
         """What is made of each photo of an order, in order.
