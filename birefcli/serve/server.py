@@ -106,6 +106,7 @@ class _Running:
         self._say(f"birefcli: listening on {shown(self._listener)}, loading")
         try:
             engines = await _in_thread(self._load_now)
+            await self._service.warm_up(engines)
         except BirefcliError as error:
             self._failure = error
             self._stop()
@@ -117,7 +118,7 @@ class _Running:
         who = "open to all" if self._keys is None else f"{len(self._keys)} keys"
         self._say(
             f"birefcli: ready on {shown(self._listener)}: {', '.join(engines.names)} on"
-            f" {predictor.placement} in {predictor.placement.precision.value}, {who}"
+            f" {predictor.placement.device} in {predictor.placement.precision.value}, {who}"
         )
         notify("READY=1")
 
