@@ -1,5 +1,6 @@
 """How a request fails: a status, and the words each dialect puts into its own shape."""
 
+from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
 
@@ -42,11 +43,18 @@ class RequestError(Exception):
     """A request that is answered with an error."""
 
     def __init__(
-        self, code: Code, message: str, param: str | None = None, retry_after: int | None = None
+        self,
+        code: Code,
+        message: str,
+        param: str | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """``message``: one line, without paths or addresses of this machine; ``param``: the field
-        that is at fault; ``retry_after``: seconds after which another try makes sense.
+        that is at fault; ``retry_after``: seconds after which another try makes sense;
+        ``headers``: what HTTP wants to be said besides.
         """
         super().__init__(message)
         self.code, self.message, self.param = code, message, param
         self.retry_after = retry_after
+        self.headers = {} if headers is None else headers
