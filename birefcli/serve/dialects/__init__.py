@@ -5,7 +5,7 @@ None of them knows of torch.
 
 from starlette.responses import Response
 
-from birefcli.serve.dialects import openai, own, rembg
+from birefcli.serve.dialects import own, rembg
 from birefcli.serve.errors import RequestError
 
 REMBG = "/api/"
