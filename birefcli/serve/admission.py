@@ -76,7 +76,7 @@ class Admission:
         return Reservation(lambda: self._end(photos, size))
 
     def take_body(self, size: int, own: int) -> None:
-        """Count ``size`` more bytes of a body that has ``own`` here already. Raises RequestError."""
+        """Count ``size`` more bytes of a body that has ``own`` here. Raises RequestError."""
         if self.bodies > own and self.bodies + size > self._memory:
             raise self._full("the memory for requests is full")
         self.bodies += size

@@ -58,7 +58,7 @@ def _routes(service: Service) -> list[BaseRoute]:
 
     def orders(read: Read[Asked], answer: Answer[Asked]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
-            _ = service.engines  # before a body is read for nothing
+            service.check_open()  # before a body is read for nothing
             order = await read(request, most)
             results = await until_gone(request, service.do(order))
             visit_of(request).matted(results)

@@ -145,4 +145,4 @@ class Batcher:
         try:
             torch.zeros(1, device=self._predictor.placement.device).item()
         except Exception:
-            self._on_device_lost(f"{self._predictor.placement}: {error}")
+            self._on_device_lost(f"{self._predictor.placement.device}: {error}")

@@ -84,12 +84,11 @@ def load_engines(
     on_batch: Callable[[int], object],
     on_device_lost: Callable[[str], object],
 ) -> Engines:
-    """Load all models, and put a first photo through each. Raises BirefcliError."""
+    """Load all models. Raises BirefcliError."""
     engines = []
     for name in options.models:
         loaded = load_model(replace(options.model, name=name))
         predictor = loaded.predictor
-        predictor.warm_up(1)
         batch = options.batch or choose_batch_size(predictor, MANY)
         batcher = Batcher(
             predictor, batch, activity, on_batch=on_batch, on_device_lost=on_device_lost

@@ -155,15 +155,12 @@ class Requests:
             await self._refuse(error, scope, body, answer, visit)
         except HTTPException as error:
             await self._refuse(_unrouted(error), scope, body, answer, visit)
-        except (ClientDisconnect, asyncio.CancelledError) as error:
-            if not answer.started:
-                self._service.metrics.cancelled.inc()
-            if isinstance(error, asyncio.CancelledError):
-                raise
+        except ClientDisconnect:
+            self._service.metrics.cancelled.inc()
         except Exception:
             LOGGER.exception("request %s failed", visit.id)
-            error = RequestError(Code.INTERNAL, f"a bug; the log has it as {visit.id}")
-            await self._refuse(error, scope, body, answer, visit)
+            bug = RequestError(Code.INTERNAL, f"a bug; the log has it as {visit.id}")
+            await self._refuse(bug, scope, body, answer, visit)
         finally:
             visit.bytes_in = body.size
             body.close()

@@ -10,15 +10,18 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from birefcli.batch.memory import bytes_per_pixel
 from birefcli.batch.stages import min_size_for, wanted_foreground
 from birefcli.errors import DeviceMemoryError, PhotoError, PhotoTooLargeError
 from birefcli.images.decode import decode_photo
+from birefcli.images.encode import encode
 from birefcli.images.photo import Photo
 from birefcli.images.reading import stated_pixels
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
-from birefcli.options import Product, Rendering, ServeOptions, Size
+from birefcli.options import Format, Product, Rendering, ServeOptions, Size
 from birefcli.products.background import Background, decode_background
 from birefcli.products.render import encode_product, framed, left_out, render_product
 from birefcli.serve.admission import Admission, Reservation
@@ -67,7 +70,14 @@ class Service:
         self._engines = engines
         self.state = State.READY
         first = next(iter(engines))
-        self.metrics.loaded(",".join(engines.names), str(first.predictor.placement))
+        self.metrics.loaded(",".join(engines.names), str(first.predictor.placement.device))
+
+    async def warm_up(self, engines: Engines) -> None:
+        """Put a photo through each network and all stages: some things are made at first use."""
+        noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+        order = Order((encode(noise, Format.PNG),), Rendering())
+        for engine in engines:
+            await self._do(order, engine)
 
     async def close(self) -> None:
         """End all threads, once what is at work is done."""
@@ -77,12 +87,19 @@ class Service:
 
     @property
     def engines(self) -> Engines:
-        """The networks. Raises RequestError while there are none, or none any more."""
-        if self.state is State.DRAINING:
-            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=HASTE)
+        """The networks. Raises RequestError while they are being loaded."""
         if self._engines is None:
             raise RequestError(Code.NOT_READY, "the models are being loaded", retry_after=HASTE)
         return self._engines
+
+    def check_open(self) -> None:
+        """See that new orders are taken: neither before all is loaded, nor once it is to stop.
+
+        Raises RequestError.
+        """
+        if self.state is State.DRAINING:
+            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=HASTE)
+        _ = self.engines
 
     async def do(self, order: Order) -> list[Matted]:
         """What is made of each photo of an order, in order.
