@@ -49,7 +49,7 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
 
 
 def _format(content: Content) -> Format:
-    word = _word(content, "output_format", "png").lower()
+    word = text_of(content, "output_format", "png").lower()
     if word not in FORMATS:
         raise _wrong(f"output_format={word[:40]}", "choose png, webp or jpeg", "output_format")
     return FORMATS[word]
@@ -67,7 +67,7 @@ def _quality(content: Content) -> int | None:
 
 def _fit(content: Content) -> Size | None:
     """The box that results are shrunk to fit; None: as large as their photos."""
-    word = _word(content, "size", AUTO).lower()
+    word = text_of(content, "size", AUTO).lower()
     if word == AUTO:
         return None
     sides = re.fullmatch(r"([0-9]{1,5})[x×]([0-9]{1,5})", word)
@@ -78,7 +78,7 @@ def _fit(content: Content) -> Size | None:
 
 def _product(content: Content) -> tuple[Product, Colour | None]:
     """The one product that is asked for, by its name or by its background."""
-    word = _word(content, "background", AUTO)
+    word = text_of(content, "background", AUTO)
     known = word.lower()
     plain = known in (AUTO, TRANSPARENT, OPAQUE)
     colour = WHITE if plain else _colour(word)
@@ -98,7 +98,7 @@ def _product(content: Content) -> tuple[Product, Colour | None]:
 
 
 def _written(content: Content) -> Product:
-    word = _word(content, "write", Product.CUTOUT.value)
+    word = text_of(content, "write", Product.CUTOUT.value)
     try:
         return Product(word)
     except ValueError:
@@ -115,7 +115,7 @@ def _colour(word: str) -> Colour:
     return found
 
 
-def _word(content: Content, name: str, otherwise: str) -> str:
+def text_of(content: Content, name: str, otherwise: str) -> str:
     """A field's text; ``otherwise`` where there is none, or nothing in it."""
     if name not in content.values:
         return otherwise
