@@ -160,7 +160,11 @@ async def endless_pieces(writer):
 
 
 @pytest.mark.parametrize(
-    "answer", [endless, endless_pieces, head(Content_Length=10**12), PICTURE_ANSWER + b"x"]
+    "answer",
+    [
+        *(endless, endless_pieces, in_pieces, head(Server="old") + PICTURE),
+        *(PICTURE_ANSWER, head(Content_Length=10**12)),
+    ],
 )
 def test_a_body_above_the_limit_is_refused(answer):
     error = failure({"/a.jpg": answer}, max_body=len(PICTURE) - 1)
