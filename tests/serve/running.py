@@ -1,35 +1,29 @@
-"""A service in a thread of the tests' process: real connections, and a hand on what is inside."""
+"""A service in a thread of the tests' own process: its state can be set by a test."""
 
 import asyncio
 import contextlib
-import io
-import json
+import http.client
 import socket
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from PIL import Image
+from served import TIMEOUT, Answer
 
 from birefcli.options import ModelOptions, ServeOptions
 from birefcli.serve.app import make_app
-from birefcli.serve.engines import Engines, load_engines
+from birefcli.serve.engines import load_engines
 from birefcli.serve.keys import Keys
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.service import Service
 from birefcli.system.watchdog import Activity
 
-SAMPLES = Path(__file__).parents[2] / "samples"
-KEY = "k-4711"
-ALIAS = "gpt-image-2.5-flare"
 OPTIONS = ServeOptions(
-    models=("mini",),
+    models=(),
     model=ModelOptions("", device="cpu", offline=True),
     batch=None,
     threads=2,
@@ -37,47 +31,34 @@ OPTIONS = ServeOptions(
     max_memory=1 << 30,
     max_body=8_000_000,
     queue=64,
-    timeout=300.0,
+    timeout=TIMEOUT,
     grace=1.0,
     urls="none",
-    aliases={ALIAS: "mini"},
 )
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
 class Running:
-    """A service that answers at ``url``."""
+    """A service that answers on the loopback."""
 
     def __init__(self, service: Service, keys: Keys | None) -> None:
         self.service = service
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self._loop = asyncio.new_event_loop()
         config = uvicorn.Config(
             make_app(service, keys), lifespan="off", ws="none", log_config=None, access_log=False
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, args=(listener,), name="service")
+        self._thread = threading.Thread(target=self._run, name="service")
         self._thread.start()
 
-    def _run(self, listener: socket.socket) -> None:
+    def _run(self) -> None:
         async def answer() -> None:
-            await self._server.serve(sockets=[listener])
+            await self._server.serve(sockets=[self._listener])
             await self.service.close()
 
-        with contextlib.closing(self._loop), contextlib.closing(listener):
+        with contextlib.closing(self._loop), self._listener:
             self._loop.run_until_complete(answer())
 
     def close(self) -> None:
@@ -97,65 +78,32 @@ class Running:
         """While the queue has no room; what is given makes room before that."""
         queue = self.service.options.queue
         place = self.call(lambda: self.service.admission.admit(queue, 1))
-        release = contextlib.ExitStack()
-        release.callback(lambda: self.call(place.release))
-        with release:
-            yield release.close
+        with contextlib.ExitStack() as until:
+            until.callback(lambda: self.call(place.release))
+            yield until.close
 
-    def ask(
-        self, path: str, body: bytes | None = None, kind: str = "", method: str | None = None
-    ) -> Answered:
-        """An answer, whatever its status."""
-        headers = {"Content-Type": kind} if kind else {}
-        request = urllib.request.Request(self.url + path, body, headers, method=method)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                return Answered(answer.status, _lower(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answered(error.code, _lower(error.headers), error.read())
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "", **more: str) -> Answer:
+        """One request on a connection of its own; ``kind``: its body's type."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        headers = {"Content-Type": kind, **more} if kind else more
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            lower = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, lower, response.read())
 
 
-def _lower(headers: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def load(options: ServeOptions = OPTIONS) -> Engines:
-    """Networks that several services may share."""
-    return load_engines(options, Activity(), lambda _: None, lambda _: None)
-
-
-def run(
-    engines: Engines | None, keys: Keys | None = None, options: ServeOptions = OPTIONS
-) -> Running:
-    """A service of these networks; None: it is still starting."""
-    service = Service(options, Metrics())
-    if engines is not None:
-        service.start(engines)
-    return Running(service, keys)
-
-
-def form(*parts: tuple[str, str | bytes]) -> tuple[bytes, str]:
-    """A form's body and type: bytes are files."""
-    boundary = "0123456789abcdef"
-    out = []
-    for name, value in parts:
-        file = f'; filename="{name}.bin"' if isinstance(value, bytes) else ""
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
-        out += [head.encode(), value if isinstance(value, bytes) else value.encode(), b"\r\n"]
-    return b"".join(
-        [*out, f"--{boundary}--\r\n".encode()]
-    ), f"multipart/form-data; boundary={boundary}"
-
-
-def as_json(**fields: object) -> tuple[bytes, str]:
-    """A body of JSON, and its type."""
-    return json.dumps(fields).encode(), "application/json"
-
-
-def file_of(seed: int) -> bytes:
-    """A small portrait's file, 120×140 for seed 0, another for each."""
-    out = io.BytesIO()
-    with Image.open(SAMPLES / "grace_hopper.jpg") as opened:
-        opened.resize((120 + seed, 140), box=(0, 0, 512, 600 - seed)).save(out, "PNG")
-    return out.getvalue()
+@contextmanager
+def running(
+    weights: Path, *, loaded: bool = True, keys: Path | None = None, **options: Any
+) -> Iterator[Running]:
+    """A service of these weights; ``loaded=False``: it is starting still."""
+    chosen = replace(OPTIONS, models=(str(weights),), **options)
+    service = Service(chosen, Metrics())
+    if loaded:
+        service.start(load_engines(chosen, Activity(), lambda _: None, lambda _: None))
+    running = Running(service, None if keys is None else Keys(keys))
+    try:
+        yield running
+    finally:
+        running.close()
