@@ -162,7 +162,8 @@ class Service:
             return source
         started = time.perf_counter()
         try:
-            return await self._fetcher.fetch(source.text, field, count)
+            with self.admission.fetch():
+                return await self._fetcher.fetch(source.text, field, count)
         finally:
             timings.fetch += time.perf_counter() - started
 

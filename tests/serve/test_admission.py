@@ -69,3 +69,11 @@ def test_bodies_are_limited_beside_photos_but_one_alone_always_fits():
     assert refused(admission.take_body, 1, 0).code is Code.QUEUE_FULL
     admission.drop_body(180)
     admission.take_body(1, 0)
+
+
+def test_fetches_are_limited_too():
+    admission = Admission(photos=1, memory=100)
+    with admission.fetch():
+        assert refused(admission.fetch().__enter__).code is Code.QUEUE_FULL
+    with admission.fetch():
+        pass

@@ -229,6 +229,12 @@ async def closes(writer):
     """Without a word."""
 
 
+async def never_begins(writer):
+    while True:
+        writer.write(head("100 Continue") * 1000)
+        await writer.drain()
+
+
 def forbidden(*addresses):
     return lambda host, port: [*addresses]
 
@@ -263,6 +269,7 @@ FAILURES = {
     "no length": {"answers": {"/a.jpg": head(Content_Length="-1") + b"x"}},
     "bomb": {"answers": {"/a.jpg": head(Content_Encoding="gzip") + COMPRESSED}},
     "packed twice": {"answers": {"/a.jpg": head(Transfer_Encoding="gzip, chunked") + COMPRESSED}},
+    "no end of beginnings": {"answers": {"/a.jpg": never_begins}},
     "large headers": {"answers": {"/a.jpg": b"HTTP/1.1 200 OK\r\nA: " + bytes(10**6)}},
     "forbidden redirect": {"answers": {"/a.jpg": redirect("http://169.254.169.254/")}},
     "redirects": {"answers": {"/a.jpg": redirect("/a.jpg")}},
