@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from birefcli.serve import fields
 from birefcli.serve.content import read_content
+from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.dialects.openai.photos import read_parts
 from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
-from birefcli.serve.dialects.openai.shapes import data_url, events, picture_of
+from birefcli.serve.dialects.openai.shapes import DONE, data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Matted, Order
 from birefcli.serve.visit import visit_of
@@ -65,39 +66,31 @@ def _pictures(parts: object) -> Iterator[dict[str, Any]]:
 
 def answer(request: Request, order: ChatOrder, results: list[Matted]) -> Response:
     """A message with pictures, whole or as the one chunk of a stream."""
-    kind, inside = (
-        ("chat.completion.chunk", "delta") if order.stream else ("chat.completion", "message")
-    )
+    files = JsonFiles()
+    choice = {
+        "index": 0,
+        "delta" if order.stream else "message": _message(files, order, results),
+        "finish_reason": "stop",
+        "logprobs": None,
+    }
     said = {
         "id": f"chatcmpl-{visit_of(request).id}",
-        "object": kind,
+        "object": "chat.completion.chunk" if order.stream else "chat.completion",
         "created": int(time.time()),
         "model": results[0].model,
-        "choices": [
-            {
-                "index": 0,
-                inside: _message(order, results),
-                "finish_reason": "stop",
-                "logprobs": None,
-            }
-        ],
+        "choices": [choice],
         "usage": NO_TOKENS,
     }
-    return events([said], done=True) if order.stream else JSONResponse(said)
+    return events(files, [said], DONE) if order.stream else files.response(said)
 
 
-def _message(order: ChatOrder, results: list[Matted]) -> dict[str, Any]:
+def _message(files: JsonFiles, order: ChatOrder, results: list[Matted]) -> dict[str, Any]:
+    urls = [data_url(files, picture_of(each), order.rendering.format) for each in results]
     return {
         "role": "assistant",
         "content": "; ".join(_sentence(order, each) for each in results),
         "refusal": None,
-        "images": [
-            {
-                "type": "image_url",
-                "image_url": {"url": data_url(picture_of(each), order.rendering.format)},
-            }
-            for each in results
-        ],
+        "images": [{"type": "image_url", "image_url": {"url": url}} for url in urls],
     }
 
 

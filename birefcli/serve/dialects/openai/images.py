@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from birefcli.options import Format, Product
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
+from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.dialects.openai.photos import read_photos
 from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
-from birefcli.serve.dialects.openai.shapes import data_url, events, in_base64, picture_of
+from birefcli.serve.dialects.openai.shapes import data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Matted, Order
 
@@ -73,29 +74,25 @@ def _as_url(content: Content) -> bool:
 
 def answer(request: Request, order: ImagesOrder, results: list[Matted]) -> Response:
     """A list of pictures, or an event for each."""
-    now = int(time.time())
+    now, files = int(time.time()), JsonFiles()
     if order.event is not None:
-        return events([_event(order, each, now) for each in results], done=False)
+        return events(files, [_event(files, order, each, now) for each in results])
     sizes = {str(picture_of(each).size) for each in results}
-    return JSONResponse(
-        {
-            "created": now,
-            **_look(order),
-            **({"size": sizes.pop()} if len(sizes) == 1 else {}),
-            "data": [_entry(order, each) for each in results],
-            "usage": {
-                **NO_TOKENS,
-                "output_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-            },
-        }
-    )
+    said = {
+        "created": now,
+        **_look(order),
+        **({"size": sizes.pop()} if len(sizes) == 1 else {}),
+        "data": [_entry(files, order, each) for each in results],
+        "usage": {**NO_TOKENS, "output_tokens_details": {"image_tokens": 0, "text_tokens": 0}},
+    }
+    return files.response(said)
 
 
-def _event(order: ImagesOrder, matted: Matted, now: int) -> dict[str, Any]:
+def _event(files: JsonFiles, order: ImagesOrder, matted: Matted, now: int) -> dict[str, Any]:
     picture = picture_of(matted)
     return {
         "type": order.event,
-        "b64_json": in_base64(picture),
+        "b64_json": files.add(picture.data),
         "created_at": now,
         **_look(order),
         "size": str(picture.size),
@@ -105,11 +102,11 @@ def _event(order: ImagesOrder, matted: Matted, now: int) -> dict[str, Any]:
     }
 
 
-def _entry(order: ImagesOrder, matted: Matted) -> dict[str, Any]:
+def _entry(files: JsonFiles, order: ImagesOrder, matted: Matted) -> dict[str, Any]:
     picture = picture_of(matted)
     if order.as_url:
-        return {"url": data_url(picture, order.rendering.format), **_measures(matted)}
-    return {"b64_json": in_base64(picture), **_measures(matted)}
+        return {"url": data_url(files, picture, order.rendering.format), **_measures(matted)}
+    return {"b64_json": files.add(picture.data), **_measures(matted)}
 
 
 def _look(order: ImagesOrder) -> dict[str, str]:

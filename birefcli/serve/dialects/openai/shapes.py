@@ -1,7 +1,5 @@
 """What several of OpenAI's answers have in common."""
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +7,11 @@ from starlette.responses import Response
 
 from birefcli.options import Format
 from birefcli.serve.dialects import own
+from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.orders import Matted, Picture
+
+DONE = b"data: [DONE]\n\n"
+"""The last event of a chat."""
 
 
 def picture_of(matted: Matted) -> Picture:
@@ -18,22 +20,15 @@ def picture_of(matted: Matted) -> Picture:
     return picture
 
 
-def in_base64(picture: Picture) -> str:
-    """Its file."""
-    return base64.b64encode(picture.data).decode("ascii")
-
-
-def data_url(picture: Picture, file_format: Format) -> str:
+def data_url(files: JsonFiles, picture: Picture, file_format: Format) -> str:
     """Its file as a URL."""
-    return f"data:{own.MEDIA[file_format]};base64,{in_base64(picture)}"
+    return f"data:{own.MEDIA[file_format]};base64,{files.add(picture.data)}"
 
 
-def events(items: Iterable[Mapping[str, Any]], *, done: bool) -> Response:
-    """Server-sent events, named by their ``type`` where they have one; ``done``: say the end."""
+def events(files: JsonFiles, items: Iterable[Mapping[str, Any]], end: bytes = b"") -> Response:
+    """An answer of server-sent events, named by their ``type`` where they have one."""
     parts = []
     for item in items:
         name = f"event: {item['type']}\n" if "type" in item else ""
-        parts.append(f"{name}data: {json.dumps(item)}\n\n")
-    if done:
-        parts.append("data: [DONE]\n\n")
-    return Response("".join(parts), media_type="text/event-stream")
+        parts += [name.encode(), b"data: ", files.encode(item), b"\n\n"]
+    return Response(b"".join([*parts, end]), media_type="text/event-stream")
