@@ -152,6 +152,11 @@ def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
     return parse_background(rendering.background, max_pixels)
 
 
+def decode_background(data: bytes, max_pixels: int) -> Picture:
+    """A picture of these bytes. Raises PhotoError."""
+    return Picture(to_srgb8(decode_photo(data, max_pixels)))
+
+
 def parse_colour_or_blur(text: str) -> Colour | Blur | None:
     """Read what needs no file; None for any other text. Raises UsageError."""
     if text == "blur" or text.startswith("blur:"):

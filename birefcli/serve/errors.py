@@ -1,6 +1,5 @@
 """How a request fails: a status, and the words each dialect puts into its own shape."""
 
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
@@ -26,6 +25,7 @@ class Code(Enum):
     NOT_READY = "not_ready", HTTPStatus.SERVICE_UNAVAILABLE
     DRAINING = "draining", HTTPStatus.SERVICE_UNAVAILABLE
     TIMEOUT = "timeout", HTTPStatus.SERVICE_UNAVAILABLE
+    OUT_OF_MEMORY = "out_of_memory", HTTPStatus.SERVICE_UNAVAILABLE
 
     def __init__(self, word: str, status: HTTPStatus) -> None:
         self.word, self.status = word, status
@@ -38,17 +38,15 @@ class Code(Enum):
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
 
-@dataclass(frozen=True)
 class RequestError(Exception):
     """A request that is answered with an error."""
 
-    code: Code
-    message: str
-    """One line, without paths or addresses of this machine."""
-    param: str | None = None
-    """The field that is at fault."""
-    retry_after: int | None = None
-    """Seconds after which another try makes sense."""
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(
+        self, code: Code, message: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """``message``: one line, without paths or addresses of this machine; ``param``: the field
+        that is at fault; ``retry_after``: seconds after which another try makes sense.
+        """
+        super().__init__(message)
+        self.code, self.message, self.param = code, message, param
+        self.retry_after = retry_after
