@@ -132,7 +132,8 @@ class Browser:
     def open(self, address: str) -> None:
         """Go to a page and wait until it has loaded."""
         self.events.clear()
-        self.send("Page.navigate", url=address)
+        went = self.send("Page.navigate", url=address)
+        assert "errorText" not in went, (address, went)
         self._hear(lambda: any(name == "Page.loadEventFired" for name, _ in self.events), address)
 
     def do(self, script: str) -> Any:
@@ -154,6 +155,17 @@ class Browser:
             assert time.monotonic() < end, f"{condition} is never true: {self.do('document.body.innerText')}"
             self._read(0.05)
         return value
+
+    def event(self, method: str) -> dict[str, Any]:
+        """What an event tells, of those since a page was opened; waits for it."""
+        found: list[dict[str, Any]] = []
+
+        def told() -> bool:
+            found[:] = [params for name, params in self.events if name == method]
+            return bool(found)
+
+        self._hear(told, method)
+        return found[-1]
 
     def press(self, key: str, times: int = 1, **more: Any) -> None:
         """Press a key and let it go."""
@@ -217,6 +229,7 @@ class Browser:
             deviceScaleFactor=scale,
             mobile=phone,
         )
+        self.send("Emulation.setTouchEmulationEnabled", enabled=phone)
         features = {
             "prefers-color-scheme": "dark" if dark else "light",
             "prefers-reduced-motion": "reduce" if calm else "no-preference",
