@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from birefcli.errors import UsageError
@@ -13,6 +13,7 @@ from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Source, Url
 
 DATA_URL = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
+SHORTEST = 40  # letters; no picture is shorter, many a name is
 SPACE = re.compile(r"\s+")
 ON, OFF = ("1", "true", "yes", "on", ""), ("0", "false", "no", "off")
 
@@ -44,13 +45,12 @@ def _decoded(text: str, field: str, max_body: int) -> bytes:
         raise RequestError(
             Code.REQUEST_TOO_LARGE, f"{field}: more than {max_body / 1e6:g} MB", field
         )
-    plain = SPACE.sub("", text).replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise RequestError(
-            Code.INVALID_IMAGE, f"{field}: neither a URL nor a picture in base64", field
-        ) from None
+    plain = SPACE.sub("", text).replace("-", "+").replace("_", "/").rstrip("=")
+    with suppress(binascii.Error, ValueError):
+        if len(plain) >= SHORTEST:
+            return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    wrong = f"{field}: neither a URL nor a picture in base64"
+    raise RequestError(Code.INVALID_IMAGE, wrong, field)
 
 
 def background(value: Any, max_body: int) -> Colour | Blur | Source:  # noqa: ANN401 - of JSON

@@ -35,7 +35,7 @@ async def read_order(request: Request, max_body: int) -> Order:
     given = _options(request, content)
     rendering = read_rendering(given, Product.CUTOUT)
     return Order(
-        photos=(_photo(content, max_body),),
+        photos=(_photo(request, content, max_body),),
         rendering=rendering,
         background=read_background(given, content, rendering, max_body),
         model=fields.word(given["model"], "model") if "model" in given else None,
@@ -57,8 +57,8 @@ def _options(request: Request, content: Content) -> dict[str, Any]:
     return given
 
 
-def _photo(content: Content, max_body: int) -> Source:
-    texts = content.values.get(PHOTO, ())
+def _photo(request: Request, content: Content, max_body: int) -> Source:
+    texts = (*request.query_params.getlist(PHOTO), *content.values.get(PHOTO, ()))
     found: list[Any] = [*content.files.get(PHOTO, ()), *texts]
     if content.raw:
         found.append(content.raw)
