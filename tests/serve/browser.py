@@ -22,7 +22,7 @@ FLAGS = (
     *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
     *("--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe"),
 )
-KEYS = {  # virtual key codes, and what a key types
+KEYS = {  # virtual key codes, and what the key types
     "Tab": (9, ""),
     "Enter": (13, "\r"),
     "Escape": (27, ""),
@@ -169,7 +169,7 @@ class Browser:
 
     def press(self, key: str, times: int = 1, **more: Any) -> None:
         """Press a key and let it go."""
-        code, text = KEYS.get(key, (ord(key.upper()), key))
+        code, text = KEYS[key]
         both = {"key": key, "code": key, "windowsVirtualKeyCode": code, **more}
         for _ in range(times):
             down = "keyDown" if text else "rawKeyDown"
