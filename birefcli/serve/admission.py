@@ -6,8 +6,9 @@ All of it belongs to the thread of the event loop.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from birefcli.serve.errors import Code, RequestError
@@ -56,6 +57,8 @@ class Admission:
         """Bytes of photos."""
         self.bodies = 0
         """Bytes of requests, and of what was fetched for them."""
+        self.fetching = 0
+        """Pictures that are being fetched: not accepted yet, as nothing is known of them."""
         self._mean = 1.0
         self._last_end = time.monotonic()
 
@@ -74,6 +77,17 @@ class Admission:
         self.photos += photos
         self.used += size
         return Reservation(lambda: self._end(photos, size))
+
+    @contextmanager
+    def fetch(self) -> Iterator[None]:
+        """A picture is fetched within the block. Raises RequestError where too many are."""
+        if self.fetching >= self._most_photos:
+            raise self._full(f"{self.fetching} pictures are being fetched already")
+        self.fetching += 1
+        try:
+            yield
+        finally:
+            self.fetching -= 1
 
     def take_body(self, size: int, own: int) -> None:
         """Count ``size`` more bytes of a body that has ``own`` here. Raises RequestError."""

@@ -85,29 +85,28 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Do what waits, and end the thread."""
+        """End the thread, once what waits is done; nobody is kept waiting for that."""
         self._waiting.put(None)
-        self._thread.join()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            group: list[_Waiting] = []
-            item = self._waiting.get()
-            while True:
-                if item is None:
-                    open_ = False
-                    break
-                if item.future.set_running_or_notify_cancel():
-                    group.append(item)
-                if len(group) == self._batch:
-                    break
-                try:
-                    item = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
+        while (group := self._take()) is not None:
             if group:
                 self._do(group)
+
+    def _take(self) -> list[_Waiting] | None:
+        """What waits, up to a batch, less what was given up; None at the end."""
+        item = self._waiting.get()
+        group: list[_Waiting] = []
+        while item is not None:
+            if item.future.set_running_or_notify_cancel():
+                group.append(item)
+            if len(group) == self._batch or self._waiting.empty():
+                return group
+            item = self._waiting.get()
+        if group:
+            self._waiting.put(None)  # for the next look
+            return group
+        return None
 
     def _do(self, group: list[_Waiting]) -> None:
         started = time.perf_counter()

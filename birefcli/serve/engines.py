@@ -65,7 +65,7 @@ class Engines:
         )
 
     def close(self) -> None:
-        """End all threads, once what waits is done."""
+        """End all threads, once what waits is done; nobody is kept waiting for that."""
         for engine in self._engines:
             engine.batcher.close()
 

@@ -125,6 +125,7 @@ class Fetcher:
         )
         try:
             response = await connection.handle_async_request(request)
+            network.begin_body()
             headers = {name.lower(): value for name, value in response.headers}
             if response.status in _REDIRECTS and b"location" in headers:
                 return headers[b"location"].decode("utf-8", "replace")

@@ -1,8 +1,10 @@
 """Connections to addresses that are judged first: what a name resolves to may change any moment."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
+from typing import Any
 
 import httpcore2
 
@@ -12,6 +14,9 @@ from birefcli.serve.urls import UrlPolicy
 ATTEMPTS = 4  # addresses of one name: more than that is no store but a scan
 ATTEMPT_SECONDS = 2.0
 """Until the next address is tried: many machines have an IPv6 address that leads nowhere."""
+HEAD_BYTES, HEAD_PIECE = 32768, 2048
+"""Of an answer before its body, and of one read: a hundred answers "100 Continue" in each read
+would keep this process busy for as long as they come."""
 
 
 class FetchError(Exception):
@@ -29,7 +34,7 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
         self, policy: UrlPolicy, resolve: Callable[[str, int], Awaitable[Sequence[str]]]
     ) -> None:
         self._policy, self._resolve = policy, resolve
-        self._stream: httpcore2.AsyncNetworkStream | None = None
+        self._stream: _Stream | None = None
         self._public = True
 
     async def connect_tcp(
@@ -46,18 +51,58 @@ class JudgedNetwork(httpcore2.AsyncNetworkBackend):
             if not self._policy.permits(address):
                 raise FetchError(f"its address {address} is not permitted")
         self._public &= all(reach(address) is Reach.PUBLIC for address in addresses)
-        self._stream = await _connect(_alternating(addresses)[:ATTEMPTS], port)
+        self._stream = _Stream(await _connect(_alternating(addresses)[:ATTEMPTS], port))
         return self._stream
 
     def failed(self, reason: str, told: str) -> FetchError:
         """A failure whose text a client may read, unless it tells of a host inside."""
         return FetchError(reason, told if self._public else None)
 
+    def begin_body(self) -> None:
+        """The last connection's answer has begun: what comes now is counted by its reader."""
+        if self._stream is not None:
+            self._stream.head_left = None
+
     async def close(self) -> None:
         """Close the last connection, whatever state it is in."""
         if self._stream is not None:
             await self._stream.aclose()
             self._stream = None
+
+
+class _Stream(httpcore2.AsyncNetworkStream):
+    """A connection, with TLS or without, whose answer has to begin soon."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
+        self._inner = inner
+        self.head_left: int | None = HEAD_BYTES
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self.head_left is None:
+            return await self._inner.read(max_bytes, timeout)
+        if self.head_left <= 0:
+            raise FetchError("an answer that does not begin")
+        data = await self._inner.read(min(max_bytes, HEAD_PIECE), timeout)
+        self.head_left -= len(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        self._inner = await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        return self
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as the base has it
+        return self._inner.get_extra_info(info)
 
 
 async def _connect(addresses: Sequence[str], port: int) -> httpcore2.AsyncNetworkStream:

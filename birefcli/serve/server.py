@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -16,6 +14,7 @@ from typing import TypeVar
 import uvicorn
 
 from birefcli.batch import patience
+from birefcli.batch.interrupts import leave
 from birefcli.errors import BirefcliError, DeviceError, ExitCode, UsageError
 from birefcli.options import ServeOptions
 from birefcli.serve.app import make_app
@@ -99,6 +98,8 @@ class _Running:
         await self._service.close()
         if self._failure is not None:
             raise self._failure
+        if self._service.is_busy:  # the time for it is over, and Python would wait for threads
+            leave(ExitCode.OK)
         return ExitCode.OK
 
     async def _load(self) -> None:
@@ -138,7 +139,7 @@ class _Running:
     def _stop(self) -> None:
         """Take nothing more, and answer what is accepted; asked again, end at once."""
         if self._service.state is State.DRAINING:
-            os._exit(ExitCode.TERMINATED)
+            leave(ExitCode.TERMINATED)
         self._service.state = State.DRAINING
         notify("STOPPING=1")
         self._server.should_exit = True
@@ -157,8 +158,7 @@ class _Running:
     def _leave(self, reason: str) -> None:
         """A device that does nothing any more cannot be waited for: others may begin anew."""
         self._say(f"birefcli: {DeviceError(f'the device is lost: {reason}')}")
-        sys.stderr.flush()
-        os._exit(ExitCode.MODEL)
+        leave(ExitCode.MODEL)
 
 
 async def _in_thread(call: Callable[[], Out]) -> Out:

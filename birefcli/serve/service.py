@@ -80,10 +80,17 @@ class Service:
             await self._do(order, engine)
 
     async def close(self) -> None:
-        """End all threads, once what is at work is done."""
+        """End all threads; what they are at for clients that are gone is not waited for."""
         for pool in (self._headers, self._loaders, self._finishers):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._engines is not None:
+            self._engines.close()
         await self._fetcher.aclose()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether threads hold photos still."""
+        return self.admission.photos > 0
 
     @property
     def engines(self) -> Engines:
@@ -155,7 +162,8 @@ class Service:
             return source
         started = time.perf_counter()
         try:
-            return await self._fetcher.fetch(source.text, field, count)
+            with self.admission.fetch():
+                return await self._fetcher.fetch(source.text, field, count)
         finally:
             timings.fetch += time.perf_counter() - started
 
