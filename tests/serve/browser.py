@@ -10,6 +10,7 @@ import json
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,9 @@ KEYS = {  # virtual key codes, and what the key types
 
 
 def chromium() -> str | None:
-    """Where a Chromium is; None where there is none."""
+    """Where a Chromium is; None where there is none, or no shell to hand it pipes."""
+    if shutil.which("sh") is None or sys.platform == "win32":
+        return None
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -152,7 +155,9 @@ class Browser:
         """Wait until an expression of JavaScript is true; its value."""
         end = time.monotonic() + TIMEOUT
         while not (value := self.do(condition)):
-            assert time.monotonic() < end, f"{condition} is never true: {self.do('document.body.innerText')}"
+            assert time.monotonic() < end, (
+                f"{condition} is never true: {self.do('document.body.innerText')}"
+            )
             self._read(0.05)
         return value
 

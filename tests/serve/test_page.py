@@ -1,5 +1,6 @@
 """The page at ``/``, in a real browser without a window."""
 
+import base64
 import io
 import json
 import re
@@ -226,6 +227,28 @@ class TestInABrowser:
         page.press("Enter")
         focus("#welcome .chooser")
 
+    def test_of_several_models_one_is_chosen(self, page, mini_service, samples):
+        assert page.do("document.querySelector('#model-row').hidden")
+        page.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/models"}])
+        page.open(f"{mini_service.url}/")
+        listed = {"object": "list", "data": [{"id": "mini"}, {"id": "another"}]}
+        page.send(
+            "Fetch.fulfillRequest",
+            requestId=page.event("Fetch.requestPaused")["requestId"],
+            responseCode=200,
+            body=base64.b64encode(json.dumps(listed).encode()).decode(),
+        )
+        page.send("Fetch.disable")
+        page.wait("!document.querySelector('#model-row').hidden")
+        page.drop(samples / "grace_hopper.jpg")
+        wait_until(page, "done")
+        page.do("""{
+            document.querySelector("#model").value = "another";
+            document.querySelector("#model").dispatchEvent(new Event("change"));
+        }""")
+        wait_until(page, "failed")  # there is none of this name
+        assert "another" in text(page, "#state")
+
     # What goes wrong
 
     def test_a_file_that_is_no_photo_shows_the_servers_line_and_may_be_tried_again(
@@ -315,7 +338,7 @@ class TestInABrowser:
     @pytest.mark.parametrize("dark", [False, True])
     def test_text_and_controls_have_contrast(self, page, samples, tmp_path, dark):
         page.look(1280, 800, dark=dark)
-        page.do(CONTRAST)
+        page.do((Path(__file__).parent / "contrast.js").read_text())
         page.do("document.querySelector('#key-dialog').showModal()")
         enough(page)
         page.do("document.querySelector('#key-dialog').close()")
@@ -333,46 +356,7 @@ class TestInABrowser:
 
 def enough(page):
     """Contrast of all that is seen now."""
-    for what, kind, ratio in page.do("contrasts()"):
+    found = page.do("contrasts()")
+    assert {kind for _, kind, _ in found} == {"text", "edge", "focus"}
+    for what, kind, ratio in found:
         assert ratio >= (TEXT if kind == "text" else CONTROL), (what, kind, ratio)
-
-
-CONTRAST = """
-window.contrasts = () => {
-  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
-  const over = ([r, g, b, a], under) => [r, g, b].map((v, i) => v * a + under[i] * (1 - a));
-  // What lies behind an element; a photo is at its worst white, as what is written on it is white.
-  const behind = (element) => {
-    if (!element) return [255, 255, 255];
-    const own = parse(getComputedStyle(element).backgroundColor);
-    if (own[3] === 1) return own.slice(0, 3);
-    if (element.id === "view") return [255, 255, 255];
-    return over(own, behind(element.parentElement));
-  };
-  const light = (colour) => colour.map((v) => v / 255).map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const ratio = (one, other) => { const [a, b] = [light(one), light(other)].sort((x, y) => y - x); return (a + .05) / (b + .05); };
-  const found = [];
-  const seen = (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest(".unseen, [aria-disabled=true], label:has(:disabled)");
-  for (const element of document.querySelectorAll("body *")) {
-    if (!seen(element)) continue;
-    const style = getComputedStyle(element), name = element.outerHTML.slice(0, 70);
-    const written = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (written && !element.matches("script, style, option"))
-      found.push([name, "text", ratio(over(parse(style.color), behind(element)), behind(element))]);
-    if (element.matches(".button:not(.plain), .segments, select, .swatch, .tile.add, dialog input")) {
-      const under = behind(element.parentElement);
-      found.push([name, "edge", Math.max(ratio(parse(style.borderTopColor).slice(0, 3), under), ratio(behind(element), under))]);
-    }
-    if (element.matches(".strip, .stage, .panel, dialog, .button.first")) {
-      const probe = document.createElement("i");
-      probe.style.color = "var(--focus)";
-      element.append(probe);
-      const focus = parse(getComputedStyle(probe).color).slice(0, 3);
-      probe.remove();
-      found.push([name, "focus", ratio(focus, behind(element.matches(".button") ? element.parentElement : element))]);
-    }
-  }
-  return found;
-};
-"""
