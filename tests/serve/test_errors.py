@@ -1,17 +1,32 @@
 """Every way in which a request fails, in the shape of every dialect."""
 
+import asyncio
+import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 from bodies import as_json, data_url, file_of, form
+from hypothesis import given
+from hypothesis import strategies as st
 from running import Running, running
+from starlette.requests import Request
 
 from birefcli.errors import DeviceMemoryError
+from birefcli.serve.dialects import own
+from birefcli.serve.dialects.openai import chat, images
+from birefcli.serve.errors import RequestError
 from birefcli.serve.service import State
 
 MOST = 16
+WORDS = (
+    *("photo", "image", "images", "image_url", "url", "input_references", "b64_json", "messages"),
+    *("role", "user", "content", "type", "background", "transparent", "opaque", "red", "write"),
+    *("mask", "composite", "output_format", "jpeg", "webp", "size", "10x10", "n", "bits", "crop"),
+    *("margin", "5%", "stream", "response_format", "model", "output_compression", "refine"),
+    *("format", "quality", "compress", "true", "\ud800", "a\nb", "data:,", data_url(bytes(40))),
+)
 PASSING = ("queue_full", "not_ready", "draining", "timeout")
 """Errors after which the same request may do."""
 Body = tuple[bytes, str]
@@ -240,3 +255,33 @@ def test_paths_and_methods_that_do_not_exist(service):
         answer = service.ask("DELETE", dialect.path)
         assert answer.status == 405
         assert list(answer.json) == ["detail" if dialect.body is _rembg else "error"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(WORDS) | st.text(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("read", [own.read_order, images.read_edit, chat.read_order])
+@given(fields=st.dictionaries(st.sampled_from(WORDS) | st.text(), VALUES))
+def test_whatever_comes_in_json_is_read_or_refused_in_words(read, fields):
+    body = json.dumps(fields).encode()
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    head = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "query_string": b"", "headers": head}
+    refusal = None
+    try:
+        asyncio.run(read(Request(scope, receive), 10_000)).rendering.check()
+    except RequestError as error:
+        refusal = error
+    if refusal is not None:
+        assert refusal.code.status < 500
+        assert json.loads(own.error(refusal).body)["error"]["message"].isprintable()
