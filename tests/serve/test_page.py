@@ -141,6 +141,18 @@ class TestInABrowser:
         assert row[x + side // 4].sum() > 100
         assert row[x + side * 3 // 4].sum() == 0
 
+    def test_a_finger_moves_the_divider_sideways_and_the_page_up(self, page, samples):
+        page.look(390, 700, phone=True)
+        page.drop(samples / "grace_hopper.jpg", x=100)
+        wait_until(page, "done")
+        page.wait("document.querySelector('#view').classList.contains('split')")
+        page.swipe((195, 300), (60, 300))
+        left = int(page.do("document.querySelector('#cut').value"))
+        assert left < 40
+        page.swipe((195, 400), (195, 150))
+        page.wait("scrollY > 0")
+        assert int(page.do("document.querySelector('#cut').value")) == left
+
     def test_a_pasted_photo_is_cut_out(self, page, model, samples):
         photo = samples / "astronaut.png"
         page.paste(photo)
@@ -261,8 +273,10 @@ class TestInABrowser:
         wait_until(page, "failed")
         assert text(page, "#state").rstrip(".").lower() == message.rstrip(".").lower()
         assert message[1:] in text(page, "#said")
-        click(page, "#again")
+        page.do("document.querySelector('#again').focus()")
+        page.press("Enter")
         wait_until(page, "failed")
+        assert page.do("document.activeElement.name") == "photo"
 
     def test_a_busy_server_is_asked_again_after_the_time_it_states(self, page, samples):
         page.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/matte*"}])
