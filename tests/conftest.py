@@ -263,7 +263,7 @@ def as_user() -> list[str]:
 @pytest.fixture(scope="session")
 def mini_service(environment: dict[str, str]) -> Iterator[Served]:
     """The photo service with ``mini``, shared by tests that change nothing about it."""
-    with serving(environment, "--model", "mini") as served:
+    with serving(environment, "--model", "mini", "--alias", "gpt-image-2.5-flare=mini") as served:
         yield served
 
 

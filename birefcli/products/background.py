@@ -203,7 +203,9 @@ def _colour(text: str) -> Colour | None:
         colour = ImageColor.getcolor(text, "RGBA")
     except ValueError:
         return None
-    red, green, blue, alpha = cast("tuple[int, int, int, int]", colour)
+    # CSS clamps, Pillow does not: rgb(999, 0, 0) is red.
+    channels = cast("tuple[int, int, int, int]", colour)
+    red, green, blue, alpha = (min(255, max(0, channel)) for channel in channels)
     if alpha != 255:
         wrong = "a composite is opaque; write a cutout instead"
         raise UsageError(wrong, option="background", value=text)

@@ -1,9 +1,10 @@
 """The routes."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +13,8 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from birefcli.serve import metrics as prometheus
-from birefcli.serve.dialects import openai, own, rembg
+from birefcli.serve.dialects import own, rembg
+from birefcli.serve.dialects.openai import chat, images, models
 from birefcli.serve.keys import Keys
 from birefcli.serve.middleware import Requests
 from birefcli.serve.orders import Matted, Order
@@ -26,8 +28,9 @@ CSP = (
 )
 """What the page may load: nothing from anywhere else."""
 
-Read = Callable[[Request, int], Awaitable[Order]]
-Answer = Callable[[Request, Order, list[Matted]], Response]
+Asked = TypeVar("Asked", bound=Order)
+Read = Callable[[Request, int], Awaitable[Asked]]
+Answer = Callable[[Request, Asked, list[Matted]], Response]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -53,7 +56,7 @@ def _routes(service: Service) -> list[BaseRoute]:
     """All endpoints."""
     most = service.options.max_body
 
-    def orders(read: Read, answer: Answer) -> Endpoint:
+    def orders(read: Read[Asked], answer: Answer[Asked]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             service.check_open()  # before a body is read for nothing
             order = await read(request, most)
@@ -65,8 +68,20 @@ def _routes(service: Service) -> list[BaseRoute]:
 
     routes: list[BaseRoute] = [
         Route("/v1/matte", orders(own.read_order, own.answer), methods=["POST"]),
-        *openai.routes(service, orders),
-        *rembg.routes(service, orders),
+        Route("/v1/images/edits", orders(images.read_edit, images.answer), methods=["POST"]),
+        Route(
+            "/v1/images/generations",
+            orders(images.read_generation, images.answer),
+            methods=["POST"],
+        ),
+        Route("/v1/chat/completions", orders(chat.read_order, chat.answer), methods=["POST"]),
+        Route("/v1/models", _models(service)),
+        Route("/v1/models/{name:path}", _model(service)),
+        Route(
+            "/api/remove",
+            orders(rembg.reader(lambda: service.engines.names), rembg.answer),
+            methods=["GET", "POST"],
+        ),
         Route("/healthz", _health),
         Route("/readyz", _readiness(service)),
         Route("/openapi.json", _openapi),
@@ -99,6 +114,28 @@ async def until_gone(request: Request, work: Coroutine[Any, Any, list[Matted]]) 
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _models(service: Service) -> Endpoint:
+    started = int(time.time())
+
+    async def endpoint(request: Request) -> Response:
+        engines = service.engines
+        return models.listed([(name, engines.named(name).owner) for name in engines.names], started)
+
+    return endpoint
+
+
+def _model(service: Service) -> Endpoint:
+    started = int(time.time())
+
+    async def endpoint(request: Request) -> Response:
+        name = request.path_params["name"] or "/"  # which is none: no name is the default's
+        engine = service.engines.named(name)
+        known = name if name in service.engines.names else engine.name
+        return models.retrieved(known, engine.owner, started)
+
+    return endpoint
 
 
 async def _health(request: Request) -> Response:

@@ -3,6 +3,8 @@
 from enum import Enum
 from http import HTTPStatus
 
+from birefcli.errors import printable
+
 
 class Code(Enum):
     """What went wrong, as OpenAI's clients read it: ``code``, ``status`` and ``type``."""
@@ -44,9 +46,11 @@ class RequestError(Exception):
     def __init__(
         self, code: Code, message: str, param: str | None = None, retry_after: int | None = None
     ) -> None:
-        """``message``: one line, without paths or addresses of this machine; ``param``: the field
-        that is at fault; ``retry_after``: seconds after which another try makes sense.
+        """``message``: without paths or addresses of this machine; it becomes one line of text,
+        whatever a client's words in it are. ``param``: the field that is at fault;
+        ``retry_after``: seconds after which another try makes sense.
         """
-        super().__init__(message)
-        self.code, self.message, self.param = code, message, param
+        self.code, self.message = code, printable(message)
+        self.param = None if param is None else printable(param)
+        super().__init__(self.message)
         self.retry_after = retry_after

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,7 +15,9 @@ from birefcli.serve.orders import Source, Url
 
 DATA_URL = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
 SHORTEST = 40  # letters; no picture is shorter, many a name is
-SPACE = re.compile(r"\s+")
+WHITESPACE = string.whitespace.encode()
+SAFE = bytes.maketrans(b"-_", b"+/")
+"""Base64 for URLs in the usual letters."""
 ON, OFF = ("1", "true", "yes", "on", ""), ("0", "false", "no", "off")
 
 
@@ -45,10 +48,11 @@ def _decoded(text: str, field: str, max_body: int) -> bytes:
         raise RequestError(
             Code.REQUEST_TOO_LARGE, f"{field}: more than {max_body / 1e6:g} MB", field
         )
-    plain = SPACE.sub("", text).replace("-", "+").replace("_", "/").rstrip("=")
     with suppress(binascii.Error, ValueError):
+        # In one pass over what may be 50 MB: nobody else is answered meanwhile.
+        plain = text.encode("ascii").translate(SAFE, WHITESPACE).rstrip(b"=")
         if len(plain) >= SHORTEST:
-            return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+            return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     wrong = f"{field}: neither a URL nor a picture in base64"
     raise RequestError(Code.INVALID_IMAGE, wrong, field)
 

@@ -1,6 +1,5 @@
 """birefcli's own dialect: ``POST /v1/matte``, with the options of ``birefcli matte``."""
 
-import base64
 import io
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from birefcli import values
 from birefcli.options import Compress, Format, Margin, Product, Rendering
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
+from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Matted, Order, Source
 
@@ -122,7 +122,8 @@ def answer(request: Request, order: Order, results: list[Matted]) -> Response:
     (matted,) = results
     suffix = order.rendering.format.suffix
     if "application/json" in request.headers.get("accept", ""):
-        return JSONResponse(_as_json(matted))
+        files = JsonFiles()
+        return files.response(_as_json(files, matted))
     if len(matted.pictures) == 1:
         ((kind, picture),) = matted.pictures.items()
         name, data, media = f"{kind.value}{suffix}", picture.data, MEDIA[order.rendering.format]
@@ -133,12 +134,11 @@ def answer(request: Request, order: Order, results: list[Matted]) -> Response:
     )
 
 
-def _as_json(matted: Matted) -> dict[str, Any]:
+def _as_json(files: JsonFiles, matted: Matted) -> dict[str, Any]:
     size = next(iter(matted.pictures.values())).size
     return {
         "pictures": {
-            kind.value: base64.b64encode(picture.data).decode()
-            for kind, picture in matted.pictures.items()
+            kind.value: files.add(picture.data) for kind, picture in matted.pictures.items()
         },
         "coverage": round(matted.coverage, 5),
         "width": size.width,
