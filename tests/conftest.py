@@ -262,8 +262,12 @@ def as_user() -> list[str]:
 
 @pytest.fixture(scope="session")
 def mini_service(environment: dict[str, str]) -> Iterator[Served]:
-    """The photo service with ``mini``, shared by tests that change nothing about it."""
-    with serving(environment, "--model", "mini", "--alias", "gpt-image-2.5-flare=mini") as served:
+    """The photo service with ``mini``, shared by tests that change nothing about it.
+
+    It counts in as many threads as the tests' own process: by their number sums are rounded.
+    """
+    words = ("--model", "mini", "--alias", "gpt-image-2.5-flare=mini")
+    with serving(environment, *words, OMP_NUM_THREADS=str(torch.get_num_threads())) as served:
         yield served
 
 

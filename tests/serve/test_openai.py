@@ -312,7 +312,7 @@ def rendering_of(**fields: object):
         ({"background": "RED"}, Rendering((Product.COMPOSITE,)), Colour((255, 0, 0))),
         ({"write": "composite"}, Rendering((Product.COMPOSITE,)), Colour((255, 255, 255))),
         ({"write": "mask", "background": "opaque"}, Rendering((Product.MASK,)), None),
-        ({"size": "auto", "output_format": "WEBP"}, Rendering(format=Format.WEBP), None),
+        ({"n": "1", "size": "auto", "output_format": "WEBP"}, Rendering(format=Format.WEBP), None),
         ({"size": "640x480"}, Rendering(fit=Size(640, 480)), None),
         (
             {"write": "mask", "output_format": "jpg", "output_compression": "0"},
@@ -325,7 +325,11 @@ def rendering_of(**fields: object):
             Rendering(bits=16, crop=True, margin=Margin(0.05, relative=True), refine=False),
             None,
         ),
-        ({"n": "1", "background": "", "size": "", "write": ""}, Rendering(), None),
+        (
+            dict.fromkeys(("n", "background", "size", "write", "crop", "bits", "mask"), ""),
+            Rendering(),
+            None,
+        ),
     ],
     ids=str,
 )
@@ -456,6 +460,13 @@ def test_wrong_values_are_bad_requests(client, photo):
     error = failed.value
     assert (error.type, error.param, error.code) == ("invalid_request_error", "n", "invalid_value")
     assert error.request_id == error.response.headers["x-request-id"]
+
+
+def test_uploads_that_would_change_nothing_are_bad_requests(client, photo):
+    for name in ("mask", "markup"):
+        with pytest.raises(openai.BadRequestError) as failed:
+            client.images.edit(image=photo, prompt=PROMPT, **{name: photo})
+        assert failed.value.param == name
 
 
 def test_keys_are_the_clients_api_key(tiny_weights, tmp_path, photo):

@@ -56,7 +56,11 @@ def test_a_file_becomes_a_cutout(mini_service, photo, result):
             "cutout",
             "white",
         ),
-        ({"extras": "{}", "of_next_year": "1", "bgc": ""}, "cutout", "white"),
+        (
+            {"extras": "{}", "of_next_year": "1", "bgc": "", "om": "", "model": ""},
+            "cutout",
+            "white",
+        ),
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import picture, wait_for
+from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
 from served import serving
 
@@ -30,6 +30,12 @@ def model():
 @pytest.fixture(scope="module")
 def result(model, portrait):
     return model(Image.open(io.BytesIO(portrait)))
+
+
+@pytest.fixture(scope="module")
+def tiny_service(environment):
+    with serving(environment, "--model", environment["BIREFCLI_MODEL"], "--threads", "1") as served:
+        yield served
 
 
 @pytest.fixture
@@ -198,8 +204,8 @@ def png_of(width: int, height: int) -> bytes:
 
 
 def test_limits_hold_before_anything_is_decoded(environment, small):
-    words = ("--model", environment["BIREFCLI_MODEL"], "--max-body", "0.1")
-    with serving(environment, *words, "--max-megapixels", "1") as served:
+    words = ("--model", environment["BIREFCLI_MODEL"], "--max-body", "0.1", "--threads", "1")
+    with serving(environment, *words, "--max-megapixels", "1", "--queue", "2") as served:
         bomb = served.post(PHOTO, png_of(20_000, 20_000)[:90_000])
         assert (bomb.status, bomb.code) == (400, "image_too_large")
         large = served.post(PHOTO, bytes(200_000))
@@ -211,6 +217,19 @@ def test_limits_hold_before_anything_is_decoded(environment, small):
         assert endless.getresponse().status == 413
         endless.close()
         assert served.post(PHOTO, small).status == 200
+        _see_what_finds_no_room(served)
+
+
+def _see_what_finds_no_room(served):
+    """It is told when to come again."""
+    photo = png_of(1000, 1000)
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: served.post(PHOTO, photo), range(10)))
+    assert {answer.status for answer in answers} == {200, 429}
+    full = next(answer for answer in answers if answer.status == 429)
+    assert full.json["error"]["type"] == "rate_limit_error"
+    assert 1 <= int(full.headers["retry-after"]) <= 60
+    assert served.metric("birefcli_queue_photos ") == 0
 
 
 # Keys
@@ -246,8 +265,9 @@ def test_keys_are_asked_for_before_the_body(environment, tmp_path, small):
 # Starting and ending
 
 
-def test_it_listens_at_once_and_answers_once_loaded(environment, small):
-    with serving(environment, "--model", "mini", ready=False) as served:
+def test_it_listens_at_once_and_answers_all_it_has_accepted(environment, small):
+    words = ("--model", environment["BIREFCLI_MODEL"], "--grace", "200")
+    with serving(environment, *words, ready=False) as served, ThreadPoolExecutor(20) as pool:
         first = served.post(PHOTO, small)
         if not served.is_ready:  # a machine may be that quick
             assert (first.status, first.code) == (503, "not_ready")
@@ -255,15 +275,8 @@ def test_it_listens_at_once_and_answers_once_loaded(environment, small):
         assert served.get("/healthz").status == 200
         wait_for(lambda: served.is_ready)
         assert served.get("/readyz").status == 200
-        assert served.post(PHOTO, small).status == 200
-        assert served.stop() == 0
-
-
-def test_what_is_accepted_is_answered_when_it_is_to_stop(environment, small):
-    words = ("--model", environment["BIREFCLI_MODEL"], "--grace", "200")
-    with serving(environment, *words) as served, ThreadPoolExecutor(20) as pool:
         out = io.BytesIO()
-        picture(1500, 1000).save(out, "PNG")
+        picture(1000, 800).save(out, "PNG")
         waiting = [pool.submit(served.post, PHOTO, out.getvalue()) for _ in range(20)]
         wait_for(lambda: served.metric("birefcli_queue_photos ") + _done(waiting) >= 20)
         served.process.send_signal(signal.SIGTERM)
@@ -297,75 +310,53 @@ def test_models_that_are_not_there_end_it(environment, tmp_path, command):
     assert "did you mean portrait" in done.stderr.decode()
 
 
-def test_a_unix_socket_serves_and_is_checked(environment, tmp_path, command):
-    path = tmp_path / "s"
+def test_a_unix_socket_serves_and_is_checked_and_whoever_supervises_is_told(
+    environment, tmp_path, command
+):
+    path, name = tmp_path / "s", str(tmp_path / "notify")
     words = ("--model", environment["BIREFCLI_MODEL"], "--socket", path)
     assert command("serve", "--check", "--socket", path).returncode == 1
-    with serving(environment, *words) as served:
-        assert f"unix:{path}" in served.said
-        assert path.stat().st_mode & 0o007 == 0
-        assert command("serve", "--check", "--socket", path).returncode == 0
-        assert served.stop() == 0
-    assert not path.exists()
-
-
-def test_whoever_supervises_hears_that_it_is_ready(environment, tmp_path):
-    name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(name)
-        supervisor.settimeout(300)
-        words = ("--model", environment["BIREFCLI_MODEL"])
+        supervisor.settimeout(TIMEOUT)
         with serving(environment, *words, NOTIFY_SOCKET=name) as served:
             assert supervisor.recv(100) == b"READY=1"
-            served.stop()
-            assert supervisor.recv(100) == b"STOPPING=1"
+            assert f"unix:{path}" in served.said
+            assert path.stat().st_mode & 0o007 == 0
+            assert command("serve", "--check", "--socket", path).returncode == 0
+            assert served.stop() == 0
+        assert supervisor.recv(100) == b"STOPPING=1"
+    assert not path.exists()
 
 
 # Clients that leave, and too many
 
 
-def test_the_network_never_sees_the_photo_of_a_client_that_left(environment):
-    words = ("--model", environment["BIREFCLI_MODEL"], "--threads", "1")
-    out = io.BytesIO()
-    picture(4000, 3000).save(out, "PNG", compress_level=1)
-    with serving(environment, *words) as served:
-        before = served.metric("birefcli_batch_photos_sum")
-        leaving = []
-        for _ in range(12):
-            connection = served.connect()
-            connection.request("POST", PHOTO, out.getvalue())
-            leaving.append(connection)
-        for connection in leaving:
-            connection.close()
-        wait_for(lambda: served.metric("birefcli_cancelled_total") >= 12)
-        wait_for(lambda: served.metric("birefcli_inflight_bytes") == 0)
-        # What was being decoded as they left may have gone on; the others have not.
-        assert served.metric("birefcli_batch_photos_sum") - before < 12
-        assert served.post(PHOTO, out.getvalue()).status == 200
-
-
-def test_what_finds_no_room_is_told_when_to_come_again(environment):
-    words = ("--model", environment["BIREFCLI_MODEL"], "--queue", "2", "--threads", "1")
+def test_the_network_never_sees_the_photos_of_clients_that_left(tiny_service):
+    before = [tiny_service.metric(name) for name in ("birefcli_cancelled_total", SEEN)]
     out = io.BytesIO()
     picture(3000, 2000).save(out, "PNG", compress_level=1)
-    with serving(environment, *words) as served, ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: served.post(PHOTO, out.getvalue()), range(10)))
-        kinds = {answer.status for answer in answers}
-        assert kinds == {200, 429}
-        full = next(answer for answer in answers if answer.status == 429)
-        assert full.json["error"]["type"] == "rate_limit_error"
-        assert 1 <= int(full.headers["retry-after"]) <= 60
-        assert served.metric("birefcli_queue_photos ") == 0
+    leaving = [tiny_service.connect() for _ in range(12)]
+    for connection in leaving:
+        connection.request("POST", PHOTO, out.getvalue())
+    for connection in leaving:
+        connection.close()
+    wait_for(lambda: tiny_service.metric("birefcli_cancelled_total") - before[0] >= 12)
+    wait_for(lambda: tiny_service.metric("birefcli_inflight_bytes") == 0)
+    # What was being decoded as they left may have gone on; the others have not.
+    assert tiny_service.metric(SEEN) - before[1] < 12
+    assert tiny_service.post(PHOTO, out.getvalue()).status == 200
 
 
-def test_a_slow_body_is_given_up(environment, small, monkeypatch):
-    # The limit of thirty seconds is a constant; a body that stops is seen by its client's end.
-    words = ("--model", environment["BIREFCLI_MODEL"])
-    with serving(environment, *words) as served:
-        with socket.create_connection(("127.0.0.1", served.port)) as slow:
-            slow.sendall(b"POST /v1/matte HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\nabc")
-        wait_for(lambda: served.metric("birefcli_cancelled_total") == 1)
-        assert served.post(PHOTO, small).status == 200
+SEEN = "birefcli_batch_photos_sum"
+
+
+def test_a_client_that_leaves_within_its_body_is_counted(tiny_service, small):
+    before = tiny_service.metric("birefcli_cancelled_total")
+    with socket.create_connection(("127.0.0.1", tiny_service.port)) as slow:
+        slow.sendall(b"POST /v1/matte HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\nabc")
+    wait_for(lambda: tiny_service.metric("birefcli_cancelled_total") == before + 1)
+    assert tiny_service.post(PHOTO, small).status == 200
 
 
 def test_nothing_is_written_to_a_disk(environment, tmp_path):

@@ -32,8 +32,9 @@ def reader(loaded: Callable[[], Collection[str]]) -> Callable[[Request, int], Aw
     async def read_order(request: Request, max_body: int) -> Order:
         post = request.method == "POST"
         content = await read_content(request, max_body) if post else Content()
-        given = {name: text for name, text in request.query_params.items() if text}
-        given |= {name: content.value(name) for name in content.values}
+        said = {name: content.value(name) for name in content.values}
+        both = {**request.query_params, **said}
+        given = {name: value for name, value in both.items() if value != ""}
         _refuse(given)
         product, background = _product(given)
         source, field = _photo(given, content, max_body)
