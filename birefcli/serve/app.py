@@ -120,8 +120,7 @@ def _models(service: Service) -> Endpoint:
     started = int(time.time())
 
     async def endpoint(request: Request) -> Response:
-        engines = service.engines
-        return models.listed([(name, engines.named(name).owner) for name in engines.names], started)
+        return models.listed([_entry(service, name, started) for name in service.engines.names])
 
     return endpoint
 
@@ -131,11 +130,16 @@ def _model(service: Service) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         name = request.path_params["name"] or "/"  # which is none: no name is the default's
-        engine = service.engines.named(name)
-        known = name if name in service.engines.names else engine.name
-        return models.retrieved(known, engine.owner, started)
+        return models.retrieved(_entry(service, name, started))
 
     return endpoint
+
+
+def _entry(service: Service, name: str, created: int) -> models.Entry:
+    """What is said of a model; of one that is called by its name on the Hub, by its own."""
+    engine = service.engines.named(name)
+    known = name if name in service.engines.names else engine.name
+    return models.Entry(known, engine.name, engine.owner, created)
 
 
 async def _health(request: Request) -> Response:

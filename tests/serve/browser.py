@@ -191,6 +191,18 @@ class Browser:
         for step in ("dragEnter", "dragOver", "drop"):
             self.send("Input.dispatchDragEvent", type=step, x=x, y=y, data=data)
 
+    def swipe(self, start: tuple[int, int], end: tuple[int, int], steps: int = 4) -> None:
+        """Draw a finger over the page."""
+
+        def touch(kind: str, *points: dict[str, float]) -> None:
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+        for step in range(steps + 1):
+            share = step / steps
+            x, y = (a + (b - a) * share for a, b in zip(start, end, strict=True))
+            touch("touchMove" if step else "touchStart", {"x": x, "y": y})
+        touch("touchEnd")
+
     def paste(self, file: Path) -> None:
         """Paste a picture, as if it had been copied elsewhere."""
         coded = base64.b64encode(file.read_bytes()).decode()

@@ -77,6 +77,19 @@ def text(tab, selector):
     return tab.do(f"document.querySelector({json.dumps(selector)}).textContent")
 
 
+def open_with_models(tab, url, *models):
+    """Open the page, which is told of these models."""
+    tab.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/models"}])
+    tab.open(f"{url}/")
+    tab.send(
+        "Fetch.fulfillRequest",
+        requestId=tab.event("Fetch.requestPaused")["requestId"],
+        responseCode=200,
+        body=base64.b64encode(json.dumps({"object": "list", "data": models}).encode()).decode(),
+    )
+    tab.send("Fetch.disable")
+
+
 def save(tab, format_="png", backdrop="none"):
     """What the button downloads."""
     click(tab, f"input[name=backdrop][value='{backdrop}']")
@@ -141,6 +154,20 @@ class TestInABrowser:
         assert row[x + side // 4].sum() > 100
         assert row[x + side * 3 // 4].sum() == 0
 
+    def test_a_finger_moves_the_divider_sideways_and_the_page_up(self, page, samples):
+        page.look(390, 700, phone=True)
+        page.drop(samples / "grace_hopper.jpg", x=100)
+        wait_until(page, "done")
+        page.wait("document.querySelector('#view').classList.contains('split')")
+        page.swipe((195, 300), (60, 300))
+        left = int(page.do("document.querySelector('#cut').value"))
+        assert left < 40
+        page.swipe((195, 400), (195, 150))
+        page.wait("scrollY > 0")
+        assert int(page.do("document.querySelector('#cut').value")) == left
+        page.swipe((300, 80), (300, 80), 1)
+        page.wait(f"document.querySelector('#cut').value > {left + 40}")
+
     def test_a_pasted_photo_is_cut_out(self, page, model, samples):
         photo = samples / "astronaut.png"
         page.paste(photo)
@@ -174,7 +201,7 @@ class TestInABrowser:
         assert page.do("document.querySelector('#photo-behind').disabled")
         assert Image.open(io.BytesIO(save(page).read_bytes())).size == (512, 600)
 
-    def test_the_keyboard_alone_does_it_all(self, page, model, samples):
+    def test_the_keyboard_alone_does_it_all(self, page, mini_service, model, samples):
         def focus(expected):
             """What has the focus, and that it is seen."""
             assert page.do(f"document.activeElement.matches({json.dumps(expected)})"), page.do(
@@ -188,6 +215,7 @@ class TestInABrowser:
             }""")
 
         photo = samples / "grace_hopper.jpg"
+        open_with_models(page, mini_service.url, {"id": "mini"})
         page.send("Page.setInterceptFileChooserDialog", enabled=True)
         page.press("Tab")
         focus("#welcome .chooser")
@@ -228,17 +256,10 @@ class TestInABrowser:
         focus("#welcome .chooser")
 
     def test_of_several_models_one_is_chosen(self, page, mini_service, samples):
+        open_with_models(page, mini_service.url, {"id": "mini"}, {"id": "alias", "root": "mini"})
+        page.wait("document.querySelector('#model').length === 1")
         assert page.do("document.querySelector('#model-row').hidden")
-        page.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/models"}])
-        page.open(f"{mini_service.url}/")
-        listed = {"object": "list", "data": [{"id": "mini"}, {"id": "another"}]}
-        page.send(
-            "Fetch.fulfillRequest",
-            requestId=page.event("Fetch.requestPaused")["requestId"],
-            responseCode=200,
-            body=base64.b64encode(json.dumps(listed).encode()).decode(),
-        )
-        page.send("Fetch.disable")
+        open_with_models(page, mini_service.url, {"id": "mini"}, {"id": "another"})
         page.wait("!document.querySelector('#model-row').hidden")
         page.drop(samples / "grace_hopper.jpg")
         wait_until(page, "done")
@@ -261,8 +282,10 @@ class TestInABrowser:
         wait_until(page, "failed")
         assert text(page, "#state").rstrip(".").lower() == message.rstrip(".").lower()
         assert message[1:] in text(page, "#said")
-        click(page, "#again")
+        page.do("document.querySelector('#again').focus()")
+        page.press("Enter")
         wait_until(page, "failed")
+        assert page.do("document.activeElement.name") == "photo"
 
     def test_a_busy_server_is_asked_again_after_the_time_it_states(self, page, samples):
         page.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/matte*"}])

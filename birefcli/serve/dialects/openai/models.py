@@ -1,21 +1,30 @@
 """``GET /v1/models``: what is loaded."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from starlette.responses import JSONResponse, Response
 
 
-def listed(models: Iterable[tuple[str, str]], created: int) -> Response:
-    """All models, each with its name and who published it; ``created``: seconds of Unix time."""
-    data = [_entry(name, owner, created) for name, owner in models]
-    return JSONResponse({"object": "list", "data": data})
+@dataclass(frozen=True)
+class Entry:
+    """A name by which a model can be asked for, as OpenAI's clients read it."""
+
+    id: str
+    root: str
+    """The model's own name, where ``id`` is an alias."""
+    owned_by: str
+    """Who published it."""
+    created: int
+    """Seconds of Unix time."""
+    object: str = "model"
 
 
-def retrieved(name: str, owner: str, created: int) -> Response:
+def listed(entries: Iterable[Entry]) -> Response:
+    """All models."""
+    return JSONResponse({"object": "list", "data": [asdict(entry) for entry in entries]})
+
+
+def retrieved(entry: Entry) -> Response:
     """One model."""
-    return JSONResponse(_entry(name, owner, created))
-
-
-def _entry(name: str, owner: str, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": owner}
+    return JSONResponse(asdict(entry))
