@@ -204,7 +204,7 @@ def test_a_unit_starts_reloads_and_stops_the_server(installed, number, tmp_path)
         with serving(installed, *words, **variables) as served:
             assert told.recv(99) == b"READY=1"
             (tmp_path / "keys.txt").write_text("shop one\npage two\n")
-            assert "ExecReload=kill -HUP $MAINPID\n" in unit
+            assert "ExecReload=/bin/kill -HUP $MAINPID\n" in unit
             served.process.send_signal(signal.SIGHUP)
             wait_for(lambda: "2 keys read" in served.said)
             assert served.stop() == 0

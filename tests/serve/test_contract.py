@@ -197,6 +197,14 @@ def says_what_it_means(case: Any) -> bool:
     return None not in body.values() and not set(case.query or {}) & set(body)
 
 
+@pytest.mark.parametrize("field", ["stream", "response_format"])
+@pytest.mark.parametrize("value", [[], {}])
+def test_what_is_empty_but_no_text_is_no_value(service, field, value):
+    body = json.dumps({"image": BASE64, field: value}).encode()
+    answer = service.post("/v1/images/edits", body, Content_Type="application/json")
+    assert (answer.status, answer.json["error"]["param"]) == (400, field)
+
+
 URL = f"data:image/png;base64,{BASE64}"
 PART = {"type": "image_url", "image_url": {"url": URL}}
 GOOD = {
