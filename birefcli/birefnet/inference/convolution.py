@@ -6,6 +6,7 @@ operators that are called here.
 """
 
 import platform
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,8 @@ from torch.nn import functional as F
 
 from birefcli.birefnet.batch_norm import folded
 
+_PACKING = threading.Lock()
+"""Photos in threads of their own come to a convolution at once."""
 _SCALARS: dict[str, list[float]] = {"none": [], "relu": [], "hardtanh": [0.0, 6.0]}
 """Activations by oneDNN's names, and their bounds: ``hardtanh`` of 0 and 6 is a clipped ReLU."""
 
@@ -47,9 +50,7 @@ class Convolution(nn.Module):
         self._geometry = ([padding, padding], [stride, stride], [1, 1], groups)
         self._then = then
         self._after = (then, _SCALARS[then], "")
-        self._shape: torch.Size | None = None
-        self._operators: Operators
-        self._given: tuple[Any, ...]
+        self._packed: Packed | None = None
 
     @classmethod
     def of(
@@ -72,23 +73,31 @@ class Convolution(nn.Module):
 
         oneDNN adds nothing before a clipped ReLU.
         """
-        if self._shape != x.shape and not self._pack(x):
+        packed = self._packed
+        if packed is None or packed.shape != x.shape:
+            packed = self._pack(x)
+        if packed is None:
             return self._plain(x, plus)
+        given = (packed.weight, self.bias, *self._geometry)
         if plus is None:
-            return self._operators.plain(x, *self._given, *self._after)
+            return packed.operators.plain(x, *given, *self._after)
         then = None if self._then == "none" else self._then
-        return self._operators.summed(plus, x, *self._given, "add", 1, then, [], "")
+        return packed.operators.summed(plus, x, *given, "add", 1, then, [], "")
 
-    def _pack(self, x: Tensor) -> bool:
-        """Bring the weight into the order that oneDNN reads; False where it is not used."""
+    def _pack(self, x: Tensor) -> "Packed | None":
+        """Bring the weight into the order that oneDNN reads; None where it is not used."""
         operators = onednn()
         if operators is None or x.device.type != "cpu" or x.dtype != torch.float32:
-            return False
-        weight = self._given[0].to_dense() if self.weight is None else self.weight
-        packed = operators.packed(weight, *self._geometry, list(x.shape))
-        self._operators, self._given = operators, (packed, self.bias, *self._geometry)
-        self.weight, self._shape = None, x.shape
-        return True
+            return None
+        with _PACKING:
+            before, weight = self._packed, self.weight
+            if before is not None:
+                if before.shape == x.shape:  # by another thread meanwhile
+                    return before
+                weight = before.weight.to_dense()
+            packed = operators.packed(weight, *self._geometry, list(x.shape))
+            self._packed, self.weight = Packed(operators, packed, x.shape), None
+            return self._packed
 
     def _plain(self, x: Tensor, plus: Tensor | None) -> Tensor:
         padding, stride, _, groups = self._geometry
@@ -116,6 +125,16 @@ class Operators:
     """Adds another map, which it overwrites."""
     packed: Callable[..., Tensor]
     """A weight in the order that the other two read."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight as it was packed for maps of one size."""
+
+    operators: Operators
+    weight: Tensor
+    shape: torch.Size
+    """N×C×H×W of the map."""
 
 
 @cache
