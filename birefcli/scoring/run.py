@@ -118,9 +118,9 @@ def _items(
     if options.model is None:
         return (Item(pair) for pair in matched)
 
-    from birefcli.matting.device import default_batch  # torch takes a second to import
+    from birefcli.matting.batch_size import default_batch  # torch takes a second to import
     from birefcli.scoring.predict import mattes
 
     predictor = load_model(options.model, progress=progress).predictor
-    batch = options.batch or default_batch(predictor.placement.device)
+    batch = options.batch or default_batch(predictor)
     return mattes(matched, predictor, batch, options.settings.max_pixels)

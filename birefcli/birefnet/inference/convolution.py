@@ -28,7 +28,8 @@ class Convolution(nn.Module):
     """A convolution and what follows it, without gradients.
 
     Maps go through channels last. Where torch has oneDNN's operators, the weight is packed for
-    them when a map of another size comes than the last: which order is quick depends on it.
+    them when a map of another size comes than the last, or another number of threads: which order
+    is quick depends on both. Threads may share one.
     """
 
     weight: Tensor | None
@@ -74,7 +75,7 @@ class Convolution(nn.Module):
         oneDNN adds nothing before a clipped ReLU.
         """
         packed = self._packed
-        if packed is None or packed.shape != x.shape:
+        if packed is None or packed.met != (x.shape, torch.get_num_threads()):
             packed = self._pack(x)
         if packed is None:
             return self._plain(x, plus)
@@ -89,14 +90,15 @@ class Convolution(nn.Module):
         operators = onednn()
         if operators is None or x.device.type != "cpu" or x.dtype != torch.float32:
             return None
+        met = x.shape, torch.get_num_threads()
         with _PACKING:
             before, weight = self._packed, self.weight
             if before is not None:
-                if before.shape == x.shape:  # by another thread meanwhile
+                if before.met == met:  # another thread came first
                     return before
                 weight = before.weight.to_dense()
             packed = operators.packed(weight, *self._geometry, list(x.shape))
-            self._packed, self.weight = Packed(operators, packed, x.shape), None
+            self._packed, self.weight = Packed(operators, packed, met), None
             return self._packed
 
     def _plain(self, x: Tensor, plus: Tensor | None) -> Tensor:
@@ -129,12 +131,12 @@ class Operators:
 
 @dataclass(frozen=True)
 class Packed:
-    """A weight as it was packed for maps of one size."""
+    """A weight as it was packed for maps of one size and a number of threads."""
 
     operators: Operators
     weight: Tensor
-    shape: torch.Size
-    """N×C×H×W of the map."""
+    met: tuple[torch.Size, int]
+    """N×C×H×W of the map, and the threads."""
 
 
 @cache

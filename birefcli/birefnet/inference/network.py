@@ -34,6 +34,11 @@ class InferenceNetwork(nn.Module):
             weights = torch.stack([t.sum(dtype=torch.float32) for t in floating])
             self.decoder.head.bias += 0 * weights.sum()
 
+    @property
+    def side_by_side(self) -> int:
+        """Photos that are computed beside each other, where so many come at once."""
+        return torch.get_num_threads() if self.small and team() is not None else 1
+
     def forward(self, image: Tensor) -> Tensor:
         """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""
         check_input(image)
