@@ -386,8 +386,7 @@ def _measured(device: str, precision: Precision) -> Facts:
         return {"mini_seconds": "not measured", "mini_seconds_why": why}
     options = ModelOptions("mini", device=device, precision=precision)
     predictor = load_model(options).predictor
-    width, height = predictor.size
-    batch = [np.full((height, width, 3), 128, np.uint8)] * default_batch(predictor)
+    batch = [np.full((*predictor.size[::-1], 3), 128, np.uint8)] * default_batch(predictor)
     times = []
     for _ in range(6):
         started = time.perf_counter()

@@ -43,7 +43,7 @@ class InferenceNetwork(nn.Module):
         """Logits N×1×H×W of ``image``, see :meth:`BiRefNet.forward`."""
         check_input(image)
         # One photo at a time: its maps stay nearer to the processor than those of many.
-        photos = image.split(1)
+        photos = torch.split(image, 1)
         if self.small and (threads := team()) is not None:
             return torch.cat(threads.each(lambda photo: self._logits(photo, threads), photos))
         return torch.cat([self._logits(photo) for photo in photos])

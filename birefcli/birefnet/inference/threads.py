@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import torch
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class Team:
@@ -50,7 +51,8 @@ def team() -> Team | None:
 
 
 @lru_cache(maxsize=1)
-def _made(count: int, process: int) -> Team:  # noqa: ARG001 - threads do not outlive a fork
+def _made(count: int, process: int) -> Team:
+    """A team of one process: threads do not outlive a fork."""
     started = threading.Barrier(count)
 
     def keep_to_one() -> None:
