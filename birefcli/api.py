@@ -186,8 +186,8 @@ class Model:
 
         Files are read ahead in other threads, and no more photos are held than that takes, so
         ``photos`` may be a generator of any length. ``batch``: photos the network sees at once;
-        None chooses by device. ``return_errors`` gives the PhotoError of a photo in the place of
-        its result, and goes on, where otherwise it is raised. Raises as a call does.
+        None chooses by device and network. ``return_errors`` gives the PhotoError of a photo in the
+        place of its result, and goes on, where otherwise it is raised. Raises as a call does.
         """
         if batch is not None and batch < 1:
             raise UsageError("give a number from 1", option="batch", value=batch)

@@ -26,7 +26,7 @@ class ScoreOptions:
     model: ModelOptions | None = None
     """Makes the predictions, of the photos among ``sources``; None where they are files."""
     batch: int | None = None
-    """Photos the network sees at once; None chooses by device."""
+    """Photos the network sees at once; None chooses by device and network."""
     threads: int | None = None
     """Photos scored at once; None for one a core."""
     max_memory: int = 1 << 30

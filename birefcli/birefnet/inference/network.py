@@ -17,8 +17,11 @@ class InferenceNetwork(nn.Module):
     """What an evaluated :class:`BiRefNet` computes, for a CPU and without gradients.
 
     Made once, of weights that no longer change; it shares those that need no folding, and a
-    backbone that is used as it is (Swin's and timm's). One call at a time: weights are packed anew
-    for another input size.
+    backbone that is used as it is (Swin's and timm's). Threads may call it, but gain nothing: each
+    call uses all of torch's, and weights are packed anew for another input size.
+
+    A small network's operators keep to one thread each: its photos, and the two scales of a photo,
+    are computed beside each other. Of a large one every operator is shared among all threads.
     """
 
     def __init__(self, network: BiRefNet) -> None:
@@ -50,13 +53,13 @@ class InferenceNetwork(nn.Module):
 
     def _logits(self, image: Tensor, threads: Team | None = None) -> Tensor:
         image = image.contiguous(memory_format=torch.channels_last)
-        beside = None if threads is None else threads.begin(self._besides, image)
+        beside = None if threads is None else threads.begin(self._beside, image)
         full = self.fine(image)
-        half, seen = self._besides(image) if beside is None else beside()
+        half, seen = self._beside(image) if beside is None else beside()
         out: Tensor = self.decoder(self.context(see_all(full, half)), full[:3], half[:3], seen)
         return out
 
-    def _besides(self, image: Tensor) -> tuple[list[Tensor], Seen]:
+    def _beside(self, image: Tensor) -> tuple[list[Tensor], Seen]:
         """What needs no map of the full size: those of the half, and what the decoder sees."""
         return self.coarse(half_size(image)), self.decoder.see(image)
 
