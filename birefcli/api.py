@@ -282,7 +282,7 @@ class Result:
     @property
     def alpha(self) -> NDArray[np.float32]:
         """How much of each pixel is subject: H×W, 0 (background) to 1."""
-        alpha: NDArray[np.float32] = self._plain.alpha / np.float32(65535)
+        alpha: NDArray[np.float32] = np.divide(self._plain.alpha, 65535, dtype=np.float32)
         return alpha
 
     @property
@@ -369,7 +369,7 @@ class Result:
         rendering = Rendering((kind,), chosen, bits, effort, strip=strip)
         rendering.check()
         pixels = self.pixels(product, bits=bits, background=background)
-        return encode_product(pixels, self._photo, self._matte(kind), rendering)
+        return encode_product(pixels, self._photo, rendering)
 
     def save(
         self,

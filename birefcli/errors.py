@@ -181,5 +181,9 @@ class PhotoError(BirefcliError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class PhotoTooLargeError(PhotoError):
+    """A photo has more pixels, or bytes, than are allowed."""
+
+
 class DeviceMemoryError(PhotoError):
     """A photo does not fit the memory of its device; another may have more."""

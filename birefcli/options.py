@@ -1,8 +1,9 @@
 """What the user asked for, as plain values. Standard library only: help must be instant."""
 
 import re
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from birefcli.errors import Message, Option, UsageError
@@ -11,7 +12,7 @@ STRIDE = 32  # the network's input is a multiple of this in both directions
 LONGEST = 8192  # pixels of a side of the network's input
 
 
-class Product(str, Enum):
+class Product(StrEnum):
     """What is written for a photo."""
 
     CUTOUT = "cutout"
@@ -31,7 +32,7 @@ class Product(str, Enum):
         return self not in (Product.MASK, Product.TRIMAP)
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """File format of a product."""
 
     PNG = "png"
@@ -61,7 +62,7 @@ SUFFIXES = {
 """Which format the name of an output file asks for."""
 
 
-class Compress(str, Enum):
+class Compress(StrEnum):
     """How much time a file may cost to be small. Nothing but JPEG ever loses pixels."""
 
     FAST = "fast"
@@ -69,7 +70,7 @@ class Compress(str, Enum):
     SMALL = "small"
 
 
-class Existing(str, Enum):
+class Existing(StrEnum):
     """What to do with a photo whose product is already there."""
 
     UPDATE = "update"
@@ -78,7 +79,7 @@ class Existing(str, Enum):
     ERROR = "error"
 
 
-class Lock(str, Enum):
+class Lock(StrEnum):
     """What to do when another run is writing to the output folder."""
 
     LEAVE = "leave"
@@ -86,7 +87,7 @@ class Lock(str, Enum):
     NONE = "none"
 
 
-class SheetOrder(str, Enum):
+class SheetOrder(StrEnum):
     """Which cutouts come first on a contact sheet."""
 
     FLAGGED = "flagged"
@@ -94,7 +95,7 @@ class SheetOrder(str, Enum):
     COVERAGE = "coverage"
 
 
-class PatchOrder(str, Enum):
+class PatchOrder(StrEnum):
     """How image patches were stacked when the weights were trained."""
 
     AUTO = "auto"
@@ -102,7 +103,7 @@ class PatchOrder(str, Enum):
     CHANNELS = "channels"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """Floating-point type of the network's weights and features."""
 
     AUTO = "auto"
@@ -111,13 +112,23 @@ class Precision(str, Enum):
     FP32 = "fp32"
 
 
-class Edges(str, Enum):
+class Edges(StrEnum):
     """How a matte comes from the network's size to the photo's."""
 
     AUTO = "auto"
     MATTING = "matting"
     GUIDED = "guided"
     NONE = "none"
+
+
+class Size(NamedTuple):
+    """Of a picture, in pixels. An array's ``shape`` is the other way round: (height, width)."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,10 @@ class Rendering:
     refine: bool = True
     strip: bool = False
     """Leave out where the photo was taken."""
+    fit: Size | None = None
+    """A box that products are shrunk to fit; they are never enlarged."""
+    quality: int | None = None
+    """Of JPEG, 1..100; None: what ``compress`` says."""
 
     @property
     def has_colour(self) -> bool:
@@ -159,6 +174,8 @@ class Rendering:
             deep = "" if self.bits != 16 else "; use png or tiff"
             text = f"{self.format.value} holds {held} bits{deep}"
             raise UsageError(text, option="bits", value=self.bits)
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError("give a number from 1 to 100", option="quality", value=self.quality)
         transparent = [kind.value for kind in self.products if kind.has_alpha]
         if self.format is Format.JPG and transparent:
             raise UsageError(
@@ -168,16 +185,6 @@ class Rendering:
                     ", or png",
                 )
             )
-
-
-class Size(NamedTuple):
-    """Of a picture, in pixels. An array's ``shape`` is the other way round: (height, width)."""
-
-    width: int
-    height: int
-
-    def __str__(self) -> str:
-        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,42 @@ class BatchOptions:
     What is stuck cannot be ended: a run whose only device is lost ends its process, which is
     right for a command, and seldom for a program.
     """
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How the photo service runs, but for where it listens."""
+
+    models: tuple[str, ...]
+    """The first is the default."""
+    model: ModelOptions
+    """How all of them run; its name does not count."""
+    batch: int | None
+    """Photos the network sees at once; None chooses by device."""
+    threads: int
+    """Photos decoded or encoded at once."""
+    max_pixels: int
+    max_memory: int
+    """Bytes that photos in flight may take, by estimate."""
+    max_body: int
+    """Bytes of a request, and of what a URL leads to."""
+    queue: int
+    """Photos accepted and not yet answered."""
+    timeout: float
+    """Seconds from a photo's acceptance to its answer."""
+    grace: float
+    """Seconds for what is accepted, once the service is to stop."""
+    urls: str
+    """Which addresses photos may be fetched from: public, none, or names with commas."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names of models."""
+    keys: str | None = None
+    """File of the keys of those who may ask; None: anybody may."""
+    cors: tuple[str, ...] = ()
+    """Origins of web pages that may ask from a browser."""
+    json_log: bool = False
+    page: bool = True
+    metrics: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import torch
 from forks import BEFORE, Forks
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from served import Served, serving
 
 from birefcli.__main__ import main
 from birefcli.birefnet import BiRefNet, Config
@@ -257,6 +258,23 @@ def as_user() -> list[str]:
     if shutil.which("setpriv") is None or subprocess.run([*words, "true"], check=False).returncode:
         pytest.skip("permissions do not bind root, and setpriv cannot change that")
     return words
+
+
+@pytest.fixture(scope="session")
+def mini_service(environment: dict[str, str]) -> Iterator[Served]:
+    """The photo service with ``mini``, shared by tests that change nothing about it.
+
+    It counts in as many threads as the tests' own process: by their number sums are rounded.
+    """
+    words = ("--model", "mini", "--alias", "gpt-image-2.5-flare=mini")
+    with serving(environment, *words, OMP_NUM_THREADS=str(torch.get_num_threads())) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def portrait() -> bytes:
+    """A JPEG of a person."""
+    return (Path(__file__).parents[1] / "samples" / "grace_hopper.jpg").read_bytes()
 
 
 def wait_for(happened: Callable[[], object], what: str = "what a test waits for") -> None:

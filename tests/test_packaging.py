@@ -76,7 +76,7 @@ def test_what_a_wheel_says_of_itself_is_complete(wheel):
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload(decode=True) == (ROOT / "README.md").read_bytes()
     known = {line.rpartition(" ")[2] for line in metadata.get_all("Classifier")}
-    assert {"3.10", "3.11", "3.12", "3.13"} <= known
+    assert {"3.11", "3.12", "3.13"} <= known
 
 
 def test_a_source_archive_builds_the_same_wheel(built, wheel, tmp_path):

@@ -18,7 +18,7 @@ from birefcli.batch.inputs import PIPE, Stdin
 from birefcli.batch.targets import Job, Stdout, Target
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images import stamp
-from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering
+from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering, Size
 from birefcli.system.regular_file import NotRegularError, regular_status
 
 ALGORITHM = 3  # to be raised whenever the same options come to give other pixels
@@ -92,6 +92,8 @@ def _plain(value: Any, rendering: Rendering) -> object:  # noqa: ANN401 - of any
         return dataclasses.astuple(value) if rendering.crop else None
     if isinstance(value, Enum):
         return str(value.value)
+    if value is None or isinstance(value, Size):
+        return value
     assert isinstance(value, (bool, int, str)), f"{value!r}: say how it is written"
     return value
 

@@ -1,7 +1,7 @@
 """What became of each photo, and of all of them."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from birefcli.batch.targets import Job, Target
@@ -10,7 +10,7 @@ from birefcli.options import Product
 from birefcli.system.text import json_line
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """How a photo ended."""
 
     WRITTEN = "written"

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
-from birefcli.products.render import encode_product, render_product
+from birefcli.products.render import encode_product, framed, render_product
 from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_pipe
 from birefcli.system.pipes import open_pipe
@@ -115,15 +115,18 @@ def matte_async(
     Raises PhotoError.
     """
     return context.predictor.matte_async(
-        photo, alpha, wanted_foreground(job, context.options.rendering)
+        photo, alpha, wanted_foreground(job.targets, context.options.rendering)
     )
 
 
-def wanted_foreground(job: Job, rendering: Rendering) -> ForegroundOptions | None:
+def wanted_foreground(
+    products: Iterable[Product], rendering: Rendering
+) -> ForegroundOptions | None:
     """How much colour estimation the products need; None where none shows any colour."""
-    if not any(kind.has_colour for kind in job.targets):
+    kinds = set(products)
+    if not any(kind.has_colour for kind in kinds):
         return None
-    return ForegroundOptions(rendering.refine, everywhere=Product.FOREGROUND in job.targets)
+    return ForegroundOptions(rendering.refine, everywhere=Product.FOREGROUND in kinds)
 
 
 # Save
@@ -146,7 +149,8 @@ def encode(
 ) -> bytes:
     """The file of a product, cropped where that is asked for. Raises PhotoError."""
     text = None if stamp is None else stamp.text()
-    return encode_product(pixels, photo, matte, context.options.rendering, text)
+    rendering = context.options.rendering
+    return encode_product(framed(pixels, matte, rendering), photo, rendering, text)
 
 
 def make_stamp(

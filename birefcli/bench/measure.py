@@ -202,7 +202,7 @@ class Bench:
     def _matte(self, job: Job, photo: Photo, alpha: Tensor, clock: Clock) -> Matte:
         with clock("upsample"):
             matte = self.context.predictor.matte(photo, alpha, None)
-        wanted = stages.wanted_foreground(job, self.context.options.rendering)
+        wanted = stages.wanted_foreground(job.targets, self.context.options.rendering)
         if wanted is None or not wanted.refine:
             return matte
         # What colour takes is what the whole takes longer with it, however both are done inside.

@@ -12,6 +12,7 @@ from birefcli.cli.command import Command, Group
 from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
 from birefcli.cli.score import score
+from birefcli.cli.serve import serve
 from birefcli.cli.sheet import sheet
 from birefcli.cli.train import train
 from birefcli.errors import ExitCode
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (matte, bench, doctor, score, sheet, train):
+for _command in (matte, serve, bench, doctor, score, sheet, train):
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 app.add_typer(models.app, name="models")
 

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from birefcli import values
 from birefcli.bench.run import PHOTOS, BenchResult, BenchTask, run
-from birefcli.cli import completion, shared_options, values
+from birefcli.cli import completion, shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, InterruptError
 from birefcli.models import zoo

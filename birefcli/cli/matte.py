@@ -6,10 +6,11 @@ from pathlib import Path
 
 import typer
 
+from birefcli import values
 from birefcli.batch.inputs import PIPE
 from birefcli.batch.lists import read_list
 from birefcli.batch.targets import names_a_file
-from birefcli.cli import rules, shared_options, values
+from birefcli.cli import rules, shared_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES

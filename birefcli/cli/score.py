@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from birefcli.cli import rules, score_options, shared_options, values
+from birefcli import values
+from birefcli.cli import rules, score_options, shared_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, OutputError, Spell, UsageError
 from birefcli.options import Edges, ModelOptions, PatchOrder, Precision

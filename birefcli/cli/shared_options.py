@@ -19,7 +19,7 @@ COMPARED, DATA, HYPERPARAMETERS = "What is compared", "Data", "Hyperparameters"
 MEASURING = "Measuring"
 
 
-def _option(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
+def declare(panel: str, *names: str, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
     """Declare an option of ``panel``; the variable BIREFCLI_NAME sets it too."""
     variable = "BIREFCLI_" + names[0].split("/")[0].lstrip("-").replace("-", "_").upper()
     VARIABLES.append(variable)
@@ -47,7 +47,7 @@ Inputs: TypeAlias = Annotated[
 ]
 Output: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         OUTPUT,
         "--output",
         "-o",
@@ -59,7 +59,7 @@ Output: TypeAlias = Annotated[
 ]
 Write: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         OUTPUT,
         "--write",
         metavar="LIST",
@@ -69,7 +69,7 @@ Write: TypeAlias = Annotated[
 ]
 Background: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         OUTPUT,
         "--background",
         metavar="WHAT",
@@ -80,7 +80,7 @@ Background: TypeAlias = Annotated[
 ]
 FormatName: TypeAlias = Annotated[
     str | None,
-    _option(
+    declare(
         OUTPUT,
         "--format",
         metavar="FORMAT",
@@ -91,7 +91,7 @@ FormatName: TypeAlias = Annotated[
 ]
 Bits: TypeAlias = Annotated[
     int,
-    _option(
+    declare(
         OUTPUT,
         "--bits",
         metavar="8|16",
@@ -101,45 +101,45 @@ Bits: TypeAlias = Annotated[
 ]
 Effort: TypeAlias = Annotated[
     Compress,
-    _option(
+    declare(
         OUTPUT, "--compress", metavar="HOW", help="fast, balanced or small: time against file size."
     ),
 ]
 Name: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         OUTPUT,
         "--name",
         metavar="TEMPLATE",
         help="Output name; {name} keeps the photo's extension.",
     ),
 ]
-Crop: TypeAlias = Annotated[bool, _option(OUTPUT, "--crop", help="Crop to the subject.")]
+Crop: TypeAlias = Annotated[bool, declare(OUTPUT, "--crop", help="Crop to the subject.")]
 Margin: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         OUTPUT, "--margin", metavar="N|N%", help="Padding around the crop: pixels, or like 5%."
     ),
 ]
 Refine: TypeAlias = Annotated[
     bool,
-    _option(
+    declare(
         OUTPUT, "--refine/--no-refine", help="Estimate the subject's own colour at soft edges."
     ),
 ]
 Strip: TypeAlias = Annotated[
-    bool, _option(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
+    bool, declare(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
 ]
 Recursive: TypeAlias = Annotated[
-    bool, _option(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
+    bool, declare(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
 ]
 Include: TypeAlias = Annotated[
     list[str] | None,
-    _option(SELECTION, "--include", metavar="GLOB", help="In folders, only names that match."),
+    declare(SELECTION, "--include", metavar="GLOB", help="In folders, only names that match."),
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
-    _option(
+    declare(
         SELECTION,
         "--exclude",
         metavar="GLOB",
@@ -148,7 +148,7 @@ Exclude: TypeAlias = Annotated[
 ]
 FilesFrom: TypeAlias = Annotated[
     str | None,
-    _option(
+    declare(
         SELECTION,
         "--files-from",
         metavar="FILE",
@@ -157,14 +157,14 @@ FilesFrom: TypeAlias = Annotated[
     ),
 ]
 Null: TypeAlias = Annotated[
-    bool, _option(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
+    bool, declare(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
 ]
 MaxMegapixels: TypeAlias = Annotated[
-    float, _option(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
+    float, declare(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
 ]
 Model: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         MODEL,
         "--model",
         "-m",
@@ -176,13 +176,13 @@ Model: TypeAlias = Annotated[
 ]
 Size: TypeAlias = Annotated[
     str | None,
-    _option(
+    declare(
         MODEL, "--size", metavar="N|WxH", help="Input size N or WxH instead of the model's own."
     ),
 ]
 Order: TypeAlias = Annotated[
     PatchOrder,
-    _option(
+    declare(
         MODEL,
         "--patch-order",
         metavar="ORDER",
@@ -191,7 +191,7 @@ Order: TypeAlias = Annotated[
 ]
 EdgesHow: TypeAlias = Annotated[
     Edges,
-    _option(
+    declare(
         MODEL,
         "--edges",
         metavar="HOW",
@@ -200,11 +200,11 @@ EdgesHow: TypeAlias = Annotated[
     ),
 ]
 Offline: TypeAlias = Annotated[
-    bool, _option(MODEL, "--offline", help="Use downloaded weights only.")
+    bool, declare(MODEL, "--offline", help="Use downloaded weights only.")
 ]
 MaxMemory: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         SPEED,
         "--max-memory",
         metavar="GB",
@@ -214,7 +214,7 @@ MaxMemory: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         SPEED,
         "--device",
         metavar="DEVICE",
@@ -224,7 +224,7 @@ Device: TypeAlias = Annotated[
 ]
 Devices: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         SPEED,
         "--device",
         metavar="LIST",
@@ -234,7 +234,7 @@ Devices: TypeAlias = Annotated[
 ]
 Numbers: TypeAlias = Annotated[
     Precision,
-    _option(
+    declare(
         SPEED,
         "--precision",
         metavar="TYPE",
@@ -243,13 +243,13 @@ Numbers: TypeAlias = Annotated[
 ]
 Batch: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         SPEED, "--batch", metavar="N", help="Batch size: photos the network sees at once, or auto."
     ),
 ]
 Compiled: TypeAlias = Annotated[
     bool,
-    _option(
+    declare(
         SPEED,
         "--compile/--no-compile",
         help="Record the network as a CUDA graph at its second batch.",
@@ -257,13 +257,13 @@ Compiled: TypeAlias = Annotated[
 ]
 Threads: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
     ),
 ]
 PhotoTimeout: TypeAlias = Annotated[
     str,
-    _option(
+    declare(
         RUNNING,
         "--photo-timeout",
         metavar="SECONDS",
@@ -272,7 +272,7 @@ PhotoTimeout: TypeAlias = Annotated[
 ]
 WhenThere: TypeAlias = Annotated[
     Existing,
-    _option(
+    declare(
         RUNNING,
         "--existing",
         metavar="HOW",
@@ -280,11 +280,11 @@ WhenThere: TypeAlias = Annotated[
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--dry-run", help="Show what would be done and why, and do nothing.")
+    bool, declare(RUNNING, "--dry-run", help="Show what would be done and why, and do nothing.")
 ]
 WhenBusy: TypeAlias = Annotated[
     Lock,
-    _option(
+    declare(
         RUNNING,
         "--lock",
         metavar="HOW",
@@ -293,7 +293,7 @@ WhenBusy: TypeAlias = Annotated[
 ]
 FailedTo: TypeAlias = Annotated[
     Path | None,
-    _option(
+    declare(
         RUNNING,
         "--failed-to",
         metavar="FILE",
@@ -303,27 +303,27 @@ FailedTo: TypeAlias = Annotated[
 ]
 MaxFailures: TypeAlias = Annotated[
     int | None,
-    _option(RUNNING, "--max-failures", metavar="N", help="Stop after N failed photos.", min=1),
+    declare(RUNNING, "--max-failures", metavar="N", help="Stop after N failed photos.", min=1),
 ]
 FailFast: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--fail-fast", help="Stop at the first photo that fails.")
+    bool, declare(RUNNING, "--fail-fast", help="Stop at the first photo that fails.")
 ]
 FailIfEmpty: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--fail-if-empty", help="Fail photos with an empty matte.")
+    bool, declare(RUNNING, "--fail-if-empty", help="Fail photos with an empty matte.")
 ]
 JsonLines: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--json", help="Print a JSON line per photo and a summary.")
+    bool, declare(RUNNING, "--json", help="Print a JSON line per photo and a summary.")
 ]
-Quiet: TypeAlias = Annotated[bool, _option(RUNNING, "--quiet", "-q", help="Show only failures.")]
+Quiet: TypeAlias = Annotated[bool, declare(RUNNING, "--quiet", "-q", help="Show only failures.")]
 Verbose: TypeAlias = Annotated[
     bool,
-    _option(RUNNING, "--verbose", "-v", help="Show each photo that is not up to date."),
+    declare(RUNNING, "--verbose", "-v", help="Show each photo that is not up to date."),
 ]
 Progress: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
+    bool, declare(RUNNING, "--progress/--no-progress", help="Show a progress bar.")
 ]
 Debug: TypeAlias = Annotated[
-    bool, _option(RUNNING, "--debug", help="Show a traceback when something fails.")
+    bool, declare(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]
 
 

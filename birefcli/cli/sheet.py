@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from birefcli.cli import shared_options, sheet_options, values
+from birefcli import values
+from birefcli.cli import shared_options, sheet_options
 from birefcli.cli.spelling import spelling
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, Spell, UsageError, printable

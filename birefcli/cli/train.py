@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from birefcli import values
 from birefcli.batch.interrupts import CODES, not_ignored
-from birefcli.cli import rules, shared_options, train_options, values
+from birefcli.cli import rules, shared_options, train_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, Spell, UsageError, printable
 from birefcli.options import LONGEST, STRIDE, PatchOrder, Precision

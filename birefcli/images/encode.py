@@ -52,12 +52,14 @@ def encode(
     format_: Format,
     compress: Compress = Compress.FAST,
     *,
+    quality: int | None = None,
     metadata: Metadata | None = None,
 ) -> bytes:
     """Encode one picture.
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
-    and TIFF. All formats but JPEG are lossless. Raises ValueError for what the format cannot hold,
+    and TIFF. All formats but JPEG are lossless; ``quality`` is its own,
+    1..100, None what ``compress`` says. Raises ValueError for what the format cannot hold,
     and PhotoError for a picture that is too long for it. It leaves out what it cannot hold of
     ``metadata``: see :func:`.metadata.fitted`.
     """
@@ -82,7 +84,7 @@ def encode(
         case Format.WEBP:
             return _webp(pixels, compress, said.metadata)
         case Format.JPG:
-            return _jpeg(pixels, compress, said.metadata)
+            return _jpeg(pixels, quality or JPEG_QUALITY[compress], said.metadata)
 
 
 def _webp(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
@@ -113,13 +115,11 @@ def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _jpeg(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
+def _jpeg(pixels: Pixels, quality: int, metadata: Metadata) -> bytes:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         raise ValueError("jpg holds no transparency")
     options: dict[str, object] = {} if metadata.dpi is None else {"dpi": metadata.dpi}
-    data = _pillow(
-        pixels, "JPEG", metadata.icc, quality=JPEG_QUALITY[compress], subsampling=0, **options
-    )
+    data = _pillow(pixels, "JPEG", metadata.icc, quality=quality, subsampling=0, **options)
     # Behind the JFIF segment, which must come first; Pillow would put them behind the profile.
     at = stamp.jpeg_place(data)
     return b"".join([data[:at], *_segments(metadata), data[at:]])

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from PIL import Image, UnidentifiedImageError
 
-from birefcli.errors import Message, Option, PhotoError
+from birefcli.errors import Message, Option, PhotoError, PhotoTooLargeError
 from birefcli.images.formats import jpeg2000, png, tiff
 from birefcli.images.formats.raw import RAW, is_raw
 from birefcli.system.process_settings import without_pillow_limit
@@ -235,9 +235,9 @@ class _LimitedReader(io.BufferedIOBase):
 
 
 def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
-    """Raises PhotoError for more pixels than are allowed."""
+    """Raises PhotoTooLargeError for more pixels than are allowed."""
     if width * height > max_pixels:
-        raise PhotoError(
+        raise PhotoTooLargeError(
             Message(
                 f"{width}×{height} pixels are more than the limit of"
                 f" {max_pixels / 1e6:g} megapixels (raise ",

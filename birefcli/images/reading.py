@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from birefcli.errors import Message, Option, PhotoError
+from birefcli.errors import Message, Option, PhotoError, PhotoTooLargeError
 from birefcli.images.opening import (
     LongHeaderError,
     decoding_errors,
@@ -66,6 +66,16 @@ def read_stream(stream: BinaryIO, max_pixels: int, start: bytes = b"") -> bytes:
     return collected.getvalue()
 
 
+def stated_pixels(data: bytes, max_pixels: int) -> int:
+    """Pixels of a picture by its header alone; as many as are allowed where it does not say.
+
+    Raises PhotoError for what is no picture or has more than ``max_pixels``.
+    """
+    if not data:
+        raise PhotoError("the file is empty")
+    return _read_limits(io.BytesIO(data), max_pixels)[0]
+
+
 def _read_limits(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
     """Pixels by a header, and the bytes that its file may have. Raises PhotoError, OSError."""
     start = file.read(512)
@@ -88,7 +98,7 @@ def _read_limits(file: BinaryIO, max_pixels: int) -> tuple[int, int]:
 
 def _refuse_length(length: int, limit: int, pixels: int) -> None:
     if length > limit:
-        raise PhotoError(
+        raise PhotoTooLargeError(
             Message(
                 f"{length / 1e9:.1f} GB are no photo of {pixels / 1e6:g} megapixels (see ",
                 Option("max_megapixels"),

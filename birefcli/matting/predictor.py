@@ -120,7 +120,7 @@ class Predictor:
             while waiting:
                 try:
                     logits = self._run(waiting[0])
-                except torch.OutOfMemoryError:  # noqa: PERF203 - it is rare
+                except torch.OutOfMemoryError:
                     if len(waiting[0]) == 1:
                         raise
                     torch.cuda.empty_cache()

@@ -8,7 +8,7 @@ not do them: an interrupted download goes on in the next run, a file enters the 
 checksum is right, and a file that is in the cache costs no request at all.
 """
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from birefcli.errors import Message, ModelError, Option
@@ -28,7 +28,7 @@ from birefcli.models.zoo import Model
 # huggingface_hub takes a quarter of a second to import: only functions that need it do.
 
 
-class State(str, Enum):
+class State(StrEnum):
     """What the cache holds of a model."""
 
     MISSING = "missing"

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from birefcli.errors import ModelError, UsageError
@@ -17,7 +17,7 @@ USUAL_NAMES = ("model.safetensors", "pytorch_model.bin")
 SHOWN = 5  # file names in a message
 
 
-class Place(str, Enum):
+class Place(StrEnum):
     """Where the weights of a model are."""
 
     FILE = "file"

@@ -152,6 +152,11 @@ def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
     return parse_background(rendering.background, max_pixels)
 
 
+def decode_background(data: bytes, max_pixels: int) -> Picture:
+    """A picture of these bytes. Raises PhotoError."""
+    return Picture(to_srgb8(decode_photo(data, max_pixels)))
+
+
 def parse_colour_or_blur(text: str) -> Colour | Blur | None:
     """Read what needs no file; None for any other text. Raises UsageError."""
     if text == "blur" or text.startswith("blur:"):
@@ -198,7 +203,9 @@ def _colour(text: str) -> Colour | None:
         colour = ImageColor.getcolor(text, "RGBA")
     except ValueError:
         return None
-    red, green, blue, alpha = cast("tuple[int, int, int, int]", colour)
+    # CSS clamps, Pillow does not: rgb(999, 0, 0) is red.
+    channels = cast("tuple[int, int, int, int]", colour)
+    red, green, blue, alpha = (min(255, max(0, channel)) for channel in channels)
     if alpha != 255:
         wrong = "a composite is opaque; write a cutout instead"
         raise UsageError(wrong, option="background", value=text)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from birefcli.images.photo import Pixels, row_blocks, to_depth, to_unit
 from birefcli.matting.matte import Matte
-from birefcli.options import Margin
+from birefcli.options import Margin, Size
 
 BLEED = 8  # pixels around the subject that keep a colour, so that scaling shows no dark edge
 UNSURE = 0.01  # radius of a trimap's unknown band, as a share of the longer side
@@ -48,6 +48,35 @@ def trimap(matte: Matte) -> NDArray[np.uint8]:
     sure = cv2.erode((alpha >= 250).astype(np.uint8), kernel)
     possible = cv2.dilate((alpha > 5).astype(np.uint8), kernel)
     return np.where(sure > 0, 255, np.where(possible > 0, 128, 0)).astype(np.uint8)
+
+
+def shrunk(pixels: Pixels, box: Size) -> Pixels:
+    """A product that fits a box, its sides in proportion; as it is where it fits already.
+
+    ``pixels``: H×W, H×W×3, or H×W×4 of straight alpha, whose colour is averaged by it.
+    """
+    height, width = pixels.shape[:2]
+    scale = min(box.width / width, box.height / height)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), pixels.dtype)
+    return _shrunk_straight(pixels, size)
+
+
+def _shrunk_straight(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """RGBA of straight alpha, averaged as what it shows: each colour counts by its alpha."""
+    alpha = pixels[:, :, 3].astype(np.float32)
+    # A little weight for clear pixels too, whose colour others may scale again.
+    weight = alpha + np.float32(1e-3)
+    total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    out: Pixels = np.empty((size[1], size[0], 4), pixels.dtype)
+    for channel in range(3):
+        part = cv2.resize(pixels[:, :, channel] * weight, size, interpolation=cv2.INTER_AREA)
+        out[:, :, channel] = np.rint(part / total)
+    out[:, :, 3] = np.rint(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA))
+    return out
 
 
 def crop_box(alpha: NDArray[np.uint16], margin: Margin) -> tuple[slice, slice]:

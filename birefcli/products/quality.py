@@ -1,7 +1,7 @@
 """What in a finished matte asks for a look: found from its alpha alone, so of any tool's mattes."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import cv2
@@ -17,7 +17,7 @@ EDGE = 0.2
 MAIN = 0.8
 
 
-class Defect(str, Enum):
+class Defect(StrEnum):
     """A reason to look at a matte; its ``meaning`` is a line of the manual."""
 
     EMPTY = "empty"

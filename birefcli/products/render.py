@@ -11,7 +11,7 @@ from birefcli.images.photo import Photo, Pixels, to_depth
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
 from birefcli.products.background import Background
-from birefcli.products.compose import crop_box, cutout, over, trimap
+from birefcli.products.compose import crop_box, cutout, over, shrunk, trimap
 
 
 def render_product(
@@ -37,18 +37,29 @@ def render_product(
             return over(matte, background.pixels(photo, matte, relative), bits)
 
 
+def framed(pixels: Pixels, matte: Matte, rendering: Rendering) -> Pixels:
+    """A product as much of it as is wanted: cropped to the subject, shrunk to fit a box."""
+    if rendering.crop:
+        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
+    if rendering.fit is not None:
+        pixels = shrunk(pixels, rendering.fit)
+    return pixels
+
+
 def encode_product(
-    pixels: Pixels, photo: Photo, matte: Matte, rendering: Rendering, stamp: str | None = None
+    pixels: Pixels, photo: Photo, rendering: Rendering, stamp: str | None = None
 ) -> bytes:
-    """Encode a product, cropped where ``rendering`` asks for it, with what the photo says.
+    """Encode a product, see :func:`framed`, with what its photo says.
 
     ``stamp``: as of :class:`Metadata`. Raises as :func:`encode` does.
     """
-    if rendering.crop:
-        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
     metadata = replace(_metadata(photo, rendering), stamp=stamp)
     return encode(
-        np.ascontiguousarray(pixels), rendering.format, rendering.compress, metadata=metadata
+        np.ascontiguousarray(pixels),
+        rendering.format,
+        rendering.compress,
+        quality=rendering.quality,
+        metadata=metadata,
     )
 
 
@@ -63,6 +74,6 @@ def _metadata(photo: Photo, rendering: Rendering) -> Metadata:
     metadata = Metadata(
         icc=photo.icc, dpi=photo.dpi, exif=photo.exif, xmp=photo.xmp, iptc=photo.iptc
     )
-    if rendering.crop:
+    if rendering.crop or rendering.fit is not None:
         metadata = without_subject(metadata)
     return without_place(metadata) if rendering.strip else metadata

@@ -1,8 +1,9 @@
 """How a request fails: a status, and the words each dialect puts into its own shape."""
 
-from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+
+from birefcli.errors import printable
 
 
 class Code(Enum):
@@ -26,6 +27,7 @@ class Code(Enum):
     NOT_READY = "not_ready", HTTPStatus.SERVICE_UNAVAILABLE
     DRAINING = "draining", HTTPStatus.SERVICE_UNAVAILABLE
     TIMEOUT = "timeout", HTTPStatus.SERVICE_UNAVAILABLE
+    OUT_OF_MEMORY = "out_of_memory", HTTPStatus.SERVICE_UNAVAILABLE
 
     def __init__(self, word: str, status: HTTPStatus) -> None:
         self.word, self.status = word, status
@@ -38,17 +40,17 @@ class Code(Enum):
         return "server_error" if self.status >= 500 else "invalid_request_error"
 
 
-@dataclass(frozen=True)
 class RequestError(Exception):
     """A request that is answered with an error."""
 
-    code: Code
-    message: str
-    """One line, without paths or addresses of this machine."""
-    param: str | None = None
-    """The field that is at fault."""
-    retry_after: int | None = None
-    """Seconds after which another try makes sense."""
-
-    def __str__(self) -> str:
-        return self.message
+    def __init__(
+        self, code: Code, message: str, param: str | None = None, retry_after: int | None = None
+    ) -> None:
+        """``message``: without paths or addresses of this machine; it becomes one line of text,
+        whatever a client's words in it are. ``param``: the field that is at fault;
+        ``retry_after``: seconds after which another try makes sense.
+        """
+        self.code, self.message = code, printable(message)
+        self.param = None if param is None else printable(param)
+        super().__init__(self.message)
+        self.retry_after = retry_after

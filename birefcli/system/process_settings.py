@@ -6,6 +6,7 @@ two before it knows whether it needs either.
 """
 
 import gc
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -101,6 +102,16 @@ def allow_tf32_convolutions(allowed: bool) -> None:
     import torch
 
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+def silence_http_client() -> None:
+    """Keep what httpcore2 and httpx2 log from any handler but for warnings.
+
+    They write URLs and headers, which hold secrets: a signed URL is a key. Called by whatever
+    fetches URLs of others.
+    """
+    for name in ("httpcore2", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _SetAside(Generic[Value]):

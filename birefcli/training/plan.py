@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from birefcli.options import PatchOrder, Precision
@@ -14,7 +14,7 @@ WARMUP = 100
 """Steps, at most; a short run has a tenth of its steps."""
 
 
-class Loss(str, Enum):
+class Loss(StrEnum):
     """Which loss."""
 
     MATTING = "matting"

@@ -191,6 +191,8 @@ OTHER = {
     "margin": Margin(20),
     "refine": False,
     "strip": True,
+    "fit": Size(64, 64),
+    "quality": 80,
 }
 """For each field of a rendering another value than that of ``CROPPED``."""
 

@@ -28,6 +28,7 @@ from test_workers import (
     written,
 )
 
+from birefcli import values
 from birefcli.batch import run as running
 from birefcli.batch import stages
 from birefcli.batch.outcome import Status
@@ -37,7 +38,6 @@ from birefcli.batch.workers import pool, process
 from birefcli.batch.workers.protocol import Assign, Request, Result, WorkerConfig, WorkerLost
 from birefcli.birefnet.inference import InferenceNetwork
 from birefcli.birefnet.inference.convolution import Convolution
-from birefcli.cli import values
 from birefcli.errors import ExitCode, UsageError
 from birefcli.matting.device import parse_devices
 from birefcli.models import load, weights

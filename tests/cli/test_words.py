@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from birefcli.cli import environment, shared_options, values
+from birefcli import values
+from birefcli.cli import environment, shared_options
 from birefcli.errors import printable
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision, SheetOrder
 from birefcli.training.plan import Loss

@@ -598,7 +598,7 @@ def test_products_have_the_colours_of_the_photo(said, kind, format_):
     matte.alpha[0] = 0  # where the background is seen
     ground = parse_background("#c83c14", 100)
     pixels = render_product(kind, photo, matte, 8, ground, "a")
-    product = read(encode_product(pixels, photo, matte, Rendering(format=format_)))
+    product = read(encode_product(pixels, photo, Rendering(format=format_)))
     shown = kept_and_seen(product)
     away = 40 if format_ is Format.JPG else 2  # the colours of the cube share no block
     assert levels_apart(shown[3:], seen(CUBE, true)[3:]) <= away

@@ -285,6 +285,8 @@ def ground(text, size=(4, 6), relative="a.jpg", icc=None):
         ("#0000ffff", BLUE),
         ("rgb(0, 128, 0)", GREEN),
         ("rgb(0%,0%,100%)", BLUE),
+        ("rgb(0,0,999)", BLUE),
+        ("hsl(240,500%,50%)", BLUE),
         ("hsl(240, 100%, 50%)", BLUE),
     ],
 )

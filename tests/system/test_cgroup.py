@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from birefcli import doctor
-from birefcli.cli import values
+from birefcli import doctor, values
 from birefcli.options import Precision
 from birefcli.system import cgroup, cpu, machine, process_settings
 from birefcli.system.cgroup import Limits

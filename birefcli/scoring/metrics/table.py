@@ -1,10 +1,10 @@
 """The metrics by name: what they are called, which way is better, how they are written."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Group(str, Enum):
+class Group(StrEnum):
     """Tables of metrics."""
 
     SALIENCY = "saliency"

@@ -88,6 +88,13 @@ def pixels(option: str, megapixels: float) -> int:
     return int(megapixels * 1e6)
 
 
+def megabytes(option: str, amount: float) -> int:
+    """Bytes of a limit in megabytes, which must be above 0."""
+    if not 0 < amount < 1e6:
+        raise UsageError("give megabytes above 0", option=option, value=f"{amount:g}")
+    return int(amount * 1e6)
+
+
 def memory(option: str, text: str) -> int:
     """Read gigabytes, or ``auto``: a quarter of what this process may use. In bytes.
 

@@ -1,0 +1,141 @@
+"""``birefcli serve``: from the words of the command line to a running service."""
+
+import importlib
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import typer
+
+from birefcli import values
+from birefcli.cli import serve_options, shared_options
+from birefcli.cli.stderr import say
+from birefcli.errors import ExitCode, Message, Option, UsageError
+from birefcli.models import zoo
+from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, ServeOptions
+from birefcli.system import cpu
+
+EXTRA = ("starlette", "uvicorn", "python_multipart", "httpx2", "httpcore2", "prometheus_client")
+"""Packages of the extra ``serve``."""
+
+
+def serve(
+    model: serve_options.Models = zoo.DEFAULT,
+    alias: serve_options.Alias = None,
+    size: shared_options.Size = None,
+    patch_order: shared_options.Order = PatchOrder.AUTO,
+    edges: shared_options.EdgesHow = Edges.AUTO,
+    offline: shared_options.Offline = False,
+    host: serve_options.Host = "127.0.0.1",
+    port: serve_options.Port = 8000,
+    socket: serve_options.Socket = None,
+    fd: serve_options.Descriptor = None,
+    check: serve_options.Check = False,
+    keys: serve_options.KeysFile = None,
+    open_: serve_options.Open = False,
+    urls: serve_options.Urls = "public",
+    cors: serve_options.Cors = None,
+    max_body: serve_options.MaxBody = 50.0,
+    max_megapixels: serve_options.MaxMegapixels = 50.0,
+    queue: serve_options.Queue = 64,
+    timeout: serve_options.Timeout = 60.0,
+    grace: serve_options.Grace = 30.0,
+    max_memory: shared_options.MaxMemory = "auto",
+    device: shared_options.Device = "auto",
+    precision: shared_options.Numbers = Precision.AUTO,
+    batch: shared_options.Batch = "auto",
+    threads: shared_options.Threads = "auto",
+    compiled: shared_options.Compiled = True,
+    log: serve_options.Log = serve_options.LogFormat.TEXT,
+    page: serve_options.Page = True,
+    metrics: serve_options.MetricsPage = True,
+    debug: shared_options.Debug = False,
+) -> None:
+    """Serve mattes over HTTP, to curl, OpenAI's clients and rembg's.
+
+    [bold]birefcli serve --model mini[/bold]
+
+    It listens on this machine alone unless `--host` names another address, which needs `--keys` or
+    `--open`.
+    """
+    place = _import("birefcli.serve.listening").Place(
+        host, port, None if socket is None else Path(socket), fd
+    )
+    if check:
+        answers = _import("birefcli.serve.check").is_ready(place)
+        raise typer.Exit(ExitCode.OK if answers else ExitCode.SOME_FAILED)
+    if not place.is_local and keys is None and not open_:
+        raise UsageError(
+            Message(
+                "whoever reaches it could use it: give ", Option("keys", "FILE"), ", or ",
+                Option("open"), " if that is meant",
+            ),
+            option="host" if fd is None else "fd",
+            value=host if fd is None else fd,
+        )  # fmt: skip
+    options = ServeOptions(
+        models=tuple(_listed("model", model)),
+        model=ModelOptions(
+            name="",
+            size=values.size(size),
+            patch_order=patch_order,
+            offline=offline,
+            device=device,
+            precision=precision,
+            compile=compiled,
+            edges=edges,
+        ),
+        batch=values.automatic("batch", batch),
+        threads=values.automatic("threads", threads) or cpu.count(),
+        max_pixels=values.pixels("max_megapixels", max_megapixels),
+        max_memory=values.memory("max_memory", max_memory),
+        max_body=values.megabytes("max_body", max_body),
+        queue=queue,
+        timeout=timeout,
+        grace=grace,
+        urls=urls,
+        aliases=dict(map(_alias, alias or ())),
+        keys=keys,
+        cors=tuple(cors or ()),
+        json_log=log is serve_options.LogFormat.JSON,
+        page=page,
+        metrics=metrics,
+    )
+    _log_to_stderr()
+    raise typer.Exit(_import("birefcli.serve.server").serve(options, place, say))
+
+
+def _import(name: str) -> ModuleType:
+    """A module of the service, which needs an extra. Raises UsageError without it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        raise UsageError(
+            f"serve needs the package {error.name}: pip install 'birefcli[serve]'"
+        ) from None
+
+
+def _listed(option: str, text: str) -> Iterable[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError("an empty name: is a variable not set?", option=option, value=text)
+    return names
+
+
+def _alias(text: str) -> tuple[str, str]:
+    name, is_there, model = (part.strip() for part in text.partition("="))
+    if not (name and is_there and model):
+        raise UsageError("give NAME=MODEL", option="alias", value=text)
+    return name, model
+
+
+def _log_to_stderr() -> None:
+    """Requests, and what libraries warn of, a line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("birefcli").setLevel(logging.INFO)

@@ -1,0 +1,129 @@
+"""Options of ``birefcli serve``."""
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+from birefcli.cli import completion
+from birefcli.cli.shared_options import MODEL, declare
+from birefcli.system.paths import with_home
+
+LISTENING, ACCESS, LIMITS, OPERATION = "Listening", "Access", "Limits", "Operation"
+
+
+class LogFormat(StrEnum):
+    """How a request is logged."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Models: TypeAlias = Annotated[
+    str,
+    declare(
+        MODEL,
+        "--model",
+        "-m",
+        metavar="LIST",
+        help="Models to load, with commas: names or weights files. The first is the default.",
+        autocompletion=completion.model,
+        parser=with_home,
+    ),
+]
+Alias: TypeAlias = Annotated[
+    list[str] | None,
+    declare(
+        MODEL,
+        "--alias",
+        metavar="NAME=MODEL",
+        help="Another name of a loaded model, for programs that ask for one of their own.",
+    ),
+]
+Host: TypeAlias = Annotated[
+    str, declare(LISTENING, "--host", metavar="ADDRESS", help="Address to listen on.")
+]
+Port: TypeAlias = Annotated[
+    int,
+    declare(LISTENING, "--port", metavar="N", help="Port to listen on; 0: any.", min=0, max=65535),
+]
+Socket: TypeAlias = Annotated[
+    str | None,
+    declare(
+        LISTENING,
+        "--socket",
+        metavar="PATH",
+        help="Listen on a unix socket instead.",
+        parser=with_home,
+    ),
+]
+Descriptor: TypeAlias = Annotated[
+    int | None,
+    declare(
+        LISTENING, "--fd", metavar="N", help="Listen on a descriptor that was handed over.", min=0
+    ),
+]
+Check: TypeAlias = Annotated[
+    bool,
+    declare(
+        LISTENING, "--check", help="Ask the server that runs there: exit code 0 if it is ready."
+    ),
+]
+KeysFile: TypeAlias = Annotated[
+    str | None,
+    declare(
+        ACCESS,
+        "--keys",
+        metavar="FILE",
+        help="Keys of those who may ask: NAME KEY or NAME sha256:DIGEST, a line each.",
+        parser=with_home,
+    ),
+]
+Open: TypeAlias = Annotated[
+    bool, declare(ACCESS, "--open", help="Listen beyond this machine without keys.")
+]
+Urls: TypeAlias = Annotated[
+    str,
+    declare(
+        ACCESS,
+        "--urls",
+        metavar="WHICH",
+        help="Photos by URL: public addresses, none, or names with commas (HOST[:PORT],"
+        " *.example.com).",
+    ),
+]
+Cors: TypeAlias = Annotated[
+    list[str] | None,
+    declare(ACCESS, "--cors", metavar="ORIGIN", help="Let web pages of this origin ask."),
+]
+MaxBody: TypeAlias = Annotated[
+    float, declare(LIMITS, "--max-body", metavar="MB", help="Refuse larger requests.")
+]
+MaxMegapixels: TypeAlias = Annotated[
+    float, declare(LIMITS, "--max-megapixels", metavar="N", help="Refuse larger photos.")
+]
+Queue: TypeAlias = Annotated[
+    int,
+    declare(LIMITS, "--queue", metavar="N", help="Photos accepted and not yet answered.", min=1),
+]
+Timeout: TypeAlias = Annotated[
+    float,
+    declare(LIMITS, "--timeout", metavar="SECONDS", help="Give up a photo after so long.", min=0.1),
+]
+Grace: TypeAlias = Annotated[
+    float,
+    declare(
+        LIMITS,
+        "--grace",
+        metavar="SECONDS",
+        help="Time for what is accepted, once the server is to stop.",
+        min=0,
+    ),
+]
+Log: TypeAlias = Annotated[
+    LogFormat, declare(OPERATION, "--log", metavar="text|json", help="A line a request on stderr.")
+]
+Page: TypeAlias = Annotated[
+    bool, declare(OPERATION, "--page/--no-page", help="Serve a page to drop photos on, at /.")
+]
+MetricsPage: TypeAlias = Annotated[
+    bool, declare(OPERATION, "--metrics/--no-metrics", help="Serve /metrics for Prometheus.")
+]

@@ -1,0 +1,172 @@
+"""birefcli's own dialect: ``POST /v1/matte``, with the options of ``birefcli matte``."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from birefcli import values
+from birefcli.options import Compress, Format, Margin, Product, Rendering
+from birefcli.serve import fields
+from birefcli.serve.content import Content, read_content
+from birefcli.serve.dialects.json_files import JsonFiles
+from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.orders import Matted, Order, Source
+
+MEDIA = {
+    Format.PNG: "image/png",
+    Format.WEBP: "image/webp",
+    Format.TIFF: "image/tiff",
+    Format.JPG: "image/jpeg",
+}
+PHOTO = "photo"
+OPTIONS = (
+    *("write", "format", "bits", "compress", "background", "crop", "margin", "refine", "strip"),
+    *("quality", "model"),
+)
+
+
+async def read_order(request: Request, max_body: int) -> Order:
+    """What a request asks for. Raises RequestError."""
+    content = await read_content(request, max_body)
+    given = _options(request, content)
+    rendering = read_rendering(given, Product.CUTOUT)
+    return Order(
+        photos=(_photo(request, content, max_body),),
+        rendering=rendering,
+        background=read_background(given, content, rendering, max_body),
+        model=fields.word(given["model"], "model") if "model" in given else None,
+    )
+
+
+def _options(request: Request, content: Content) -> dict[str, Any]:
+    """Options of the query, and over them those of the body. Raises RequestError."""
+    query = dict(request.query_params)
+    body = {name: content.value(name) for name in content.values}
+    given = {**query, **body}
+    for name in given:
+        if name not in OPTIONS and name != PHOTO:
+            known = ", ".join(OPTIONS)
+            raise RequestError(
+                Code.INVALID_VALUE, f"unknown option {name[:40]!r}; known: {known}", name[:40]
+            )
+    given.pop(PHOTO, None)
+    return given
+
+
+def _photo(request: Request, content: Content, max_body: int) -> Source:
+    texts = (*request.query_params.getlist(PHOTO), *content.values.get(PHOTO, ()))
+    found: list[Any] = [*content.files.get(PHOTO, ()), *texts]
+    if content.raw:
+        found.append(content.raw)
+    if not found:
+        other = next((name for name in content.files if name != "background"), None)
+        hint = f", which the form calls {other[:40]!r}" if other else ""
+        raise RequestError(
+            Code.MISSING_IMAGE, f"no photo: send it as the body, or in the field photo{hint}", PHOTO
+        )
+    if len(found) > 1 or (isinstance(found[0], list)):
+        raise RequestError(Code.TOO_MANY_IMAGES, "one photo a request", PHOTO)
+    return found[0] if isinstance(found[0], bytes) else fields.source(found[0], PHOTO, max_body)
+
+
+def read_rendering(given: Mapping[str, Any], default: Product) -> Rendering:
+    """Products, and how they look, by the options of ``birefcli matte``. Raises RequestError."""
+
+    def read(name: str, parse: Callable[[str], Any], otherwise: Any) -> Any:  # noqa: ANN401
+        return parse(fields.word(given[name], name)) if name in given else otherwise
+
+    def flag(name: str, otherwise: bool) -> bool:
+        return fields.switch(given[name], name) if name in given else otherwise
+
+    with fields.usage_errors():
+        rendering = Rendering(
+            products=read(
+                "write", lambda text: values.choices("write", text, Product), (default,)
+            ),
+            format=read("format", values.file_format, Format.PNG),
+            bits=fields.number(given.get("bits", 8), "bits"),
+            compress=read(
+                "compress", lambda text: values.choices("compress", text, Compress)[0],
+                Compress.FAST,
+            ),
+            crop=flag("crop", False),
+            margin=read("margin", values.margin, Margin()),
+            refine=flag("refine", True),
+            strip=flag("strip", False),
+            quality=fields.number(given["quality"], "quality") if "quality" in given else None,
+        )  # fmt: skip
+        rendering.check()
+    return rendering
+
+
+def read_background(
+    given: Mapping[str, Any], content: Content, rendering: Rendering, max_body: int
+) -> Any:  # noqa: ANN401 - as an order has it
+    """What composites are put over; None, and nothing read, without any. Raises RequestError."""
+    if Product.COMPOSITE not in rendering.products:
+        if "background" in given or "background" in content.files:
+            wrong = "background does nothing without write=composite"
+            raise RequestError(Code.INVALID_VALUE, wrong, "background")
+        return None
+    if uploaded := content.files.get("background"):
+        return uploaded[-1]
+    return fields.background(given.get("background", "white"), max_body)
+
+
+def answer(request: Request, order: Order, results: list[Matted]) -> Response:
+    """The picture; of several a zip; all of them in JSON where that is asked for."""
+    (matted,) = results
+    suffix = order.rendering.format.suffix
+    if "application/json" in request.headers.get("accept", ""):
+        files = JsonFiles()
+        return files.response(_as_json(files, matted))
+    if len(matted.pictures) == 1:
+        ((kind, picture),) = matted.pictures.items()
+        name, data, media = f"{kind.value}{suffix}", picture.data, MEDIA[order.rendering.format]
+    else:
+        name, data, media = "pictures.zip", _zip(matted, suffix), "application/zip"
+    return Response(
+        data, media_type=media, headers={"Content-Disposition": f'inline; filename="{name}"'}
+    )
+
+
+def _as_json(files: JsonFiles, matted: Matted) -> dict[str, Any]:
+    size = next(iter(matted.pictures.values())).size
+    return {
+        "pictures": {
+            kind.value: files.add(picture.data) for kind, picture in matted.pictures.items()
+        },
+        "coverage": round(matted.coverage, 5),
+        "width": size.width,
+        "height": size.height,
+        "model": matted.model,
+        "notes": list(matted.notes),
+        "seconds": {stage: round(value, 4) for stage, value in vars(matted.timings).items()},
+    }
+
+
+def _zip(matted: Matted, suffix: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
+        for kind, picture in matted.pictures.items():
+            archive.writestr(f"{kind.value}{suffix}", picture.data)
+    return out.getvalue()
+
+
+def error(failed: RequestError) -> Response:
+    """OpenAI's form, which is ours too."""
+    return JSONResponse(
+        {
+            "error": {
+                "message": failed.message,
+                "type": failed.code.type,
+                "param": failed.param,
+                "code": failed.code.word,
+            }
+        },
+        failed.code.status,
+    )

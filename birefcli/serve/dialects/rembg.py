@@ -1,0 +1,124 @@
+"""rembg's dialect: ``GET`` and ``POST /api/remove``.
+
+Names and meanings are those of rembg's own server (its ``rembg/commands/s_command.py``). What it
+does not know it ignores, and so does this.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from birefcli.options import Product, Rendering
+from birefcli.products.background import Colour
+from birefcli.serve import fields
+from birefcli.serve.content import Content, read_content
+from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.orders import Matted, Order, Source
+
+MODELS = {
+    "birefnet-portrait": "portrait",
+    "birefnet-general": "general",
+    "birefnet-general-lite": "lite",
+}
+"""Its names of networks that are ours too."""
+FILE, URL = "file", "url"
+
+
+def reader(loaded: Callable[[], Collection[str]]) -> Callable[[Request, int], Awaitable[Order]]:
+    """What reads a request; ``loaded``: names of the models that are there."""
+
+    async def read_order(request: Request, max_body: int) -> Order:
+        post = request.method == "POST"
+        content = await read_content(request, max_body) if post else Content()
+        said = {name: content.value(name) for name in content.values}
+        both = {**request.query_params, **said}
+        given = {name: value for name, value in both.items() if value != ""}
+        _refuse(given)
+        product, background = _product(given)
+        source, field = _photo(given, content, max_body)
+        return Order(
+            photos=(source,),
+            rendering=Rendering(products=(product,)),
+            background=background,
+            model=_model(given, loaded()),
+            field=field,
+        )
+
+    return read_order
+
+
+def _refuse(given: dict[str, Any]) -> None:
+    """What would make another picture. Raises RequestError.
+
+    Options of how colours are estimated (a, af, ab, ae, dc, vm) are no such: they always are.
+    """
+    if fields.switch(given.get("ppm", False), "ppm"):
+        raise _wrong("ppm", "masks are not smoothed here; leave ppm out")
+    if fields.word(given.get("extras", ""), "extras").strip() not in ("", "{}"):
+        raise _wrong("extras", "no model here takes any; leave extras out")
+
+
+def _product(given: dict[str, Any]) -> tuple[Product, Colour | None]:
+    colour, alpha = _background(given)
+    if fields.switch(given.get("om", False), "om"):
+        return Product.MASK, None
+    if colour is None or alpha == 0:
+        return Product.CUTOUT, None
+    if alpha != 255:
+        raise _wrong("bgc", "a background is opaque or transparent: the fourth number is 255 or 0")
+    return Product.COMPOSITE, colour
+
+
+def _background(given: dict[str, Any]) -> tuple[Colour | None, int]:
+    """A colour, and its opacity, 0..255."""
+    text = fields.word(given.get("bgc", ""), "bgc")
+    if not text.strip():
+        return None, 0
+    words = [word.strip() for word in text.split(",")]
+    if len(words) not in (3, 4) or not all(_is_level(word) for word in words):
+        raise _wrong(f"bgc={text[:40]}", "give R,G,B,A, each from 0 to 255", "bgc")
+    red, green, blue, alpha = *map(int, words), *([255] if len(words) == 3 else [])
+    return Colour((red, green, blue)), alpha
+
+
+def _is_level(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255
+
+
+def _photo(given: dict[str, Any], content: Content, max_body: int) -> tuple[Source, str]:
+    found: list[tuple[Source, str]] = [(data, FILE) for data in content.files.get(FILE, ())]
+    if given.get(URL):
+        found.append((fields.source(given[URL], URL, max_body), URL))
+    if not found:
+        raise RequestError(
+            Code.MISSING_IMAGE, "no photo: send it as a form's file, or name its url", FILE
+        )
+    if len(found) > 1:
+        raise RequestError(Code.TOO_MANY_IMAGES, "one photo a request", FILE)
+    return found[0]
+
+
+def _model(given: dict[str, Any], loaded: Collection[str]) -> str | None:
+    """As ours are called, where it is one of those, and no alias."""
+    if "model" not in given:
+        return None
+    name = fields.word(given["model"], "model")
+    ours = MODELS.get(name, name)
+    return name if name in loaded or ours not in loaded else ours
+
+
+def answer(request: Request, order: Order, results: list[Matted]) -> Response:
+    """The picture, in PNG."""
+    ((picture,),) = [list(each.pictures.values()) for each in results]
+    return Response(picture.data, media_type="image/png")
+
+
+def error(failed: RequestError) -> Response:
+    """As rembg's own server says it."""
+    return JSONResponse({"detail": failed.message}, failed.code.status)
+
+
+def _wrong(what: str, why: str, param: str | None = None) -> RequestError:
+    return RequestError(Code.INVALID_VALUE, f"{what}: {why}", param or what)

@@ -1,0 +1,72 @@
+"""What is asked for, and what becomes of it, in no dialect: plain values."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from birefcli.options import Product, Rendering, Size
+from birefcli.products.background import Blur, Colour
+
+
+@dataclass(frozen=True)
+class Url:
+    """Where a picture is to be fetched from."""
+
+    text: str
+
+
+Source: TypeAlias = bytes | Url
+"""A picture's file, or where it is."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Photos, and what is to be made of each."""
+
+    photos: tuple[Source, ...]
+    rendering: Rendering
+    background: Colour | Blur | Source | None = None
+    """What composites are put over; None where there are none."""
+    model: str | None = None
+    """As the client called it; None: the default."""
+    field: str = "photo"
+    """Where the client named the photos, for errors."""
+
+
+@dataclass
+class Timings:
+    """Seconds of a photo's stages."""
+
+    fetch: float = 0.0
+    decode: float = 0.0
+    queue: float = 0.0
+    """From a decoded photo to its turn in the network."""
+    network: float = 0.0
+    """Of the batch that the photo was in."""
+    finish: float = 0.0
+    """Colour, composition and encoding."""
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.fetch + self.decode + self.queue + self.network + self.finish
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One product: its file, and its size in pixels."""
+
+    data: bytes
+    size: Size
+
+
+@dataclass(frozen=True)
+class Matted:
+    """What was made of a photo. ``coverage``: share of it that its subject covers, 0..1."""
+
+    pictures: dict[Product, Picture]
+    coverage: float
+    model: str
+    megapixels: float
+    """Of the photo."""
+    notes: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)

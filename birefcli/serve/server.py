@@ -1,0 +1,179 @@
+"""The running service: it listens at once, loads its models, answers, and stops in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+import uvicorn
+
+from birefcli.batch import patience
+from birefcli.batch.interrupts import leave
+from birefcli.errors import BirefcliError, DeviceError, ExitCode, UsageError
+from birefcli.options import ServeOptions
+from birefcli.serve.app import make_app
+from birefcli.serve.engines import Engines, check_names, load_engines
+from birefcli.serve.keys import Keys
+from birefcli.serve.listening import Place, listen, shown
+from birefcli.serve.metrics import Metrics
+from birefcli.serve.notify import notify
+from birefcli.serve.service import Service, State
+from birefcli.system.watchdog import Activity
+
+Out = TypeVar("Out")
+LOGGER = logging.getLogger(__name__)
+KEEP_ALIVE = 75  # seconds of an idle connection; a proxy in front should give up before
+DEVICE_TIMEOUT = 600.0
+"""Seconds without any progress after which a device counts as lost."""
+
+
+def serve(options: ServeOptions, place: Place, say: Callable[[str], object]) -> ExitCode:
+    """Run the service until a signal ends it. ``say`` is given lines for whoever started it.
+
+    Raises BirefcliError for what keeps it from running.
+    """
+    check_names(options)
+    keys = None if options.keys is None else Keys(Path(options.keys))
+    listener = listen(place)
+    try:
+        return asyncio.run(_Running(options, keys, listener, say).run())
+    finally:
+        listener.close()
+        if place.path is not None:
+            place.path.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; signals are ours, so that the exit code is."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Running:
+    """A service from its start to its end."""
+
+    def __init__(
+        self,
+        options: ServeOptions,
+        keys: Keys | None,
+        listener: socket.socket,
+        say: Callable[[str], object],
+    ) -> None:
+        self._options, self._keys, self._listener, self._say = options, keys, listener, say
+        self._metrics = Metrics()
+        self._service = Service(options, self._metrics)
+        self._activity = Activity()
+        self._failure: BirefcliError | None = None
+        self._server = _Server(
+            uvicorn.Config(
+                make_app(self._service, keys),
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                forwarded_allow_ips="127.0.0.1,::1",
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=max(1, round(options.grace)),
+            )
+        )
+
+    async def run(self) -> ExitCode:
+        """Listen, load, answer, stop. Raises BirefcliError."""
+        self._handle_signals()
+        loading = asyncio.create_task(self._load())
+        with patience.watched(self._activity, DEVICE_TIMEOUT, lambda _: self._leave("it hangs")):
+            await self._server.serve(sockets=[self._listener])
+        loading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loading
+        await self._service.close()
+        if self._failure is not None:
+            raise self._failure
+        if self._service.is_busy:  # the time for it is over, and Python would wait for threads
+            leave(ExitCode.OK)
+        return ExitCode.OK
+
+    async def _load(self) -> None:
+        """Load the models beside the first requests, which hear that it is not ready."""
+        self._say(f"birefcli: listening on {shown(self._listener)}, loading")
+        try:
+            engines = await _in_thread(self._load_now)
+            await self._service.warm_up(engines)
+        except BirefcliError as error:
+            self._failure = error
+            self._stop()
+            return
+        if self._service.state is not State.STARTING:
+            return
+        self._service.start(engines)
+        predictor = next(iter(engines)).predictor
+        who = "open to all" if self._keys is None else f"{len(self._keys)} keys"
+        self._say(
+            f"birefcli: ready on {shown(self._listener)}: {', '.join(engines.names)} on"
+            f" {predictor.placement.device} in {predictor.placement.precision.value}, {who}"
+        )
+        notify("READY=1")
+
+    def _load_now(self) -> Engines:
+        with self._activity.on([patience.LOADING]):
+            return load_engines(
+                self._options, self._activity, self._metrics.batch_photos.observe, self._leave
+            )
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _stop(self) -> None:
+        """Take nothing more, and answer what is accepted; asked again, end at once."""
+        if self._service.state is State.DRAINING:
+            leave(ExitCode.TERMINATED)
+        self._service.state = State.DRAINING
+        notify("STOPPING=1")
+        self._server.should_exit = True
+
+    def _reload(self) -> None:
+        """Read the keys again."""
+        if self._keys is None:
+            return
+        try:
+            self._keys.reload()
+        except UsageError as error:
+            self._say(f"birefcli: {error}; the keys stay as they were")
+        else:
+            self._say(f"birefcli: {len(self._keys)} keys read")
+
+    def _leave(self, reason: str) -> None:
+        """A device that does nothing any more cannot be waited for: others may begin anew."""
+        self._say(f"birefcli: {DeviceError(f'the device is lost: {reason}')}")
+        leave(ExitCode.MODEL)
+
+
+async def _in_thread(call: Callable[[], Out]) -> Out:
+    """What ``call`` gives, from a thread that the end of the process does not wait for."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    future: Future[Out] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the loop may be over
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    await done.wait()
+    return future.result()
