@@ -17,7 +17,7 @@ from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_pil
 from birefcli.images.files import open_photo
 from birefcli.images.photo import Photo, Pixels, photo_from_array
-from birefcli.matting.device import default_batch
+from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
 from birefcli.matting.predictor import ForegroundOptions, Predictor
@@ -186,14 +186,14 @@ class Model:
 
         Files are read ahead in other threads, and no more photos are held than that takes, so
         ``photos`` may be a generator of any length. ``batch``: photos the network sees at once;
-        None chooses by device. ``return_errors`` gives the PhotoError of a photo in the place of
-        its result, and goes on, where otherwise it is raised. Raises as a call does.
+        None chooses by device and network. ``return_errors`` gives the PhotoError of a photo in the
+        place of its result, and goes on, where otherwise it is raised. Raises as a call does.
         """
         if batch is not None and batch < 1:
             raise UsageError("give a number from 1", option="batch", value=batch)
         if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
             raise TypeError("map takes several photos; for one, call the model itself")
-        together = batch or default_batch(self._predictor.placement.device)
+        together = batch or default_batch(self._predictor)
         return self._map(photos, together, refine, return_errors)
 
     def _map(

@@ -244,7 +244,7 @@ def _computing(device: str, precision: Precision) -> Facts:
         "batch_why": (
             "a GPU would idle between single photos"
             if kind == "cuda"
-            else "more at once take more memory and are no faster"
+            else "more at once take more memory; of mini one for each of torch's threads"
         ),
         "threads": cpu.count(),
         "torch_threads": torch.get_num_threads(),
@@ -376,7 +376,8 @@ def _measured(device: str, precision: Precision) -> Facts:
 
     from birefcli.bench.estimate import estimate
     from birefcli.bench.measure import synchronize
-    from birefcli.matting.device import default_batch, parse_device
+    from birefcli.matting.batch_size import default_batch
+    from birefcli.matting.device import parse_device
 
     placement = parse_device(device, precision)
     if placement.device.type == "cpu" and placement.precision is not Precision.FP32:
@@ -385,8 +386,7 @@ def _measured(device: str, precision: Precision) -> Facts:
         return {"mini_seconds": "not measured", "mini_seconds_why": why}
     options = ModelOptions("mini", device=device, precision=precision)
     predictor = load_model(options).predictor
-    width, height = predictor.size
-    batch = [np.full((height, width, 3), 128, np.uint8)] * default_batch(placement.device)
+    batch = [np.full((*predictor.size[::-1], 3), 128, np.uint8)] * default_batch(predictor)
     times = []
     for _ in range(6):
         started = time.perf_counter()

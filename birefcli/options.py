@@ -212,7 +212,7 @@ class BatchOptions:
     rendering: Rendering
     model: ModelOptions
     batch: int | None
-    """Photos the network sees at once; None chooses by device."""
+    """Photos the network sees at once; None chooses by device and network."""
     threads: int
     """Photos decoded or encoded at once."""
     max_pixels: int

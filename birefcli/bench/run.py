@@ -134,14 +134,14 @@ def _set_up(task: BenchTask, photos: list[Path], folder: Path, begin: Begin) -> 
     """Load the model, generate photos where none were given, and warm up."""
     from birefcli.batch.stages import StageContext
     from birefcli.bench.measure import Bench
-    from birefcli.matting.device import default_batch
+    from birefcli.matting.batch_size import default_batch
 
     options = task.options
     background = _background(options)
     started = time.perf_counter()
     loaded = load_model(options.model, progress=task.progress)
     seconds = time.perf_counter() - started
-    batch = options.batch or default_batch(loaded.predictor.placement.device)
+    batch = options.batch or default_batch(loaded.predictor)
     if not photos:
         photos = _generate(task, folder, begin)
     results = folder / "results"

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from birefcli.matting.device import default_batch
+from birefcli.birefnet.inference import InferenceNetwork
+from birefcli.matting import device as devices
+from birefcli.system import machine
 
 if TYPE_CHECKING:
     from birefcli.matting.predictor import Predictor
@@ -15,6 +17,8 @@ SIZES = (1, 2, 4, 8, 16)
 MANY = 100  # photos of a run that is worth a measurement; it would only hold up a shorter one
 GAIN = 0.03  # of the time of a photo: what a batch twice as large must save to be taken
 SHARE = 0.5  # of the free memory: a recorded network keeps its own, and photos need some too
+FEATURES = 450  # bytes that a pixel of the network's input takes on a CPU, measured with mini
+EXTRA = 1 / 16  # of the memory this process may use: for features of more photos than one
 
 
 def fitting(free: int, each: int) -> list[int]:
@@ -39,11 +43,20 @@ def smallest_efficient(seconds: Callable[[int], float], sizes: Iterable[int]) ->
     return best
 
 
+def default_batch(predictor: "Predictor") -> int:
+    """Photos at once where nothing is measured: on a CPU those that go beside each other."""
+    device, network = predictor.placement.device, predictor.network
+    if device.type != "cpu" or not isinstance(network, InferenceNetwork):
+        return devices.default_batch(device)
+    width, height = predictor.size
+    extra = (machine.memory() or 0) * EXTRA // (FEATURES * width * height)
+    return min(network.side_by_side, 1 + int(extra))
+
+
 def choose_batch_size(predictor: "Predictor", photos: int) -> int:
     """Photos at once for a run of ``photos``: measured on CUDA, if they are many."""
-    device = predictor.placement.device
-    if device.type != "cuda" or photos < MANY:
-        return default_batch(device)
+    if predictor.placement.device.type != "cuda" or photos < MANY:
+        return default_batch(predictor)
     try:
         each, free = _memory(predictor)
     except torch.OutOfMemoryError:

@@ -87,7 +87,10 @@ def device_answers(device: torch.device) -> bool:
 
 
 def default_batch(device: torch.device) -> int:
-    """Photos at once where nothing was measured: more only where a GPU would idle otherwise."""
+    """Photos at once where nothing was measured: more only where a GPU would idle otherwise.
+
+    That is for large networks, see :func:`birefcli.matting.batch_size.default_batch`.
+    """
     return 4 if device.type == "cuda" else 1
 
 

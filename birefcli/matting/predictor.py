@@ -110,8 +110,8 @@ class Predictor:
 
         A photo whose features overflowed half precision is done again in float32. A batch too
         large for the device's memory is halved. Raises torch.OutOfMemoryError when one photo alone
-        is too large. Threads take turns: a recorded network has one place for its input, and a
-        prepared one for its weights.
+        is too large. Threads take turns: a recorded network has one place for its input, and on
+        a CPU each call has all cores.
         """
         with self._one, torch.inference_mode():
             batch = self._normalised(inputs)

@@ -26,7 +26,7 @@ class ScoreOptions:
     model: ModelOptions | None = None
     """Makes the predictions, of the photos among ``sources``; None where they are files."""
     batch: int | None = None
-    """Photos the network sees at once; None chooses by device."""
+    """Photos the network sees at once; None chooses by device and network."""
     threads: int | None = None
     """Photos scored at once; None for one a core."""
     max_memory: int = 1 << 30
@@ -118,9 +118,9 @@ def _items(
     if options.model is None:
         return (Item(pair) for pair in matched)
 
-    from birefcli.matting.device import default_batch  # torch takes a second to import
+    from birefcli.matting.batch_size import default_batch  # torch takes a second to import
     from birefcli.scoring.predict import mattes
 
     predictor = load_model(options.model, progress=progress).predictor
-    batch = options.batch or default_batch(predictor.placement.device)
+    batch = options.batch or default_batch(predictor)
     return mattes(matched, predictor, batch, options.settings.max_pixels)

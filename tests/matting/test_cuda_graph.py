@@ -140,7 +140,7 @@ def test_the_knee_is_sought_only_where_memory_suffices():
 class Matter:
     def __init__(self, kind, lacking=False):
         self.placement = type("Compute", (), {"device": torch.device(kind)})
-        self.lacking, self.rehearsed = lacking, []
+        self.network, self.lacking, self.rehearsed = None, lacking, []
 
     def warm_up(self, photos):
         self.rehearsed.append(photos)
@@ -148,7 +148,7 @@ class Matter:
             raise torch.OutOfMemoryError
 
 
-def test_a_cpu_takes_one_photo_at_a_time_and_a_short_run_is_not_held_up():
+def test_a_large_network_takes_one_photo_at_a_time_on_a_cpu_and_a_short_run_is_not_held_up():
     assert choose_batch_size(Matter("cpu"), 10_000) == 1
     assert choose_batch_size(Matter("mps"), 10_000) == 1
     gpu = Matter("cuda")

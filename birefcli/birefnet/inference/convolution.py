@@ -6,10 +6,10 @@ operators that are called here.
 """
 
 import platform
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from birefcli.birefnet.batch_norm import folded
 
+_PACKING = threading.Lock()
+"""Photos in threads of their own come to a convolution at once."""
 _SCALARS: dict[str, list[float]] = {"none": [], "relu": [], "hardtanh": [0.0, 6.0]}
 """Activations by oneDNN's names, and their bounds: ``hardtanh`` of 0 and 6 is a clipped ReLU."""
 
@@ -25,7 +27,8 @@ class Convolution(nn.Module):
     """A convolution and what follows it, without gradients.
 
     Maps go through channels last. Where torch has oneDNN's operators, the weight is packed for
-    them when a map of another size comes than the last: which order is quick depends on it.
+    them when a map of another size comes than the last, or another number of threads: which order
+    is quick depends on both. Threads may share one.
     """
 
     weight: Tensor | None
@@ -47,9 +50,7 @@ class Convolution(nn.Module):
         self._geometry = ([padding, padding], [stride, stride], [1, 1], groups)
         self._then = then
         self._after = (then, _SCALARS[then], "")
-        self._shape: torch.Size | None = None
-        self._operators: Operators
-        self._given: tuple[Any, ...]
+        self._packed: Packed | None = None
 
     @classmethod
     def of(
@@ -72,23 +73,32 @@ class Convolution(nn.Module):
 
         oneDNN adds nothing before a clipped ReLU.
         """
-        if self._shape != x.shape and not self._pack(x):
+        packed = self._packed
+        if packed is None or packed.met != (x.shape, torch.get_num_threads()):
+            packed = self._pack(x)
+        if packed is None:
             return self._plain(x, plus)
+        given = (packed.weight, self.bias, *self._geometry)
         if plus is None:
-            return self._operators.plain(x, *self._given, *self._after)
+            return packed.operators.plain(x, *given, *self._after)
         then = None if self._then == "none" else self._then
-        return self._operators.summed(plus, x, *self._given, "add", 1, then, [], "")
+        return packed.operators.summed(plus, x, *given, "add", 1, then, [], "")
 
-    def _pack(self, x: Tensor) -> bool:
-        """Bring the weight into the order that oneDNN reads; False where it is not used."""
+    def _pack(self, x: Tensor) -> "Packed | None":
+        """Bring the weight into the order that oneDNN reads; None where it is not used."""
         operators = onednn()
         if operators is None or x.device.type != "cpu" or x.dtype != torch.float32:
-            return False
-        weight = self._given[0].to_dense() if self.weight is None else self.weight
-        packed = operators.packed(weight, *self._geometry, list(x.shape))
-        self._operators, self._given = operators, (packed, self.bias, *self._geometry)
-        self.weight, self._shape = None, x.shape
-        return True
+            return None
+        met = x.shape, torch.get_num_threads()
+        with _PACKING:
+            before, weight = self._packed, self.weight
+            if before is not None:
+                if before.met == met:  # another thread came first
+                    return before
+                weight = before.weight.to_dense()
+            packed = operators.packed(weight, *self._geometry, list(x.shape))
+            self._packed, self.weight = Packed(operators, packed, met), None
+            return self._packed
 
     def _plain(self, x: Tensor, plus: Tensor | None) -> Tensor:
         padding, stride, _, groups = self._geometry
@@ -116,6 +126,16 @@ class Operators:
     """Adds another map, which it overwrites."""
     packed: Callable[..., Tensor]
     """A weight in the order that the other two read."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A weight as it was packed for maps of one size and a number of threads."""
+
+    operators: Operators
+    weight: Tensor
+    met: tuple[torch.Size, int]
+    """N×C×H×W of the map, and the threads."""
 
 
 @cache

@@ -1,6 +1,6 @@
 """The decoder for inference on a CPU, see :mod:`birefcli.birefnet.decoder`."""
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +133,15 @@ class Join(nn.Module):
         return out
 
 
+class Seen(NamedTuple):
+    """What a decoder makes of the image alone."""
+
+    references: list[Tensor]
+    """For each block, coarsest first: 1×C×h×w."""
+    detail: Tensor
+    """Share of the logits, 1×1×H×W."""
+
+
 class Decoder(nn.Module):
     """From encoder maps and the image to one map of logits."""
 
@@ -162,17 +171,21 @@ class Decoder(nn.Module):
         self.head = Head(network.decoder_block1, inner, bias)
         self.detail = Detail(network.ipt_blk1, outer)
 
-    def forward(self, image: Tensor, x: Tensor, full: list[Tensor], half: list[Tensor]) -> Tensor:
+    def see(self, image: Tensor) -> Seen:
+        """What is made of the image alone, N×3×H×W with N one."""
+        references = zip(self.references, reversed(cut(image)), strict=True)
+        return Seen([reference(patches) for reference, patches in references], self.detail(image))
+
+    def forward(self, x: Tensor, full: list[Tensor], half: list[Tensor], seen: Seen) -> Tensor:
         """Logits 1×1×H×W, see :meth:`birefcli.birefnet.decoder.Decoder.forward`."""
-        patches = cut(image)
+        *references, last = seen.references
         levels = zip(self.blocks, self.attentions, self.joins, full[::-1], half[::-1], strict=True)
         for reference, (block, attention, join, fine, coarse) in zip(
-            self.references, levels, strict=False
+            references, levels, strict=True
         ):
-            x = attention(block(x, reference(patches.pop())))
-            x = join(x, fine, coarse)
-        x = self.last(x, self.references[-1](patches.pop()))
-        return resize(self.head(x), image.shape[2:]).add_(self.detail(image))
+            x = join(attention(block(x, reference)), fine, coarse)
+        x = self.last(x, last)
+        return resize(self.head(x), seen.detail.shape[2:]).add_(seen.detail)
 
 
 class Head(nn.Module):
