@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import struct
 import zlib
 from functools import cache
@@ -51,6 +52,15 @@ def _enlarges_as_recorded():
     with Image.open(DATA / "scores" / "pred" / RESIZED) as small:
         large = cv2.resize(np.asarray(small), None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
     return zlib.crc32(large.tobytes()) == 2663591385
+
+
+def blocks(page, title, language):
+    """Code of a language in a page of the manual, under the heading that begins like this."""
+    parts = re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", page, re.M)
+    [body] = [body for heading, body in parts if heading.startswith(title)]
+    found = re.findall(rf"^```{language}\n(.*?)^```$", body, re.M | re.S)
+    assert found
+    return found
 
 
 def fill(path):

@@ -12,6 +12,7 @@ import pytest
 from conftest import TIMEOUT
 from fake_hub import serving
 from PIL import Image
+from support import blocks
 
 from birefcli.models import zoo
 
@@ -21,11 +22,8 @@ PAGE = (ROOT / "man" / "guide" / "recipes.md").read_text(encoding="utf-8")
 
 def recipe(title: str, language: str) -> list[str]:
     """Blocks of a language under the heading that begins like this."""
-    parts = re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", PAGE, re.M)
-    [body] = [body for heading, body in parts if heading.startswith(title)]
-    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", body, re.M | re.S)
-    assert blocks
-    return blocks
+    found: list[str] = blocks(PAGE, title, language)
+    return found
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

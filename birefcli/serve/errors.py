@@ -1,5 +1,6 @@
 """How a request fails: a status, and the words each dialect puts into its own shape."""
 
+from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
 
@@ -44,13 +45,20 @@ class RequestError(Exception):
     """A request that is answered with an error."""
 
     def __init__(
-        self, code: Code, message: str, param: str | None = None, retry_after: int | None = None
+        self,
+        code: Code,
+        message: str,
+        param: str | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """``message``: without paths or addresses of this machine; it becomes one line of text,
         whatever a client's words in it are. ``param``: the field that is at fault;
-        ``retry_after``: seconds after which another try makes sense.
+        ``retry_after``: seconds after which another try makes sense; ``headers``: what HTTP wants
+        to be said besides.
         """
         self.code, self.message = code, printable(message)
         self.param = None if param is None else printable(param)
         super().__init__(self.message)
         self.retry_after = retry_after
+        self.headers = {} if headers is None else headers

@@ -194,6 +194,7 @@ class Requests:
             response.headers["retry-after"] = str(error.retry_after)
         if error.code is Code.INVALID_API_KEY:
             response.headers["www-authenticate"] = "Bearer"
+        response.headers.update(error.headers)
         await response(scope, body.receive, answer.send)
 
     def _count(self, visit: Visit) -> None:
@@ -206,8 +207,9 @@ class Requests:
 def _unrouted(error: HTTPException) -> RequestError:
     """A path or a method that does not exist."""
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        return RequestError(Code.METHOD_NOT_ALLOWED, f"use {allowed} there")
+        headers = dict(error.headers or {})
+        text = f"use {headers.get('Allow', 'another method')} there"
+        return RequestError(Code.METHOD_NOT_ALLOWED, text, headers=headers)
     return RequestError(Code.NOT_FOUND, f"no such endpoint; there are {', '.join(ENDPOINTS)}")
 
 

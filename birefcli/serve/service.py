@@ -274,7 +274,7 @@ def _photo_errors(field: str) -> Iterator[None]:
     try:
         yield
     except DeviceMemoryError as error:
-        raise RequestError(Code.OUT_OF_MEMORY, str(error)) from error
+        raise RequestError(Code.OUT_OF_MEMORY, str(error), retry_after=HASTE) from error
     except PhotoTooLargeError as error:
         raise RequestError(Code.IMAGE_TOO_LARGE, str(error), field) from error
     except PhotoError as error:

@@ -28,7 +28,7 @@ START = [".nh", ".ad l"]
 
 def escape(text: str) -> str:
     """Text as roff reads it literally; what is between backquotes, bold."""
-    text = re.sub(r"\[/?[a-z ]+\]", "", text)  # rich's markup
+    text = re.sub(r"\[/?(bold|dim)\]", "", text)  # rich's markup
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
     return re.sub(r"[^\x00-\x7f]", lambda c: f"\\[u{ord(c[0]):04X}]", text)

@@ -75,6 +75,36 @@ MORE = {
         "current step.",
         "Under torchrun(1) several processes train together; `--batch` is their total.",
     ],
+    "birefcli serve": [
+        "Its packages come with an extra: pip install 'birefcli[serve]'.",
+        "It speaks three dialects. Its own: POST /v1/matte takes a photo as the body, in a form "
+        "or in JSON, with the options of birefcli-matte(1) as fields, and answers with the "
+        "picture. OpenAI's: POST /v1/images/edits, /v1/images/generations and "
+        "/v1/chat/completions, GET /v1/models. rembg's: GET and POST /api/remove. GET / is a "
+        "page to drop photos on, GET /openapi.json tells all of it to programs. Pixels are "
+        "those of birefcli-matte(1).",
+        "It listens at once, and answers 503 until its models are loaded; then GET /readyz is "
+        "200, and systemd is told (sd_notify). GET /healthz is 200 while the process answers, "
+        "GET /metrics is for Prometheus. `--check` asks the server of the same options, and "
+        "exits with 0 if it is ready, else with 1.",
+        "On SIGTERM and Ctrl-C it takes no more photos, answers those it has accepted within "
+        "`--grace`, and exits with 0; a second signal ends it at once. SIGHUP reads the keys "
+        "again. A device that does not answer any more ends it with status 4, so that a "
+        "supervisor can start it again.",
+        "Nobody waits for a place: photos beyond `--queue` or `--max-memory` are answered with "
+        "429 and the seconds after which there may be room. Bodies of requests may take as much "
+        "memory as photos once more. Photos stay in memory, never on a disk.",
+        "The file of `--keys` has a line for each who may ask: a name and a key, or a name and "
+        "sha256: with the key's digest; lines that begin with # are comments. Clients send "
+        "Authorization: Bearer KEY, or X-Api-Key: KEY. No key is asked for at /healthz, "
+        "/readyz, /openapi.json and the page.",
+        "Photos by URL come from public addresses only, also through redirects; `--urls` names "
+        "the hosts that may be inside, or none.",
+        "`--log` text or json: a line a request on standard error, with its id, the key's name, "
+        "status, seconds of each stage and sizes; no pictures, no keys, no URLs.",
+        "TLS, limits for each client and patience with slow clients are left to a proxy in "
+        "front of it.",
+    ],
     "birefcli models": [
         "birefcli downloads a model at first use; these commands download it earlier, check it or "
         "delete it. In the cache they delete what the Hub downloaded, and of files that are linked "
@@ -114,6 +144,7 @@ EXAMPLES = {
          "birefcli score predictions/ truths/ --report report.html"),
         ("Fine-tune the small model on photos in im/ with masks in gt/:",
          "birefcli train people/ -o mine.safetensors --from mini"),
+        ("Keep the model loaded, and take photos over HTTP:", "birefcli serve"),
     ],
     "birefcli matte": [
         ("Cut out every portrait of a folder:", "birefcli matte photos/ -o cutouts/"),
@@ -143,6 +174,17 @@ EXAMPLES = {
         ("Score a model on the photos that its training held out:",
          "birefcli score people/ people/ --model mine.safetensors --hold-out 10"),
     ],
+    "birefcli serve": [
+        ("Without a download, on this machine alone:",
+         "birefcli serve --model mini\n"
+         "curl --data-binary @a.jpg localhost:8000/v1/matte > a.png"),
+        ("Two models for a network, with keys:",
+         "birefcli serve --model portrait,mini --host 0.0.0.0 --keys keys.txt"),
+        ("For a program that asks for a model of its own:",
+         "birefcli serve --alias gpt-image-1=portrait"),
+        ("Behind a proxy, through a unix socket:", "birefcli serve --socket /run/birefcli.sock"),
+        ("In a health check:", "birefcli serve --check"),
+    ],
     "birefcli sheet": [
         ("Look at all cutouts, the doubtful ones first:",
          "birefcli sheet cutouts/ -o sheet.png"),
@@ -170,6 +212,7 @@ DIGESTS = (
 FILES = {
     "birefcli": [CACHE],
     "birefcli matte": [CACHE, DIGESTS],
+    "birefcli serve": [CACHE, DIGESTS],
     "birefcli train": [
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),

@@ -27,7 +27,7 @@ WORDS = (
     *("margin", "5%", "stream", "response_format", "model", "output_compression", "refine"),
     *("format", "quality", "compress", "true", "\ud800", "a\nb", "data:,", data_url(bytes(40))),
 )
-PASSING = ("queue_full", "not_ready", "draining", "timeout")
+PASSING = ("queue_full", "not_ready", "draining", "timeout", "out_of_memory")
 """Errors after which the same request may do."""
 Body = tuple[bytes, str]
 

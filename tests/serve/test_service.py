@@ -184,6 +184,7 @@ def test_unknown_paths_and_methods_name_what_there_is(mini_service):
     assert "POST /v1/matte" in missing.json["error"]["message"]
     wrong = mini_service.get(PHOTO)
     assert (wrong.status, wrong.code) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
 
 
 def test_a_form_of_a_million_fields_is_refused(mini_service, small):

@@ -12,7 +12,7 @@ from birefcli.serve import fields
 from birefcli.serve.content import read_content
 from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.dialects.openai.photos import read_parts
-from birefcli.serve.dialects.openai.rendering import read_rendering
+from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
 from birefcli.serve.dialects.openai.shapes import DONE, data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Matted, Order
@@ -41,7 +41,7 @@ async def read_order(request: Request, max_body: int) -> ChatOrder:
         background=background,
         model=None if model is None else fields.word(model, "model"),
         field=MESSAGES,
-        stream=fields.switch(content.value("stream") or False, "stream"),
+        stream=fields.switch(text_of(content, "stream", "false"), "stream"),
     )
 
 

@@ -12,7 +12,7 @@ from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.dialects.openai.photos import read_photos
-from birefcli.serve.dialects.openai.rendering import read_rendering
+from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
 from birefcli.serve.dialects.openai.shapes import data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Matted, Order
@@ -59,13 +59,13 @@ def _order(content: Content, event: str, max_body: int) -> ImagesOrder:
         background=background,
         model=None if model is None else fields.word(model, "model"),
         field=field,
-        event=event if fields.switch(content.value("stream") or False, "stream") else None,
+        event=event if fields.switch(text_of(content, "stream", "false"), "stream") else None,
         as_url=_as_url(content),
     )
 
 
 def _as_url(content: Content) -> bool:
-    word = fields.word(content.value("response_format") or "b64_json", "response_format")
+    word = text_of(content, "response_format", "b64_json")
     if word not in ("b64_json", "url"):
         wrong = f"response_format={word[:40]}: choose b64_json or url"
         raise RequestError(Code.INVALID_VALUE, wrong, "response_format")

@@ -123,6 +123,12 @@ def _colour(word: str) -> Colour:
     return found
 
 
+def text_of(content: Content, name: str, otherwise: str) -> str:
+    """A field's text; ``otherwise`` where there is none, or nothing in it. Raises RequestError."""
+    given = content.value(name)
+    return otherwise if given is None or given == "" else fields.word(given, name)
+
+
 def _word(given: Given, name: str, otherwise: str) -> str:
     return fields.word(given.get(name, otherwise), name).strip()
 
