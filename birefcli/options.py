@@ -250,7 +250,7 @@ class ServeOptions:
     queue: int
     """Photos accepted and not yet answered."""
     timeout: float
-    """Seconds from a photo's acceptance to its answer."""
+    """Seconds from a whole request to its answer; what is fetched for it counts."""
     grace: float
     """Seconds for what is accepted, once the service is to stop."""
     urls: str

@@ -104,7 +104,7 @@ def serve(
         metrics=metrics,
     )
     _log_to_stderr()
-    raise typer.Exit(_import("birefcli.serve.server").serve(options, place, say))
+    _import("birefcli.serve.server").serve(options, place, say)
 
 
 def _import(name: str) -> ModuleType:

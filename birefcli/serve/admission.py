@@ -14,6 +14,7 @@ from typing import Any
 from birefcli.serve.errors import Code, RequestError
 
 LONGEST_WAIT = 60  # seconds that a client is told to wait, at most
+MOST_FETCHES = 64  # at once: each may take a thread until its name is resolved
 WEIGHT = 0.2  # of the latest photo in the mean of a photo's seconds
 
 
@@ -54,7 +55,7 @@ class Admission:
         self._most_photos, self._memory = photos, memory
         self.photos = 0
         self.used = 0
-        """Bytes of photos."""
+        """Bytes of photos, and of answers that are being sent."""
         self.bodies = 0
         """Bytes of requests, and of what was fetched for them."""
         self.fetching = 0
@@ -81,7 +82,7 @@ class Admission:
     @contextmanager
     def fetch(self) -> Iterator[None]:
         """A picture is fetched within the block. Raises RequestError where too many are."""
-        if self.fetching >= self._most_photos:
+        if self.fetching >= min(self._most_photos, MOST_FETCHES):
             raise self._full(f"{self.fetching} pictures are being fetched already")
         self.fetching += 1
         try:
@@ -94,6 +95,15 @@ class Admission:
         if self.bodies > own and self.bodies + size > self._memory:
             raise self._full("the memory for requests is full")
         self.bodies += size
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """So many bytes more are held within the block: of an answer, while it is sent."""
+        self.used += size
+        try:
+            yield
+        finally:
+            self.used -= size
 
     def drop_body(self, size: int) -> None:
         """Bytes of a body that are no longer held."""

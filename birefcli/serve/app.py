@@ -29,6 +29,8 @@ CSP = (
 """What the page may load: nothing from anywhere else."""
 
 Asked = TypeVar("Asked", bound=Order)
+SAID = ("X-Coverage", "X-Model", "X-Request-Id", "Server-Timing", "Retry-After")
+"""Headers of answers that pages of other origins may read."""
 Read = Callable[[Request, int], Awaitable[Asked]]
 Answer = Callable[[Request, Asked, list[Matted]], Response]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -39,15 +41,21 @@ def make_app(service: Service, keys: Keys | None) -> ASGIApp:
     options = service.options
     routes = _routes(service)
     paths = {route.path for route in routes if isinstance(route, Route)}
-    known = lambda path: path in paths or path.startswith("/v1/models/")  # noqa: E731
-    wrapped: ASGIApp = Requests(Router(routes), service, keys, known)
+
+    def endpoint(path: str) -> str | None:
+        if path.startswith("/v1/models/"):  # what follows is a client's own word
+            return "/v1/models/{name}"
+        return path if path in paths else None
+
+    router = Router(routes, redirect_slashes=False)
+    wrapped: ASGIApp = Requests(router, service, keys, endpoint)
     if options.cors:
         return CORSMiddleware(
             wrapped,
             allow_origins=list(options.cors),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Api-Key", "X-Request-Id"],
-            expose_headers=["X-Coverage", "X-Model", "X-Request-Id", "Server-Timing"],
+            allow_headers=["*"],  # clients name themselves in headers of their own
+            expose_headers=SAID,
         )
     return wrapped
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from birefcli.errors import DeviceMemoryError
+from birefcli.errors import DeviceMemoryError, PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
@@ -36,13 +36,27 @@ class PendingMatte:
     """Seconds of its batch."""
 
 
-@dataclass(frozen=True)
 class _Waiting:
-    photo: Photo
-    input: Prepared
-    colour: ForegroundOptions | None
-    future: "Future[PendingMatte]"
-    since: float
+    """A photo before its turn; one that is given up is held no longer, though its place is kept."""
+
+    def __init__(self, photo: Photo, prepared: Prepared, colour: ForegroundOptions | None) -> None:
+        self.future: Future[PendingMatte] = Future()
+        self.colour, self.since = colour, time.perf_counter()
+        self._photo: tuple[Photo, Prepared] | None = (photo, prepared)
+        self.future.add_done_callback(lambda _: self._drop())
+
+    @property
+    def photo(self) -> Photo:
+        assert self._photo is not None
+        return self._photo[0]
+
+    @property
+    def input(self) -> Prepared:
+        assert self._photo is not None
+        return self._photo[1]
+
+    def _drop(self) -> None:
+        self._photo = None
 
 
 class Batcher:
@@ -68,11 +82,6 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """Photos that wait for their turn."""
-        return self._waiting.qsize()
-
     def submit(
         self, photo: Photo, prepared: Prepared, colour: ForegroundOptions | None
     ) -> "Future[PendingMatte]":
@@ -80,9 +89,9 @@ class Batcher:
 
         It ends with PhotoError where the photo cannot be matted.
         """
-        future: Future[PendingMatte] = Future()
-        self._waiting.put(_Waiting(photo, prepared, colour, future, time.perf_counter()))
-        return future
+        waiting = _Waiting(photo, prepared, colour)
+        self._waiting.put(waiting)
+        return waiting.future
 
     def close(self) -> None:
         """End the thread, once what waits is done; nobody is kept waiting for that."""
@@ -90,8 +99,14 @@ class Batcher:
 
     def _run(self) -> None:
         while (group := self._take()) is not None:
-            if group:
-                self._do(group)
+            try:
+                if group:
+                    self._do(group)
+            except Exception as error:  # a thread that ends would leave all to come unanswered
+                LOGGER.exception("a batch failed")
+                for item in group:
+                    if not item.future.done():
+                        item.future.set_exception(error)
 
     def _take(self) -> list[_Waiting] | None:
         """What waits, up to a batch, less what was given up; None at the end."""
@@ -113,17 +128,28 @@ class Batcher:
         self._on_batch(len(group))
         with self._activity.on(["photo"]):
             found = self._alphas(group)
+            ends = [
+                alpha if isinstance(alpha, Exception) else self._begin(item, alpha)
+                for item, alpha in zip(group, found, strict=True)
+            ]
         seconds = time.perf_counter() - started
-        for item, alpha in zip(group, found, strict=True):
-            if isinstance(alpha, Exception):
-                item.future.set_exception(alpha)
-                continue
-            try:
-                end = self._predictor.matte_async(item.photo, alpha, item.colour)
-            except Exception as error:
-                item.future.set_exception(error)
+        for item, end in zip(group, ends, strict=True):
+            if isinstance(end, Exception):
+                item.future.set_exception(end)
             else:
                 item.future.set_result(PendingMatte(end, started - item.since, seconds))
+
+    def _begin(self, item: _Waiting, alpha: Tensor) -> Callable[[], Matte] | Exception:
+        """What ends a photo's matte, or why it has none."""
+        try:
+            return self._predictor.matte_async(item.photo, alpha, item.colour)
+        except PhotoError as error:
+            return error
+        except torch.OutOfMemoryError:
+            return _no_memory()
+        except Exception as error:
+            self._see_to_device(error)
+            return error
 
     def _alphas(self, group: list[_Waiting]) -> list[Tensor | Exception]:
         """Alpha of each photo, or why there is none."""
@@ -136,7 +162,7 @@ class Batcher:
             self._see_to_device(error)
             return [error] * len(group)
         if len(group) == 1:
-            return [DeviceMemoryError("out of memory on the device")]
+            return [_no_memory()]
         return [alpha for item in group for alpha in self._alphas([item])]
 
     def _see_to_device(self, error: Exception) -> None:
@@ -145,3 +171,7 @@ class Batcher:
             torch.zeros(1, device=self._predictor.placement.device).item()
         except Exception:
             self._on_device_lost(f"{self._predictor.placement.device}: {error}")
+
+
+def _no_memory() -> DeviceMemoryError:
+    return DeviceMemoryError("out of memory on the device")

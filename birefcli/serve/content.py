@@ -10,7 +10,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.datastructures import FormData, UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -18,6 +19,10 @@ from birefcli.serve.errors import Code, RequestError
 
 MOST_FILES = 16
 MOST_FIELDS = 64
+MOST_VALUES = 10_000
+"""Of JSON."""
+MOST_ESCAPED = 100_000
+"""Letters of an urlencoded form that are escaped, which takes a hundred times as long."""
 FORM = re.compile(rb"[a-z_]{1,32}(\[\])?=")
 """How an urlencoded form begins, which no picture does."""
 
@@ -50,7 +55,7 @@ async def read_content(request: Request, max_body: int) -> Content:
         if kind == "multipart/form-data":
             async with aclosing(_stream(request)) as stream:
                 parser = _FormInMemory(
-                    request.headers, stream, max_files=MOST_FILES, max_fields=MOST_FIELDS,
+                    _boundary(request), stream, max_files=MOST_FILES, max_fields=MOST_FIELDS,
                     max_part_size=max_body,
                 )  # fmt: skip
                 return await _of_form(await parser.parse())
@@ -61,10 +66,23 @@ async def read_content(request: Request, max_body: int) -> Content:
             return await _of_form(await _urlencoded(request, body, max_body))
     except MultiPartException as error:
         message = error.message.rstrip(".")
-        few = "Too many files" in message
-        code = Code.TOO_MANY_IMAGES if few else Code.INVALID_VALUE
+        too_many = "Too many files" in message
+        code = Code.TOO_MANY_IMAGES if too_many else Code.INVALID_VALUE
         raise RequestError(code, f"the form cannot be read: {message}") from None
     return Content(raw=body)
+
+
+def _boundary(request: Request) -> Headers:
+    """The type of a form's body, less all that it may say but its boundary.
+
+    Its ``charset`` would have Python decode each field by any codec it has, of which some are slow
+    and some fail: what a field holds is UTF-8.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    boundary = options.get(b"boundary", b"")
+    if not boundary or set(boundary) & set(b'"\\\r\n'):
+        raise RequestError(Code.INVALID_VALUE, "the form cannot be read: it names no boundary")
+    return Headers(raw=[(b"content-type", b'multipart/form-data; boundary="%s"' % boundary)])
 
 
 async def _stream(request: Request) -> AsyncGenerator[bytes, None]:
@@ -74,6 +92,11 @@ async def _stream(request: Request) -> AsyncGenerator[bytes, None]:
 
 
 async def _urlencoded(request: Request, body: bytes, max_body: int) -> FormData:
+    if body.count(b"&") > MOST_FIELDS or body.count(b"%") > MOST_ESCAPED:
+        raise RequestError(
+            Code.INVALID_VALUE, "too much for an urlencoded form: send a multipart form, or JSON"
+        )
+
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -95,6 +118,9 @@ async def _of_form(form: FormData) -> Content:
 
 
 def _of_json(body: bytes) -> dict[str, tuple[Any, ...]]:
+    # Base64 has none of these; a million small values would take all others' time and memory.
+    if sum(map(body.count, b"{[,")) > MOST_VALUES:
+        raise RequestError(Code.INVALID_VALUE, f"the body has more than {MOST_VALUES:,} values")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from birefcli.batch.patience import LOADING
 from birefcli.errors import ModelError, UsageError
 from birefcli.matting.batch_size import MANY, choose_batch_size
+from birefcli.matting.device import parse_device
 from birefcli.matting.predictor import Predictor
-from birefcli.models import zoo
-from birefcli.models.load import load_model
+from birefcli.models import weights, zoo
+from birefcli.models.load import load_predictor
 from birefcli.models.locate import locate
 from birefcli.options import ServeOptions
 from birefcli.serve.batcher import Batcher
 from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.photo_stages import warm_up
 from birefcli.system.watchdog import Activity
 
 
@@ -72,8 +76,18 @@ class Engines:
 
 def check_names(options: ServeOptions) -> None:
     """See that models may be there, before anything is loaded. Raises ModelError, UsageError."""
+    known: set[str] = set()
     for name in options.models:
-        locate(name)
+        path = locate(name).path
+        known |= {name, Path(name).name, *(() if path is None else (path.name,))}
+    for alias, name in options.aliases.items():
+        given = f"{alias}={name}"
+        if alias in known:
+            raise UsageError(f"{alias} is a model's own name", option="alias", value=given)
+        if name not in known:
+            loaded = ", ".join(options.models)
+            wrong = f"no model called {name!r} is loaded, but {loaded}"
+            raise UsageError(wrong, option="alias", value=given)
     if len(set(options.models)) < len(options.models):
         raise UsageError("names a model twice", option="model", value=",".join(options.models))
 
@@ -84,16 +98,21 @@ def load_engines(
     on_batch: Callable[[int], object],
     on_device_lost: Callable[[str], object],
 ) -> Engines:
-    """Load all models. Raises BirefcliError."""
+    """Load all models, and put a photo through each. Raises BirefcliError."""
     engines = []
+    model = options.model
+    placement = parse_device(model.device, model.precision)
     for name in options.models:
-        loaded = load_model(replace(options.model, name=name))
-        predictor = loaded.predictor
+        # A download takes as long as it takes; what comes then must go on.
+        checkpoint = weights.resolve(name, offline=model.offline, progress=False)
+        with activity.on([LOADING]):
+            predictor = load_predictor(replace(model, name=name), checkpoint, placement)
+            warm_up(predictor)
         batch = options.batch or choose_batch_size(predictor, MANY)
         batcher = Batcher(
             predictor, batch, activity, on_batch=on_batch, on_device_lost=on_device_lost
         )
-        engines.append(Engine(loaded.checkpoint.name, _owner(name), predictor, batcher))
+        engines.append(Engine(checkpoint.name, _owner(name), predictor, batcher))
     twice = len({engine.name for engine in engines}) < len(engines)
     if twice:
         raise ModelError("two weights files have the same name; rename one of them")

@@ -6,6 +6,9 @@ from http import HTTPStatus
 
 from birefcli.errors import printable
 
+LONGEST = 1000
+"""Letters of a message, in which a client's words may be."""
+
 
 class Code(Enum):
     """What went wrong, as OpenAI's clients read it: ``code``, ``status`` and ``type``."""
@@ -18,6 +21,7 @@ class Code(Enum):
     URL_NOT_ALLOWED = "url_not_allowed", HTTPStatus.BAD_REQUEST
     URL_FAILED = "url_failed", HTTPStatus.BAD_REQUEST
     INVALID_API_KEY = "invalid_api_key", HTTPStatus.UNAUTHORIZED
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed", HTTPStatus.FORBIDDEN
     MODEL_NOT_FOUND = "model_not_found", HTTPStatus.NOT_FOUND
     NOT_FOUND = "not_found", HTTPStatus.NOT_FOUND
     METHOD_NOT_ALLOWED = "method_not_allowed", HTTPStatus.METHOD_NOT_ALLOWED
@@ -57,8 +61,8 @@ class RequestError(Exception):
         ``retry_after``: seconds after which another try makes sense; ``headers``: what HTTP wants
         to be said besides.
         """
-        self.code, self.message = code, printable(message)
-        self.param = None if param is None else printable(param)
+        self.code, self.message = code, printable(message[:LONGEST])
+        self.param = None if param is None else printable(param[:LONGEST])
         super().__init__(self.message)
         self.retry_after = retry_after
         self.headers = {} if headers is None else headers

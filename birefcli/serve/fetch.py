@@ -34,7 +34,7 @@ MAX_REDIRECTS = 3
 FREE_PIECES, MEAN_PIECE = 10_000, 512
 """Pieces of a body that may be of any size, and then bytes a piece: a body in single bytes would
 keep this process busy for as long as it may take."""
-RESOLVERS = 16  # a slow name holds its thread when nobody waits for it any more
+RESOLVERS = 64  # a slow name holds its thread when nobody waits for it any more
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTTP_ERRORS = (
     httpcore2.NetworkError,

@@ -14,6 +14,8 @@ from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import Source, Url
 
 DATA_URL = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
+LONGEST_WORD = 2000
+"""Letters of what is no picture."""
 SHORTEST = 40  # letters; no picture is shorter, many a name is
 WHITESPACE = string.whitespace.encode()
 SAFE = bytes.maketrans(b"-_", b"+/")
@@ -27,14 +29,14 @@ def source(value: Any, field: str, max_body: int) -> Source:  # noqa: ANN401 - o
     The type that a data URL declares is not believed.
     """
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(f"{field}: give a URL, a data URL or base64", field)
+        raise wrong(f"{field}: give a URL, a data URL or base64", field)
     text = value.strip()
     if text[:8].lower().startswith(("http://", "https://")):
         return Url(text)
     if text[:5].lower() == "data:":
         head = DATA_URL.match(text)
         if head is None:
-            raise _wrong(f"{field}: a data URL must have its picture in base64", field)
+            raise wrong(f"{field}: a data URL must have its picture in base64", field)
         text = text[head.end() :]
     elif re.match(r"[a-z][a-z0-9+.-]*:", text[:20], re.IGNORECASE):
         raise RequestError(
@@ -53,32 +55,35 @@ def _decoded(text: str, field: str, max_body: int) -> bytes:
         plain = text.encode("ascii").translate(SAFE, WHITESPACE).rstrip(b"=")
         if len(plain) >= SHORTEST:
             return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
-    wrong = f"{field}: neither a URL nor a picture in base64"
-    raise RequestError(Code.INVALID_IMAGE, wrong, field)
+    nothing = f"{field}: neither a URL nor a picture in base64"
+    raise RequestError(Code.INVALID_IMAGE, nothing, field)
 
 
 def background(value: Any, max_body: int) -> Colour | Blur | Source:  # noqa: ANN401 - of JSON
     """A CSS colour, ``blur``, ``blur:RADIUS``, or a picture's source. Raises RequestError."""
-    text = word(value, "background")
-    with usage_errors():
-        plain = parse_colour_or_blur(text)
-    if plain is not None:
-        return plain
+    text = word(value, "background", most=None)
+    if len(text) <= LONGEST_WORD:
+        with usage_errors():
+            plain = parse_colour_or_blur(text)
+        if plain is not None:
+            return plain
     try:
         return source(text, "background", max_body)
     except RequestError as error:
         if error.code is not Code.INVALID_IMAGE:
             raise
         known = "no CSS colour, blur[:RADIUS], URL or picture in base64"
-        raise _wrong(f"background={text[:40]}: {known}", "background") from None
+        raise wrong(f"background={text[:40]}: {known}", "background") from None
 
 
-def word(value: Any, field: str) -> str:  # noqa: ANN401 - of JSON
-    """Text. Raises RequestError."""
+def word(value: Any, field: str, most: int | None = LONGEST_WORD) -> str:  # noqa: ANN401 - of JSON
+    """Text of so many letters at most. Raises RequestError."""
     if isinstance(value, (bool, int, float)):
         return str(value).lower()
     if not isinstance(value, str):
-        raise _wrong(f"{field}: give text", field)
+        raise wrong(f"{field}: give text", field)
+    if most is not None and len(value) > most:
+        raise wrong(f"{field}: more than {most} letters", field)
     return value
 
 
@@ -86,7 +91,7 @@ def switch(value: Any, field: str) -> bool:  # noqa: ANN401 - of JSON
     """Whether something is on. Raises RequestError."""
     text = word(value, field).strip().lower()
     if text not in (*ON, *OFF):
-        raise _wrong(f"{field}={text[:40]}: give true or false", field)
+        raise wrong(f"{field}={text[:40]}: give true or false", field)
     return text in ON
 
 
@@ -94,7 +99,7 @@ def number(value: Any, field: str) -> int:  # noqa: ANN401 - of JSON
     """A whole number. Raises RequestError."""
     text = word(value, field).strip()
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise _wrong(f"{field}={text[:40]}: give a whole number", field)
+        raise wrong(f"{field}={text[:40]}: give a whole number", field)
     return int(text)
 
 
@@ -107,5 +112,6 @@ def usage_errors() -> Iterator[None]:
         raise RequestError(Code.INVALID_VALUE, str(error), error.option) from None
 
 
-def _wrong(text: str, field: str) -> RequestError:
+def wrong(text: str, field: str) -> RequestError:
+    """A value that cannot be."""
     return RequestError(Code.INVALID_VALUE, text, field)

@@ -26,8 +26,11 @@ class Keys:
         return len(self._digests)
 
     def name_of(self, key: str) -> str | None:
-        """Whose key this is; None for a wrong one. It takes the same time whichever it is."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        """Whose key this is, as a header has it; None for a wrong one.
+
+        It takes the same time whichever it is.
+        """
+        digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()  # the bytes as they came
         found = None
         for known, name in self._digests.items():
             if hmac.compare_digest(known, digest):
@@ -55,6 +58,9 @@ def _read(path: Path) -> dict[bytes, str]:
             wrong = f"line {number}: 64 hexadecimal digits follow sha256:"
             raise UsageError(wrong, option="keys", value=path)
         digest = bytes.fromhex(known[1]) if known else hashlib.sha256(key.encode()).digest()
+        if digest in digests:
+            wrong = f"line {number}: {digests[digest]} has the same key as {name}"
+            raise UsageError(wrong, option="keys", value=path)
         digests[digest] = name
     if not digests:
         raise UsageError("holds no key; a line is: NAME KEY", option="keys", value=path)

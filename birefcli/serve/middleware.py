@@ -5,7 +5,6 @@ Pure ASGI, so that a handler hears when its client leaves.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -16,16 +15,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from birefcli.serve import dialects, request_log
 from birefcli.serve.admission import Admission
+from birefcli.serve.body import Body
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.keys import Keys
 from birefcli.serve.service import Service
 from birefcli.serve.visit import Visit, keep, request_id
 
 LOGGER = logging.getLogger(__name__)
-BODY_SECONDS = 30.0
-LINGER_SECONDS = 5.0
-"""A refused body is read on for so long, and dropped: who still sends hears no answer."""
-OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
+PIECE = 1 << 20  # bytes of an answer that are sent at once
+PIECE_SECONDS = 60.0
+"""Who does not take a piece within this time has given up."""
+KEYLESS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Endpoints that want no key."""
 
 
@@ -40,82 +40,6 @@ ENDPOINTS = (
 """Whoever asks for something else is told of these."""
 
 
-class Body:
-    """A request's body as it comes in, within limits."""
-
-    def __init__(
-        self,
-        receive: Receive,
-        headers: Headers,
-        limit: int,
-        admission: Admission,
-        seconds: float = BODY_SECONDS,
-    ) -> None:
-        """``limit``: in bytes; ``seconds``: for all of it."""
-        self._receive, self._limit, self._admission = receive, limit, admission
-        self._deadline = time.monotonic() + seconds
-        length = headers.get("content-length", "")
-        self._stated = int(length) if length.isascii() and length.isdigit() else None
-        self._waits = headers.get("expect", "").lower() == "100-continue"
-        self._ended = self._stated == 0
-        self.size = 0
-        """Bytes so far."""
-        self._counted = 0
-
-    async def receive(self) -> Message:
-        """The next message. Raises RequestError for a body that is too large or too slow."""
-        if self._ended:
-            return await self._receive()
-        if self._stated is not None and self._stated > self._limit:
-            raise self._too_large()
-        try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
-                message = await self._receive()
-        except TimeoutError:
-            self._deadline = 0.0
-            raise RequestError(Code.REQUEST_TIMEOUT, "the body came too slowly") from None
-        if message["type"] != "http.request":
-            self._ended = True
-            return message
-        part = len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        self.size += part
-        if self.size > self._limit:
-            raise self._too_large()
-        self._admission.take_body(part, self._counted)
-        self._counted += part
-        return message
-
-    async def drop_rest(self) -> None:
-        """Read what is still sent of a refused body, for a while, and keep nothing of it.
-
-        A client that waits to be asked for its body sends none.
-        """
-        left = self._limit
-        if self._ended or (self._waits and not self.size) or not self._deadline:
-            return
-        try:
-            async with asyncio.timeout(LINGER_SECONDS):
-                while left > 0:
-                    message = await self._receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        self._ended = True
-                        return
-        except TimeoutError:
-            pass
-
-    def close(self) -> None:
-        """Its bytes are no longer held."""
-        self._admission.drop_body(self._counted)
-        self._counted = 0
-
-    def _too_large(self) -> RequestError:
-        return RequestError(
-            Code.REQUEST_TOO_LARGE, f"the body has more than {self._limit / 1e6:g} MB"
-        )
-
-
 class Requests:
     """The service's outermost ASGI application, but for CORS."""
 
@@ -124,11 +48,11 @@ class Requests:
         app: ASGIApp,
         service: Service,
         keys: Keys | None,
-        known_paths: Callable[[str], bool],
+        endpoint: Callable[[str], str | None],
     ) -> None:
-        """``known_paths``: whether there is such an endpoint; others are not logged by name."""
+        """``endpoint``: a path as the log names it; None: there is no such endpoint."""
         self._app, self._service, self._keys = app, service, keys
-        self._known = known_paths
+        self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -141,22 +65,25 @@ class Requests:
             request_id(headers.get("x-request-id")),
             dialects.name_of(path),
             scope["method"],
-            path if self._known(path) else "-",
+            self._endpoint(path) or "-",
         )
         keep(scope, visit)
         scope["app"] = self  # then the router raises what it does not find
         options = self._service.options
         body = Body(receive, headers, options.max_body, self._service.admission)
-        answer = _Answer(send, visit)
+        answer = _Answer(send, visit, self._service.admission)
         try:
             self._check_key(path, headers, visit)
+            self._check_site(path, headers)
             await self._app(scope, body.receive, answer.send)
         except RequestError as error:
             await self._refuse(error, scope, body, answer, visit)
         except HTTPException as error:
             await self._refuse(_unrouted(error), scope, body, answer, visit)
-        except ClientDisconnect:
+        except (ClientDisconnect, _NotTakenError) as left:
             self._service.metrics.cancelled.inc()
+            if isinstance(left, _NotTakenError):
+                raise
         except Exception:
             LOGGER.exception("request %s failed", visit.id)
             bug = RequestError(Code.INTERNAL, f"a bug; the log has it as {visit.id}")
@@ -167,7 +94,7 @@ class Requests:
             self._count(visit)
 
     def _check_key(self, path: str, headers: Headers, visit: Visit) -> None:
-        if self._keys is None or path in OPEN:
+        if self._keys is None or path in KEYLESS:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
         key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
@@ -179,6 +106,19 @@ class Requests:
         if name is None:
             raise RequestError(Code.INVALID_API_KEY, "wrong key")
         visit.key = name
+
+    def _check_site(self, path: str, headers: Headers) -> None:
+        """Without keys, refuse what a browser sends for a page of another site.
+
+        A key is nothing that such a page could send.
+        """
+        allowed = self._service.options.cors
+        if self._keys is not None or path in KEYLESS or "*" in allowed:
+            return
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in allowed:
+            raise RequestError(
+                Code.ORIGIN_NOT_ALLOWED, "pages of other sites may not ask here without a key"
+            )
 
     async def _refuse(
         self, error: RequestError, scope: Scope, body: Body, answer: "_Answer", visit: Visit
@@ -200,7 +140,8 @@ class Requests:
     def _count(self, visit: Visit) -> None:
         metrics = self._service.metrics
         metrics.requests.labels(visit.dialect, str(visit.status or "left")).inc()
-        metrics.request_seconds.observe(visit.seconds)
+        if visit.dialect != "none":  # health checks would hide what photos take
+            metrics.request_seconds.observe(visit.seconds)
         request_log.log(visit, as_json=self._service.options.json_log)
 
 
@@ -213,11 +154,15 @@ def _unrouted(error: HTTPException) -> RequestError:
     return RequestError(Code.NOT_FOUND, f"no such endpoint; there are {', '.join(ENDPOINTS)}")
 
 
+class _NotTakenError(Exception):
+    """A client takes nothing of its answer any more. Raised to have the connection closed."""
+
+
 class _Answer:
     """Sends an answer, with what every answer says of itself."""
 
-    def __init__(self, send: Send, visit: Visit) -> None:
-        self._send, self._visit = send, visit
+    def __init__(self, send: Send, visit: Visit, admission: Admission) -> None:
+        self._send, self._visit, self._admission = send, visit, admission
         self.started = False
 
     async def send(self, message: Message) -> None:
@@ -229,5 +174,21 @@ class _Answer:
                 headers.setdefault(name, value)
             headers.setdefault("x-content-type-options", "nosniff")
         elif message["type"] == "http.response.body":
-            self._visit.bytes_out += len(message.get("body", b""))
+            await self._send_body(message)
+            return
         await self._send(message)
+
+    async def _send_body(self, message: Message) -> None:
+        """Send it in pieces, each once the one before is on its way: the rest counts as held."""
+        body, more = memoryview(message.get("body", b"")), message.get("more_body", False)
+        with self._admission.hold(len(body)):
+            for at in range(0, max(1, len(body)), PIECE):
+                piece = bytes(body[at : at + PIECE])
+                last = at + PIECE >= len(body)
+                part = {"type": message["type"], "body": piece, "more_body": more or not last}
+                try:
+                    async with asyncio.timeout(PIECE_SECONDS):
+                        await self._send(part)
+                except TimeoutError:
+                    raise _NotTakenError from None
+                self._visit.bytes_out += len(piece)

@@ -39,16 +39,11 @@ class Timings:
     fetch: float = 0.0
     decode: float = 0.0
     queue: float = 0.0
-    """From a decoded photo to its turn in the network."""
+    """Waited for a thread, or for a turn in the network."""
     network: float = 0.0
     """Of the batch that the photo was in."""
     finish: float = 0.0
     """Colour, composition and encoding."""
-
-    @property
-    def total(self) -> float:
-        """All of them."""
-        return self.fetch + self.decode + self.queue + self.network + self.finish
 
 
 @dataclass(frozen=True)

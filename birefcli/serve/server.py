@@ -15,7 +15,7 @@ import uvicorn
 
 from birefcli.batch import patience
 from birefcli.batch.interrupts import leave
-from birefcli.errors import BirefcliError, DeviceError, ExitCode, UsageError
+from birefcli.errors import DeviceError, ExitCode, UsageError
 from birefcli.options import ServeOptions
 from birefcli.serve.app import make_app
 from birefcli.serve.engines import Engines, check_names, load_engines
@@ -24,29 +24,35 @@ from birefcli.serve.listening import Place, listen, shown
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.notify import notify
 from birefcli.serve.service import Service, State
+from birefcli.system import process_settings
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
-LOGGER = logging.getLogger(__name__)
+LAST_WORDS = 0.1  # seconds for requests that are given up to be answered and logged
 KEEP_ALIVE = 75  # seconds of an idle connection; a proxy in front should give up before
 DEVICE_TIMEOUT = 600.0
 """Seconds without any progress after which a device counts as lost."""
 
 
-def serve(options: ServeOptions, place: Place, say: Callable[[str], object]) -> ExitCode:
-    """Run the service until a signal ends it. ``say`` is given lines for whoever started it.
+def serve(options: ServeOptions, place: Place, say: Callable[[str], object]) -> None:
+    """Run the service until a signal ends it, and the process with it: exit code 0.
 
-    Raises BirefcliError for what keeps it from running.
+    ``say`` is given lines for whoever started it. Raises BirefcliError for what keeps it from
+    running, and whatever else loading fails with.
     """
     check_names(options)
     keys = None if options.keys is None else Keys(Path(options.keys))
+    process_settings.allow_open_files()
     listener = listen(place)
     try:
-        return asyncio.run(_Running(options, keys, listener, say).run())
+        asyncio.run(_Running(options, keys, listener, say).run())
     finally:
         listener.close()
         if place.path is not None:
             place.path.unlink(missing_ok=True)
+    logging.shutdown()
+    # Python would wait for threads that resolve a name, or are at work for clients that are gone.
+    leave(ExitCode.OK)
 
 
 class _Server(uvicorn.Server):
@@ -69,13 +75,15 @@ class _Running:
     ) -> None:
         self._options, self._keys, self._listener, self._say = options, keys, listener, say
         self._metrics = Metrics()
-        self._service = Service(options, self._metrics)
         self._activity = Activity()
-        self._failure: BirefcliError | None = None
+        self._service = Service(options, self._metrics, self._activity)
+        self._failure: Exception | None = None
+        self._signalled = False
         self._server = _Server(
             uvicorn.Config(
                 make_app(self._service, keys),
                 lifespan="off",
+                http="h11",  # whatever else is installed: it limits the heads of requests
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -86,29 +94,25 @@ class _Running:
             )
         )
 
-    async def run(self) -> ExitCode:
-        """Listen, load, answer, stop. Raises BirefcliError."""
+    async def run(self) -> None:
+        """Listen, load, answer, stop. Raises what kept it from loading."""
         self._handle_signals()
         loading = asyncio.create_task(self._load())
         with patience.watched(self._activity, DEVICE_TIMEOUT, lambda _: self._leave("it hangs")):
             await self._server.serve(sockets=[self._listener])
         loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loading
+        await asyncio.gather(loading, return_exceptions=True)
+        await asyncio.sleep(LAST_WORDS)
         await self._service.close()
         if self._failure is not None:
             raise self._failure
-        if self._service.is_busy:  # the time for it is over, and Python would wait for threads
-            leave(ExitCode.OK)
-        return ExitCode.OK
 
     async def _load(self) -> None:
         """Load the models beside the first requests, which hear that it is not ready."""
         self._say(f"birefcli: listening on {shown(self._listener)}, loading")
         try:
             engines = await _in_thread(self._load_now)
-            await self._service.warm_up(engines)
-        except BirefcliError as error:
+        except Exception as error:  # whatever it is: a service without its models is none
             self._failure = error
             self._stop()
             return
@@ -124,30 +128,37 @@ class _Running:
         notify("READY=1")
 
     def _load_now(self) -> Engines:
-        with self._activity.on([patience.LOADING]):
-            return load_engines(
-                self._options, self._activity, self._metrics.batch_photos.observe, self._leave
-            )
+        return load_engines(
+            self._options, self._activity, self._metrics.batch_photos.observe, self._leave
+        )
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop)
-        if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self._reload)
+        _handle(signal.SIGINT, lambda: self._on_signal(ExitCode.INTERRUPTED))
+        _handle(signal.SIGTERM, lambda: self._on_signal(ExitCode.TERMINATED))
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is None:
+            return
+        if self._keys is not None:
+            _handle(hangup, self._reload)
+        elif signal.getsignal(hangup) is not signal.SIG_IGN:  # as nohup has it
+            _handle(hangup, lambda: self._on_signal(ExitCode.TERMINATED))
+
+    def _on_signal(self, code: ExitCode) -> None:
+        """Stop in order; asked again, end at once."""
+        if self._signalled:
+            leave(code)
+        self._signalled = True
+        self._stop()
 
     def _stop(self) -> None:
-        """Take nothing more, and answer what is accepted; asked again, end at once."""
-        if self._service.state is State.DRAINING:
-            leave(ExitCode.TERMINATED)
+        """Take nothing more, and answer what is accepted."""
         self._service.state = State.DRAINING
         notify("STOPPING=1")
         self._server.should_exit = True
 
     def _reload(self) -> None:
         """Read the keys again."""
-        if self._keys is None:
-            return
+        assert self._keys is not None
         try:
             self._keys.reload()
         except UsageError as error:
@@ -177,3 +188,12 @@ async def _in_thread(call: Callable[[], Out]) -> Out:
     threading.Thread(target=run, name="loading", daemon=True).start()
     await done.wait()
     return future.result()
+
+
+def _handle(number: int, call: Callable[[], object]) -> None:
+    """Call it in the loop where that signal comes."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, call)
+    except NotImplementedError:  # on Windows
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(call))

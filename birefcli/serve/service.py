@@ -3,27 +3,21 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
+import torch
 
 from birefcli.batch.memory import bytes_per_pixel
-from birefcli.batch.stages import min_size_for, wanted_foreground
+from birefcli.batch.stages import wanted_foreground
 from birefcli.errors import DeviceMemoryError, PhotoError, PhotoTooLargeError
-from birefcli.images.decode import decode_photo
-from birefcli.images.encode import encode
 from birefcli.images.photo import Photo
 from birefcli.images.reading import stated_pixels
-from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
-from birefcli.options import Format, Product, Rendering, ServeOptions, Size
-from birefcli.products.background import Background, decode_background
-from birefcli.products.render import encode_product, framed, left_out, render_product
+from birefcli.options import Product, Rendering, ServeOptions
+from birefcli.products.background import Background, Blur, Colour, decode_background
+from birefcli.products.render import left_out
 from birefcli.serve.admission import Admission, Reservation
 from birefcli.serve.batcher import PendingMatte
 from birefcli.serve.engines import Engine, Engines
@@ -31,9 +25,11 @@ from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.orders import Matted, Order, Picture, Source, Timings, Url
+from birefcli.serve.photo_stages import finish, load
+from birefcli.serve.threads import Threads
+from birefcli.system.watchdog import Activity
 
-Out = TypeVar("Out")
-HASTE = 5  # seconds after which it is worth to ask again what starts or stops
+RETRY_SECONDS = 5  # after which it is worth to ask again what starts or stops
 
 
 class State(Enum):
@@ -44,25 +40,22 @@ class State(Enum):
     DRAINING = "draining"
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    photo: Photo
-    input: Prepared
-
-
 class Service:
     """Does orders, over the same reader, predictor, products and encoder as a batch."""
 
-    def __init__(self, options: ServeOptions, metrics: Metrics) -> None:
+    def __init__(self, options: ServeOptions, metrics: Metrics, activity: Activity) -> None:
+        """``activity`` hears what is at work. Raises UsageError."""
         self.options, self.metrics = options, metrics
         self.state = State.STARTING
         self.admission = Admission(options.queue, options.max_memory)
         self._engines: Engines | None = None
         self._fetcher = Fetcher(UrlPolicy.parse(options.urls), options.max_body)
-        # Two pools, as a batch has: what is decoded must not keep others from being finished.
-        self._loaders = ThreadPoolExecutor(options.threads, "load")
-        self._finishers = ThreadPoolExecutor(options.threads, "finish")
-        self._headers = ThreadPoolExecutor(1, "header")
+        self._activity = activity
+        # As a batch has: what is decoded must not keep others from being finished, nor headers
+        # from being read, by which it is decided who is let in.
+        self._headers = Threads(options.threads, "header")
+        self._loaders = Threads(options.threads, "load")
+        self._finishers = Threads(options.threads, "finish")
         metrics.watch(lambda: self.admission.photos, lambda: self.admission.used)
 
     def start(self, engines: Engines) -> None:
@@ -72,31 +65,21 @@ class Service:
         first = next(iter(engines))
         self.metrics.loaded(",".join(engines.names), str(first.predictor.placement.device))
 
-    async def warm_up(self, engines: Engines) -> None:
-        """Put a photo through each network and all stages: some things are made at first use."""
-        noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
-        order = Order((encode(noise, Format.PNG),), Rendering())
-        for engine in engines:
-            await self._do(order, engine)
-
     async def close(self) -> None:
         """End all threads; what they are at for clients that are gone is not waited for."""
-        for pool in (self._headers, self._loaders, self._finishers):
-            pool.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._headers, self._loaders, self._finishers):
+            threads.close()
         if self._engines is not None:
             self._engines.close()
         await self._fetcher.aclose()
 
     @property
-    def is_busy(self) -> bool:
-        """Whether threads hold photos still."""
-        return self.admission.photos > 0
-
-    @property
     def engines(self) -> Engines:
         """The networks. Raises RequestError while they are being loaded."""
         if self._engines is None:
-            raise RequestError(Code.NOT_READY, "the models are being loaded", retry_after=HASTE)
+            raise RequestError(
+                Code.NOT_READY, "the models are being loaded", retry_after=RETRY_SECONDS
+            )
         return self._engines
 
     def check_open(self) -> None:
@@ -105,7 +88,7 @@ class Service:
         Raises RequestError.
         """
         if self.state is State.DRAINING:
-            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=HASTE)
+            raise RequestError(Code.DRAINING, "the service is stopping", retry_after=RETRY_SECONDS)
         _ = self.engines
 
     async def do(self, order: Order) -> list[Matted]:
@@ -133,20 +116,10 @@ class Service:
             ]
             behind = order.background
             if isinstance(behind, (bytes, Url)):
-                data = await self._file(behind, "background", count, Timings())
-                behind_pixels = await self._stated(data, "background")
-            else:
-                data, behind_pixels = b"", 0
-            pixels = [await self._stated(file, order.field) for file in files]
-            each = bytes_per_pixel(order.rendering)
-            size = sum(pixels) * each + sum(map(len, files)) + behind_pixels * each
-            reservation = self.admission.admit(len(files), size)
+                behind = await self._file(behind, "background", count, timings[0])
+            reservation = await self._admitted(files, behind, order, timings)
             try:
-                background: Background | None = (
-                    await self._background(data, reservation)
-                    if isinstance(behind, (bytes, Url))
-                    else behind
-                )
+                background = await self._background(behind, reservation)
                 work = [
                     self._photo(file, order, engine, background, reservation, timing)
                     for file, timing in zip(files, timings, strict=True)
@@ -167,16 +140,41 @@ class Service:
         finally:
             timings.fetch += time.perf_counter() - started
 
-    async def _stated(self, data: bytes, field: str) -> int:
+    async def _admitted(
+        self,
+        files: Sequence[bytes],
+        background: Colour | Blur | bytes | None,
+        order: Order,
+        timings: Sequence[Timings],
+    ) -> Reservation:
+        """A place for all of an order, by its pictures' headers. Raises RequestError."""
+        each = bytes_per_pixel(order.rendering)
+        size = sum(map(len, files))
+        for file, timing in zip(files, timings, strict=True):
+            size += each * await self._stated(file, order.field, timing)
+        if isinstance(background, bytes):
+            size += each * await self._stated(background, "background", timings[0])
+        return self.admission.admit(len(files), size)
+
+    async def _stated(self, data: bytes, field: str, timings: Timings) -> int:
         """Pixels of a picture by its header, before anything else is done about it."""
         with _photo_errors(field):
-            future = self._headers.submit(stated_pixels, data, self.options.max_pixels)
-            return await asyncio.wrap_future(future)
+            done = await self._headers.run(stated_pixels, data, self.options.max_pixels)
+        timings.queue += done.waited
+        timings.decode += done.seconds
+        return done.result
 
-    async def _background(self, data: bytes, reservation: Reservation) -> Background:
+    async def _background(
+        self, background: Colour | Blur | bytes | None, reservation: Reservation
+    ) -> Background | None:
+        if not isinstance(background, bytes):
+            return background
         with _photo_errors("background"):
-            call = self._loaders.submit(decode_background, data, self.options.max_pixels)
-            return await _end(call, reservation)
+            most = self.options.max_pixels
+            done = await self._loaders.run(
+                decode_background, background, most, hold=reservation.hold
+            )
+        return done.result
 
     async def _photo(
         self,
@@ -188,58 +186,46 @@ class Service:
         timings: Timings,
     ) -> Matted:
         """The way of one photo."""
+        rendering, hold = order.rendering, reservation.hold
         with _photo_errors(order.field):
-            started = time.perf_counter()
-            call = self._loaders.submit(self._load, data, order.rendering, engine)
-            loaded = await _end(call, reservation)
-            timings.decode = time.perf_counter() - started
-            colour = wanted_foreground(order.rendering.products, order.rendering)
-            pending = await _end(
-                engine.batcher.submit(loaded.photo, loaded.input, colour), reservation
+            loaded = await self._loaders.run(self._load, data, rendering, engine, hold=hold)
+            photo, prepared = loaded.result
+            colour = wanted_foreground(rendering.products, rendering)
+            turn = engine.batcher.submit(photo, prepared, colour)
+            hold(turn)
+            pending = await asyncio.wrap_future(turn)
+            finished = await self._finishers.run(
+                self._finish, photo, pending, rendering, background, hold=hold
             )
-            timings.queue, timings.network = pending.queued, pending.network
-            started = time.perf_counter()
-            finishing = self._finishers.submit(
-                _finish, loaded.photo, pending, order.rendering, background
-            )
-            pictures, coverage = await _end(finishing, reservation)
-            timings.finish = time.perf_counter() - started
-        height, width = loaded.photo.whole or loaded.photo.shape
+        timings.decode += loaded.seconds
+        timings.queue += loaded.waited + pending.queued + finished.waited
+        timings.network, timings.finish = pending.network, finished.seconds
+        height, width = photo.whole or photo.shape
+        pictures, coverage = finished.result
         matted = Matted(
             pictures,
             coverage,
             engine.name,
             height * width / 1e6,
-            (*loaded.photo.notes, *left_out(loaded.photo, order.rendering)),
+            (*photo.notes, *left_out(photo, rendering)),
             timings,
         )
         self.metrics.photo_done(matted.megapixels, timings)
         return matted
 
-    def _load(self, data: bytes, rendering: Rendering, engine: Engine) -> _Loaded:
-        min_size = min_size_for(rendering, engine.predictor)
-        photo = decode_photo(data, self.options.max_pixels, min_size=min_size)
-        return _Loaded(photo, engine.predictor.upload(photo))
+    def _load(self, data: bytes, rendering: Rendering, engine: Engine) -> tuple[Photo, Prepared]:
+        with self._activity.on(["photo"]):
+            return load(data, rendering, engine.predictor, self.options.max_pixels)
 
-
-def _finish(
-    photo: Photo, pending: PendingMatte, rendering: Rendering, background: Background | None
-) -> tuple[dict[Product, Picture], float]:
-    """Files of a photo's products, and its coverage. Raises PhotoError."""
-    matte: Matte = pending.end()
-    pictures = {}
-    for kind in rendering.products:
-        whole = render_product(kind, photo, matte, rendering.bits, background, Path())
-        pixels = framed(whole, matte, rendering)
-        size = Size(pixels.shape[1], pixels.shape[0])
-        pictures[kind] = Picture(encode_product(pixels, photo, rendering), size)
-    return pictures, matte.coverage
-
-
-async def _end(future: "Future[Out]", reservation: Reservation) -> Out:
-    """What work on a photo ends with; a task that is cancelled drops it, if it has not begun."""
-    reservation.hold(future)
-    return await asyncio.wrap_future(future)
+    def _finish(
+        self,
+        photo: Photo,
+        pending: PendingMatte,
+        rendering: Rendering,
+        background: Background | None,
+    ) -> tuple[dict[Product, Picture], float]:
+        with self._activity.on(["photo"]):
+            return finish(photo, pending.end(), rendering, background)
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, Matted]]) -> list[Matted]:
@@ -274,7 +260,10 @@ def _photo_errors(field: str) -> Iterator[None]:
     try:
         yield
     except DeviceMemoryError as error:
-        raise RequestError(Code.OUT_OF_MEMORY, str(error), retry_after=HASTE) from error
+        raise RequestError(Code.OUT_OF_MEMORY, str(error), retry_after=RETRY_SECONDS) from error
+    except torch.OutOfMemoryError as error:
+        text = "out of memory on the device"
+        raise RequestError(Code.OUT_OF_MEMORY, text, retry_after=RETRY_SECONDS) from error
     except PhotoTooLargeError as error:
         raise RequestError(Code.IMAGE_TOO_LARGE, str(error), field) from error
     except PhotoError as error:

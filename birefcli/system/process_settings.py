@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -74,6 +74,21 @@ def _count_as_old() -> None:
     if not gc.get_freeze_count():  # of an embedding program's own
         gc.freeze()
         gc.unfreeze()
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files and sockets as it may; for the photo service.
+
+    Systems begin with a soft limit of 1024, for programs that select(2); each client takes one.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        most = 1 << 16 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def use_one_opencv_thread() -> None:

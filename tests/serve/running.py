@@ -99,7 +99,7 @@ def running(
 ) -> Iterator[Running]:
     """A service of these weights; ``loaded=False``: it is starting still."""
     chosen = replace(OPTIONS, models=(str(weights),), **options)
-    service = Service(chosen, Metrics())
+    service = Service(chosen, Metrics(), Activity())
     if loaded:
         service.start(load_engines(chosen, Activity(), lambda _: None, lambda _: None))
     running = Running(service, None if keys is None else Keys(keys))

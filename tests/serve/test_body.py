@@ -6,8 +6,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from birefcli.serve.admission import Admission
+from birefcli.serve.body import Body
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.middleware import Body
 
 
 class Sender:

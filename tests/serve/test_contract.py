@@ -27,6 +27,7 @@ from birefcli.serve.dialects import own
 from birefcli.serve.errors import Code
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.service import Service, State
+from birefcli.system.watchdog import Activity
 
 CONTRACT = json.loads((Path(app.__file__).parent / "openapi.json").read_text(encoding="utf-8"))
 PHOTO = saved(picture(24, 16), "PNG")
@@ -103,7 +104,7 @@ def test_it_is_valid_and_uses_all_that_it_defines():
 
 
 def test_it_names_every_endpoint_and_method():
-    routes = app._routes(Service(OPTIONS, Metrics()))
+    routes = app._routes(Service(OPTIONS, Metrics(), Activity()))
     there = {
         (route.path.replace(":path", ""), method.lower())
         for route in routes
