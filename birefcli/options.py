@@ -261,7 +261,6 @@ class ServeOptions:
     """File of the keys of those who may ask; None: anybody may."""
     cors: tuple[str, ...] = ()
     """Origins of web pages that may ask from a browser."""
-    json_log: bool = False
     page: bool = True
     metrics: bool = True
 

@@ -2,10 +2,12 @@
 
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -16,6 +18,9 @@ from birefcli.errors import ExitCode, Message, Option, UsageError
 from birefcli.models import zoo
 from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, ServeOptions
 from birefcli.system import cpu
+
+if TYPE_CHECKING:
+    from birefcli.serve.listening import Place
 
 EXTRA = ("starlette", "uvicorn", "python_multipart", "httpx2", "httpcore2", "prometheus_client")
 """Packages of the extra ``serve``."""
@@ -64,8 +69,7 @@ def serve(
         host, port, None if socket is None else Path(socket), fd
     )
     if check:
-        answers = _import("birefcli.serve.check").is_ready(place)
-        raise typer.Exit(ExitCode.OK if answers else ExitCode.SOME_FAILED)
+        _check(place)
     if not place.is_local and keys is None and not open_:
         raise UsageError(
             Message(
@@ -98,13 +102,25 @@ def serve(
         urls=urls,
         aliases=dict(map(_alias, alias or ())),
         keys=keys,
-        cors=tuple(cors or ()),
-        json_log=log is serve_options.LogFormat.JSON,
+        cors=tuple(map(_origin, cors or ())),
         page=page,
         metrics=metrics,
     )
-    _log_to_stderr()
-    _import("birefcli.serve.server").serve(options, place, say)
+    server = _import("birefcli.serve.server")
+    as_json = log is serve_options.LogFormat.JSON
+    _log_to_stderr(as_json=as_json)
+    server.serve(options, place, logging.getLogger("birefcli").info if as_json else say)
+
+
+def _check(place: "Place") -> NoReturn:
+    """Exit with what a running service says of itself."""
+    if place.fd is not None:
+        raise UsageError("a check asks an address or a unix socket", option="fd", value=place.fd)
+    trouble = _import("birefcli.serve.check").trouble(place)
+    if trouble is None:
+        raise typer.Exit(ExitCode.OK)
+    say(f"birefcli: {trouble}")
+    raise typer.Exit(ExitCode.SOME_FAILED)
 
 
 def _import(name: str) -> ModuleType:
@@ -133,9 +149,19 @@ def _alias(text: str) -> tuple[str, str]:
     return name, model
 
 
-def _log_to_stderr() -> None:
+def _origin(text: str) -> str:
+    """An origin as browsers write it."""
+    plain = text.strip().lower().removesuffix("/")
+    if plain != "*" and not re.fullmatch(r"https?://[^/\s]+", plain):
+        wrong = "give an origin like https://shop.example.com, or *"
+        raise UsageError(wrong, option="cors", value=text)
+    return plain
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
     """Requests, and what libraries warn of, a line each."""
+    request_log = _import("birefcli.serve.request_log")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(request_log.JsonFormatter() if as_json else request_log.TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("birefcli").setLevel(logging.INFO)

@@ -106,7 +106,14 @@ Queue: TypeAlias = Annotated[
 ]
 Timeout: TypeAlias = Annotated[
     float,
-    declare(LIMITS, "--timeout", metavar="SECONDS", help="Give up a photo after so long.", min=0.1),
+    declare(
+        LIMITS,
+        "--timeout",
+        metavar="SECONDS",
+        help="Give up a photo after so long.",
+        min=0.1,
+        max=86_400,
+    ),
 ]
 Grace: TypeAlias = Annotated[
     float,
@@ -116,6 +123,7 @@ Grace: TypeAlias = Annotated[
         metavar="SECONDS",
         help="Time for what is accepted, once the server is to stop.",
         min=0,
+        max=86400,
     ),
 ]
 Log: TypeAlias = Annotated[

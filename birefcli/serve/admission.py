@@ -15,6 +15,7 @@ from birefcli.serve.errors import Code, RequestError
 
 LONGEST_WAIT = 60  # seconds that a client is told to wait, at most
 MOST_FETCHES = 64  # at once: each may take a thread until its name is resolved
+FIRST_GUESS = 0.25  # seconds of a photo
 WEIGHT = 0.2  # of the latest photo in the mean of a photo's seconds
 
 
@@ -60,7 +61,7 @@ class Admission:
         """Bytes of requests, and of what was fetched for them."""
         self.fetching = 0
         """Pictures that are being fetched: not accepted yet, as nothing is known of them."""
-        self._mean = 1.0
+        self._mean = FIRST_GUESS
         self._last_end = time.monotonic()
 
     def admit(self, photos: int, size: int) -> Reservation:
@@ -70,7 +71,7 @@ class Admission:
         RequestError with the seconds after which there may be room.
         """
         if self.photos and self.photos + photos > self._most_photos:
-            raise self._full(f"{self.photos} photos are waiting already")
+            raise self._full(f"{self.photos} photos are at work already")
         if self.photos and self.used + size > self._memory:
             raise self._full("the memory for photos is full")
         if not self.photos:

@@ -85,6 +85,10 @@ class Body:
         except TimeoutError:
             pass
 
+    def give_up(self) -> None:
+        """Wait for nothing more of it."""
+        self._ended = True
+
     def close(self) -> None:
         """Its bytes are no longer held."""
         self._admission.drop_body(self._counted)

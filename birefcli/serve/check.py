@@ -22,8 +22,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def is_ready(place: Place) -> bool:
-    """Whether the service that listens there takes photos."""
+def trouble(place: Place) -> str | None:
+    """Why the service that listens there takes no photos; None where it does."""
     host = place.host.strip("[]")
     connection: http.client.HTTPConnection
     if place.path is not None:
@@ -34,8 +34,12 @@ def is_ready(place: Place) -> bool:
         )
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        answer = connection.getresponse()
+        body = answer.read(200).decode("utf-8", "replace")
+    except TimeoutError:
+        return f"no answer within {SECONDS:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return f"nothing answers there: {getattr(error, 'strerror', None) or error}"
     finally:
         connection.close()
+    return None if answer.status == http.client.OK else f"not ready: {answer.status} {body}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
 
-from birefcli.errors import printable
+from birefcli.errors import Message, Option, printable
 
 LONGEST = 1000
 """Letters of a message, in which a client's words may be."""
@@ -66,3 +66,13 @@ class RequestError(Exception):
         super().__init__(self.message)
         self.retry_after = retry_after
         self.headers = {} if headers is None else headers
+
+
+def in_words(message: Message) -> str:
+    """A sentence that may name options, which are those of whoever runs the service."""
+    return message.spelled(_spelled)
+
+
+def _spelled(option: Option) -> str:
+    name = "--" + option.name.replace("_", "-")
+    return name if option.value is None else f"{name} {option.value}"

@@ -22,8 +22,11 @@ class Keys:
         """Read the file again; what was known stays where it cannot be. Raises UsageError."""
         self._digests = _read(self._path)
 
-    def __len__(self) -> int:
-        return len(self._digests)
+    @property
+    def counted(self) -> str:
+        """How many there are, in words."""
+        count = len(self._digests)
+        return "1 key" if count == 1 else f"{count} keys"
 
     def name_of(self, key: str) -> str | None:
         """Whose key this is, as a header has it; None for a wrong one.

@@ -4,7 +4,8 @@ import ipaddress
 import os
 import socket
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,27 @@ class Place:
         with suppress(ValueError):
             return ipaddress.ip_address(self.host.strip("[]").partition("%")[0]).is_loopback
         return self.host.lower() == "localhost"
+
+
+@contextmanager
+def listening(place: Place) -> Iterator[socket.socket]:
+    """A socket that listens there within the block. Raises OutputError, UsageError."""
+    listener = listen(place)
+    made = None if place.path is None else _identity(place.path)
+    try:
+        yield listener
+    finally:
+        listener.close()
+        # Another server may listen there by now.
+        if place.path is not None and _identity(place.path) == made:
+            place.path.unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def listen(place: Place) -> socket.socket:

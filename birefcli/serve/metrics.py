@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from birefcli import __version__
+from birefcli.serve.errors import Code
 from birefcli.serve.orders import Timings
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,6 +53,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for code in Code:  # from nothing to one is a rise only where there was a zero
+            self.refused.labels(code.word)
         self.cancelled = Counter(
             "birefcli_cancelled", "Requests whose client left.", registry=registry
         )

@@ -18,8 +18,8 @@ from birefcli.serve.admission import Admission
 from birefcli.serve.body import Body
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.keys import Keys
-from birefcli.serve.service import Service
-from birefcli.serve.visit import Visit, keep, request_id
+from birefcli.serve.service import RETRY_SECONDS, Service
+from birefcli.serve.visit import REQUEST, Visit, keep, request_id
 
 LOGGER = logging.getLogger(__name__)
 PIECE = 1 << 20  # bytes of an answer that are sent at once
@@ -30,12 +30,9 @@ KEYLESS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 
 
 ENDPOINTS = (
-    "POST /v1/matte",
-    "POST /v1/images/edits",
-    "POST /v1/chat/completions",
-    "GET /v1/models",
-    "POST /api/remove",
-    "GET /openapi.json",
+    *("POST /v1/matte", "POST /v1/images/edits", "POST /v1/images/generations"),
+    *("POST /v1/chat/completions", "GET /v1/models", "GET /api/remove", "POST /api/remove"),
+    *("GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /"),
 )
 """Whoever asks for something else is told of these."""
 
@@ -68,6 +65,7 @@ class Requests:
             self._endpoint(path) or "-",
         )
         keep(scope, visit)
+        REQUEST.set(visit.id)
         scope["app"] = self  # then the router raises what it does not find
         options = self._service.options
         body = Body(receive, headers, options.max_body, self._service.admission)
@@ -84,6 +82,12 @@ class Requests:
             self._service.metrics.cancelled.inc()
             if isinstance(left, _NotTakenError):
                 raise
+        except asyncio.CancelledError:  # the time for what was accepted is over
+            late = RequestError(
+                Code.DRAINING, "the service stops before it is done", retry_after=RETRY_SECONDS
+            )
+            body.give_up()
+            await self._refuse(late, scope, body, answer, visit)
         except Exception:
             LOGGER.exception("request %s failed", visit.id)
             bug = RequestError(Code.INTERNAL, f"a bug; the log has it as {visit.id}")
@@ -142,7 +146,7 @@ class Requests:
         metrics.requests.labels(visit.dialect, str(visit.status or "left")).inc()
         if visit.dialect != "none":  # health checks would hide what photos take
             metrics.request_seconds.observe(visit.seconds)
-        request_log.log(visit, as_json=self._service.options.json_log)
+        request_log.log(visit)
 
 
 def _unrouted(error: HTTPException) -> RequestError:

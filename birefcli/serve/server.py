@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -18,9 +18,11 @@ from birefcli.batch.interrupts import leave
 from birefcli.errors import DeviceError, ExitCode, UsageError
 from birefcli.options import ServeOptions
 from birefcli.serve.app import make_app
+from birefcli.serve.connections import Protocol
 from birefcli.serve.engines import Engines, check_names, load_engines
+from birefcli.serve.errors import in_words
 from birefcli.serve.keys import Keys
-from birefcli.serve.listening import Place, listen, shown
+from birefcli.serve.listening import Place, listening, shown
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.notify import notify
 from birefcli.serve.service import Service, State
@@ -28,7 +30,9 @@ from birefcli.system import process_settings
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
-LAST_WORDS = 0.1  # seconds for requests that are given up to be answered and logged
+LAST_WORDS = 2.0  # seconds for requests that are given up to be answered and logged
+ACCEPTED_AT_ONCE = 100  # connections; asyncio takes them all before it looks at the first
+LOGGER = logging.getLogger(__name__)
 KEEP_ALIVE = 75  # seconds of an idle connection; a proxy in front should give up before
 DEVICE_TIMEOUT = 600.0
 """Seconds without any progress after which a device counts as lost."""
@@ -43,13 +47,8 @@ def serve(options: ServeOptions, place: Place, say: Callable[[str], object]) -> 
     check_names(options)
     keys = None if options.keys is None else Keys(Path(options.keys))
     process_settings.allow_open_files()
-    listener = listen(place)
-    try:
+    with listening(place) as listener:
         asyncio.run(_Running(options, keys, listener, say).run())
-    finally:
-        listener.close()
-        if place.path is not None:
-            place.path.unlink(missing_ok=True)
     logging.shutdown()
     # Python would wait for threads that resolve a name, or are at work for clients that are gone.
     leave(ExitCode.OK)
@@ -83,7 +82,8 @@ class _Running:
             uvicorn.Config(
                 make_app(self._service, keys),
                 lifespan="off",
-                http="h11",  # whatever else is installed: it limits the heads of requests
+                http=Protocol,
+                backlog=ACCEPTED_AT_ONCE,
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -97,12 +97,14 @@ class _Running:
     async def run(self) -> None:
         """Listen, load, answer, stop. Raises what kept it from loading."""
         self._handle_signals()
+        asyncio.get_running_loop().set_exception_handler(_log_trouble)
         loading = asyncio.create_task(self._load())
         with patience.watched(self._activity, DEVICE_TIMEOUT, lambda _: self._leave("it hangs")):
             await self._server.serve(sockets=[self._listener])
         loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
-        await asyncio.sleep(LAST_WORDS)
+        if tasks := self._server.server_state.tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
         await self._service.close()
         if self._failure is not None:
             raise self._failure
@@ -120,7 +122,7 @@ class _Running:
             return
         self._service.start(engines)
         predictor = next(iter(engines)).predictor
-        who = "open to all" if self._keys is None else f"{len(self._keys)} keys"
+        who = "open to all" if self._keys is None else self._keys.counted
         self._say(
             f"birefcli: ready on {shown(self._listener)}: {', '.join(engines.names)} on"
             f" {predictor.placement.device} in {predictor.placement.precision.value}, {who}"
@@ -162,9 +164,9 @@ class _Running:
         try:
             self._keys.reload()
         except UsageError as error:
-            self._say(f"birefcli: {error}; the keys stay as they were")
+            self._say(f"birefcli: {in_words(error.message)}; the keys stay as they were")
         else:
-            self._say(f"birefcli: {len(self._keys)} keys read")
+            self._say(f"birefcli: {self._keys.counted} read")
 
     def _leave(self, reason: str) -> None:
         """A device that does nothing any more cannot be waited for: others may begin anew."""
@@ -188,6 +190,12 @@ async def _in_thread(call: Callable[[], Out]) -> Out:
     threading.Thread(target=run, name="loading", daemon=True).start()
     await done.wait()
     return future.result()
+
+
+def _log_trouble(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What fails in the loop and nowhere else, in a line: of sockets, mostly."""
+    error = context.get("exception")
+    LOGGER.warning("%s%s", context["message"], "" if error is None else f": {error}")
 
 
 def _handle(number: int, call: Callable[[], object]) -> None:

@@ -21,7 +21,7 @@ from birefcli.products.render import left_out
 from birefcli.serve.admission import Admission, Reservation
 from birefcli.serve.batcher import PendingMatte
 from birefcli.serve.engines import Engine, Engines
-from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.errors import Code, RequestError, in_words
 from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.orders import Matted, Order, Picture, Source, Timings, Url
@@ -121,8 +121,8 @@ class Service:
             try:
                 background = await self._background(behind, reservation)
                 work = [
-                    self._photo(file, order, engine, background, reservation, timing)
-                    for file, timing in zip(files, timings, strict=True)
+                    self._photo(n, files[n], order, engine, background, reservation, timing)
+                    for n, timing in enumerate(timings)
                 ]
                 return await _all(work)
             finally:
@@ -150,16 +150,17 @@ class Service:
         """A place for all of an order, by its pictures' headers. Raises RequestError."""
         each = bytes_per_pixel(order.rendering)
         size = sum(map(len, files))
-        for file, timing in zip(files, timings, strict=True):
-            size += each * await self._stated(file, order.field, timing)
+        for n, (file, timing) in enumerate(zip(files, timings, strict=True)):
+            with _photo_errors(order.field, _which(order, n)):
+                size += each * await self._stated(file, timing)
         if isinstance(background, bytes):
-            size += each * await self._stated(background, "background", timings[0])
+            with _photo_errors("background"):
+                size += each * await self._stated(background, timings[0])
         return self.admission.admit(len(files), size)
 
-    async def _stated(self, data: bytes, field: str, timings: Timings) -> int:
-        """Pixels of a picture by its header, before anything else is done about it."""
-        with _photo_errors(field):
-            done = await self._headers.run(stated_pixels, data, self.options.max_pixels)
+    async def _stated(self, data: bytes, timings: Timings) -> int:
+        """Pixels of a picture by its header, before anything else is done. Raises PhotoError."""
+        done = await self._headers.run(stated_pixels, data, self.options.max_pixels)
         timings.queue += done.waited
         timings.decode += done.seconds
         return done.result
@@ -178,6 +179,7 @@ class Service:
 
     async def _photo(
         self,
+        number: int,
         data: bytes,
         order: Order,
         engine: Engine,
@@ -187,7 +189,7 @@ class Service:
     ) -> Matted:
         """The way of one photo."""
         rendering, hold = order.rendering, reservation.hold
-        with _photo_errors(order.field):
+        with _photo_errors(order.field, _which(order, number)):
             loaded = await self._loaders.run(self._load, data, rendering, engine, hold=hold)
             photo, prepared = loaded.result
             colour = wanted_foreground(rendering.products, rendering)
@@ -255,16 +257,18 @@ def _fetched_bodies(admission: Admission) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def _photo_errors(field: str) -> Iterator[None]:
-    """What is wrong with a photo, as the answer to whoever sent it."""
+def _photo_errors(field: str, which: str = "") -> Iterator[None]:
+    """What is wrong with a photo, as the answer to whoever sent it; ``which`` of several it is."""
     try:
         yield
-    except DeviceMemoryError as error:
-        raise RequestError(Code.OUT_OF_MEMORY, str(error), retry_after=RETRY_SECONDS) from error
-    except torch.OutOfMemoryError as error:
-        text = "out of memory on the device"
-        raise RequestError(Code.OUT_OF_MEMORY, text, retry_after=RETRY_SECONDS) from error
-    except PhotoTooLargeError as error:
-        raise RequestError(Code.IMAGE_TOO_LARGE, str(error), field) from error
+    except (DeviceMemoryError, torch.OutOfMemoryError):
+        text = f"{which}out of memory on the device"
+        raise RequestError(Code.OUT_OF_MEMORY, text, retry_after=RETRY_SECONDS) from None
     except PhotoError as error:
-        raise RequestError(Code.INVALID_IMAGE, str(error), field) from error
+        large = isinstance(error, PhotoTooLargeError)
+        code = Code.IMAGE_TOO_LARGE if large else Code.INVALID_IMAGE
+        raise RequestError(code, which + in_words(error.message), field) from error
+
+
+def _which(order: Order, number: int) -> str:
+    return f"photo {number + 1}: " if len(order.photos) > 1 else ""

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from birefcli.serve.orders import Matted, Timings
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What a client may call its request."""
 _KEY = "birefcli.visit"
+REQUEST: ContextVar[str] = ContextVar("request", default="")
+"""The id of the request that is being answered, for the log."""
 
 
 @dataclass

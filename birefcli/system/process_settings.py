@@ -91,6 +91,16 @@ def allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
+@cache
+def open_files() -> int:
+    """Files and sockets that this process may have open at once."""
+    try:
+        import resource
+    except ImportError:
+        return 512  # of the C library on Windows
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def use_one_opencv_thread() -> None:
     """OpenCV works in the calling thread: for runs that share photos among threads of their own.
 

@@ -254,7 +254,7 @@ def test_keys_are_asked_for_before_the_body(environment, tmp_path, small):
         assert "s3cret" not in served.said
         keys.write_text("late comer\n")
         served.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "1 keys read" in served.said)
+        wait_for(lambda: "1 key read" in served.said)
         assert served.post(PHOTO, small, Authorization="Bearer s3cret").status == 401
         assert served.post(PHOTO, small, Authorization="Bearer comer").status == 200
         keys.write_text("")

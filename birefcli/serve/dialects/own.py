@@ -44,9 +44,8 @@ async def read_order(request: Request, max_body: int) -> Order:
 
 def _options(request: Request, content: Content) -> dict[str, Any]:
     """Options of the query, and over them those of the body. Raises RequestError."""
-    query = dict(request.query_params)
-    body = {name: content.value(name) for name in content.values}
-    given = {**query, **body}
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    given = {**query, **content.values}
     for name in given:
         if name not in OPTIONS and name != PHOTO:
             known = ", ".join(OPTIONS)
@@ -54,7 +53,19 @@ def _options(request: Request, content: Content) -> dict[str, Any]:
                 Code.INVALID_VALUE, f"unknown option {name[:40]!r}; known: {known}", name[:40]
             )
     given.pop(PHOTO, None)
-    return given
+    return {name: _one(name, list(found)) for name, found in given.items()}
+
+
+def _one(name: str, found: list[Any]) -> Any:  # noqa: ANN401 - whatever JSON has
+    """An option's value; several products are a list. Raises RequestError."""
+    if name == "write":
+        every = [
+            each for value in found for each in (value if isinstance(value, list) else [value])
+        ]
+        return ",".join(fields.word(each, name) for each in every)
+    if len(found) > 1:
+        raise fields.wrong(f"{name} is given {len(found)} times", name)
+    return found[0]
 
 
 def _photo(request: Request, content: Content, max_body: int) -> Source:
@@ -100,6 +111,10 @@ def read_rendering(given: Mapping[str, Any], default: Product) -> Rendering:
             quality=fields.number(given["quality"], "quality") if "quality" in given else None,
         )  # fmt: skip
         rendering.check()
+    if "margin" in given and not rendering.crop:
+        raise fields.wrong("margin does nothing without crop=true", "margin")
+    if "quality" in given and rendering.format is not Format.JPG:
+        raise fields.wrong("quality is that of format=jpg", "quality")
     return rendering
 
 
