@@ -16,6 +16,7 @@ from served import TIMEOUT, Answer
 
 from birefcli.options import ModelOptions, ServeOptions
 from birefcli.serve.app import make_app
+from birefcli.serve.connections import Protocol
 from birefcli.serve.engines import load_engines
 from birefcli.serve.keys import Keys
 from birefcli.serve.metrics import Metrics
@@ -47,7 +48,12 @@ class Running:
         self.url = f"http://127.0.0.1:{self.port}"
         self._loop = asyncio.new_event_loop()
         config = uvicorn.Config(
-            make_app(service, keys), lifespan="off", ws="none", log_config=None, access_log=False
+            make_app(service, keys),
+            lifespan="off",
+            http=Protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="service")
