@@ -205,7 +205,9 @@ def test_what_is_not_done_within_the_grace_is_told_so(environment):
             )
             wait_for(lambda: served.metric("birefcli_requests_total") > 0)
             served.process.send_signal(signal.SIGTERM)
-            answer = client.recv(1 << 16)
+            answer = b""
+            while part := client.recv(1 << 16):
+                answer += part
         assert b" 503 " in answer.split(b"\r\n")[0], answer
         assert b"draining" in answer
         assert served.ended() == 0
