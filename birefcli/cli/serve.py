@@ -20,7 +20,7 @@ from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, ServeOp
 from birefcli.system import cpu
 
 if TYPE_CHECKING:
-    from birefcli.serve.listening import Place
+    from birefcli.serve.listening import ListenAddress
 
 EXTRA = ("starlette", "uvicorn", "python_multipart", "httpx2", "httpcore2", "prometheus_client")
 """Packages of the extra ``serve``."""
@@ -65,7 +65,7 @@ def serve(
     It listens on this machine alone unless `--host` names another address, which needs `--keys` or
     `--open`.
     """
-    place = _import("birefcli.serve.listening").Place(
+    place = _import("birefcli.serve.listening").ListenAddress(
         host, port, None if socket is None else Path(socket), fd
     )
     if check:
@@ -112,7 +112,7 @@ def serve(
     server.serve(options, place, logging.getLogger("birefcli").info if as_json else say)
 
 
-def _check(place: "Place") -> NoReturn:
+def _check(place: "ListenAddress") -> NoReturn:
     """Exit with what a running service says of itself."""
     if place.fd is not None:
         raise UsageError("a check asks an address or a unix socket", option="fd", value=place.fd)

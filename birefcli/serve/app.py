@@ -17,9 +17,9 @@ from birefcli.serve.dialects import own, rembg
 from birefcli.serve.dialects.openai import chat, images, models
 from birefcli.serve.keys import Keys
 from birefcli.serve.middleware import Requests
-from birefcli.serve.orders import Matted, Order
+from birefcli.serve.orders import MattedPhoto, Order
+from birefcli.serve.request_record import record_of
 from birefcli.serve.service import Service, State
-from birefcli.serve.visit import visit_of
 
 HERE = Path(__file__).parent
 CSP = (
@@ -32,7 +32,8 @@ Asked = TypeVar("Asked", bound=Order)
 SAID = ("X-Coverage", "X-Model", "X-Request-Id", "Server-Timing", "Retry-After")
 """Headers of answers that pages of other origins may read."""
 Read = Callable[[Request, int], Awaitable[Asked]]
-Answer = Callable[[Request, Asked, list[Matted]], Response]
+Answer = Callable[[Request, Asked, list[MattedPhoto]], Response]
+Work = Coroutine[Any, Any, list[MattedPhoto]]
 Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -69,7 +70,7 @@ def _routes(service: Service) -> list[BaseRoute]:
             service.check_open()  # before a body is read for nothing
             order = await read(request, most)
             results = await until_gone(request, service.do(order))
-            visit_of(request).matted(results)
+            record_of(request).matted(results)
             return answer(request, order, results)
 
         return endpoint
@@ -101,7 +102,9 @@ def _routes(service: Service) -> list[BaseRoute]:
     return routes
 
 
-async def until_gone(request: Request, work: Coroutine[Any, Any, list[Matted]]) -> list[Matted]:
+async def until_gone(
+    request: Request, work: Coroutine[Any, Any, list[MattedPhoto]]
+) -> list[MattedPhoto]:
     """What ``work`` ends with; where the client leaves, it is given up.
 
     Raises ClientDisconnect, and what ``work`` raises.

@@ -4,7 +4,7 @@ import http.client
 import socket
 from pathlib import Path
 
-from birefcli.serve.listening import Place
+from birefcli.serve.listening import ListenAddress
 
 SECONDS = 5.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -22,7 +22,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def trouble(place: Place) -> str | None:
+def trouble(place: ListenAddress) -> str | None:
     """Why the service that listens there takes no photos; None where it does."""
     host = place.host.strip("[]")
     connection: http.client.HTTPConnection

@@ -21,7 +21,7 @@ from birefcli.errors import printable
 from birefcli.serve.addresses import resolve
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.judged_network import FetchError, JudgedNetwork
-from birefcli.serve.urls import Target, UrlError, UrlPolicy
+from birefcli.serve.urls import UrlError, UrlPolicy, UrlTarget
 from birefcli.system import process_settings
 
 __all__ = ["Fetcher", "Resolve", "UrlPolicy"]
@@ -79,7 +79,7 @@ class Fetcher:
             REQUEST_TOO_LARGE for a body above the limit.
         """
         try:
-            target = Target.parse(url)
+            target = UrlTarget.parse(url)
             self._policy.check(target)
         except UrlError as refusal:
             raise RequestError(Code.URL_NOT_ALLOWED, str(refusal), param) from None
@@ -101,7 +101,7 @@ class Fetcher:
         )
         raise RequestError(Code.URL_FAILED, failed.told or nothing, param)
 
-    async def _follow(self, target: Target, count: Callable[[int], None]) -> bytes:
+    async def _follow(self, target: UrlTarget, count: Callable[[int], None]) -> bytes:
         first, network = target.host, JudgedNetwork(self._policy, self._addresses)
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._get(target, network, count)
@@ -116,7 +116,7 @@ class Fetcher:
         raise network.failed("redirects", f"{first} redirects more than {MAX_REDIRECTS} times")
 
     async def _get(
-        self, target: Target, network: JudgedNetwork, count: Callable[[int], None]
+        self, target: UrlTarget, network: JudgedNetwork, count: Callable[[int], None]
     ) -> bytes | str:
         """One request on a connection of its own: the body, or where it redirects to."""
         request = _request(target)
@@ -167,7 +167,7 @@ class Fetcher:
             raise FetchError("no such host") from None
 
 
-def _request(target: Target) -> httpcore2.Request:
+def _request(target: UrlTarget) -> httpcore2.Request:
     url = httpcore2.URL(
         scheme=target.url.raw_scheme,
         host=target.host,

@@ -15,7 +15,7 @@ BACKLOG = 2048
 
 
 @dataclass(frozen=True)
-class Place:
+class ListenAddress:
     """Where to listen. ``path`` and ``fd`` come before host and port."""
 
     host: str = "127.0.0.1"
@@ -39,7 +39,7 @@ class Place:
 
 
 @contextmanager
-def listening(place: Place) -> Iterator[socket.socket]:
+def listening(place: ListenAddress) -> Iterator[socket.socket]:
     """A socket that listens there within the block. Raises OutputError, UsageError."""
     listener = listen(place)
     made = None if place.path is None else _identity(place.path)
@@ -59,7 +59,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def listen(place: Place) -> socket.socket:
+def listen(place: ListenAddress) -> socket.socket:
     """A socket that listens there. Raises OutputError, UsageError."""
     if place.fd is not None:
         return _inherited(place.fd)

@@ -18,8 +18,8 @@ from birefcli.serve.admission import Admission
 from birefcli.serve.body import Body
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.keys import Keys
+from birefcli.serve.request_record import REQUEST, RequestRecord, keep, request_id
 from birefcli.serve.service import RETRY_SECONDS, Service
-from birefcli.serve.visit import REQUEST, Visit, keep, request_id
 
 LOGGER = logging.getLogger(__name__)
 PIECE = 1 << 20  # bytes of an answer that are sent at once
@@ -58,26 +58,26 @@ class Requests:
             return
         headers = Headers(scope=scope)
         path = scope["path"]
-        visit = Visit(
+        record = RequestRecord(
             request_id(headers.get("x-request-id")),
             dialects.name_of(path),
             scope["method"],
             self._endpoint(path) or "-",
         )
-        keep(scope, visit)
-        REQUEST.set(visit.id)
+        keep(scope, record)
+        REQUEST.set(record.id)
         scope["app"] = self  # then the router raises what it does not find
         options = self._service.options
         body = Body(receive, headers, options.max_body, self._service.admission)
-        answer = _Answer(send, visit, self._service.admission)
+        answer = _Answer(send, record, self._service.admission)
         try:
-            self._check_key(path, headers, visit)
+            self._check_key(path, headers, record)
             self._check_site(path, headers)
             await self._app(scope, body.receive, answer.send)
         except RequestError as error:
-            await self._refuse(error, scope, body, answer, visit)
+            await self._refuse(error, scope, body, answer, record)
         except HTTPException as error:
-            await self._refuse(_unrouted(error), scope, body, answer, visit)
+            await self._refuse(_unrouted(error), scope, body, answer, record)
         except (ClientDisconnect, _NotTakenError) as left:
             self._service.metrics.cancelled.inc()
             if isinstance(left, _NotTakenError):
@@ -87,17 +87,17 @@ class Requests:
                 Code.DRAINING, "the service stops before it is done", retry_after=RETRY_SECONDS
             )
             body.give_up()
-            await self._refuse(late, scope, body, answer, visit)
+            await self._refuse(late, scope, body, answer, record)
         except Exception:
-            LOGGER.exception("request %s failed", visit.id)
-            bug = RequestError(Code.INTERNAL, f"a bug; the log has it as {visit.id}")
-            await self._refuse(bug, scope, body, answer, visit)
+            LOGGER.exception("request %s failed", record.id)
+            bug = RequestError(Code.INTERNAL, f"a bug; the log has it as {record.id}")
+            await self._refuse(bug, scope, body, answer, record)
         finally:
-            visit.bytes_in = body.size
+            record.bytes_in = body.size
             body.close()
-            self._count(visit)
+            self._count(record)
 
-    def _check_key(self, path: str, headers: Headers, visit: Visit) -> None:
+    def _check_key(self, path: str, headers: Headers, record: RequestRecord) -> None:
         if self._keys is None or path in KEYLESS:
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -109,7 +109,7 @@ class Requests:
         name = self._keys.name_of(key)
         if name is None:
             raise RequestError(Code.INVALID_API_KEY, "wrong key")
-        visit.key = name
+        record.key = name
 
     def _check_site(self, path: str, headers: Headers) -> None:
         """Without keys, refuse what a browser sends for a page of another site.
@@ -125,9 +125,14 @@ class Requests:
             )
 
     async def _refuse(
-        self, error: RequestError, scope: Scope, body: Body, answer: "_Answer", visit: Visit
+        self,
+        error: RequestError,
+        scope: Scope,
+        body: Body,
+        answer: "_Answer",
+        record: RequestRecord,
     ) -> None:
-        visit.code = error.code.word
+        record.code = error.code.word
         self._service.metrics.refused.labels(error.code.word).inc()
         if answer.started:  # too late for another
             return
@@ -141,12 +146,12 @@ class Requests:
         response.headers.update(error.headers)
         await response(scope, body.receive, answer.send)
 
-    def _count(self, visit: Visit) -> None:
+    def _count(self, record: RequestRecord) -> None:
         metrics = self._service.metrics
-        metrics.requests.labels(visit.dialect, str(visit.status or "left")).inc()
-        if visit.dialect != "none":  # health checks would hide what photos take
-            metrics.request_seconds.observe(visit.seconds)
-        request_log.log(visit)
+        metrics.requests.labels(record.dialect, str(record.status or "left")).inc()
+        if record.dialect != "none":  # health checks would hide what photos take
+            metrics.request_seconds.observe(record.seconds)
+        request_log.log(record)
 
 
 def _unrouted(error: HTTPException) -> RequestError:
@@ -165,8 +170,8 @@ class _NotTakenError(Exception):
 class _Answer:
     """Sends an answer, with what every answer says of itself."""
 
-    def __init__(self, send: Send, visit: Visit, admission: Admission) -> None:
-        self._send, self._visit, self._admission = send, visit, admission
+    def __init__(self, send: Send, record: RequestRecord, admission: Admission) -> None:
+        self._send, self._visit, self._admission = send, record, admission
         self.started = False
 
     async def send(self, message: Message) -> None:

@@ -47,7 +47,7 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedPicture:
     """One product: its file, and its size in pixels."""
 
     data: bytes
@@ -55,10 +55,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Matted:
+class MattedPhoto:
     """What was made of a photo. ``coverage``: share of it that its subject covers, 0..1."""
 
-    pictures: dict[Product, Picture]
+    pictures: dict[Product, EncodedPicture]
     coverage: float
     model: str
     megapixels: float

@@ -13,7 +13,7 @@ from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
 from birefcli.options import Format, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, framed, render_product
-from birefcli.serve.orders import Picture
+from birefcli.serve.orders import EncodedPicture
 
 SIDE = 512  # pixels of the photo that warms up
 
@@ -29,14 +29,14 @@ def load(
 
 def finish(
     photo: Photo, matte: Matte, rendering: Rendering, background: Background | None
-) -> tuple[dict[Product, Picture], float]:
+) -> tuple[dict[Product, EncodedPicture], float]:
     """Files of a photo's products, and its coverage. Raises PhotoError."""
     pictures = {}
     for kind in rendering.products:
         whole = render_product(kind, photo, matte, rendering.bits, background, Path())
         pixels = framed(whole, matte, rendering)
         size = Size(pixels.shape[1], pixels.shape[0])
-        pictures[kind] = Picture(encode_product(pixels, photo, rendering), size)
+        pictures[kind] = EncodedPicture(encode_product(pixels, photo, rendering), size)
     return pictures, matte.coverage
 
 

@@ -9,14 +9,14 @@ import logging
 from typing import Any
 
 from birefcli.errors import printable
-from birefcli.serve.visit import REQUEST, Visit
+from birefcli.serve.request_record import REQUEST, RequestRecord
 
 LOGGER = logging.getLogger("birefcli.requests")
 
 
-def log(visit: Visit) -> None:
+def log(record: RequestRecord) -> None:
     """Say what became of a request."""
-    LOGGER.info(_line(visit), extra={"record": _record(visit)})
+    LOGGER.info(_line(record), extra={"record": _record(record)})
 
 
 class TextFormatter(logging.Formatter):
@@ -53,36 +53,36 @@ class JsonFormatter(logging.Formatter):
         return plain
 
 
-def _record(visit: Visit) -> dict[str, Any]:
+def _record(record: RequestRecord) -> dict[str, Any]:
     return {
-        "id": visit.id,
-        "dialect": visit.dialect,
-        "method": visit.method,
-        "path": visit.path,
-        "key": visit.key,
-        "status": visit.status,
-        "code": visit.code or None,
-        "seconds": round(visit.seconds, 4),
-        "stages": {stage: round(value, 4) for stage, value in vars(visit.timings).items()},
-        "photos": visit.photos,
-        "megapixels": round(visit.megapixels, 2),
-        "model": visit.model or None,
-        "bytes_in": visit.bytes_in,
-        "bytes_out": visit.bytes_out,
+        "id": record.id,
+        "dialect": record.dialect,
+        "method": record.method,
+        "path": record.path,
+        "key": record.key,
+        "status": record.status,
+        "code": record.code or None,
+        "seconds": round(record.seconds, 4),
+        "stages": {stage: round(value, 4) for stage, value in vars(record.timings).items()},
+        "photos": record.photos,
+        "megapixels": round(record.megapixels, 2),
+        "model": record.model or None,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
     }
 
 
-def _line(visit: Visit) -> str:
-    status = str(visit.status) if visit.status else "left"
+def _line(record: RequestRecord) -> str:
+    status = str(record.status) if record.status else "left"
     said = [
-        status, visit.method, visit.path, f"{visit.seconds:.3f}s", f"id={visit.id}",
-        f"key={visit.key}", f"in={visit.bytes_in}", f"out={visit.bytes_out}",
+        status, record.method, record.path, f"{record.seconds:.3f}s", f"id={record.id}",
+        f"key={record.key}", f"in={record.bytes_in}", f"out={record.bytes_out}",
     ]  # fmt: skip
-    if visit.photos:
-        stages = ",".join(f"{s}:{seconds:.3f}" for s, seconds in vars(visit.timings).items())
-        said += [f"model={visit.model}", f"megapixels={visit.megapixels:.1f}", f"stages={stages}"]
-    if visit.code:
-        said.append(f"error={visit.code}")
+    if record.photos:
+        stages = ",".join(f"{s}:{seconds:.3f}" for s, seconds in vars(record.timings).items())
+        said += [f"model={record.model}", f"megapixels={record.megapixels:.1f}", f"stages={stages}"]
+    if record.code:
+        said.append(f"error={record.code}")
     return " ".join(said)
 
 

@@ -22,7 +22,7 @@ from birefcli.serve.connections import Protocol
 from birefcli.serve.engines import Engines, check_names, load_engines
 from birefcli.serve.errors import in_words
 from birefcli.serve.keys import Keys
-from birefcli.serve.listening import Place, listening, shown
+from birefcli.serve.listening import ListenAddress, listening, shown
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.notify import notify
 from birefcli.serve.service import Service, State
@@ -38,7 +38,7 @@ DEVICE_TIMEOUT = 600.0
 """Seconds without any progress after which a device counts as lost."""
 
 
-def serve(options: ServeOptions, place: Place, say: Callable[[str], object]) -> None:
+def serve(options: ServeOptions, place: ListenAddress, say: Callable[[str], object]) -> None:
     """Run the service until a signal ends it, and the process with it: exit code 0.
 
     ``say`` is given lines for whoever started it. Raises BirefcliError for what keeps it from

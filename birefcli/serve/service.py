@@ -24,7 +24,7 @@ from birefcli.serve.engines import Engine, Engines
 from birefcli.serve.errors import Code, RequestError, in_words
 from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
-from birefcli.serve.orders import Matted, Order, Picture, Source, Timings, Url
+from birefcli.serve.orders import EncodedPicture, MattedPhoto, Order, Source, Timings, Url
 from birefcli.serve.photo_stages import finish, load
 from birefcli.serve.threads import Threads
 from birefcli.system.watchdog import Activity
@@ -91,7 +91,7 @@ class Service:
             raise RequestError(Code.DRAINING, "the service is stopping", retry_after=RETRY_SECONDS)
         _ = self.engines
 
-    async def do(self, order: Order) -> list[Matted]:
+    async def do(self, order: Order) -> list[MattedPhoto]:
         """What is made of each photo of an order, in order.
 
         A task that is cancelled gives up what has not begun. Raises RequestError.
@@ -107,7 +107,7 @@ class Service:
                 retry_after=self.admission.retry_after,
             ) from None
 
-    async def _do(self, order: Order, engine: Engine) -> list[Matted]:
+    async def _do(self, order: Order, engine: Engine) -> list[MattedPhoto]:
         with _fetched_bodies(self.admission) as count:
             timings = [Timings() for _ in order.photos]
             files = [
@@ -186,7 +186,7 @@ class Service:
         background: Background | None,
         reservation: Reservation,
         timings: Timings,
-    ) -> Matted:
+    ) -> MattedPhoto:
         """The way of one photo."""
         rendering, hold = order.rendering, reservation.hold
         with _photo_errors(order.field, _which(order, number)):
@@ -204,7 +204,7 @@ class Service:
         timings.network, timings.finish = pending.network, finished.seconds
         height, width = photo.whole or photo.shape
         pictures, coverage = finished.result
-        matted = Matted(
+        matted = MattedPhoto(
             pictures,
             coverage,
             engine.name,
@@ -225,12 +225,12 @@ class Service:
         pending: PendingMatte,
         rendering: Rendering,
         background: Background | None,
-    ) -> tuple[dict[Product, Picture], float]:
+    ) -> tuple[dict[Product, EncodedPicture], float]:
         with self._activity.on(["photo"]):
             return finish(photo, pending.end(), rendering, background)
 
 
-async def _all(work: Sequence[Coroutine[Any, Any, Matted]]) -> list[Matted]:
+async def _all(work: Sequence[Coroutine[Any, Any, MattedPhoto]]) -> list[MattedPhoto]:
     """Results of coroutines; the first that fails ends the others."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -23,7 +23,7 @@ class UrlError(Exception):
 
 
 @dataclass(frozen=True)
-class Target:
+class UrlTarget:
     """Where a URL leads. What judges it and what connects read the same parts."""
 
     url: httpx2.URL
@@ -32,7 +32,7 @@ class Target:
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> "Target":
+    def parse(cls, text: str) -> "UrlTarget":
         """Read a whole URL.
 
         :raises UrlError: if it is malformed, of another scheme, or has a user.
@@ -44,7 +44,7 @@ class Target:
         except (httpx2.InvalidURL, ValueError):  # of which is what IDNA and surrogates raise
             raise UrlError("this is no valid URL") from None
 
-    def redirected(self, location: str) -> "Target":
+    def redirected(self, location: str) -> "UrlTarget":
         """Where an answer from here sends: ``location`` may be relative.
 
         :raises UrlError: as :meth:`parse`.
@@ -56,7 +56,7 @@ class Target:
         return self.parse(joined)
 
     @classmethod
-    def _of(cls, url: httpx2.URL) -> "Target":
+    def _of(cls, url: httpx2.URL) -> "UrlTarget":
         default = _DEFAULT_PORTS.get(url.scheme)
         if default is None:
             raise UrlError("a URL begins with http:// or https://")
@@ -103,7 +103,7 @@ class _Host:
         name = text.removeprefix("*.")
         if not name or _NAMES_OTHER_PARTS.search(name):
             raise ValueError(text)
-        target = Target.parse(f"http://{name}")
+        target = UrlTarget.parse(f"http://{name}")
         below = name != text
         never = target.is_address and (below or reach(target.host) is Reach.NEVER)
         if never or not 0 < target.port < 65536:
@@ -141,7 +141,7 @@ class UrlPolicy:
             wrong = "is no list of hosts that photos can come from"
             raise UsageError(wrong, option="urls", value=text, hint=_ADVICE) from None
 
-    def check(self, target: Target) -> None:
+    def check(self, target: UrlTarget) -> None:
         """Judge a URL by its text.
 
         :raises UrlError: if it is not fetched, whatever its host's name resolves to.

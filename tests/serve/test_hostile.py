@@ -20,7 +20,7 @@ from served import serving
 from birefcli.errors import UsageError
 from birefcli.serve import body, connections, server
 from birefcli.serve.engines import check_names
-from birefcli.serve.listening import Place, listening
+from birefcli.serve.listening import ListenAddress, listening
 
 PHOTO = "/v1/matte"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -216,9 +216,9 @@ def test_what_is_not_done_within_the_grace_is_told_so(environment):
 
 
 def test_a_socket_that_another_server_has_taken_over_is_left(tmp_path):
-    place = Place(path=tmp_path / "s")
+    place = ListenAddress(path=tmp_path / "s")
     with listening(place) as second_to_end:
-        with listening(Place(path=tmp_path / "t")) as first:
+        with listening(ListenAddress(path=tmp_path / "t")) as first:
             first.close()
             (tmp_path / "t").unlink()
             (tmp_path / "s").rename(tmp_path / "t")  # a server that came meanwhile
@@ -235,7 +235,7 @@ def test_whatever_keeps_models_from_loading_ends_the_service(monkeypatch, error)
     monkeypatch.setattr(server, "_handle", lambda *_: None)
     said: list[str] = []
     with pytest.raises(type(error)):
-        server.serve(OPTIONS, Place(port=0), said.append)
+        server.serve(OPTIONS, ListenAddress(port=0), said.append)
     assert any("listening" in line for line in said)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birefcli.errors import UsageError
-from birefcli.serve.urls import LONGEST, Target, UrlError, UrlPolicy
+from birefcli.serve.urls import LONGEST, UrlError, UrlPolicy, UrlTarget
 
 MALFORMED = [
     *("http://", "http:///a", "http://:80/", "http://a..b/", "http://.a/", "http://a../"),
@@ -30,7 +30,7 @@ MALFORMED = [
 @pytest.mark.parametrize("url", MALFORMED)
 def test_malformed_urls_are_refused_in_one_line(url):
     with pytest.raises(UrlError) as refusal:
-        Target.parse(url)
+        UrlTarget.parse(url)
     assert str(refusal.value) in (
         "this is no valid URL",
         "a URL with a user or a password is not fetched",
@@ -55,7 +55,7 @@ def test_malformed_urls_are_refused_in_one_line(url):
 )
 def test_other_urls_are_refused(url, said):
     with pytest.raises(UrlError, match=said):
-        Target.parse(url)
+        UrlTarget.parse(url)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_other_urls_are_refused(url, said):
     ],
 )
 def test_host_and_port(url, host, port, authority):
-    target = Target.parse(url)
+    target = UrlTarget.parse(url)
     assert (target.host, target.port, target.authority) == (host, port, authority)
 
 
@@ -92,22 +92,22 @@ def test_host_and_port(url, host, port, authority):
     ],
 )
 def test_redirects_may_be_relative(location, url):
-    assert str(Target.parse("http://example.com/a/a").redirected(location).url) == url
+    assert str(UrlTarget.parse("http://example.com/a/a").redirected(location).url) == url
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "http://[x]/", "http://a@b/", "data:,"])
 def test_redirects_are_judged_as_urls_are(location):
     with pytest.raises(UrlError):
-        Target.parse("http://example.com/").redirected(location)
+        UrlTarget.parse("http://example.com/").redirected(location)
 
 
 @given(st.text(max_size=60), st.sampled_from(["", "http://", "https://", "http://a.test/"]))
 def test_any_text_is_a_target_or_refused(text, before):
     with suppress(UrlError):
-        target = Target.parse(before + text)
+        target = UrlTarget.parse(before + text)
         assert target.host.isascii()
         assert target.host.isprintable()
-        again = Target.parse(str(target.url))
+        again = UrlTarget.parse(str(target.url))
         assert (again.host, again.port) == (target.host, target.port)
 
 
@@ -139,7 +139,7 @@ def test_nonsense_is_no_policy(text):
 
 def allowed(policy, url):
     try:
-        UrlPolicy.parse(policy).check(Target.parse(url))
+        UrlPolicy.parse(policy).check(UrlTarget.parse(url))
     except UrlError as refusal:
         return str(refusal)
     return True

@@ -14,7 +14,7 @@ from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Matted, Order, Source
+from birefcli.serve.orders import MattedPhoto, Order, Source
 
 MEDIA = {
     Format.PNG: "image/png",
@@ -132,7 +132,7 @@ def read_background(
     return fields.background(given.get("background", "white"), max_body)
 
 
-def answer(request: Request, order: Order, results: list[Matted]) -> Response:
+def answer(request: Request, order: Order, results: list[MattedPhoto]) -> Response:
     """The picture; of several a zip; all of them in JSON where that is asked for."""
     (matted,) = results
     suffix = order.rendering.format.suffix
@@ -149,7 +149,7 @@ def answer(request: Request, order: Order, results: list[Matted]) -> Response:
     )
 
 
-def _as_json(files: JsonFiles, matted: Matted) -> dict[str, Any]:
+def _as_json(files: JsonFiles, matted: MattedPhoto) -> dict[str, Any]:
     size = next(iter(matted.pictures.values())).size
     return {
         "pictures": {
@@ -164,7 +164,7 @@ def _as_json(files: JsonFiles, matted: Matted) -> dict[str, Any]:
     }
 
 
-def _zip(matted: Matted, suffix: str) -> bytes:
+def _zip(matted: MattedPhoto, suffix: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # pictures are packed already
         for kind, picture in matted.pictures.items():

@@ -15,7 +15,7 @@ from birefcli.products.background import Colour
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Matted, Order, Source
+from birefcli.serve.orders import MattedPhoto, Order, Source
 
 MODELS = {
     "birefnet-portrait": "portrait",
@@ -109,7 +109,7 @@ def _model(given: dict[str, Any], loaded: Collection[str]) -> str | None:
     return name if name in loaded or ours not in loaded else ours
 
 
-def answer(request: Request, order: Order, results: list[Matted]) -> Response:
+def answer(request: Request, order: Order, results: list[MattedPhoto]) -> Response:
     """The picture, in PNG."""
     ((picture,),) = [list(each.pictures.values()) for each in results]
     return Response(picture.data, media_type="image/png")

@@ -15,8 +15,8 @@ from birefcli.serve.dialects.openai.photos import read_parts
 from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
 from birefcli.serve.dialects.openai.shapes import DONE, data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Matted, Order
-from birefcli.serve.visit import visit_of
+from birefcli.serve.orders import MattedPhoto, Order
+from birefcli.serve.request_record import record_of
 
 MESSAGES = "messages"
 PARTS = ("image_url", "input_image")
@@ -64,7 +64,7 @@ def _pictures(parts: object) -> Iterator[dict[str, Any]]:
             yield part
 
 
-def answer(request: Request, order: ChatOrder, results: list[Matted]) -> Response:
+def answer(request: Request, order: ChatOrder, results: list[MattedPhoto]) -> Response:
     """A message with pictures, whole or as the one chunk of a stream."""
     files = JsonFiles()
     choice = {
@@ -74,7 +74,7 @@ def answer(request: Request, order: ChatOrder, results: list[Matted]) -> Respons
         "logprobs": None,
     }
     said = {
-        "id": f"chatcmpl-{visit_of(request).id}",
+        "id": f"chatcmpl-{record_of(request).id}",
         "object": "chat.completion.chunk" if order.stream else "chat.completion",
         "created": int(time.time()),
         "model": results[0].model,
@@ -84,7 +84,7 @@ def answer(request: Request, order: ChatOrder, results: list[Matted]) -> Respons
     return events(files, [said], DONE) if order.stream else files.response(said)
 
 
-def _message(files: JsonFiles, order: ChatOrder, results: list[Matted]) -> dict[str, Any]:
+def _message(files: JsonFiles, order: ChatOrder, results: list[MattedPhoto]) -> dict[str, Any]:
     urls = [data_url(files, picture_of(each), order.rendering.format) for each in results]
     return {
         "role": "assistant",
@@ -94,7 +94,7 @@ def _message(files: JsonFiles, order: ChatOrder, results: list[Matted]) -> dict[
     }
 
 
-def _sentence(order: ChatOrder, matted: Matted) -> str:
+def _sentence(order: ChatOrder, matted: MattedPhoto) -> str:
     (kind,) = order.rendering.products
     notes = "".join(f", {note}" for note in matted.notes)
     size = picture_of(matted).size

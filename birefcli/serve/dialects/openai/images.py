@@ -15,7 +15,7 @@ from birefcli.serve.dialects.openai.photos import read_photos
 from birefcli.serve.dialects.openai.rendering import read_rendering, text_of
 from birefcli.serve.dialects.openai.shapes import data_url, events, picture_of
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Matted, Order
+from birefcli.serve.orders import MattedPhoto, Order
 
 EDIT, GENERATION = "image_edit.completed", "image_generation.completed"
 """Types of events."""
@@ -72,7 +72,7 @@ def _as_url(content: Content) -> bool:
     return word == "url"
 
 
-def answer(request: Request, order: ImagesOrder, results: list[Matted]) -> Response:
+def answer(request: Request, order: ImagesOrder, results: list[MattedPhoto]) -> Response:
     """A list of pictures, or an event for each."""
     now, files = int(time.time()), JsonFiles()
     if order.event is not None:
@@ -88,7 +88,7 @@ def answer(request: Request, order: ImagesOrder, results: list[Matted]) -> Respo
     return files.response(said)
 
 
-def _event(files: JsonFiles, order: ImagesOrder, matted: Matted, now: int) -> dict[str, Any]:
+def _event(files: JsonFiles, order: ImagesOrder, matted: MattedPhoto, now: int) -> dict[str, Any]:
     picture = picture_of(matted)
     return {
         "type": order.event,
@@ -102,7 +102,7 @@ def _event(files: JsonFiles, order: ImagesOrder, matted: Matted, now: int) -> di
     }
 
 
-def _entry(files: JsonFiles, order: ImagesOrder, matted: Matted) -> dict[str, Any]:
+def _entry(files: JsonFiles, order: ImagesOrder, matted: MattedPhoto) -> dict[str, Any]:
     picture = picture_of(matted)
     if order.as_url:
         return {"url": data_url(files, picture, order.rendering.format), **_measures(matted)}
@@ -117,7 +117,7 @@ def _look(order: ImagesOrder) -> dict[str, str]:
     }
 
 
-def _measures(matted: Matted) -> dict[str, Any]:
+def _measures(matted: MattedPhoto) -> dict[str, Any]:
     """What OpenAI's API does not say."""
     size = picture_of(matted).size
     return {

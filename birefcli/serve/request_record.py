@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.types import Scope
 
-from birefcli.serve.orders import Matted, Timings
+from birefcli.serve.orders import MattedPhoto, Timings
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What a client may call its request."""
-_KEY = "birefcli.visit"
+_KEY = "birefcli.request"
 REQUEST: ContextVar[str] = ContextVar("request", default="")
 """The id of the request that is being answered, for the log."""
 
 
 @dataclass
-class Visit:
+class RequestRecord:
     """One request."""
 
     id: str
@@ -44,7 +44,7 @@ class Visit:
     """Of all its photos together."""
     coverage: float | None = None
 
-    def matted(self, results: Sequence[Matted]) -> None:
+    def matted(self, results: Sequence[MattedPhoto]) -> None:
         """Note what was done."""
         self.photos = len(results)
         for each in results:
@@ -73,15 +73,15 @@ class Visit:
         return said
 
 
-def visit_of(request: Request) -> Visit:
-    """The visit that a request is."""
-    visit: Visit = request.scope[_KEY]
-    return visit
+def record_of(request: Request) -> RequestRecord:
+    """The record that a request is."""
+    record: RequestRecord = request.scope[_KEY]
+    return record
 
 
-def keep(scope: Scope, visit: Visit) -> None:
-    """Let a request's handler find its visit."""
-    scope[_KEY] = visit
+def keep(scope: Scope, record: RequestRecord) -> None:
+    """Let a request's handler find its record."""
+    scope[_KEY] = record
 
 
 def request_id(given: str | None) -> str:
