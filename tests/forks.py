@@ -1,10 +1,10 @@
 """Run ``birefcli`` in a process that was forked from one which has imported torch already.
 
 The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
-pipes and exit are the command's alone, and all of birefcli is imported anew; what Python decides
-when it starts (the seed of hashes, the encoding) is the same for all. What Python does last, taking
-all modules of torch apart, takes most of a second and is left out. As a script this is the process
-to be forked from.
+pipes and exit are the command's alone, and all of birefcli is imported anew, from source that was
+compiled once; what Python decides when it starts (the seed of hashes, the encoding) is the same for
+all. What Python does last, taking all modules of torch apart, takes most of a second and is left
+out. As a script this is the process to be forked from.
 """
 
 import atexit
@@ -20,7 +20,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 from typing import NoReturn
 
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
@@ -133,6 +137,31 @@ def leave(code: object) -> NoReturn:
     os._exit(code or 0)
 
 
+def compile_once() -> None:
+    """Compile birefcli's modules for all processes that are forked from this one.
+
+    Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE), each would compile them anew.
+    """
+    plain = SourceFileLoader.get_code
+
+    @cache
+    def compiled(name: str, path: str) -> CodeType | None:
+        return plain(SourceFileLoader(name, path), name)
+
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        ours = name.partition(".")[0] == "birefcli"
+        return compiled(name, loader.path) if ours else plain(loader, name)
+
+    package = find_spec("birefcli")
+    assert package is not None
+    for root in map(Path, package.submodule_search_locations or ()):
+        for path in root.rglob("*.py"):
+            inner = path.relative_to(root.parent).with_suffix("").parts
+            name = ".".join(part for part in inner if part != "__init__")
+            compiled(name, str(path))
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+
+
 def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -> None:
     for standard, pipe in enumerate(pipes):
         os.dup2(pipe, standard)
@@ -142,6 +171,7 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
     os.chdir(cwd)
     sys.path[0] = cwd  # as with -m
     sys.argv = ["birefcli", *words]
+    gc.get_freeze_count = lambda: 1  # type: ignore[assignment]  # the count goes through all
 
 
 if __name__ == "__main__":
@@ -152,6 +182,7 @@ if __name__ == "__main__":
     for library in ALSO:
         with contextlib.suppress(Exception):
             importlib.import_module(library)
+    compile_once()
     gc.freeze()  # what is shared is not looked through, nor copied for that
     with socket.socket(fileno=int(sys.argv[1])) as there:
         serve(there)
