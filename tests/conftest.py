@@ -68,8 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
     """Schemathesis makes the tests of one file, and takes long to import."""
-    if module_path.name == "test_contract.py":
-        parent.config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
+    plugins = parent.config.pluginmanager
+    if module_path.name == "test_contract.py" and not plugins.has_plugin("schemathesis"):
+        plugins.import_plugin("schemathesis.pytest.plugin")
 
 
 @pytest.hookimpl(tryfirst=True)
