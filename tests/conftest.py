@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forks import BEFORE, Forks
+from forks import Forked, Forks, shared
 from hypothesis import HealthCheck, settings
 from PIL import Image
 from served import Served, serving
@@ -67,6 +66,13 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("thorough")
 
 
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Schemathesis makes the tests of one file, and takes long to import."""
+    plugins = parent.config.pluginmanager
+    if module_path.name == "test_contract.py" and not plugins.has_plugin("schemathesis"):
+        plugins.import_plugin("schemathesis.pytest.plugin")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every property is a slow test too: of more examples."""
@@ -103,14 +109,9 @@ def environment(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def forks(environment: dict[str, str]) -> Iterator[Forks | None]:
+def forks() -> Forks | None:
     """Processes of the command that need not import torch, where the system has such."""
-    if not hasattr(os, "fork") or not hasattr(socket, "SOCK_SEQPACKET") or sys.platform == "darwin":
-        yield None
-        return
-    forking = Forks(environment)
-    yield forking
-    forking.close()
+    return shared()
 
 
 @pytest.fixture(scope="session")
@@ -129,8 +130,7 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
         **more: str,
     ):
         env = {**environment, **more}
-        early = any(name.startswith(BEFORE) for name in more) and not forked
-        if forks is not None and not within and not early:
+        if forks is not None and not within and (forked or forks.can_set(env)):
             asked = [os.fspath(word) for word in _words(words)[3:]]
             return forks.run(asked, env, cwd or Path.cwd(), stdin, TIMEOUT)
         return subprocess.run(
@@ -180,15 +180,25 @@ def installed(
 
 
 @pytest.fixture
-def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Popen[bytes]]]":
-    """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed."""
-    started: list[subprocess.Popen[bytes]] = []
+def start(
+    environment: dict[str, str], forks: Forks | None
+) -> "Iterator[Callable[..., subprocess.Popen[bytes] | Forked]]":
+    """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed.
 
-    def begin(*words: object, within: Sequence[str] = (), **more: str):
+    Not ``forked`` where its start is what is tested.
+    """
+    started: list[subprocess.Popen[bytes] | Forked] = []
+
+    def begin(*words: object, within: Sequence[str] = (), forked: bool = True, **more: str):
+        env = {**environment, **more}
+        if forks is not None and forked and not within and forks.can_set(env):
+            asked = [os.fspath(word) for word in _words(words)[3:]]
+            started.append(forks.start(asked, env, Path.cwd()))
+            return started[-1]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [*within, *_words(words)]
         # Unbuffered: what readline() read too much of, communicate() would not give.
-        process = subprocess.Popen(command, env={**environment, **more}, bufsize=0, **pipes)
+        process = subprocess.Popen(command, env=env, bufsize=0, **pipes)
         started.append(process)
         return process
 
@@ -196,6 +206,9 @@ def start(environment: dict[str, str]) -> "Iterator[Callable[..., subprocess.Pop
     for process in started:
         process.kill()
         process.communicate()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _words(words: Iterable[object]) -> "list[str | os.PathLike[str]]":

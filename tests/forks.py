@@ -1,26 +1,33 @@
 """Run ``birefcli`` in a process that was forked from one which has imported torch already.
 
 The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
-pipes and exit are the command's alone, and all of birefcli is imported anew; what Python decides
-when it starts (the seed of hashes, the encoding) is the same for all. What Python does last, taking
-all modules of torch apart, takes most of a second and is left out. As a script this is the process
-to be forked from.
+pipes and exit are the command's alone, and all of birefcli is imported anew, from source that was
+compiled once; what Python decides when it starts (the seed of hashes, the encoding) is the same for
+all. What Python does last, taking all modules of torch apart, takes most of a second and is left
+out. As a script this is the process to be forked from.
 """
 
 import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 from typing import NoReturn
 
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
@@ -36,14 +43,61 @@ BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
 LARGEST = 100_000  # bytes of a request: one packet
 
 
+class Forked:
+    """A running process of the command, as :class:`subprocess.Popen` has it."""
+
+    def __init__(self, stdout: int, stderr: int, told: int) -> None:
+        self.stdout = open(stdout, "rb", buffering=0)  # noqa: SIM115
+        self.stderr = open(stderr, "rb", buffering=0)  # noqa: SIM115
+        self._told = open(told, "rb", buffering=0)  # noqa: SIM115
+        self.returncode: int | None = None
+        self._said: tuple[bytes, bytes] | None = None
+        self.pid = int(self._told.readline())
+
+    def poll(self) -> int | None:
+        """Its exit code, if it has ended; that of a signal is negative."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._told], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("birefcli", timeout or 0)
+            self.returncode = int(self._told.readline())
+            self._told.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """What it says from now on, once it has ended."""
+        if self._said is None:
+            with ThreadPoolExecutor(2) as pool:
+                said = [pool.submit(_read, stream) for stream in (self.stdout, self.stderr)]
+                try:
+                    self.wait(timeout)
+                except subprocess.TimeoutExpired:
+                    os.killpg(self.pid, signal.SIGKILL)  # the streams end, and the threads
+                    raise
+            self._said = (said[0].result(), said[1].result())
+        return self._said
+
+
 class Forks:
-    """Processes of the command, one at a time."""
+    """Processes of the command."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self.environment = dict(environment)
-        self._begin()
-
-    def _begin(self) -> None:
+    def __init__(self) -> None:
+        ours_alone = ("BIREFCLI_", "HF_", "OMP_")
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(ours_alone)}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             words = [sys.executable, __file__, str(theirs.fileno())]
@@ -52,39 +106,63 @@ class Forks:
             )
         self.socket = ours
 
+    def can_set(self, env: Mapping[str, str]) -> bool:
+        """Whether a forked process can have these variables."""
+        names = {*env, *self.environment}
+        return all(
+            env.get(name) == self.environment.get(name) for name in names if name.startswith(BEFORE)
+        )
+
+    def start(
+        self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: int | None = None
+    ) -> Forked:
+        """Start ``python -m birefcli`` with pipes to read what it says."""
+        if stdin is None:
+            with Path(os.devnull).open("rb") as nothing:
+                return self.start(words, env, cwd, nothing.fileno())
+        pipes = [os.pipe() for _ in range(3)]
+        request = json.dumps([words, dict(env), str(cwd)]).encode()
+        assert len(request) <= LARGEST
+        try:
+            socket.send_fds(self.socket, [request], [stdin, *(end for _, end in pipes)])
+        finally:
+            for _, end in pipes:
+                os.close(end)
+        return Forked(*(end for end, _ in pipes))
+
     def run(
         self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes, timeout: float
     ) -> "subprocess.CompletedProcess[bytes]":
-        """As :func:`subprocess.run` runs ``python -m birefcli``, with captured output."""
-        pipes = [os.pipe() for _ in range(3)]
-        (given, to_write), (out, to_out), (err, to_err) = pipes
-        request = json.dumps([words, dict(env), str(cwd)]).encode()
-        assert len(request) <= LARGEST
-        socket.send_fds(self.socket, [request], [given, to_out, to_err])
-        for end in (given, to_out, to_err):
-            os.close(end)
-        said: dict[int, bytes] = {}
-        threads = [threading.Thread(target=_write, args=(to_write, stdin))]
-        threads += [threading.Thread(target=_read, args=(end, said)) for end in (out, err)]
-        for thread in threads:
-            thread.start()
-        self.socket.settimeout(timeout)
+        """As :func:`subprocess.run` runs it, with captured output."""
+        given, to_write = os.pipe()
         try:
-            code = int(self.socket.recv(LARGEST))
-        except TimeoutError:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.close()
-            self._begin()
-            raise subprocess.TimeoutExpired(words, timeout) from None
+            process = self.start(words, env, cwd, given)
         finally:
-            for thread in threads:
-                thread.join()
-        return subprocess.CompletedProcess(words, code, said[out], said[err])
+            os.close(given)
+        writing = threading.Thread(target=_write, args=(to_write, stdin))
+        writing.start()
+        try:
+            out, err = process.communicate(timeout)
+        finally:
+            writing.join()
+            process.stdout.close()
+            process.stderr.close()
+        return subprocess.CompletedProcess(words, process.wait(), out, err)
 
     def close(self) -> None:
         """End the process that forks."""
         self.socket.close()
         self.process.wait()
+
+
+@cache
+def shared() -> Forks | None:
+    """Those of this process, where the system has what they take."""
+    if not hasattr(os, "pidfd_open") or not hasattr(socket, "SOCK_SEQPACKET"):
+        return None
+    made = Forks()
+    atexit.register(made.close)
+    return made
 
 
 def _write(pipe: int, data: bytes) -> None:
@@ -95,30 +173,46 @@ def _write(pipe: int, data: bytes) -> None:
         pass
 
 
-def _read(pipe: int, said: dict[int, bytes]) -> None:
-    with os.fdopen(pipe, "rb") as file:
-        said[pipe] = file.read()
+def _read(stream: io.FileIO) -> bytes:
+    return b"" if stream.closed else stream.readall()
 
 
 def serve(requests: socket.socket) -> None:
-    """Fork a process for each request; it leaves by SystemExit, as commands do."""
+    """Fork a process for each request and tell its number, and its exit code when it has ended.
+
+    It leaves by SystemExit, as commands do.
+    """
+    running: dict[int, tuple[int, int]] = {}  # by its descriptor: its number, where it is told
     while True:
-        data, pipes, _, _ = socket.recv_fds(requests, LARGEST, 3)
+        ready = select.select([requests, *running], [], [])[0]
+        for handle in running.keys() & set(ready):
+            pid, told = running.pop(handle)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with contextlib.suppress(BrokenPipeError):
+                os.write(told, f"{code}\n".encode())
+            os.close(told)
+            os.close(handle)
+        if requests not in ready:
+            continue
+        data, pipes, _, _ = socket.recv_fds(requests, LARGEST, 4)
         if not data:
             return
+        *standard, told = pipes
         pid = os.fork()
         if pid == 0:
             requests.close()
-            _become(*json.loads(data), pipes)
+            for end in (told, *running, *(other for _, other in running.values())):
+                os.close(end)
+            _become(*json.loads(data), standard)
             try:
                 runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
             except SystemExit as left:
                 leave(left.code)
             leave(None)
-        for pipe in pipes:
+        for pipe in standard:
             os.close(pipe)
-        _, status = os.waitpid(pid, 0)
-        requests.send(str(os.waitstatus_to_exitcode(status)).encode())
+        os.write(told, f"{pid}\n".encode())
+        running[os.pidfd_open(pid)] = (pid, told)
 
 
 def leave(code: object) -> NoReturn:
@@ -133,7 +227,33 @@ def leave(code: object) -> NoReturn:
     os._exit(code or 0)
 
 
+def compile_once() -> None:
+    """Compile birefcli's modules for all processes that are forked from this one.
+
+    Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE), each would compile them anew.
+    """
+    plain = SourceFileLoader.get_code
+
+    @cache
+    def compiled(name: str, path: str) -> CodeType | None:
+        return plain(SourceFileLoader(name, path), name)
+
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        ours = name.partition(".")[0] == "birefcli"
+        return compiled(name, loader.path) if ours else plain(loader, name)
+
+    package = find_spec("birefcli")
+    assert package is not None
+    for root in map(Path, package.submodule_search_locations or ()):
+        for path in root.rglob("*.py"):
+            inner = path.relative_to(root.parent).with_suffix("").parts
+            name = ".".join(part for part in inner if part != "__init__")
+            compiled(name, str(path))
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+
+
 def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -> None:
+    os.setsid()
     for standard, pipe in enumerate(pipes):
         os.dup2(pipe, standard)
         os.close(pipe)
@@ -142,6 +262,7 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
     os.chdir(cwd)
     sys.path[0] = cwd  # as with -m
     sys.argv = ["birefcli", *words]
+    gc.get_freeze_count = lambda: 1  # type: ignore[assignment]  # the count goes through all
 
 
 if __name__ == "__main__":
@@ -152,6 +273,7 @@ if __name__ == "__main__":
     for library in ALSO:
         with contextlib.suppress(Exception):
             importlib.import_module(library)
+    compile_once()
     gc.freeze()  # what is shared is not looked through, nor copied for that
     with socket.socket(fileno=int(sys.argv[1])) as there:
         serve(there)

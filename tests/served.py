@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forks import Forked, shared
+
 TIMEOUT = 300.0  # seconds; a machine may be busy
 READY = re.compile(r"ready on (http://127\.0\.0\.1:(\d+)|unix:\S+)")
 
@@ -41,15 +43,15 @@ class Answer:
 class Served:
     """A running service."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes] | Forked"
     lines: list[str] = field(default_factory=list)
     """What it said on stderr so far."""
     _reader: threading.Thread | None = None
 
     def read(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
+        for line in iter(self.process.stderr.readline, b""):
+            self.lines.append(line.decode().rstrip("\n"))
 
     @property
     def samples(self) -> Path:
@@ -117,15 +119,8 @@ def serving(
     environment: Mapping[str, str], *words: object, ready: bool = True, **variables: str
 ) -> Iterator[Served]:
     """``birefcli serve`` with these words, once it is ready, or listens."""
-    command = [sys.executable, "-m", "birefcli", "serve", "--port", "0", *map(str, words)]
-    process = subprocess.Popen(
-        command,
-        env={**environment, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env = {**environment, **variables}
+    process = _start(["serve", "--port", "0", *map(str, words)], env, forked=ready)
     served = Served(process)
     served._reader = threading.Thread(target=served.read, daemon=True)
     served._reader.start()
@@ -146,5 +141,22 @@ def serving(
                 process.kill()
         process.wait()
         served._reader.join(10)
-        if process.stderr is not None:
-            process.stderr.close()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def _start(
+    words: list[str], env: Mapping[str, str], *, forked: bool
+) -> "subprocess.Popen[bytes] | Forked":
+    """A command; where its start is not looked at, of a process that has imported torch."""
+    forks = shared() if forked else None
+    if forks is not None and forks.can_set(env):
+        return forks.start(words, env, Path.cwd())
+    return subprocess.Popen(
+        [sys.executable, "-m", "birefcli", *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )

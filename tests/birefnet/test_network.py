@@ -119,7 +119,8 @@ def test_swin_t_computes_what_the_authors_code_computes(lite, size, order):
 @pytest.mark.parametrize(
     ("size", "order"),
     [
-        ((256, 256), "new"),
+        # It takes seconds to build; Swin-T has the same layers.
+        pytest.param((256, 256), "new", marks=pytest.mark.slow),
         pytest.param((256, 256), "legacy", marks=pytest.mark.slow),
         pytest.param((384, 544), "new", marks=pytest.mark.slow),
     ],

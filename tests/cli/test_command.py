@@ -506,7 +506,8 @@ def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(
     "seconds", [0.3, 1.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.1, 0.6, 1.5, 2))]
 )
 def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, tmp_path, seconds):
-    run = start("matte", many(tmp_path / "in", 5000), "-o", tmp_path / "out")
+    folder = many(tmp_path / "in", 5000)
+    run = start("matte", folder, "-o", tmp_path / "out", forked=False)
     time.sleep(seconds)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=TIMEOUT)

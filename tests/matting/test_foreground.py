@@ -268,9 +268,13 @@ SMALL = [(101, 173), (1, 300), (300, 1), (600, 500)]
 LARGE = [((1701, 1502), False), ((62, 40_001), True)]  # summed up in squares, and thin
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize(
-    ("shape", "everywhere"), [(shape, e) for shape in SMALL for e in (False, True)] + LARGE
+    ("shape", "everywhere", "dtype"),
+    [
+        *((shape, e, d) for shape in SMALL for e in (False, True) for d in (np.uint8, np.uint16)),
+        *((*large, np.uint8) for large in LARGE),
+        *(pytest.param(*large, np.uint16, marks=pytest.mark.slow) for large in LARGE),
+    ],
 )
 def test_the_way_of_the_cpu_is_that_of_a_device(shape, everywhere, dtype):
     photo, alpha, _ = scene(*shape, dtype, soft=0.6 if min(shape) > 2 else 0.15)
