@@ -21,7 +21,7 @@ from birefcli.images import stamp
 from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering, Size
 from birefcli.system.regular_file import NotRegularError, regular_status
 
-ALGORITHM = 3  # to be raised whenever the same options come to give other pixels
+ALGORITHM = 4  # to be raised whenever the same options come to give other pixels
 
 AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 from PIL import Image, UnidentifiedImageError
 
 from birefcli.errors import Message, Option, PhotoError, PhotoTooLargeError
-from birefcli.images.formats import jpeg2000, png, tiff
+from birefcli.images.formats import jpeg, jpeg2000, png, tiff
 from birefcli.images.formats.raw import RAW, is_raw
 from birefcli.system.process_settings import without_pillow_limit
 
@@ -67,8 +67,10 @@ class LongHeaderError(Exception):
 
 
 def open_image(file: IO[bytes] | io.BufferedIOBase) -> "ImageFile":
-    """Open a picture of a format that is read here. Raises as Pillow does."""
+    """Open a picture of a format that is read here. Raises PhotoError, and as Pillow does."""
     start = file.read(16)
+    if start.startswith(jpeg.START):
+        jpeg.check_header(file)
     file.seek(0)
     formats: tuple[str, ...] = FORMATS
     if is_heif(start):
@@ -94,6 +96,8 @@ def open_sound(data: bytes) -> Opened:
     """
     if is_raw(data):
         raise PhotoError(RAW)
+    if data.startswith(jpeg.START):
+        jpeg.check_scans(data)
     if data.startswith(png.SIGNATURE):
         return _open_png(data)
     if data[:4] in tiff.START:

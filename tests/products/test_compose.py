@@ -19,6 +19,7 @@ from birefcli.images.photo import Photo, to_depth
 from birefcli.matting import predictor
 from birefcli.matting.matte import Matte
 from birefcli.options import Format, Margin, Product
+from birefcli.products import compose
 from birefcli.products.background import Blur, Colour, blurred, cover, parse_background
 from birefcli.products.compose import BLEED, crop_box, cutout, over, trimap
 from birefcli.products.render import render_product
@@ -203,6 +204,41 @@ def test_trimap_widens_with_the_photo():
         return (trimap(Matte(disc(side, side), flat(side, side, RED))) == 128).mean()
 
     assert unsure(800) == pytest.approx(unsure(200), rel=0.25)
+
+
+def by_dilation(alpha):
+    """The unknown band as morphology has it, at a cost that grows with its radius squared."""
+    radius = max(1, round(0.01 * max(alpha.shape)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    sure = cv2.erode((alpha >= 250 * 257).astype(np.uint8), disc)
+    possible = cv2.dilate((alpha > 5 * 257).astype(np.uint8), disc)
+    return np.where(sure > 0, 255, np.where(possible > 0, 128, 0))
+
+
+@pytest.mark.parametrize("size", [(90, 70), (300, 500), (800, 600), (40, 1500)])
+def test_trimap_is_that_of_a_dilation_but_for_single_pixels_of_its_border(size):
+    alpha = disc(*size, 3)
+    found = trimap(Matte(alpha, flat(*size, RED)))
+    assert (found != by_dilation(alpha)).mean() < 0.002
+
+
+@pytest.mark.parametrize("size", [(120, 400), (400, 120), (1, 500), (500, 1)])
+def test_trimap_hangs_on_no_strip(size, monkeypatch):
+    noise = np.random.RandomState(0).rand(*size)
+    alpha = Matte((65535 * (noise > 0.995)).astype(np.uint16), flat(*size, RED))
+    whole = trimap(alpha)
+    monkeypatch.setattr(compose, "STRIP", 7)
+    assert np.array_equal(trimap(alpha), whole)
+
+
+@pytest.mark.parametrize("size", [(1, 400_000), (400_000, 1), (3, 200_000)])
+def test_trimap_of_a_thin_photo_has_its_whole_band(size):
+    level = np.zeros(size, np.uint16)
+    level.flat[0] = 65535
+    found = trimap(Matte(level, flat(*size, RED)))
+    line = found[0] if size[1] > size[0] else found[:, 0]
+    assert (line == 128).sum() == max(size) // 100 + 1
+    assert not (found == 255).any()
 
 
 # Crop

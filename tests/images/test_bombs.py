@@ -1,0 +1,139 @@
+"""Small files whose reading would take minutes: refused by what no picture has, at once."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from support import saved
+
+from birefcli.errors import PhotoError
+from birefcli.images import decode
+from birefcli.images.decode import decode_photo
+from birefcli.images.formats import jpeg
+from birefcli.images.opening import read_header
+from birefcli.options import Size
+
+LIMIT = 1 << 24
+
+
+@pytest.fixture(params=["fast", "plain"])
+def library(request, monkeypatch):
+    if request.param == "plain":
+        monkeypatch.setattr(decode, "simplejpeg", None)
+
+
+def picture(mode="RGB", size=(40, 30), seed=0):
+    channels = {"L": 1, "RGB": 3, "CMYK": 4}[mode]
+    noise = np.random.RandomState(seed).randint(0, 256, (size[1], size[0], channels), np.uint8)
+    return Image.frombytes(mode, size, noise.tobytes())
+
+
+def with_scans(count, mode="L"):
+    """A progressive JPEG and its last scan as often as makes ``count``."""
+    data = saved(picture(mode), "JPEG", progressive=True)
+    last = data[data.rindex(jpeg.SCAN) : -2]
+    return data[:-2] + last * (count - data.count(jpeg.SCAN)) + data[-2:]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("min_size", [None, Size(10, 10)])
+def test_jpeg_of_more_scans_than_any_encoder_writes_is_refused(library, mode, min_size):
+    data = with_scans(jpeg.MOST_SCANS + 500, mode)
+    with pytest.raises(PhotoError, match=r"damaged image: 600 scans, more than 100$"):
+        decode_photo(data, LIMIT, min_size=min_size)
+
+
+def test_jpeg_of_as_many_scans_as_may_be_is_read(library):
+    with Image.open(io.BytesIO(with_scans(jpeg.MOST_SCANS))) as image:
+        wanted = np.asarray(image.convert("RGB"))
+    assert np.array_equal(decode_photo(with_scans(jpeg.MOST_SCANS), LIMIT).pixels, wanted)
+
+
+@pytest.mark.parametrize(
+    "hiding",
+    [b"\xff\x01", b"\xff\xd0", b"\xff\xff", b"\xff\xfe\0\2", b"\xff\xe5\0\4\xff\xd9"],
+    ids=["TEM", "restart", "fill", "comment", "end in a segment"],
+)
+def test_scans_cannot_be_hidden_behind_other_markers(hiding):
+    data = saved(picture("L"), "JPEG", progressive=True)
+    last = data[data.rindex(jpeg.SCAN) : -2]
+    with pytest.raises(PhotoError, match="scans, more than 100"):
+        decode_photo(data[:-2] + (hiding + last) * 300 + data[-2:], LIMIT)
+
+
+def test_scans_of_thumbnails_and_of_what_follows_a_picture_are_not_its_own():
+    data = saved(picture(), "JPEG")
+    app = b"\xff\xe5" + struct.pack(">H", 60_002) + jpeg.SCAN * 30_000
+    photo = decode_photo(data[:2] + app + data[2:] + jpeg.SCAN * 30_000 + jpeg.END, LIMIT)
+    assert np.array_equal(photo.pixels, decode_photo(data, LIMIT).pixels)
+
+
+@given(
+    mode=st.sampled_from(["L", "RGB", "CMYK"]),
+    width=st.integers(1, 70),
+    height=st.integers(1, 70),
+    seed=st.integers(0, 9),
+    quality=st.integers(1, 100),
+    subsampling=st.integers(0, 2),
+    restarts=st.integers(0, 3),
+)
+def test_progressive_jpeg_is_read_as_pillow_reads_it(
+    mode, width, height, seed, quality, subsampling, restarts
+):
+    data = saved(
+        picture(mode, (width, height), seed),
+        "JPEG",
+        progressive=True,
+        quality=quality,
+        subsampling=subsampling,
+        restart_marker_blocks=restarts,
+    )
+    photo = decode_photo(data, LIMIT)
+    assert photo.shape == (height, width)
+    if mode != "CMYK":
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.array_equal(photo.pixels, np.asarray(image.convert("RGB")))
+
+
+# Segments before the pixels
+
+
+def segment(marker, body=b""):
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+FULL = bytes(65_000)
+HEADERS = {
+    "EXIF": (segment(0xE1, b"Exif\0\0" + bytes(30)) * 1000, "more than 64 EXIF segments"),
+    "long EXIF": (segment(0xE1, b"Exif\0\0" + FULL) * 100, "more than 64 EXIF segments"),
+    "Photoshop": (segment(0xED, b"Photoshop 3.0\0") * 200, "more than 128 Photoshop segments"),
+    "tables": (segment(0xDB, bytes(65)) * 100, "more than 16 table segments"),
+    "comments": (segment(0xFE) * 20_000, "more than 10000 segments"),
+    "starts": (b"\xff\xd8" * 20_000, "more than 10000 segments"),
+    "fill": (b"\xff" * 300_000, "its header does not end"),
+    "zeros after a segment": (segment(0xFE) + bytes(300_000), "its header does not end"),
+    "fill in parts": ((b"\xff" * 100 + segment(0xE3)) * 3000, "its header does not end"),
+}
+
+
+@pytest.mark.parametrize(("header", "message"), HEADERS.values(), ids=HEADERS)
+def test_jpeg_whose_header_no_picture_has_is_refused(header, message):
+    data = b"\xff\xd8" + header + saved(picture(), "JPEG")[2:]
+    with pytest.raises(PhotoError, match=f"^damaged image: {message}$"):
+        decode_photo(data, LIMIT)
+    with pytest.raises(PhotoError, match=message):
+        read_header(io.BytesIO(data))
+
+
+def test_jpeg_with_much_beside_its_pixels_is_read():
+    profile = segment(0xE2, b"ICC_PROFILE\0\1\1" + FULL) * 250
+    maps = segment(0xE5, FULL) * 300
+    exif = segment(0xE1, b"Exif\0\0" + FULL) * 60
+    plain = saved(picture(), "JPEG")
+    data = b"\xff\xd8" + b"\xff" * 5000 + profile + maps + exif + bytes(5000) + plain[2:]
+    assert np.array_equal(decode_photo(data, LIMIT).pixels, decode_photo(plain, LIMIT).pixels)
+    assert read_header(io.BytesIO(data)).pixels == 1200
