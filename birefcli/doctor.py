@@ -30,8 +30,10 @@ OPTIONAL = {
     "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
     "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
+    "starlette": ("serve", "photos over HTTP, with birefcli serve", False),
 }
-"""By module: the extra of birefcli that installs it, what it is for, whether that is speed."""
+"""By module: the extra of birefcli that installs it, what it is for, whether that is speed. Of an
+extra whose packages do nothing one by one, the first."""
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",

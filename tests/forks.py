@@ -38,7 +38,7 @@ ALSO = (
 )
 """What some commands import, or libraries of some versions. It need not be there; nor may it bring
 huggingface_hub, which reads variables when it is imported."""
-BEFORE = ("OMP_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
+BEFORE = ("OMP_", "OPENCV_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
 """Variables that Python or a library reads before a forked process could set them."""
 LARGEST = 100_000  # bytes of a request: one packet
 
