@@ -4,7 +4,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
@@ -39,7 +39,11 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"
 AVIF_BRANDS = (b"avif", b"avis")
 UTF8 = codecs.getincrementaldecoder("utf-8")
 LONGEST_HEADER = 1 << 26  # bytes; a layered TIFF may have more, and that is no error
-MOST_READS = 1 << 20  # of a header's parts; a TIFF has 65,535 tags at most
+IN_SMALL_PARTS = (b"GIF8", *(b"P%d" % kind for kind in range(1, 8)), b"Pf", *jpeg2000.STARTS)
+"""How files begin whose headers Pillow reads byte by byte, or box by box."""
+PLAIN = (b"P1", b"P2", b"P3")  # whose pixels are digits, with comments between them
+MOST_COMMENTS = 1000
+MOST_READS = 1 << 19  # of a header's parts; a TIFF has 65,535 tags at most
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,20 @@ def open_sound(data: bytes) -> Opened:
         return _open_png(data)
     if data[:4] in tiff.START:
         return Opened(_open_tiff(data), data)
+    if data.startswith(IN_SMALL_PARTS):
+        _check_parts(data)
     if kind := jpeg2000.unread_kind(data):
         raise PhotoError(kind)
     return Opened(open_image(io.BytesIO(data)), data)
+
+
+def _check_parts(data: bytes) -> None:
+    """Raises PhotoError for a header that does not end, and as Pillow does."""
+    # Of each comment Pillow copies what follows.
+    if data[:2] in PLAIN and data.count(b"#") > MOST_COMMENTS:
+        raise PhotoError(f"damaged image: more than {MOST_COMMENTS} comments")
+    with suppress(LongHeaderError):
+        open_image(_LimitedReader(io.BytesIO(data), LONGEST_HEADER)).close()
 
 
 def _open_png(data: bytes) -> Opened:
@@ -172,6 +187,10 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def _open_limited(limited: "_LimitedReader") -> "ImageFile":
+    if limited.read(8) == png.SIGNATURE and not png.has_usual_header(limited):
+        limited.seek(0)
+        return open_sound(limited.read()).image
+    limited.seek(0)
     try:
         return open_image(limited)
     except (LongHeaderError, PhotoError):

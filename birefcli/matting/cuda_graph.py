@@ -6,6 +6,7 @@ batch with fewer photos is filled up, or goes without.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ def record(network: Forward, batch: Tensor) -> Forward:
     still = batch.clone()
     graph = torch.cuda.CUDAGraph()
     # Other threads may go on copying photos meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    stream = _recording_stream(batch.device)
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         out = network(still)
 
     def replay(photos: Tensor) -> Tensor:
@@ -33,6 +35,12 @@ def record(network: Forward, batch: Tensor) -> Forward:
         return out.clone()  # the next replay writes to the same place
 
     return replay
+
+
+@lru_cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream of that device: torch's own is of the device that was recorded on first."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class GraphedNetwork:

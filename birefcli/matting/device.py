@@ -1,6 +1,7 @@
 """Which devices the network runs on, and in which precision. Never a silent fallback."""
 
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +75,15 @@ def _distinct_names(placements: list[Placement]) -> list[str]:
 def _all() -> list[str]:
     _cuda_index("all", "")
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def as_current(device: torch.device) -> AbstractContextManager[object]:
+    """While entered, ``device`` is the one of this thread; where that is not CUDA, nothing.
+
+    Each thread has a current CUDA device, at first number 0, whatever others have: kernels,
+    recordings, new streams and pinned memory go to it, not to that of the tensors.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def device_answers(device: torch.device) -> bool:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from birefcli.images.photo import Photo, Pixels
+from birefcli.matting.device import as_current
 from birefcli.matting.edges.geometry import Plan
 from birefcli.matting.edges.gpu import refine as refine_edges
 from birefcli.matting.foreground.gpu import estimate, row_strips
@@ -130,7 +131,8 @@ class PhotoStaging:
         arrival = download(tuple(made), self._down)
 
         def matte() -> Matte:
-            whole, *colour = arrival.result()
+            with as_current(self.device):
+                whole, *colour = arrival.result()
             return Matte(whole, colour[0] if colour else photo.pixels)
 
         return matte

@@ -21,7 +21,7 @@ from birefcli.errors import PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.photo import Photo, row_blocks
 from birefcli.matting.cuda_graph import GraphedNetwork
-from birefcli.matting.device import Placement
+from birefcli.matting.device import Placement, as_current
 from birefcli.matting.edges import cpu as edges_cpu
 from birefcli.matting.edges import geometry
 from birefcli.matting.foreground import cpu as foreground_cpu
@@ -73,7 +73,6 @@ class Predictor:
         self._run: Callable[[Tensor], Tensor] = self.network
         self._staging: PhotoStaging | None = None
         if placement.device.type == "cuda":
-            torch.cuda.set_device(placement.device)  # recordings and kernels go to the current one
             # Tensor cores read features channels last; other layouts are turned around each time.
             self.network.to(memory_format=torch.channels_last)
             process_settings.allow_tf32_convolutions(placement.dtype != torch.float32)
@@ -90,7 +89,8 @@ class Predictor:
         """:meth:`prepare` a photo, on a GPU with room, where :meth:`matte_async` finds it."""
         # Only bytes that need no conversion are shrunk there.
         if self._staging is not None and to_srgb8(photo) is photo.pixels:
-            staged = self._staging.upload(photo, self.size)
+            with as_current(self.placement.device):
+                staged = self._staging.upload(photo, self.size)
             if staged is not None:
                 return staged
         return self.prepare(photo)
@@ -113,7 +113,7 @@ class Predictor:
         is too large. Threads take turns: a recorded network has one place for its input, and on
         a CPU each call has all cores.
         """
-        with self._one, torch.inference_mode():
+        with self._one, as_current(self.placement.device), torch.inference_mode():
             batch = self._normalised(inputs)
             waiting = [batch.to(self.placement.dtype)]
             done: list[Tensor] = []
@@ -174,7 +174,7 @@ class Predictor:
     def warm_up(self, photos: int) -> None:
         """Run the network on noise, to see what so many photos at once take, without recording."""
         shape = (photos, 3, self.size[1], self.size[0])
-        with torch.inference_mode():
+        with as_current(self.placement.device), torch.inference_mode():
             self.network(torch.randn(shape, device=self.placement.device).to(self.placement.dtype))
 
     def _in_float32(self) -> nn.Module:
@@ -190,16 +190,16 @@ class Predictor:
         On a GPU the copy of the result runs beside the network's next batch; on a CPU all of it
         does, in the thread that ends it.
         """
-        _check(alpha)
         refine = colour is not None and colour.refine
         everywhere = colour is not None and colour.everywhere
         edges = None
         if photo.whole is None:  # else its pixels are fewer
             edges = geometry.plan(self.edges, photo.shape, tuple(alpha.shape[1:]))
-        if self._staging is None:
-            here = alpha.cpu()  # in this thread: others must not reach for the device
-            return lambda: _on_cpu(photo, here, edges, refine, everywhere)
-        with torch.inference_mode():
+        with as_current(self.placement.device), torch.inference_mode():
+            _check(alpha)
+            if self._staging is None:
+                here = alpha.cpu()  # in this thread: others must not reach for the device
+                return lambda: _on_cpu(photo, here, edges, refine, everywhere)
             full = enlarge(alpha, photo.shape)
             return self._staging.finish(photo, full, edges, refine=refine, everywhere=everywhere)
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from support import saved
 from birefcli.errors import PhotoError
 from birefcli.images import decode
 from birefcli.images.decode import decode_photo
-from birefcli.images.formats import jpeg
+from birefcli.images.formats import jpeg, png
 from birefcli.images.opening import read_header
 from birefcli.options import Size
 
@@ -137,3 +138,64 @@ def test_jpeg_with_much_beside_its_pixels_is_read():
     data = b"\xff\xd8" + b"\xff" * 5000 + profile + maps + exif + bytes(5000) + plain[2:]
     assert np.array_equal(decode_photo(data, LIMIT).pixels, decode_photo(plain, LIMIT).pixels)
     assert read_header(io.BytesIO(data)).pixels == 1200
+
+
+# PNG, GIF, Netpbm
+
+
+def with_chunks(name, body, count):
+    data = saved(picture(), "PNG")
+    at = data.index(b"IDAT") - 4
+    return data[:at] + png.packed(name, body) * count + data[at:]
+
+
+MEGABYTE = zlib.compress(bytes(1 << 20))
+PACKED = {
+    "zTXt": (b"zTXt", b"k\0\0" + MEGABYTE),
+    "iTXt": (b"iTXt", b"k\0\1\0\0\0" + MEGABYTE),
+    "damaged": (b"zTXt", b"k\0\0" + MEGABYTE[:-8]),
+    "too long": (b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 25))),
+    "profile": (b"iCCP", b"k\0\0" + MEGABYTE),
+}
+
+
+@pytest.mark.parametrize(("name", "body"), PACKED.values(), ids=PACKED)
+def test_png_is_unpacked_beside_its_pixels_only_so_far(name, body, monkeypatch):
+    unpacked = []
+
+    def spy(stream, limit):
+        found = inflated(stream, limit)
+        unpacked.append(limit if found is None else len(found))
+        return found
+
+    inflated = png.inflated
+    monkeypatch.setattr(png, "inflated", spy)
+    data = with_chunks(name, body, 1000)
+    photo = decode_photo(data, LIMIT)
+    assert np.array_equal(photo.pixels, np.asarray(picture()))
+    assert photo.notes
+    assert sum(unpacked) < 1 << 28, "of a gigabyte and more"
+    assert read_header(io.BytesIO(data)).pixels == 1200
+
+
+GIF = b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0)
+ENDLESS = {
+    "GIF": GIF + b"\x21\xfe\1a" + b"\1a" * 600_000,
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x08free" * 600_000,
+    "PPM": b"P6 " + b"#\n" * 600_000,
+    "PPM's white space": b"P6 " + b" " * 600_000,
+}
+
+
+@pytest.mark.parametrize("data", ENDLESS.values(), ids=ENDLESS)
+def test_header_that_is_read_byte_by_byte_ends(data):
+    for read in (lambda: decode_photo(data, LIMIT), lambda: read_header(io.BytesIO(data))):
+        with pytest.raises(PhotoError, match="its header does not end"):
+            read()
+
+
+def test_plain_netpbm_with_comments_without_end_is_refused():
+    start, pixels = b"P3 4 2 255 ", b" 7 8 9 # a comment\n" * 8
+    assert decode_photo(start + pixels, LIMIT).pixels.tolist() == [[[7, 8, 9]] * 4] * 2
+    with pytest.raises(PhotoError, match="more than 1000 comments"):
+        decode_photo(start + b"#\n" * 2000 + pixels, LIMIT)

@@ -1,6 +1,9 @@
 """Work on a photo that a GPU does: each step against what the CPU does, with the CPU as device."""
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,14 +11,15 @@ import torch
 from conftest import picture
 from PIL import Image
 
+from birefcli.errors import PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting import gpu, predictor
-from birefcli.matting.device import Placement
+from birefcli.matting.device import Placement, as_current
 from birefcli.matting.foreground import cpu as foreground_cpu
 from birefcli.matting.foreground import gpu as foreground_gpu
 from birefcli.matting.foreground import reference
 from birefcli.matting.predictor import ForegroundOptions, Predictor
-from birefcli.options import Precision
+from birefcli.options import Edges, Precision, Size
 
 CPU = torch.device("cpu")
 
@@ -159,3 +163,92 @@ def test_a_photo_that_is_no_plain_bytes_is_prepared_here():
     predictor = Predictor(Halves(), (96, 64), Placement(CPU, Precision.FP32))
     predictor._staging = gpu.PhotoStaging(CPU, 10**9)
     assert isinstance(predictor.upload(deep), np.ndarray)
+
+
+# Which device is a thread's current one
+
+
+class Entered:
+    """Stands for a device's context: which threads are within it, and what entered it."""
+
+    def __init__(self):
+        self.threads, self.devices = [], []
+
+    def __call__(self, device):
+        self.devices.append(device)
+        return self
+
+    def __enter__(self):
+        self.threads.append(threading.current_thread())
+
+    def __exit__(self, *_):
+        self.threads.remove(threading.current_thread())
+
+    def here(self):
+        return threading.current_thread() in self.threads
+
+
+@pytest.fixture
+def entered(monkeypatch):
+    one = Entered()
+    for module in (predictor, gpu):
+        monkeypatch.setattr(module, "as_current", one)
+    return one
+
+
+@pytest.fixture
+def within(entered, monkeypatch):
+    """What ran within the device's context, by name."""
+    ran = {}
+
+    def spied(name, function):
+        def spy(*args, **named):
+            ran[name] = entered.here()
+            return function(*args, **named)
+
+        return spy
+
+    for name in ("upload", "shrink", "levels", "estimate", "download", "refine_edges"):
+        monkeypatch.setattr(gpu, name, spied(name, getattr(gpu, name)))
+    monkeypatch.setattr(predictor, "enlarge", spied("enlarge", predictor.enlarge))
+    monkeypatch.setattr(gpu.PendingDownload, "result", spied("result", gpu.PendingDownload.result))
+    monkeypatch.setattr(Halves, "forward", spied("network", Halves.forward))
+    return ran
+
+
+def in_a_thread(work):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+@pytest.mark.parametrize("run", [in_a_thread, lambda work: work()], ids=["thread", "here"])
+def test_all_work_of_a_device_runs_where_it_is_the_threads_own(run, entered, within):
+    this = Photo(photo(150, 110)[0])
+    there = Predictor(Halves(), Size(96, 64), Placement(CPU, Precision.FP32), edges=Edges.AUTO)
+    there._staging = gpu.PhotoStaging(CPU, 10**9)
+    run(lambda: there.warm_up(1))
+    prepared = run(lambda: there.upload(this))
+    alpha = run(lambda: there.alphas([prepared]))
+    ending = run(lambda: there.matte_async(this, alpha[0], ForegroundOptions()))
+    run(ending)
+    names = ("network", "upload", "shrink", "enlarge", "refine_edges")
+    names += ("levels", "estimate", "download", "result")
+    assert within == dict.fromkeys(names, True)
+    assert set(entered.devices) == {CPU}
+    assert not entered.threads
+
+
+def test_a_failure_leaves_the_device(entered):
+    there = Predictor(Halves(), Size(96, 64), Placement(CPU, Precision.FP32))
+    with pytest.raises(PhotoError, match="NaN"):
+        there.matte(Photo(photo(150, 110)[0]), torch.full((1, 64, 96), torch.nan), None)
+    assert entered.devices
+    assert not entered.threads
+
+
+def test_only_a_cuda_device_is_entered():
+    numbered = as_current(torch.device("cuda", 1))
+    assert isinstance(numbered, torch.cuda.device)
+    assert numbered.idx == 1
+    assert isinstance(as_current(CPU), nullcontext)
+    assert isinstance(as_current(torch.device("mps")), nullcontext)

@@ -1,9 +1,10 @@
 """PNG beyond what Pillow reads: damaged chunks, large texts and profiles."""
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from birefcli.errors import PhotoError
 
@@ -18,6 +19,8 @@ _XMP = b"XML:com.adobe.xmp"
 _PILLOW_INFLATES = 1 << 20  # bytes; of larger texts and profiles it makes an error
 _LARGEST_PROFILE = 1 << 25  # bytes, unpacked
 _LARGEST_TEXTS = 1 << 24  # bytes of all texts together, unpacked
+_MOST_PROFILES = 2  # a file has one; each may take a tenth of a second
+_MOST_TIMES = 1032  # bytes of zlib's that one may become
 _MOST_EXTRAS = 10_000  # chunks beside those of pixels
 _MOST_CHUNKS = 500_000
 _UNPACKED = 1 << 22  # bytes of pixels that are unpacked at once to be counted
@@ -61,6 +64,22 @@ class Chunk(NamedTuple):
 def read_size(start: bytes) -> tuple[int, int]:
     """Width and height by a file's beginning; 0 where it does not say."""
     return struct.unpack(">II", start[16:24]) if start[12:16] == b"IHDR" else (0, 0)
+
+
+def has_usual_header(file: IO[bytes] | io.BufferedIOBase) -> bool:
+    """Whether few chunks and profiles come before the pixels: Pillow unpacks every profile."""
+    file.seek(len(SIGNATURE))
+    profiles = 0
+    for _ in range(_MOST_EXTRAS):
+        head = file.read(8)
+        name = head[4:]
+        if len(head) < 8 or name in (b"IDAT", b"IEND"):
+            return True
+        profiles += name == b"iCCP"
+        if profiles > _MOST_PROFILES:
+            return False
+        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    return False
 
 
 class Repaired(NamedTuple):
@@ -178,7 +197,7 @@ class _Extras:
         self.damaged, self.oversized, self.moved = 0, 0, 0
         self.profile: bytes | None = None
         self._animated = animated
-        self._count, self._texts, self._repacked = 0, 0, 0
+        self._count, self._texts, self._profiles, self._repacked = 0, 0, 0, 0
 
     @property
     def changed(self) -> bool:
@@ -211,6 +230,10 @@ class _Extras:
         return [chunk.whole]
 
     def _profile(self, chunk: Chunk) -> list[bytes | memoryview]:
+        self._profiles += 1
+        if self._profiles > _MOST_PROFILES:
+            self.damaged += 1
+            return []
         _, _, rest = chunk.body.partition(b"\0")
         profile = inflated(rest[1:], _LARGEST_PROFILE) if rest[:1] == b"\0" else None
         if profile is None:
@@ -226,14 +249,17 @@ class _Extras:
         start, is_packed = 0, chunk.name == b"zTXt"
         if chunk.name == b"iTXt" and rest[:2] == b"\1\0":
             start, is_packed = rest.find(b"\0", rest.find(b"\0", 2) + 1), True
-        text = inflated(rest[start + 1 :], _LARGEST_TEXTS) if is_packed else rest
+        room = _LARGEST_TEXTS - self._texts
+        if room <= 0 or (not is_packed and len(rest) > room):
+            self.oversized += 1
+            return []
+        text = inflated(rest[start + 1 :], room) if is_packed else rest
         if text is None:
+            # Damaged, or longer: to know so much may have taken as long as to unpack it all.
+            self._texts += min(room, chunk.length * _MOST_TIMES)
             self.damaged += 1
             return []
         length = len(text)
-        if self._texts + length > _LARGEST_TEXTS:
-            self.oversized += 1
-            return []
         self._texts += length
         if not is_packed or length <= _PILLOW_INFLATES:
             return [chunk.whole]
