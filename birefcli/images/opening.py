@@ -43,6 +43,8 @@ IN_SMALL_PARTS = (b"GIF8", *(b"P%d" % kind for kind in range(1, 8)), b"Pf", *jpe
 """How files begin whose headers Pillow reads byte by byte, or box by box."""
 PLAIN = (b"P1", b"P2", b"P3")  # whose pixels are digits, with comments between them
 MOST_COMMENTS = 1000
+LONGEST_SIDE = 1_000_000
+"""Pixels. Work in squares takes a line for as many of them as there are pixels."""
 MOST_READS = 1 << 19  # of a header's parts; a TIFF has 65,535 tags at most
 
 
@@ -258,7 +260,11 @@ class _LimitedReader(io.BufferedIOBase):
 
 
 def refuse_bomb(width: int, height: int, max_pixels: int) -> None:
-    """Raises PhotoTooLargeError for more pixels than are allowed."""
+    """Raises PhotoTooLargeError for more pixels than are allowed, and for lines that are none."""
+    if max(width, height) > LONGEST_SIDE:
+        raise PhotoTooLargeError(
+            f"{width}×{height} pixels are no photo: no side may be longer than {LONGEST_SIDE}"
+        )
     if width * height > max_pixels:
         raise PhotoTooLargeError(
             Message(

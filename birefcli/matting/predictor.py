@@ -36,6 +36,7 @@ Prepared: TypeAlias = NDArray[np.uint8] | StagedPhoto
 LOGGER = logging.getLogger(__name__)
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, RGB, 0..1
 STD = (0.229, 0.224, 0.225)
+THIN = 8  # times a photo's width that the network's input must have to shrink its rows first
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ class Predictor:
         pixels = np.require(to_srgb8(photo), requirements=["C", "W"])
         picture = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         width, height = self.size
+        if THIN * picture.shape[3] < width:  # torch makes rows wider before it leaves any out
+            rows = (min(height, picture.shape[2]), picture.shape[3])
+            picture = F.interpolate(picture, rows, mode="bilinear", antialias=True)
         small = F.interpolate(picture, (height, width), mode="bilinear", antialias=True)
         return np.ascontiguousarray(small[0].permute(1, 2, 0).numpy())
 
@@ -254,6 +258,9 @@ def enlarge(alpha: Tensor, shape: tuple[int, int]) -> Tensor:
     if tuple(alpha.shape[1:]) == shape:
         return alpha[0]
     smaller = shape[0] < alpha.shape[1] or shape[1] < alpha.shape[2]
+    if smaller:  # first: the map in between is as wide as the photo and as high as the network's
+        fewer = (min(shape[0], alpha.shape[1]), min(shape[1], alpha.shape[2]))
+        alpha = F.interpolate(alpha[None], size=fewer, mode="bicubic", antialias=True)[0]
     full = F.interpolate(alpha[None], size=shape, mode="bicubic", antialias=smaller)
     return full[0, 0].clamp_(0, 1)
 

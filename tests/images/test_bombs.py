@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import saved
 
-from birefcli.errors import PhotoError
-from birefcli.images import decode
+from birefcli.errors import PhotoError, PhotoTooLargeError
+from birefcli.images import decode, opening
 from birefcli.images.decode import decode_photo
 from birefcli.images.formats import jpeg, png
 from birefcli.images.opening import read_header
@@ -199,3 +199,13 @@ def test_plain_netpbm_with_comments_without_end_is_refused():
     assert decode_photo(start + pixels, LIMIT).pixels.tolist() == [[[7, 8, 9]] * 4] * 2
     with pytest.raises(PhotoError, match="more than 1000 comments"):
         decode_photo(start + b"#\n" * 2000 + pixels, LIMIT)
+
+
+# Lines
+
+
+@pytest.mark.parametrize("size", [(opening.LONGEST_SIDE + 1, 1), (1, opening.LONGEST_SIDE + 1)])
+def test_picture_longer_than_any_photo_is_refused(size):
+    data = saved(Image.new("L", size), "PNG")
+    with pytest.raises(PhotoTooLargeError, match="no side may be longer than 1000000"):
+        decode_photo(data, LIMIT)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where this file is run and not collected
 
@@ -19,7 +20,7 @@ from support import DATA, known_image, known_network
 from birefcli.birefnet import SWIN_T
 from birefcli.images.photo import Photo
 from birefcli.matting.device import Placement
-from birefcli.matting.predictor import Predictor, enlarged_levels
+from birefcli.matting.predictor import Predictor, enlarge, enlarged_levels
 from birefcli.options import Precision, Size
 
 CASES = {
@@ -80,3 +81,10 @@ if __name__ == "__main__":
     known = known_network(SWIN_T)
     mattes = {case: matted(known, case)[0][::STEP, ::STEP] for case in CASES}
     np.savez_compressed(sys.argv[1], **mattes)
+
+
+@pytest.mark.parametrize("shape", [(3, 5000), (5000, 3), (40, 50)])
+def test_alpha_of_a_thin_photo_is_enlarged_as_at_once(shape):
+    alpha = torch.rand(1, 64, 96, generator=torch.Generator().manual_seed(0))
+    wanted = F.interpolate(alpha[None], shape, mode="bicubic", antialias=True)[0, 0].clamp(0, 1)
+    assert (enlarge(alpha, shape) - wanted).abs().max() < 1e-5
