@@ -32,8 +32,7 @@ OPTIONAL = {
     "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
     "starlette": ("serve", "photos over HTTP, with birefcli serve", False),
 }
-"""By module: the extra of birefcli that installs it, what it is for, whether that is speed. Of an
-extra whose packages do nothing one by one, the first."""
+"""By module: the extra that installs it, what it is for, whether that is speed."""
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
