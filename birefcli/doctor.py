@@ -46,7 +46,6 @@ LIBRARIES = {
 """Required packages, each with the module it is imported as."""
 LITTLE_MEMORY = 4e9  # bytes; the default model and one photo in flight take about three
 
-
 Facts: TypeAlias = dict[str, Any]
 """By name, each a value of JSON, or a Message; NAME_why is the reason for NAME."""
 
