@@ -33,6 +33,7 @@ class Reservation:
     def release(self) -> None:
         """Give the place back, or have the last of what is still at work do it."""
         working = [future for future in self._futures if not future.done()]
+        self._futures.clear()  # they hold results: pixels, and files
         if not working:
             self._give_back()
             return

@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ class _Waiting:
         self.future: Future[PendingMatte] = Future()
         self.colour, self.since = colour, time.perf_counter()
         self._photo: tuple[Photo, Prepared] | None = (photo, prepared)
-        self.future.add_done_callback(lambda _: self._drop())
+        # A circle of this and its future would keep the photo until Python looks for garbage.
+        this = weakref.ref(self)
+        self.future.add_done_callback(lambda _: _drop(this()))
 
     @property
     def photo(self) -> Photo:
@@ -55,7 +58,8 @@ class _Waiting:
         assert self._photo is not None
         return self._photo[1]
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Hold the photo no longer."""
         self._photo = None
 
 
@@ -175,3 +179,8 @@ class Batcher:
 
 def _no_memory() -> DeviceMemoryError:
     return DeviceMemoryError("out of memory on the device")
+
+
+def _drop(waiting: _Waiting | None) -> None:
+    if waiting is not None:
+        waiting.drop()

@@ -1,6 +1,8 @@
 """Batches of the service: they fill by themselves, and nobody's failure is another's."""
 
+import gc
 import threading
+import weakref
 from concurrent.futures import CancelledError
 
 import pytest
@@ -108,3 +110,19 @@ def test_a_device_that_is_gone_is_told(predictor, monkeypatch, caplog):
     held.go.set()
     submitted(batcher, predictor, 1)
     assert lost.wait(300)
+
+
+def test_a_photo_that_is_done_is_held_by_nobody_without_a_search_for_garbage(predictor):
+    batcher = Batcher(predictor, 1, Activity())
+    photo = decode_pil(picture())
+    held = weakref.ref(photo)
+    gc.disable()
+    try:
+        future = batcher.submit(photo, predictor.upload(photo), None)
+        future.result(300).end()
+        submitted(batcher, predictor, 1)[0].result(300)  # its thread has let go of the first
+        del photo, future
+        assert held() is None
+    finally:
+        gc.enable()
+        batcher.close()
