@@ -79,7 +79,8 @@ def check_names(options: ServeOptions) -> None:
     known: set[str] = set()
     for name in options.models:
         path = locate(name).path
-        known |= {name, Path(name).name, *(() if path is None else (path.name,))}
+        # As they are called once they are loaded: a file by its name, wherever it lies.
+        known |= {Path(name).name, *(() if path is None else (path.name,))}
     for alias, name in options.aliases.items():
         given = f"{alias}={name}"
         if alias in known:

@@ -171,15 +171,15 @@ class _Answer:
     """Sends an answer, with what every answer says of itself."""
 
     def __init__(self, send: Send, record: RequestRecord, admission: Admission) -> None:
-        self._send, self._visit, self._admission = send, record, admission
+        self._send, self._record, self._admission = send, record, admission
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            self._visit.status = message["status"]
+            self._record.status = message["status"]
             headers = MutableHeaders(scope=message)
-            for name, value in self._visit.headers.items():
+            for name, value in self._record.headers.items():
                 headers.setdefault(name, value)
             headers.setdefault("x-content-type-options", "nosniff")
         elif message["type"] == "http.response.body":
@@ -200,4 +200,4 @@ class _Answer:
                         await self._send(part)
                 except TimeoutError:
                     raise _NotTakenError from None
-                self._visit.bytes_out += len(piece)
+                self._record.bytes_out += len(piece)
