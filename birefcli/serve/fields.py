@@ -115,3 +115,8 @@ def usage_errors() -> Iterator[None]:
 def wrong(text: str, field: str) -> RequestError:
     """A value that cannot be."""
     return RequestError(Code.INVALID_VALUE, text, field)
+
+
+def wrong_value(what: str, why: str, param: str | None = None) -> RequestError:
+    """The same of ``what``, a field or a field and its value; ``param``: the field alone."""
+    return wrong(f"{what}: {why}", param or what)

@@ -15,6 +15,7 @@ from birefcli.products.background import Colour
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.fields import wrong_value
 from birefcli.serve.orders import MattedPhoto, Order, Source
 
 MODELS = {
@@ -55,9 +56,9 @@ def _refuse(given: dict[str, Any]) -> None:
     Options of how colours are estimated (a, af, ab, ae, dc, vm) are no such: they always are.
     """
     if fields.switch(given.get("ppm", False), "ppm"):
-        raise _wrong("ppm", "masks are not smoothed here; leave ppm out")
+        raise wrong_value("ppm", "masks are not smoothed here; leave ppm out")
     if fields.word(given.get("extras", ""), "extras").strip() not in ("", "{}"):
-        raise _wrong("extras", "no model here takes any; leave extras out")
+        raise wrong_value("extras", "no model here takes any; leave extras out")
 
 
 def _product(given: dict[str, Any]) -> tuple[Product, Colour | None]:
@@ -67,7 +68,9 @@ def _product(given: dict[str, Any]) -> tuple[Product, Colour | None]:
     if colour is None or alpha == 0:
         return Product.CUTOUT, None
     if alpha != 255:
-        raise _wrong("bgc", "a background is opaque or transparent: the fourth number is 255 or 0")
+        raise wrong_value(
+            "bgc", "a background is opaque or transparent: the fourth number is 255 or 0"
+        )
     return Product.COMPOSITE, colour
 
 
@@ -78,7 +81,7 @@ def _background(given: dict[str, Any]) -> tuple[Colour | None, int]:
         return None, 0
     words = [word.strip() for word in text.split(",")]
     if len(words) not in (3, 4) or not all(_is_level(word) for word in words):
-        raise _wrong(f"bgc={text[:40]}", "give R,G,B,A, each from 0 to 255", "bgc")
+        raise wrong_value(f"bgc={text[:40]}", "give R,G,B,A, each from 0 to 255", "bgc")
     red, green, blue, alpha = *map(int, words), *([255] if len(words) == 3 else [])
     return Colour((red, green, blue)), alpha
 
@@ -118,7 +121,3 @@ def answer(request: Request, order: Order, results: list[MattedPhoto]) -> Respon
 def error(failed: RequestError) -> Response:
     """As rembg's own server says it."""
     return JSONResponse({"detail": failed.message}, failed.code.status)
-
-
-def _wrong(what: str, why: str, param: str | None = None) -> RequestError:
-    return RequestError(Code.INVALID_VALUE, f"{what}: {why}", param or what)

@@ -10,7 +10,6 @@ from birefcli.products.background import Colour, parse_colour_or_blur
 from birefcli.serve import fields
 from birefcli.serve.content import Content
 from birefcli.serve.dialects import own
-from birefcli.serve.errors import Code, RequestError
 
 Given: TypeAlias = Mapping[str, Any]
 """Fields that have a value."""
@@ -38,16 +37,16 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
     given = {name: content.value(name) for name in content.values if content.value(name) != ""}
     for name, why in IMPOSSIBLE.items():
         if name in content.files or name in given:
-            raise _wrong(name, why)
+            raise wrong_value(name, why)
     if "background" in content.files:
-        raise _wrong("background", "no picture here; POST /v1/matte takes one")
+        raise wrong_value("background", "no picture here; POST /v1/matte takes one")
     if fields.number(given.get("n", 1), "n") != 1:
-        raise _wrong("n", "a photo has one result; leave n out, or send more photos")
+        raise wrong_value("n", "a photo has one result; leave n out, or send more photos")
     file_format = _format(given)
     product, background = _product(given)
     if file_format is Format.JPG and product.has_alpha:
         hint = "use background=opaque, a colour, png or webp"
-        raise _wrong("output_format", f"jpeg holds no transparency; {hint}")
+        raise wrong_value("output_format", f"jpeg holds no transparency; {hint}")
     ours = {name: given[name] for name in OURS if name in given}
     rendering = own.read_rendering({**ours, "format": file_format.value}, product)
     quality = _quality(given)
@@ -59,7 +58,7 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
 def _format(given: Given) -> Format:
     word = _word(given, "output_format", "png").lower()
     if word not in FORMATS:
-        raise _wrong(f"output_format={word[:40]}", "choose png, webp or jpeg", "output_format")
+        raise wrong_value(f"output_format={word[:40]}", "choose png, webp or jpeg", "output_format")
     return FORMATS[word]
 
 
@@ -69,7 +68,7 @@ def _quality(given: Given) -> int | None:
         return None
     value = fields.number(given["output_compression"], "output_compression")
     if value > 100:
-        raise _wrong("output_compression", "give a number from 0 to 100")
+        raise wrong_value("output_compression", "give a number from 0 to 100")
     return max(1, value)
 
 
@@ -80,7 +79,9 @@ def _fit(given: Given) -> Size | None:
         return None
     sides = re.fullmatch(r"([0-9]{1,5})[x×]([0-9]{1,5})", word)
     if sides is None or not (int(sides[1]) and int(sides[2])):
-        raise _wrong(f"size={word[:40]}", "give auto, or WxH in pixels, like 1024x1024", "size")
+        raise wrong_value(
+            f"size={word[:40]}", "give auto, or WxH in pixels, like 1024x1024", "size"
+        )
     return Size(int(sides[1]), int(sides[2]))
 
 
@@ -95,13 +96,13 @@ def _product(given: Given) -> tuple[Product, Colour | None]:
         return (Product.CUTOUT, None) if cutout else (Product.COMPOSITE, colour)
     product = _written(given)
     if product is Product.CUTOUT and known not in (AUTO, TRANSPARENT):
-        raise _wrong("background", "a cutout has none; use write=composite")
+        raise wrong_value("background", "a cutout has none; use write=composite")
     if product is not Product.CUTOUT and known == TRANSPARENT:
-        raise _wrong("background", f"a {product.value} is opaque; use write=cutout")
+        raise wrong_value("background", f"a {product.value} is opaque; use write=cutout")
     if product is Product.COMPOSITE:
         return product, colour
     if not plain:
-        raise _wrong("background", f"a {product.value} has none; use write=composite")
+        raise wrong_value("background", f"a {product.value} has none; use write=composite")
     return product, None
 
 
@@ -111,7 +112,7 @@ def _written(given: Given) -> Product:
         return Product(word)
     except ValueError:
         known = ", ".join(kind.value for kind in Product)
-        raise _wrong(f"write={word[:40]}", f"choose one of {known}", "write") from None
+        raise wrong_value(f"write={word[:40]}", f"choose one of {known}", "write") from None
 
 
 def _colour(word: str) -> Colour:
@@ -119,7 +120,7 @@ def _colour(word: str) -> Colour:
         found = parse_colour_or_blur(word)
     if not isinstance(found, Colour):
         known = "give transparent, opaque, auto or a CSS colour"
-        raise _wrong(f"background={word[:40]}", known, "background")
+        raise wrong_value(f"background={word[:40]}", known, "background")
     return found
 
 
@@ -131,7 +132,3 @@ def text_of(content: Content, name: str, otherwise: str) -> str:
 
 def _word(given: Given, name: str, otherwise: str) -> str:
     return fields.word(given.get(name, otherwise), name).strip()
-
-
-def _wrong(what: str, why: str, param: str | None = None) -> RequestError:
-    return RequestError(Code.INVALID_VALUE, f"{what}: {why}", param or what)
