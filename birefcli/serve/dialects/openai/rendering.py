@@ -10,6 +10,7 @@ from birefcli.products.background import Colour, parse_colour_or_blur
 from birefcli.serve import fields
 from birefcli.serve.content import Content
 from birefcli.serve.dialects import own
+from birefcli.serve.fields import wrong_value
 
 Given: TypeAlias = Mapping[str, Any]
 """Fields that have a value."""
