@@ -85,7 +85,7 @@ def find_photos(selection: Selection) -> Search:
 def search_photos(selection: Selection) -> Search:
     """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
-    skip = _output_folder(selection)
+    skip = folder_left_out(selection)
     for name in selection.inputs:
         if name == PIPE:
             search.found.append(FoundPhoto(Stdin(), Path("stdin")))
@@ -100,7 +100,7 @@ def search_photos(selection: Selection) -> Search:
     return search
 
 
-def _output_folder(selection: Selection) -> Path | None:
+def folder_left_out(selection: Selection) -> Path | None:
     """The output folder where it is another than every input folder, to be left out of a walk."""
     if selection.output == PIPE:
         return None
@@ -160,7 +160,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
         on_error=unreadable,
     ):
         relative = path.relative_to(root)
-        if path.name.startswith(".") or matches(relative, selection.exclude):
+        if _is_hidden(relative, selection):
             continue
         if not _included(relative, selection):
             if (kind := other_kind(path.name)) and _takes_all_kinds(selection):
@@ -171,12 +171,21 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
         except OSError as error:
             unreadable(error)
             continue
-        if reason is None and not selection.products and _is_product(path):
+        if reason is None and not selection.products and is_product(path):
             reason = MADE_BY_US
         if reason is None:
             search.found.append(FoundPhoto(path, relative))
         else:
             search.skipped.append((path, reason))
+
+
+def is_wanted(relative: Path, selection: Selection) -> bool:
+    """Whether a file of a folder is to be looked at, by its path below that folder."""
+    return not _is_hidden(relative, selection) and _included(relative, selection)
+
+
+def _is_hidden(relative: Path, selection: Selection) -> bool:
+    return relative.name.startswith(".") or matches(relative, selection.exclude)
 
 
 def _included(relative: Path, selection: Selection) -> bool:
@@ -205,7 +214,7 @@ def _unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _is_product(path: Path) -> bool:
+def is_product(path: Path) -> bool:
     """Whether a file was written by an earlier run, and is no photo of the next one.
 
     Wherever this run writes: folders of cutouts and composites may lie among the photos.
