@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +93,8 @@ def run(
     plan = _plan(task)
     if isinstance(plan, Message):
         return Summary(nothing_found=plan)
-    background = _background(task.options)
-    read = _files_read(task.options, background)
+    background = load_background(task.options)
+    read = files_read(task.options, background)
     refuse_overwriting(plan.jobs, read)
     if task.failed_to is not None and not task.dry_run:
         _check_failed_to(task.failed_to, plan.jobs, read)
@@ -145,9 +145,9 @@ class _Progress:
         self.summary.add(outcome)
         self.reporter.on_outcome(outcome)
 
-    def fail(self, job: Job, reason: str | Message) -> None:
+    def fail(self, job: Job, reason: str | Message, *, unread: bool = False) -> None:
         """A photo fails before any work."""
-        self.report(Outcome.failed(job, reason))
+        self.report(replace(Outcome.failed(job, reason), unread=unread))
         self._list_failed(job)
 
     def _list_failed(self, job: Job) -> None:
@@ -206,7 +206,8 @@ def _plan(task: BatchTask) -> Plan | Message:
     return Plan(search, missing, jobs)
 
 
-def _background(options: BatchOptions) -> "Background | None":
+def load_background(options: BatchOptions) -> "Background | None":
+    """What is behind the photos; None where nothing shows it. Raises UsageError."""
     if Product.COMPOSITE not in options.rendering.products:
         return None  # and what reads pictures need not be imported
     from birefcli.products.background import background_of
@@ -214,7 +215,7 @@ def _background(options: BatchOptions) -> "Background | None":
     return background_of(options.rendering, options.max_pixels)
 
 
-def _files_read(options: BatchOptions, background: "Background | None") -> dict[Path, str]:
+def files_read(options: BatchOptions, background: "Background | None") -> dict[Path, str]:
     """Files that every photo of a run needs, and what they are."""
     weights = locate(options.model.name).path
     read = {} if weights is None else {weights: "the weights"}
@@ -270,7 +271,7 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        progress.fail(Job(photo.source, {}, photo.relative), reason)
+        progress.fail(Job(photo.source, {}, photo.relative), reason, unread=True)
 
 
 def _report_up_to_date(
@@ -292,7 +293,7 @@ def _report_up_to_date(
 def _dry_run(model: ModelOptions, progress: _Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        _check_model(model, progress.reporter)
+        check_model(model, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -300,7 +301,7 @@ def _dry_run(model: ModelOptions, progress: _Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def _check_model(model: ModelOptions, reporter: Reporter) -> None:
+def check_model(model: ModelOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
     if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices

@@ -52,7 +52,7 @@ def plan_targets(
     """
     if selection.output == PIPE or names_a_file(selection):
         return [_single(found, selection, products)]
-    jobs = [_job(photo, selection, products, format_) for photo in found]
+    jobs = [plan_job(photo, selection, products, format_) for photo in found]
     _refuse_collisions(jobs)
     return jobs
 
@@ -95,9 +95,10 @@ def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Produ
     return job
 
 
-def _job(
+def plan_job(
     photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
 ) -> Job:
+    """Where the products of one photo go in the output folder, whatever is there."""
     out = Path(selection.output)
     stem = selection.name.replace("{stem}", photo.relative.stem)
     stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
