@@ -25,26 +25,17 @@ def wake_on_changes(
     is reached, or a folder has gone. Whoever looks by itself as well loses nothing.
     """
     over = threading.Event()
+    paths = list(folders)
 
     def listen() -> None:
-        import watchfiles  # it may be missing, and takes its time
-
         try:
-            told = watchfiles.watch(
-                *folders,
-                watch_filter=None,
-                debounce=GATHER,
-                step=STEP,
-                stop_event=over,
-                raise_interrupt=False,
-                force_polling=False,
-                ignore_permission_denied=True,
-            )
-            for _ in told:
-                wake()
+            try:
+                _listen(paths, over, wake, strict=True)
+            except PermissionError:  # of a folder below, which nobody looks into
+                _listen(paths, over, wake, strict=False)
         except Exception as error:  # of a library in another language: whatever it raises
             if not over.is_set():
-                failed(str(error).partition(" about [")[0])
+                failed(str(error).partition(" about [")[0].rstrip("."))
 
     thread = threading.Thread(target=listen, name="file events", daemon=True)
     thread.start()
@@ -53,3 +44,27 @@ def wake_on_changes(
     finally:
         over.set()
         thread.join(timeout=2.0)
+
+
+def _listen(
+    folders: list[Path], over: threading.Event, wake: Callable[[], object], *, strict: bool
+) -> None:
+    """Call ``wake`` at every change until it is over.
+
+    ``strict``: raise what keeps a folder from being watched. Else every fault is passed over, also
+    that the system's limit is reached.
+    """
+    import watchfiles  # it may be missing, and takes its time
+
+    told = watchfiles.watch(
+        *folders,
+        watch_filter=None,
+        debounce=GATHER,
+        step=STEP,
+        stop_event=over,
+        raise_interrupt=False,
+        force_polling=False,
+        ignore_permission_denied=not strict,
+    )
+    for _ in told:
+        wake()

@@ -462,7 +462,7 @@ def test_events_that_end_are_told_once(place, monkeypatch):
 
     class Fails:
         def __init__(self, folders, wake, failed):
-            failed("OS file watch limit reached.")
+            failed("OS file watch limit reached")
 
         def __enter__(self):
             return self
@@ -473,7 +473,7 @@ def test_events_that_end_are_told_once(place, monkeypatch):
     monkeypatch.setattr(file_events, "wake_on_changes", Fails)
     told, runs = play({})
     assert names(runs) == ["a.jpg"]
-    assert told.notices[1:] == ["no file events: OS file watch limit reached.; looks every 5 s"]
+    assert told.notices[1:] == ["no file events: OS file watch limit reached; looks every 5 s"]
 
 
 def test_what_is_left_to_do_is_counted_at_the_end(place):

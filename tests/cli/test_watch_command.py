@@ -327,6 +327,25 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_what_it_hid_stays_empty(
     assert code == ExitCode.TERMINATED
 
 
+LIMITED = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"'
+
+
+def test_at_the_systems_limit_of_watches_it_looks_on(start, tmp_path):
+    pytest.importorskip("watchfiles")
+    within = ("unshare", "--user", "--map-root-user", "sh", "-c", LIMITED, "sh")
+    if shutil.which("unshare") is None or subprocess.run([*within, "true"], check=False).returncode:
+        pytest.skip("no limit of its own can be set here")
+    for number in range(9):
+        (tmp_path / "in" / f"{number}").mkdir(parents=True)
+    words = ("watch", tmp_path / "in", "-o", tmp_path / "out", "--json", *QUICK)
+    watching = Watching(start(*words, within=within))
+    wait_for(lambda: watching.tells("no file events: OS file watch limit reached; looks every"))
+    (tmp_path / "in" / "3" / "a.jpg").write_bytes(jpeg())
+    wait_for(lambda: watching.written() == ["a.jpg"])
+    watching.end()
+    assert len(watching.said) == 4
+
+
 def test_services_are_told_when_it_watches_and_when_it_ends(start, tmp_path):
     import socket
 
