@@ -31,6 +31,7 @@ from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
 from birefcli.batch.places import PIPE, Target, local_folders
 from birefcli.batch.reporter import NullReporter, Reporter
+from birefcli.batch.shard import described
 from birefcli.batch.targets import (
     Job,
     check_output,
@@ -91,11 +92,14 @@ def run(
     if executors is not None and executors.options != task.options:
         raise ValueError("the executors are those of other options")
     plan = _plan(task)
+    shard = task.selection.shard
     if isinstance(plan, Message):
-        return Summary(nothing_found=plan)
+        return Summary(nothing_found=plan, shard=shard)
+    if shard is not None:
+        reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
     background = _background(task.options)
     read = _files_read(task.options, background)
-    refuse_overwriting(plan.jobs, read)
+    refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
@@ -113,7 +117,7 @@ def run(
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
         progress = _Progress(task, reporter, made)
-        progress.summary.left_out = plan.search.left_out
+        progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
@@ -196,10 +200,10 @@ class _Progress:
 def _plan(task: BatchTask) -> Plan | Message:
     """The photos and their targets; a message where there is no photo."""
     search = search_photos(task.selection)
-    if not search.found:
+    if not search.found and not search.elsewhere:
         return nothing_found(task.selection, search)
     found, missing = partition_missing(search.found)
-    if not found:
+    if missing and not found and not search.elsewhere:
         return all_missing(missing)
     rendering = task.options.rendering
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
