@@ -77,7 +77,7 @@ def find_photos(selection: Selection) -> Search:
 def search_photos(selection: Selection) -> Search:
     """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
-    skip = _output_folder(selection)
+    skip = folder_left_out(selection)
     # One folder is walked once; where there are several names, two may lead to one photo.
     several = len(selection.inputs) + len(selection.listed) > 1
     seen: set[str] = set()
@@ -113,7 +113,7 @@ def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     search.elsewhere += 1
     folder = f"{_real_output(selection.output)}{os.sep}"
     inside = [key for key in photo.source.keys if key.startswith(folder)]
-    if inside and not (isinstance(photo.source, LocalFile) and _is_product(photo.source.path)):
+    if inside and not (isinstance(photo.source, LocalFile) and is_product(photo.source.path)):
         search.replaceable.update(inside)
     return False
 
@@ -132,7 +132,7 @@ def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
         except OSError as error:
             _note_unreadable(search, error)
             return False
-        if reason is None and not selection.products and _is_product(path):
+        if reason is None and not selection.products and is_product(path):
             reason = MADE_BY_US
         if reason is not None:
             search.skipped.append((path, reason))
@@ -145,7 +145,7 @@ def _note_unreadable(search: Search, error: OSError) -> None:
     search.failed.append((Path(error.filename), error.strerror or str(error)))
 
 
-def _output_folder(selection: Selection) -> Path | None:
+def folder_left_out(selection: Selection) -> Path | None:
     """The output folder where it is another than every input folder, to be left out of a walk."""
     if selection.output == PIPE:
         return None
@@ -196,12 +196,21 @@ def _walk(
         on_error=partial(_note_unreadable, search),
     ):
         relative = path.relative_to(root)
-        if path.name.startswith(".") or matches(relative, selection.exclude):
+        if _is_hidden(relative, selection):
             continue
         if _included(relative, selection):
             yield FoundPhoto(LocalFile(path), relative, searched=True)
         elif (kind := _left_out(relative, selection)) is not None:
             search.others[entry_key(path)] = kind
+
+
+def is_wanted(relative: Path, selection: Selection) -> bool:
+    """Whether a file of a folder is to be looked at, by its path below that folder."""
+    return not _is_hidden(relative, selection) and _included(relative, selection)
+
+
+def _is_hidden(relative: Path, selection: Selection) -> bool:
+    return relative.name.startswith(".") or matches(relative, selection.exclude)
 
 
 def _included(relative: Path, selection: Selection) -> bool:
@@ -234,7 +243,7 @@ def _unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _is_product(path: Path) -> bool:
+def is_product(path: Path) -> bool:
     """Whether a file was written by an earlier run, and is no photo of the next one.
 
     Wherever this run writes: folders of cutouts and composites may lie among the photos.
