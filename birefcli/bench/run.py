@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from birefcli.batch.inputs import PIPE, find_photos, split_missing
+from birefcli.bench.cost import check_price
 from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
 from birefcli.models.load import load_model
 from birefcli.models.locate import locate
@@ -46,6 +47,8 @@ class BenchTask:
     """Rounds."""
     against: str | None = None
     """An exported network (``.onnx``) or a model to compare with."""
+    price: float | None = None
+    """USD an hour of this machine; None where nobody asked for a cost."""
     progress: bool = False
     """Show on stderr how far a download is."""
 
@@ -62,6 +65,8 @@ class BenchTask:
                 option="megapixels",
                 value=f"{self.megapixels:g}",
             )
+        if self.price is not None:
+            check_price(self.price)
 
 
 @dataclass
