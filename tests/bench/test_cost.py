@@ -10,6 +10,8 @@ from birefcli.bench import cost
 from birefcli.cli import bench_table
 from birefcli.errors import UsageError
 
+GUIDE = Path(__file__).parents[2] / "man" / "guide" / "cost.md"
+
 
 @pytest.mark.parametrize(
     ("price", "rate", "usd"),
@@ -56,6 +58,29 @@ def test_every_price_above_zero_is_one(price):
 )
 def test_figures_have_three_digits_and_no_exponent(value, shown):
     assert bench_table._plain(value, 3) == shown
+
+
+def test_rates_of_the_guide_follow_from_the_formula():
+    text = GUIDE.read_text(encoding="utf-8").partition("## How fast a machine must be")[2]
+    amounts = [float(cell) for cell in re.findall(r"([\d.]+) USD \|", text)[:3]]
+    rows = re.findall(r"^\| (\d[\d.]*) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+    assert amounts == [0.094, 1, 10]
+    assert len(rows) == 7
+    for price, *rates in rows:
+        for amount, rate in zip(amounts, rates, strict=True):
+            assert cost.usd_per_1000(float(price), float(rate)) == pytest.approx(amount, rel=0.05)
+
+
+def test_costs_of_the_guide_follow_from_its_rates():
+    text = GUIDE.read_text(encoding="utf-8")
+    rows = re.findall(r"\| cutout as png \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+    assert len(rows) == 2
+    for rate, usd in rows:
+        assert cost.usd_per_1000(0.10, float(rate)) == pytest.approx(float(usd), rel=0.02)
+    for seconds, usd in ((4.22, "0.12"), (14.06, "0.39")):  # of large networks, at least
+        assert f"{seconds:.2f} s" in text
+        assert f"{cost.usd_per_1000(0.10, 1 / seconds):.2f}" == usd
+        assert re.search(rf"at least .*\b{usd}\b.* per 1,000", text)
 
 
 def test_the_package_knows_no_price():
