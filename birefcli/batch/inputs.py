@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from birefcli.batch.places import PIPE, LocalFile, Source, Stdin
 from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
 from birefcli.images.files import (
@@ -21,26 +22,9 @@ from birefcli.images.files import (
     walk_folder,
 )
 from birefcli.options import Selection
-from birefcli.system.paths import is_file, is_folder, is_link, real_path
+from birefcli.system.paths import is_folder, is_link, real_path
 
-PIPE = "-"
 MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo of this one
-
-
-@dataclass(frozen=True)
-class Stdin:
-    """A photo that comes through standard input."""
-
-    def __str__(self) -> str:
-        return PIPE
-
-
-Source: TypeAlias = Path | Stdin
-
-
-def comes_by_pipe(source: Source) -> bool:
-    """Whether a photo can be read once, when whoever writes it has done so."""
-    return isinstance(source, Stdin) or not is_file(source)
 
 
 @dataclass(frozen=True)
@@ -94,7 +78,7 @@ def search_photos(selection: Selection) -> Search:
         if is_folder(path):
             _walk(path, selection, skip, search)
         else:
-            search.found.append(FoundPhoto(path, Path(path.name)))
+            search.found.append(FoundPhoto(LocalFile(path), Path(path.name)))
     search.found.extend(_listed(name) for name in selection.listed)
     search.found = list(_once(search.found))
     return search
@@ -117,7 +101,7 @@ def _listed(name: str) -> FoundPhoto:
     path = Path(name)
     parts = Path(below if mark else root).parts
     kept = [part for part in parts if part not in (path.anchor, os.pardir, os.curdir)]
-    return FoundPhoto(path, Path(*kept))
+    return FoundPhoto(LocalFile(path), Path(*kept))
 
 
 def nothing_found(selection: Selection, search: Search) -> Message:
@@ -142,7 +126,7 @@ def nothing_found(selection: Selection, search: Search) -> Message:
 def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
     seen: set[str] = set()
     for photo in found:
-        key = PIPE if isinstance(photo.source, Stdin) else entry_key(photo.source)
+        key = next(iter(photo.source.keys), PIPE)
         if key not in seen:
             seen.add(key)
             yield photo
@@ -174,7 +158,7 @@ def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -
         if reason is None and not selection.products and _is_product(path):
             reason = MADE_BY_US
         if reason is None:
-            search.found.append(FoundPhoto(path, relative))
+            search.found.append(FoundPhoto(LocalFile(path), relative))
         else:
             search.skipped.append((path, reason))
 
@@ -236,11 +220,11 @@ def partition_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[M
     there: list[FoundPhoto] = []
     missing: list[Missing] = []
     for photo in found:
-        reason = None if isinstance(photo.source, Stdin) else _absence(photo.source)
+        reason = photo.source.absence()
         if reason is None:
             there.append(photo)
         else:
-            missing.append((photo, reason))
+            missing.append((photo, f"{reason}{_hint(str(photo.source))}"))
     return there, missing
 
 
@@ -250,21 +234,10 @@ def all_missing(missing: list[Missing]) -> Message:
     return Message(f"{missing[0][0].source}: {missing[0][1]}{more}")
 
 
-def _absence(path: Path) -> str | None:
-    try:
-        if stat.S_ISDIR(path.stat().st_mode):
-            return "is a folder, and lists name photos; name it on the command line"
-    except OSError as error:
-        return f"{error.strerror or error}{_hint(path)}"
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _hint(path: Path) -> str:
+def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
-    if re.match(r"(?!file:)[a-z][a-z0-9]+:/", str(path), re.IGNORECASE):
+    if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
         return "; photos are read from files, not from addresses: download it first"
-    if re.match(r"#\s", str(path)):
+    if re.match(r"#\s", path):
         return "; every line of a list is a name, there are no comments"
     return ""

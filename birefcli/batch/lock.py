@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from birefcli.batch.inputs import PIPE
+from birefcli.batch.places import PIPE
 from birefcli.batch.targets import names_a_file, output_folder, remove_empty
 from birefcli.errors import BusyError, Message, Option, OutputError
 from birefcli.options import Lock, Selection

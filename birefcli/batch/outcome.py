@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from birefcli.batch.targets import Job, Target
+from birefcli.batch.places import Target
+from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message, Spell
 from birefcli.options import Product
 from birefcli.system.text import json_line

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from birefcli import values
-from birefcli.batch.inputs import PIPE
 from birefcli.batch.lists import read_list
+from birefcli.batch.places import PIPE
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules, shared_options
 from birefcli.cli.spelling import spelling
