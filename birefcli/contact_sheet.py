@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from birefcli.batch.inputs import PIPE, Stdin, find_photos, split_missing
+from birefcli.batch.inputs import find_photos, split_missing
+from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import Message, NoInputError, Option, OutputError, PhotoError, UsageError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
@@ -174,16 +175,17 @@ def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]
     patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
     search = find_photos(Selection(roots, PIPE, include=patterns, products=True))
     there, missing = split_missing(search.found)
-    for path, reason in [*search.failed, *((photo.source, reason) for photo, reason in missing)]:
+    for name, reason in [*search.failed, *((str(photo.source), why) for photo, why in missing)]:
         sheet.failed += 1
-        reporter.on_failure(str(path), reason)
+        reporter.on_failure(str(name), reason)
     entries = []
     for photo in there:
-        assert not isinstance(photo.source, Stdin), "refused as an input"
-        if str(photo.source) in roots or _may_be_matte(photo.source):
-            entries.append(Entry(photo.source, str(photo.relative)))
+        assert isinstance(photo.source, LocalFile), "others are refused as an input"
+        path = photo.source.path
+        if str(path) in roots or _may_be_matte(path):
+            entries.append(Entry(path, str(photo.relative)))
         else:
-            sheet.not_mattes += not stamp.is_sheet(photo.source)
+            sheet.not_mattes += not stamp.is_sheet(path)
     return entries
 
 

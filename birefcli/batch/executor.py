@@ -5,9 +5,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from birefcli.batch.freshness import Decision
-from birefcli.batch.inputs import Stdin, comes_by_pipe
 from birefcli.batch.outcome import Outcome, Summary
 from birefcli.batch.patience import LOADING
+from birefcli.batch.places import Stdin
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
 from birefcli.system.watchdog import Activity
@@ -159,7 +159,7 @@ def _refuse_pipes(todo: Sequence[Decision], device: str) -> None:
     """A pipe can be read once, and by this process; a worker would find nothing in it."""
     for decision in todo:
         source = decision.job.source
-        if comes_by_pipe(source):
+        if source.comes_by_pipe:
             label = "stdin (-)" if isinstance(source, Stdin) else decision.job.label
             wrong = f"{label} is no file; do it alone, on one device"
             raise UsageError(wrong, option="device", value=device)

@@ -14,12 +14,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from birefcli.batch.inputs import PIPE, Stdin
-from birefcli.batch.targets import Job, Stdout, Target
+from birefcli.batch.places import PIPE, Target
+from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
-from birefcli.images import stamp
 from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering, Size
-from birefcli.system.regular_file import NotRegularError, regular_status
+from birefcli.system.regular_file import NotRegularError
 
 ALGORITHM = 4  # to be raised whenever the same options come to give other pixels
 
@@ -155,7 +154,7 @@ def _verdict(
     job: Job, target: Target, existing: Existing, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
     """Raises PhotoError where it cannot be told what is at the target."""
-    if isinstance(target, Stdout) or not _is_there(target):
+    if not _is_there(target):
         return MISSING
     match existing:
         case Existing.ERROR:
@@ -169,10 +168,10 @@ def _verdict(
             return _against_stamp(job, target, fingerprint, precisions)
 
 
-def _is_there(target: Path) -> bool:
-    """Whether a regular file is at a target. Raises PhotoError for anything else."""
+def _is_there(target: Target) -> bool:
+    """Whether something is at a target that may be replaced. Raises PhotoError for the rest."""
     try:
-        return regular_status(target) is not None
+        return target.exists()
     except OSError as error:
         raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
 
@@ -185,9 +184,11 @@ def _way_round(error: OSError) -> Message | None:
     return Message("move it, or choose another ", Option("output"))
 
 
-def _against_stamp(job: Job, target: Path, fingerprint: str, precisions: frozenset[str]) -> Message:
+def _against_stamp(
+    job: Job, target: Target, fingerprint: str, precisions: frozenset[str]
+) -> Message:
     try:
-        found = stamp.read(target)
+        found = target.stamp()
     except (OSError, MemoryError) as error:
         if isinstance(error, FileNotFoundError) and not _is_there(target):
             return MISSING  # it has just gone
@@ -200,16 +201,6 @@ def _against_stamp(job: Job, target: Path, fingerprint: str, precisions: frozens
         return DAMAGED
     if made.fingerprint != fingerprint or made.precision not in precisions:
         return OPTIONS
-    if isinstance(job.source, Stdin):
+    if job.source.comes_by_pipe:
         return OVERWRITE  # nothing is known of what comes through a pipe
-    same = source_state(job.source) == (made.size, made.mtime_ns)
-    return UP_TO_DATE if same else CHANGED
-
-
-def source_state(source: Path) -> tuple[int, int] | None:
-    """Size in bytes and modification time in ns of a photo's file; None where it is not there."""
-    try:
-        status = source.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    return UP_TO_DATE if job.source.state() == (made.size, made.mtime_ns) else CHANGED

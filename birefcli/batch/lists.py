@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from birefcli.batch.inputs import PIPE
+from birefcli.batch.places import PIPE
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.system.paths import named

@@ -1,7 +1,5 @@
 """A batch in this process: load, matte and save, overlapped. A failed photo is a value."""
 
-import errno
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +16,11 @@ from torch import Tensor
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.freshness import Decision
-from birefcli.batch.inputs import comes_by_pipe
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
 from birefcli.batch.outcome import Outcome, Seconds, Status
+from birefcli.batch.places import Admit, State
 from birefcli.batch.stages import StageContext
-from birefcli.batch.targets import Job, Stdout
+from birefcli.batch.targets import Job
 from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
@@ -31,16 +29,10 @@ from birefcli.options import Product
 from birefcli.products.quality import EMPTY
 from birefcli.products.render import left_out
 from birefcli.system.prefetch import prefetch
-from birefcli.system.streams import STDOUT
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
 
-# What would meet every photo after this one as well: a disk that is full, locked or gone.
-DISK_TROUBLE = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENXIO, errno.ENODEV),
-    *(errno.ESTALE, errno.EPIPE),
-)
 GATHER = 0.02  # seconds between looks at whether a batch must go without its next photo
 NO_SUBJECT = "no subject found (empty matte)"
 DEBUG = Message("run again with ", Option("debug"), " and report it")
@@ -52,8 +44,8 @@ class Loaded:
 
     decision: Decision
     photo: Photo
-    state: tuple[int, int]
-    """Size and time of the file that was read, see :func:`.freshness.source_state`."""
+    state: State
+    """Of what was read."""
     input: Prepared
     seconds: Seconds
     reserved: int
@@ -157,9 +149,9 @@ class Pipeline:
         seconds = Seconds(load=time.perf_counter() - started)
         return Loaded(decision, photo, state, prepared, seconds, ticket.taken)
 
-    def _read(self, job: Job, admit: Callable[[int, int], None]) -> tuple[bytes, tuple[int, int]]:
+    def _read(self, job: Job, admit: Admit) -> tuple[bytes, State]:
         # Whoever writes to a pipe may take as long as it likes.
-        piped = self._activity.waiting(job.label) if comes_by_pipe(job.source) else nullcontext()
+        piped = self._activity.waiting(job.label) if job.source.comes_by_pipe else nullcontext()
         with piped:
             options = self.context.options
             return stages.read_source(job, options.max_pixels, admit, options.photo_timeout)
@@ -267,7 +259,7 @@ class Pipeline:
     def _write(self, job: Job, encoded: Mapping[Product, bytes]) -> None:
         for kind, data in encoded.items():
             # Whoever reads from a pipe may take as long as it likes.
-            piped = isinstance(job.targets[kind], Stdout)
+            piped = job.targets[kind].waits
             with self._activity.waiting(job.label) if piped else nullcontext():
                 stages.write(job, kind, data)
 
@@ -307,11 +299,7 @@ def _no_memory() -> DeviceMemoryError:
 
 def _meets_all(error: OSError, job: Job) -> bool:
     """Whether what kept this photo from being written will keep the others too."""
-    if error.errno in DISK_TROUBLE or error.filename == STDOUT:
-        return True
-    files = [target for target in job.targets.values() if not isinstance(target, Stdout)]
-    tops = {file.parents[len(job.relative.parts) - 1] for file in files}
-    return isinstance(error, PermissionError) and not all(os.access(top, os.W_OK) for top in tops)
+    return any(target.meets_all(error, job.relative) for target in job.targets.values())
 
 
 def failure(job: Job, error: Exception, seconds: Seconds) -> Outcome:

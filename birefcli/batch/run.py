@@ -16,10 +16,8 @@ from birefcli.batch.executor import Executor, Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import (
     MADE_BY_US,
-    PIPE,
     Missing,
     Search,
-    Stdin,
     all_missing,
     nothing_found,
     partition_missing,
@@ -31,13 +29,13 @@ from birefcli.batch.lock import clear_made, hold_output
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
+from birefcli.batch.places import PIPE, Target, local_folders
 from birefcli.batch.reporter import NullReporter, Reporter
+from birefcli.batch.shard import described
 from birefcli.batch.targets import (
     Job,
-    Stdout,
     check_output,
     index_targets,
-    listed_as,
     plan_targets,
     refuse_overwriting,
 )
@@ -94,11 +92,14 @@ def run(
     if executors is not None and executors.options != task.options:
         raise ValueError("the executors are those of other options")
     plan = _plan(task)
+    shard = task.selection.shard
     if isinstance(plan, Message):
-        return Summary(nothing_found=plan)
+        return Summary(nothing_found=plan, shard=shard)
+    if shard is not None:
+        reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
     background = _background(task.options)
     read = _files_read(task.options, background)
-    refuse_overwriting(plan.jobs, read)
+    refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
@@ -110,13 +111,13 @@ def run(
     held = nullcontext() if task.dry_run else hold_output(task.selection, task.lock, made)
     with held:
         if not task.dry_run:
-            atomic.clear_stale(_folders(plan.jobs))
+            atomic.clear_stale(local_folders(_targets(plan.jobs)))
         precision = task.options.model.precision
         decisions = [
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
         progress = _Progress(task, reporter, made)
-        progress.summary.left_out = plan.search.left_out
+        progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
@@ -151,8 +152,12 @@ class _Progress:
     def fail(self, job: Job, reason: str | Message) -> None:
         """A photo fails before any work."""
         self.report(Outcome.failed(job, reason))
-        if not isinstance(job.source, Stdin):
-            self.failed.append(listed_as(job))
+        self._list_failed(job)
+
+    def _list_failed(self, job: Job) -> None:
+        line = job.source.listed_as(job.relative)
+        if line is not None:
+            self.failed.append(line)
 
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
@@ -172,8 +177,8 @@ class _Progress:
             self.report(outcome)
             if outcome.fatal:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
-            if outcome.status is Status.FAILED and not isinstance(decision.job.source, Stdin):
-                self.failed.append(listed_as(decision.job))
+            if outcome.status is Status.FAILED:
+                self._list_failed(decision.job)
 
     def end_finished(self) -> None:
         """Report what has ended and was not given by the executor, which is closed or stuck."""
@@ -195,10 +200,10 @@ class _Progress:
 def _plan(task: BatchTask) -> Plan | Message:
     """The photos and their targets; a message where there is no photo."""
     search = search_photos(task.selection)
-    if not search.found:
+    if not search.found and not search.elsewhere:
         return nothing_found(task.selection, search)
     found, missing = partition_missing(search.found)
-    if not found:
+    if missing and not found and not search.elsewhere:
         return all_missing(missing)
     rendering = task.options.rendering
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
@@ -235,8 +240,8 @@ def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
 
     used = index_targets(jobs)
     for job in jobs:
-        if not isinstance(job.source, Stdin):
-            used.add(entry_key(job.source), job)
+        for key in job.source.keys:
+            used.add(key, job)
     if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
     if entry_key(file) in {entry_key(path) for path in read}:
@@ -251,9 +256,8 @@ def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
         raise wrong(f"cannot be written: {error.strerror}") from None
 
 
-def _folders(jobs: list[Job]) -> set[Path]:
-    targets = [target for job in jobs for target in job.targets.values()]
-    return {target.parent for target in targets if not isinstance(target, Stdout)}
+def _targets(jobs: list[Job]) -> list[Target]:
+    return [target for job in jobs for target in job.targets.values()]
 
 
 # Report what needs no work

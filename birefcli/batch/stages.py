@@ -3,10 +3,6 @@
 The pipeline overlaps them, and ``birefcli bench`` times them: both call these.
 """
 
-import errno
-import os
-import stat
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +10,16 @@ from pathlib import Path
 from torch import Tensor
 
 from birefcli.batch.freshness import Decision
-from birefcli.batch.inputs import Stdin
-from birefcli.batch.targets import Job, Stdout
-from birefcli.errors import PhotoError
+from birefcli.batch.places import Admit, State
+from birefcli.batch.targets import Job
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo, Pixels
-from birefcli.images.reading import read_photo, read_stream
 from birefcli.images.stamp import Stamp
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
 from birefcli.products.render import encode_product, framed, render_product
-from birefcli.system.atomic import replace_file
-from birefcli.system.paths import is_pipe
-from birefcli.system.pipes import open_pipe
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -49,36 +40,16 @@ class StageContext:
 def read_source(
     job: Job,
     max_pixels: int,
-    before_large: Callable[[int, int], object] = lambda *_: None,
+    before_large: Admit = lambda *_: None,
     patience: float | None = None,
-) -> tuple[bytes, tuple[int, int]]:
-    """Bytes of a photo, and its file's size and modification time (ns) while it was read.
+) -> tuple[bytes, State]:
+    """Bytes of a photo, and its state while it was read.
 
-    A pipe has no time: its photo is a new one whenever it is read. ``before_large`` is called
-    with the pixels and bytes of a large file before it is read, and may wait. ``patience``: seconds
-    to wait for whoever is to write to a named pipe, None for ever. Raises PhotoError, OSError.
+    ``before_large`` is called with the pixels and bytes of a large file before it is read, and may
+    wait. ``patience``: seconds to wait for whoever is to write to a named pipe, None for ever.
+    Raises PhotoError, OSError.
     """
-    if isinstance(job.source, Stdin):
-        if sys.stdin is None:
-            raise PhotoError("stdin is closed")
-        data = read_stream(sys.stdin.buffer, max_pixels)
-        return data, (len(data), 0)
-    if patience is not None and is_pipe(job.source):
-        pipe, start = open_pipe(job.source, patience)
-        with pipe:
-            data = read_stream(pipe, max_pixels, start)
-        return data, (len(data), 0)
-    with job.source.open("rb") as file:
-        before = os.fstat(file.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            data = read_stream(file, max_pixels)
-            return data, (len(data), 0)
-        data = read_photo(file, max_pixels, before_large)
-        after = os.fstat(file.fileno())
-    state = (before.st_size, before.st_mtime_ns)
-    if state != (after.st_size, after.st_mtime_ns):
-        raise PhotoError("changed while it was read; run again when it is complete")
-    return data, state
+    return job.source.read(max_pixels, before_large, patience)
 
 
 def decode(
@@ -153,9 +124,7 @@ def encode(
     return encode_product(framed(pixels, matte, rendering), photo, rendering, text)
 
 
-def make_stamp(
-    context: StageContext, decision: Decision, kind: Product, state: tuple[int, int]
-) -> Stamp:
+def make_stamp(context: StageContext, decision: Decision, kind: Product, state: State) -> Stamp:
     """What a product says of its making; ``state``: of :func:`read_source`."""
     precision = context.predictor.placement.precision.value
     return Stamp(decision.fingerprints[kind], precision, kind.value, *state)
@@ -163,27 +132,7 @@ def make_stamp(
 
 def write(job: Job, kind: Product, data: bytes) -> None:
     """Write a product, whole or not at all. Raises OSError with the product's name."""
-    target = job.targets[kind]
-    if isinstance(target, Stdout):
-        _write_stdout(data)
-        return
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, data)
-    except OSError as error:
-        # Of a part file the user knows nothing, and a full disk is reported without any name.
-        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
-
-
-def _write_stdout(data: bytes) -> None:
-    """Write all of it: with PYTHONUNBUFFERED a single write may end early, and say only how far."""
-    left = memoryview(data)
-    while left:
-        written = sys.stdout.buffer.write(left)
-        if written is None:  # nobody has read what is in a pipe that does not wait
-            raise BlockingIOError(errno.EAGAIN, "standard output takes no more just now")
-        left = left[written:]
-    sys.stdout.buffer.flush()
+    job.targets[kind].write(data)
 
 
 def encode_all(
@@ -191,7 +140,7 @@ def encode_all(
     decision: Decision,
     photo: Photo,
     matte: Matte,
-    state: tuple[int, int],
+    state: State,
 ) -> dict[Product, bytes]:
     """Files of all of a photo's products: they are encoded before the first is written.
 

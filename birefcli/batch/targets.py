@@ -5,28 +5,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
-from birefcli.batch.inputs import PIPE, FoundPhoto, Source, Stdin
+from birefcli.batch.inputs import FoundPhoto
+from birefcli.batch.places import PIPE, LocalFile, Source, Stdin, Stdout, Target
 from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 from birefcli.system.name_folding import NameIndex
-from birefcli.system.paths import is_folder, is_link, obstacle, real_path
+from birefcli.system.paths import is_folder, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
-
-
-@dataclass(frozen=True)
-class Stdout:
-    """Standard output, in the place of a file."""
-
-    def __str__(self) -> str:
-        return PIPE
-
-
-Target: TypeAlias = Path | Stdout
 
 
 @dataclass(frozen=True)
@@ -40,19 +29,7 @@ class Job:
     @property
     def label(self) -> str:
         """How the photo is called in messages; no two photos of a run are called the same."""
-        if isinstance(self.source, Stdin):
-            return PIPE
-        # A file called - is another photo than what comes through stdin.
-        return f"./{PIPE}" if str(self.source) == PIPE else str(self.source)
-
-
-def listed_as(job: Job) -> str:
-    """Name a photo so that a list of such names gives it the same target again."""
-    source, relative = str(job.source), str(job.relative)
-    root = source.removesuffix(relative)
-    if root.endswith(("/", os.sep)):
-        return f"{root}./{relative}"
-    return source if os.path.isabs(source) else f"./{source}"  # noqa: PTH117 - text, not a path
+        return self.source.label
 
 
 def _is_stdin(target: Path) -> bool:
@@ -112,7 +89,7 @@ def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Produ
                 " one product, or name a folder",
             )
         )
-    target: Target = Stdout() if selection.output == PIPE else Path(selection.output)
+    target: Target = Stdout() if selection.output == PIPE else LocalFile(Path(selection.output))
     job = Job(found[0].source, {products[0]: target}, found[0].relative)
     _refuse_collisions([job])
     return job
@@ -122,11 +99,9 @@ def _job(
     photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
 ) -> Job:
     out = Path(selection.output)
-    stem = selection.name.replace("{stem}", photo.relative.stem)
-    stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
-    place = photo.relative.parent / (stem + format_.suffix)
+    place = photo.relative.parent / (selection.target_name(photo.relative) + format_.suffix)
     targets: dict[Product, Target] = {
-        p: (out / p.value if len(products) > 1 else out) / place for p in products
+        p: LocalFile((out / p.value if len(products) > 1 else out) / place) for p in products
     }
     return Job(photo.source, targets, photo.relative)
 
@@ -136,9 +111,9 @@ def index_targets(jobs: list[Job]) -> NameIndex[Job]:
     index: NameIndex[Job] = NameIndex()
     for job in jobs:
         for target in job.targets.values():
-            if isinstance(target, Stdout):
+            key = target.key
+            if key is None:
                 continue
-            key = entry_key(target)
             found = index.find(key)
             if found is None:
                 index.add(key, job)
@@ -147,7 +122,7 @@ def index_targets(jobs: list[Job]) -> NameIndex[Job]:
     return index
 
 
-def _collision(other: Job, job: Job, target: Path, *, one_name: bool) -> OutputError:
+def _collision(other: Job, job: Job, target: Target, *, one_name: bool) -> OutputError:
     alike = other.relative.name == job.relative.name
     text = f"{other.label} and {job.label} would both be written to {target}"
     way = "run them separately" if alike else Message("use ", Option("name", "'{name}'"))
@@ -160,10 +135,7 @@ def _collision(other: Job, job: Job, target: Path, *, one_name: bool) -> OutputE
 def _refuse_collisions(jobs: list[Job]) -> None:
     index = index_targets(jobs)
     for job in jobs:
-        if isinstance(job.source, Stdin):
-            continue
-        at = real_path(job.source) if is_link(job.source) else job.source
-        for key in (entry_key(job.source), entry_key(at)):
+        for key in job.source.keys:
             if (found := index.find(key)) is not None:
                 raise OutputError(
                     f"{job.label} would be overwritten by the result of {found[1].label}",
@@ -171,19 +143,28 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 )
 
 
-def refuse_overwriting(jobs: list[Job], read: Mapping[Path, str]) -> None:
-    """See that no result takes the place of a file that the run reads; ``read``: what each is.
+def refuse_overwriting(
+    jobs: list[Job], read: Mapping[Path, str], elsewhere: Iterable[str] = ()
+) -> None:
+    """See that no result takes the place of a file that the run, or another part of it, reads.
 
-    Raises OutputError.
+    ``read``: what each file is; ``elsewhere``: keys of photos in other shards. Raises OutputError.
     """
+    named = [(key, p, what) for p, what in read.items() for key in _keys(p)]
+    others = [(key, key, "a photo of another shard") for key in elsewhere]
+    if not named and not others:
+        return
     index = index_targets(jobs)
-    for path, what in read.items():
-        for key in {entry_key(path), entry_key(real_path(path))}:
-            if (found := index.find(key)) is not None:
-                raise OutputError(
-                    f"{path}: {what} would be overwritten by the result of {found[1].label}",
-                    hint=ANOTHER,
-                )
+    for key, path, what in [*named, *others]:
+        if (found := index.find(key)) is not None:
+            raise OutputError(
+                f"{path}: {what} would be overwritten by the result of {found[1].label}",
+                hint=ANOTHER,
+            )
+
+
+def _keys(path: Path) -> set[str]:
+    return {entry_key(path), entry_key(real_path(path))}
 
 
 def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> list[Path]:
@@ -206,11 +187,11 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     for job in jobs:
         for target in job.targets.values():
-            if isinstance(target, Stdout):
+            if not isinstance(target, LocalFile):
                 continue
-            if isinstance(job.source, Stdin) and _is_stdin(target):
+            if isinstance(job.source, Stdin) and _is_stdin(target.path):
                 raise OutputError(f"{target}: is the photo on stdin", hint=ANOTHER)
-            if is_folder(target):
+            if is_folder(target.path):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
     return made
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from birefcli.batch import stages
 from birefcli.batch.freshness import Decision
 from birefcli.batch.pipeline import Pipeline
+from birefcli.batch.places import LocalFile, Target
 from birefcli.batch.stages import StageContext
-from birefcli.batch.targets import Job, Target
+from birefcli.batch.targets import Job
 from birefcli.errors import Message, PhotoError
 from birefcli.images.photo import Photo, to_depth
 from birefcli.matting.matte import Matte
@@ -163,10 +164,10 @@ class Bench:
         rendering = self.context.options.rendering
         number = self.photos.index(photo)
         targets: dict[Product, Target] = {
-            kind: self.folder / f"{number}-{kind.value}{rendering.format.suffix}"
+            kind: LocalFile(self.folder / f"{number}-{kind.value}{rendering.format.suffix}")
             for kind in rendering.products
         }
-        job = Job(photo, targets, Path(photo.name))
+        job = Job(LocalFile(photo), targets, Path(photo.name))
         return Decision(job, Message(), fingerprints=dict.fromkeys(targets, ""))
 
     def _stage_by_stage(self, paths: list[Path], clock: Clock) -> float:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from birefcli.batch.inputs import PIPE, find_photos, split_missing
+from birefcli.batch.inputs import find_photos, split_missing
+from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
 from birefcli.models.load import load_model
 from birefcli.models.locate import locate
@@ -123,7 +124,7 @@ def _find_photos(names: tuple[str, ...]) -> list[Path]:
     if missing:
         photo, reason = missing[0]
         raise NoInputError(f"{photo.source}: {reason}")
-    photos = [photo.source for photo in found if isinstance(photo.source, Path)]
+    photos = [photo.source.path for photo in found if isinstance(photo.source, LocalFile)]
     for path in photos:  # each is read again and again
         if (why := why_not_regular(path.stat().st_mode)) is not None:
             raise NoInputError(f"{path}: {why}")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,32 @@ def walk_folder(
 ) -> Iterator[Path]:
     """Entries below a folder that are no folders, in name order, whatever they are.
 
+    What is entered, and what ``on_error`` is for, says :func:`walk_entries`.
+    """
+    walked = walk_entries(
+        root,
+        recursive=recursive,
+        follow_links=follow_links,
+        skip=skip,
+        exclude=exclude,
+        on_error=on_error,
+    )
+    for here, entries in walked:
+        for entry in entries:
+            yield here / entry.name
+
+
+def walk_entries(
+    root: Path,
+    *,
+    recursive: bool = True,
+    follow_links: bool = True,
+    skip: Path | None = None,
+    exclude: Sequence[str] = (),
+    on_error: Callable[[OSError], None] = _raise,
+) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
+    """Every folder, and its entries that are no folders, in name order.
+
     Folders are not entered that are hidden, a system's (:data:`SYSTEM_FOLDERS`), fit a pattern of
     ``exclude``, or are ``skip``, given without links; ``root`` always is. A folder that links lead
     to twice is walked once. ``on_error`` is called for folders that cannot be read, which are left
@@ -133,13 +160,12 @@ def walk_folder(
             status = here.stat()
             if (status.st_dev, status.st_ino) in walked:  # a symlink led back
                 continue
-            folders, names = _listed(here, follow_links=follow_links)
+            folders, entries = _listed(here, follow_links=follow_links)
         except OSError as error:
             on_error(error)
             continue
         walked.add((status.st_dev, status.st_ino))
-        for name in names:
-            yield here / name
+        yield here, entries
         if recursive:
             inner = (here / name for name in reversed(folders) if not _is_left_out(name))
             waiting += [
@@ -150,16 +176,16 @@ def walk_folder(
             ]
 
 
-def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list[str]]:
-    """Names of the folders to enter in a folder, and of all that is no folder. Raises OSError."""
+def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list["os.DirEntry[str]"]]:
+    """Names of the folders to enter in a folder, and all that is no folder. Raises OSError."""
     folders, others = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not _is_folder(entry):
-                others.append(entry.name)
+                others.append(entry)
             elif follow_links or not entry.is_symlink():
                 folders.append(entry.name)
-    return sorted(folders), sorted(others)
+    return sorted(folders), sorted(others, key=attrgetter("name"))
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

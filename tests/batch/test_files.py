@@ -24,15 +24,13 @@ from birefcli.batch.freshness import (
     OVERWRITE,
     UP_TO_DATE,
     decide,
-    source_state,
 )
-from birefcli.batch.inputs import FoundPhoto, Stdin, find_photos
+from birefcli.batch.inputs import FoundPhoto, find_photos
 from birefcli.batch.lock import hold_folder
+from birefcli.batch.places import LocalFile, Stdin, Stdout
 from birefcli.batch.targets import (
     Job,
-    Stdout,
     check_output,
-    listed_as,
     names_a_file,
     plan_targets,
     remove_empty,
@@ -48,6 +46,12 @@ from birefcli.system import atomic
 from birefcli.system.atomic import write_file
 
 CUTOUT = (Product.CUTOUT,)
+
+
+def place(path):
+    return LocalFile(Path(path))
+
+
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
 
@@ -211,7 +215,7 @@ def test_names_may_hold_anything(photos):
     names = [" a b.jpg", "-rf.jpg", "new\nline.jpg", "ä.jpg", "a\u0308.jpg", "{stem}.jpg", "%s.jpg"]
     touch(photos, *names, os.fsdecode(b"\xff\xfe.jpg"))
     jobs = plan_targets(find_photos(selected(photos)).found, selected(photos), CUTOUT, Format.PNG)
-    targets = {os.fsencode(next(iter(job.targets.values())).name) for job in jobs}
+    targets = {os.fsencode(next(iter(job.targets.values())).path.name) for job in jobs}
     assert targets == {
         *(os.fsencode(name.replace(".jpg", ".png")) for name in names),
         b"\xff\xfe.png",
@@ -236,7 +240,7 @@ def test_names_may_hold_anything(photos):
 def test_listed_photo_keeps_its_path_below_the_output_folder(name, relative):
     (photo,) = find_photos(Selection((), "out", listed=(name,))).found
     assert photo.relative == Path(relative)
-    assert photo.source == Path(name)
+    assert photo.source == place(name)
 
 
 PARTS = st.lists(st.sampled_from(["a", "b.jpg", "..", "-", " c", "ä"]), min_size=1, max_size=4)
@@ -247,10 +251,10 @@ def test_name_in_a_list_of_failures_gives_the_same_target_again(folder, below, s
     if folder[-1] == "..":
         folder = [*folder, "d"]
     for source, relative in (
-        (Path(start, *folder, *below), Path(*below)),
-        (Path(start, *folder), Path(*(part for part in folder if part != ".."))),
+        (place(Path(start, *folder, *below)), Path(*below)),
+        (place(Path(start, *folder)), Path(*(part for part in folder if part != ".."))),
     ):
-        name = listed_as(Job(source, {}, relative))
+        name = source.listed_as(relative)
         (again,) = find_photos(Selection((), "out", listed=(name,))).found
         assert again.relative == relative
         assert again.source == source
@@ -260,11 +264,11 @@ def test_name_in_a_list_of_failures_gives_the_same_target_again(folder, below, s
 
 
 def targets(jobs):
-    return [path for job in jobs for path in job.targets.values()]
+    return [target.path for job in jobs for target in job.targets.values()]
 
 
 def planned(*relatives, output="/out", products=CUTOUT, format_=Format.PNG, name="{stem}"):
-    photos = [FoundPhoto(Path("/in", relative), Path(relative)) for relative in relatives]
+    photos = [FoundPhoto(place(Path("/in", relative)), Path(relative)) for relative in relatives]
     return plan_targets(photos, selected("/in", output=output, name=name), products, format_)
 
 
@@ -277,8 +281,8 @@ def test_targets_keep_the_folder_tree():
 def test_several_products_get_a_folder_each():
     (job,) = planned("sub/a.jpg", products=(Product.CUTOUT, Product.MASK))
     assert job.targets == {
-        Product.CUTOUT: Path("/out/cutout/sub/a.png"),
-        Product.MASK: Path("/out/mask/sub/a.png"),
+        Product.CUTOUT: place("/out/cutout/sub/a.png"),
+        Product.MASK: place("/out/mask/sub/a.png"),
     }
 
 
@@ -306,11 +310,11 @@ def test_target_that_is_a_photo_by_another_way_is_refused(photos):
     touch(photos, "a.png")
     (photos.parent / "way").symlink_to(photos)
     with pytest.raises(OutputError, match="would be overwritten"):
-        plan_targets([FoundPhoto(photos / "a.png", Path("a.png"))],
+        plan_targets([FoundPhoto(place(photos / "a.png"), Path("a.png"))],
              selected(photos, output=photos.parent / "way"), CUTOUT, Format.PNG)  # fmt: skip
     (photos.parent / "link.png").symlink_to(photos / "a.png")
     with pytest.raises(OutputError, match="would be overwritten"):
-        plan_targets([FoundPhoto(photos.parent / "link.png", Path("a.png"))],
+        plan_targets([FoundPhoto(place(photos.parent / "link.png"), Path("a.png"))],
              selected("x", output=photos), CUTOUT, Format.PNG)  # fmt: skip
 
 
@@ -342,7 +346,7 @@ def test_no_two_photos_ever_share_a_target(paths, name, output, products, format
         return
     places = [posixpath.normpath(target) for target in targets(jobs)]
     assert len(set(places)) == len(places) == len(jobs) * len(products)
-    assert not {posixpath.normpath(job.source) for job in jobs} & set(places)
+    assert not {posixpath.normpath(job.source.path) for job in jobs} & set(places)
 
 
 # One file as output
@@ -350,8 +354,8 @@ def test_no_two_photos_ever_share_a_target(paths, name, output, products, format
 
 def test_one_photo_into_a_named_file(tmp_path):
     one = selected("/in/a.jpg", output=tmp_path / "x.PNG")
-    (job,) = plan_targets([FoundPhoto(Path("/in/a.jpg"), Path("a.jpg"))], one, CUTOUT, Format.PNG)
-    assert job.targets == {Product.CUTOUT: tmp_path / "x.PNG"}
+    (job,) = plan_targets([FoundPhoto(place("/in/a.jpg"), Path("a.jpg"))], one, CUTOUT, Format.PNG)
+    assert job.targets == {Product.CUTOUT: place(tmp_path / "x.PNG")}
 
 
 def test_folder_called_like_a_picture_is_a_folder(tmp_path):
@@ -365,8 +369,8 @@ def test_folder_called_like_a_picture_is_a_folder(tmp_path):
 def test_one_output_for_several_photos_or_products_is_refused(tmp_path, output):
     target = output if output == "-" else tmp_path / output
     two = [
-        FoundPhoto(Path("/in/a.jpg"), Path("a.jpg")),
-        FoundPhoto(Path("/in/b.jpg"), Path("b.jpg")),
+        FoundPhoto(place("/in/a.jpg"), Path("a.jpg")),
+        FoundPhoto(place("/in/b.jpg"), Path("b.jpg")),
     ]
     with pytest.raises(UsageError, match="one file"):
         plan_targets(two, selected("/in/a.jpg", "/in/b.jpg", output=target), CUTOUT, Format.PNG)
@@ -392,7 +396,7 @@ def test_pipe_in_and_out():
 
 
 def test_file_called_as_stdin_is_told_apart_from_it():
-    assert Job(Path("-"), {}, Path("-")).label == "./-"
+    assert Job(place("-"), {}, Path("-")).label == "./-"
     assert Job(Stdin(), {}, Path("stdin")).label == "-"
 
 
@@ -419,7 +423,7 @@ def test_file_in_the_place_of_the_output_folder_is_refused(tmp_path):
 
 def test_folder_in_the_place_of_a_target_is_refused(tmp_path):
     (tmp_path / "a.png").mkdir()
-    job = Job(Path("/in/a.jpg"), {Product.CUTOUT: tmp_path / "a.png"}, Path("a.jpg"))
+    job = Job(place("/in/a.jpg"), {Product.CUTOUT: place(tmp_path / "a.png")}, Path("a.jpg"))
     with pytest.raises(OutputError, match="is a folder"):
         check_output([job], selected("/in", output=tmp_path))
 
@@ -562,14 +566,14 @@ def test_part_file_with_an_odd_number_is_left_alone(tmp_path, number):
 @pytest.fixture
 def job(photos, tmp_path):
     touch(photos, "a.jpg")
-    out = {Product.CUTOUT: tmp_path / "c.png", Product.MASK: tmp_path / "m.png"}
-    return Job(photos / "a.jpg", out, Path("a.jpg"))
+    out = {Product.CUTOUT: place(tmp_path / "c.png"), Product.MASK: place(tmp_path / "m.png")}
+    return Job(place(photos / "a.jpg"), out, Path("a.jpg"))
 
 
 def make(job, kind, fingerprint="0" * 16, precision="fp32"):
     pixels = np.zeros((1, 1, 4), np.uint8)
-    made = Stamp(fingerprint, precision, kind.value, *source_state(job.source)).text()
-    job.targets[kind].write_bytes(encode(pixels, Format.PNG, metadata=Metadata(stamp=made)))
+    made = Stamp(fingerprint, precision, kind.value, *job.source.state()).text()
+    job.targets[kind].path.write_bytes(encode(pixels, Format.PNG, metadata=Metadata(stamp=made)))
 
 
 WANTED = dict.fromkeys(Product, "0" * 16)
@@ -614,11 +618,11 @@ def test_product_of_an_older_photo_or_other_options_or_a_torn_one_is_made_again(
     make(job, Product.CUTOUT)
     make(job, Product.MASK, "1" * 16)
     assert list(decide(job, Existing.UPDATE, WANTED, Precision.AUTO).job.targets) == [Product.MASK]
-    os.utime(job.source, ns=(1, 1))
+    os.utime(job.source.path, ns=(1, 1))
     assert decide(job, Existing.UPDATE, WANTED, Precision.AUTO).job.targets == job.targets
     make(job, Product.CUTOUT)
     make(job, Product.MASK)
-    torn = job.targets[Product.CUTOUT]
+    torn = job.targets[Product.CUTOUT].path
     torn.write_bytes(torn.read_bytes()[:-5])
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == [Product.CUTOUT]
@@ -647,7 +651,7 @@ def test_precision_that_is_named_must_be_that_of_the_product(job, made, asked, k
 def test_file_of_somebody_else_at_the_target_is_kept(job):
     pixels = np.zeros((1, 1, 4), np.uint8)
     make(job, Product.CUTOUT)
-    job.targets[Product.MASK].write_bytes(encode(pixels, Format.PNG))
+    job.targets[Product.MASK].path.write_bytes(encode(pixels, Format.PNG))
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert decision.job.targets == {}
     assert decision.not_ours

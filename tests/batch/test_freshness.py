@@ -11,6 +11,7 @@ import pytest
 from conftest import picture
 
 from birefcli.batch import freshness
+from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.options import (
     BatchOptions,
@@ -31,7 +32,11 @@ from birefcli.options import (
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     picture().save(tmp_path / "a.png")
-    return Job(tmp_path / "a.png", {Product.CUTOUT: tmp_path / "made.jpg"}, Path("a.png"))
+    return Job(
+        LocalFile(tmp_path / "a.png"),
+        {Product.CUTOUT: LocalFile(tmp_path / "made.jpg")},
+        Path("a.png"),
+    )
 
 
 def reason(job: Job) -> str:
@@ -199,7 +204,11 @@ OTHER = {
 
 def fingerprints(rendering=CROPPED, identity="weights", behind="white", **model):
     options = BatchOptions(rendering, ModelOptions("mini", **model), None, 1, 10**6, 10**9)
-    job = Job(Path("a.png"), dict.fromkeys(rendering.products, Path("out/a.png")), Path("a.png"))
+    job = Job(
+        LocalFile(Path("a.png")),
+        dict.fromkeys(rendering.products, LocalFile(Path("out/a.png"))),
+        Path("a.png"),
+    )
     return freshness.fingerprints(options, identity, lambda _: behind)(job)
 
 

@@ -15,11 +15,12 @@ from PIL import Image
 from support import levels_apart
 from torch import nn
 
-from birefcli.batch import pipeline, stages
+from birefcli.batch import pipeline, places, stages
 from birefcli.batch.freshness import MISSING, Decision
 from birefcli.batch.memory import BYTES_PER_PIXEL
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline, batches
+from birefcli.batch.places import LocalFile
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
 from birefcli.errors import PhotoError
@@ -121,9 +122,9 @@ def level_photo(path, level, size=(24, 16)):
 
 
 def decision(source, out, products=(Product.MASK,), suffix=".png"):
-    targets = {kind: out / f"{source.stem}-{kind.value}{suffix}" for kind in products}
+    targets = {kind: LocalFile(out / f"{source.stem}-{kind.value}{suffix}") for kind in products}
     return Decision(
-        Job(source, targets, Path(source.name)),
+        Job(LocalFile(source), targets, Path(source.name)),
         MISSING,
         fingerprints=dict.fromkeys(targets, "0" * 16),
     )
@@ -254,7 +255,7 @@ def test_full_disk_is_told_as_what_would_meet_every_photo(todo, monkeypatch):
     def full(target, data):
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(stages, "replace_file", full)
+    monkeypatch.setattr(places, "replace_file", full)
     outcomes = finished(a_run(), todo)
     assert [o.fatal for o in outcomes] == [i in GOOD for i in range(9)]
     assert str(outcomes[0].error).startswith("No space left")
@@ -404,7 +405,7 @@ class Flight:
     def __init__(self, monkeypatch):
         self.now = self.most = self.read = 0
         self._lock = threading.Lock()
-        read, write = decode_photo, stages.replace_file
+        read, write = decode_photo, places.replace_file
 
         def counted_read(*arguments):
             photo = read(*arguments)
@@ -417,7 +418,7 @@ class Flight:
             self.change(-1)
 
         monkeypatch.setattr(stages, "decode_photo", counted_read)
-        monkeypatch.setattr(stages, "replace_file", counted_write)
+        monkeypatch.setattr(places, "replace_file", counted_write)
 
     def change(self, by):
         with self._lock:
@@ -649,7 +650,7 @@ def test_whole_way_from_file_to_file_is_exact_at_both_ends(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     run = a_run(Bright(40.0), products=(Product.CUTOUT,))
     (outcome,) = finished(run, [decision(tmp_path / "a.png", tmp_path / "o", (Product.CUTOUT,))])
-    with Image.open(outcome.outputs[Product.CUTOUT]) as image:
+    with Image.open(outcome.outputs[Product.CUTOUT].path) as image:
         rgba = np.asarray(image)
     assert rgba[:, :28, 3].max() == 0
     assert rgba[:, 36:, 3].min() == 255

@@ -22,6 +22,7 @@ from support import nearly_same
 from birefcli import doctor
 from birefcli.batch.freshness import MISSING, Decision
 from birefcli.batch.outcome import Outcome, Status
+from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.errors import DeviceError, ExitCode, Message, UsageError
@@ -93,7 +94,10 @@ def test_doctor_lists_every_gpu_and_says_how_to_use_them(two_gpus, monkeypatch):
 
 
 def decisions(count):
-    return [Decision(Job(Path(f"{i}.jpg"), {}, Path(f"{i}.jpg")), MISSING) for i in range(count)]
+    return [
+        Decision(Job(LocalFile(Path(f"{i}.jpg")), {}, Path(f"{i}.jpg")), MISSING)
+        for i in range(count)
+    ]
 
 
 def written(decision):

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from birefcli.batch import freshness
 from birefcli.batch.inputs import find_photos
+from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import plan_targets
 from birefcli.images import stamp
 from birefcli.images.encode import encode
@@ -58,7 +58,7 @@ def second_run(count: int, model: str) -> None:
         for i in range(count - 1):
             photo = photos / f"{i:06d}.jpg"
             photo.write_bytes(b"never opened")
-            state = freshness.source_state(photo)
+            state = LocalFile(photo).state()
             assert state is not None
             notes = Metadata(
                 record=Stamp(first.fingerprint, first.precision, first.product, *state).text()

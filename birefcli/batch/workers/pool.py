@@ -12,7 +12,7 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.interrupts import GRACE
 from birefcli.batch.outcome import Outcome
 from birefcli.batch.patience import no_answer, step, to_begin
-from birefcli.batch.targets import Stdout
+from birefcli.batch.places import local_folders
 from birefcli.batch.workers.channel import STOPPING
 from birefcli.batch.workers.process import LEAVE, WorkerProcess
 from birefcli.batch.workers.protocol import (
@@ -248,7 +248,7 @@ class WorkerPool:
 def _clear_parts(held: Sequence[Decision]) -> None:
     """Half-written files of a worker that is gone are nobody's."""
     targets = [target for decision in held for target in decision.job.targets.values()]
-    atomic.clear_stale({t.parent for t in targets if not isinstance(t, Stdout)})
+    atomic.clear_stale(local_folders(targets))
 
 
 def _nothing() -> None:
