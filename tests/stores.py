@@ -88,6 +88,8 @@ class Fault:
     """Bytes of the body that are sent before the connection ends."""
     stall_after: int | None = None
     """Bytes of the body that are sent before nothing comes any more."""
+    delay: float = 0.0
+    """Seconds before it is forwarded."""
     drop_headers: tuple[str, ...] = ()
     """Headers of the request that the store does not see, as one that does not know them."""
 
@@ -184,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = self._request()
         fault = proxy.take(request) or Fault()
         proxy.before(request)
+        proxy.closing.wait(fault.delay)
         if fault.reset:
             return self._reset()
         if fault.status is not None:

@@ -4,7 +4,6 @@ What obstore finds in the environment by itself is not said again here: keys, ro
 of containers, web identities, files of Google's, managed identities of Azure's.
 """
 
-import configparser
 import errno
 import os
 from datetime import timedelta
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 Backend: TypeAlias = "ObjectStoreMethods"
 """A store of obstore's."""
-SCHEMES = ("s3", "gs", "az")
 CONNECT = 10.0  # seconds that a connection may take
 WHOLE = timedelta(days=1)  # of one request: what makes no progress is noticed much earlier
 CREDENTIALS = {
@@ -119,6 +117,8 @@ def _open_s3(bucket: str, stall: float) -> "S3Store":
 
 def _aws_profile() -> dict[str, str]:
     """What the files of AWS's tools say of the profile in use; empty where they are not there."""
+    import configparser  # few need it
+
     found = configparser.RawConfigParser(strict=False, default_section="")
     name = _first("AWS_PROFILE", "AWS_DEFAULT_PROFILE") or "default"
     read: dict[str, str] = {}

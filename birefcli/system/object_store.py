@@ -6,6 +6,7 @@ what handles files handles objects. An object appears whole or not at all.
 """
 
 import errno
+import io
 import math
 import random
 import re
@@ -14,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from birefcli.system.atomic import part_name
-from birefcli.system.object_access import CREDENTIALS, SCHEMES, Backend, open_backend
+from birefcli.system.object_access import CREDENTIALS, Backend, open_backend
 from birefcli.system.object_faults import (
     ObjectChangedError,
     ObjectDeniedError,
@@ -27,6 +28,7 @@ from birefcli.system.object_faults import (
     object_error,
     translated,
 )
+from birefcli.system.object_url import ObjectUrl
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ListResult, ObjectMeta, PutMode
@@ -41,77 +43,13 @@ STALL = 20.0  # seconds without a byte after which a request counts as lost
 SLOWEST = 1e5  # bytes a second that are sent at least: an answer comes only after the last of them
 PAGE = 1000  # objects of a listing held at once; no store sends more in one answer
 
+BLOCK = 1 << 20  # bytes of a file in a store that are read at once, where not all of it is
+
 Out = TypeVar("Out")
-_URL = re.compile(r"(?i)([a-z0-9]+)://([^/]*)(?:/(.*))?", re.S)
-_BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._$-]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_OBJECT = ("NoSuchKey", "BlobNotFound")  # codes of stores that have the bucket
 _NO_TAG = '"00000000000000000000000000000000"'  # an ETag that no object has
 _NO_GENERATION = "1"  # of an object in Google's store, where they count microseconds
-
-
-class ObjectUrl(NamedTuple):
-    """An object or, where the key is empty or ends in a slash, a prefix: ``s3://bucket/key``."""
-
-    scheme: str
-    bucket: str
-    key: str
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.bucket}/{self.key}"
-
-    @property
-    def is_prefix(self) -> bool:
-        """Whether it can be no object: a bucket, or what ends in a slash."""
-        return self.key == "" or self.key.endswith("/")
-
-    @property
-    def as_prefix(self) -> "ObjectUrl":
-        """The same as a prefix, with a slash at its end unless it is a whole bucket."""
-        return self if self.is_prefix else self._replace(key=f"{self.key}/")
-
-    def below(self, relative: str) -> "ObjectUrl":
-        """What is called so below this prefix."""
-        return self._replace(key=self.as_prefix.key + relative)
-
-
-def is_url(text: str) -> bool:
-    """Whether a text names an object or a prefix of a store that is known, well or badly."""
-    found = _URL.match(text)
-    return found is not None and found[1].lower() in SCHEMES
-
-
-def parse_url(text: str) -> ObjectUrl:
-    """The object or prefix of a URL; its key is what is written, and nothing in it is decoded.
-
-    Raises ValueError, with what is wrong and without the URL.
-    """
-    found = _URL.fullmatch(text)
-    if found is None or found[1].lower() not in SCHEMES:
-        raise ValueError(f"is no URL of a store ({', '.join(f'{s}://' for s in SCHEMES)})")
-    bucket, key = found[2], found[3] or ""
-    if not _BUCKET.fullmatch(bucket):
-        raise ValueError("names no bucket" if not bucket else f"{bucket!r} is no name of a bucket")
-    wrong = why_no_key(key.removesuffix("/")) if key else None
-    if wrong is not None:
-        raise ValueError(wrong)
-    return ObjectUrl(found[1].lower(), bucket, key)
-
-
-def why_no_key(key: str) -> str | None:
-    """Why a text is no key of an object that could be a file's path; None where it is one."""
-    if any(ord(char) < 32 or ord(char) == 127 for char in key):
-        return "has a control character in its name"
-    if any("\ud800" <= char <= "\udfff" for char in key):
-        return "has a name that is no UTF-8"
-    if key.endswith("/"):
-        return "ends in a slash: that is a prefix, and no object"
-    parts = key.split("/")
-    if "" in parts:
-        return "has an empty part in its name (two slashes, or one at its start)"
-    if "." in parts or ".." in parts:
-        return "has a part . or .. in its name"
-    return None
 
 
 class ObjectEntry(NamedTuple):
@@ -221,6 +159,13 @@ class ObjectStore:
             self.read_range(first.key, 0, 1)  # the store's word comes with a body alone
         except ObjectNotFoundError:
             return  # deleted since, or the mark of a folder
+
+    def open(self, entry: ObjectEntry) -> BinaryIO:
+        """An object as a file to read, as it was listed (else ESTALE).
+
+        Asked for all of it, it is read at once; else by blocks, where something is read.
+        """
+        return io.BufferedReader(_ObjectFile(self, entry), BLOCK)
 
     # Write
 
@@ -376,6 +321,52 @@ class ObjectStore:
             for entry in map(_entry, found["objects"]):
                 if after is None or entry.key > after:
                     yield entry
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object that is read where it is asked for."""
+
+    def __init__(self, store: ObjectStore, entry: ObjectEntry) -> None:
+        """Nothing is read yet."""
+        self.store, self.entry = store, entry
+        self.at = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True: what is skipped is not read."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; none is asked of the store."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.entry.size}[whence]
+        self.at = max(0, start + offset)
+        return self.at
+
+    def tell(self) -> int:
+        """Where it is read next."""
+        return self.at
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        """Read a block."""
+        size = min(len(buffer), max(0, self.entry.size - self.at))
+        data = self.store.read_range(self.entry.key, self.at, size, self.entry.etag)
+        buffer[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+    def readall(self) -> bytes:
+        """Read what is left, in one request."""
+        left = max(0, self.entry.size - self.at)
+        whole = left == self.entry.size
+        key, etag = self.entry.key, self.entry.etag
+        data = (
+            self.store.read(key, etag) if whole else self.store.read_range(key, self.at, left, etag)
+        )
+        self.at += len(data)
+        return data
 
 
 class _Patience:

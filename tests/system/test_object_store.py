@@ -5,22 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import stores
-from hypothesis import given
-from hypothesis import strategies as st
 from obstore.store import LocalStore, MemoryStore
 
 from birefcli.errors import UsageError
 from birefcli.system import object_store
 from birefcli.system.object_access import open_backend
-from birefcli.system.object_store import (
-    ObjectStore,
-    ObjectUrl,
-    is_url,
-    parse_url,
-    store_for,
-    store_of,
-    why_no_key,
-)
+from birefcli.system.object_store import ObjectStore, store_for, store_of
+from birefcli.system.object_url import parse_url
 
 SLOWLY = ("503 SlowDown", "500 InternalError", "502 BadGateway", "429 TooManyRequests")
 PHOTO = bytes(range(256)) * 200
@@ -51,72 +42,6 @@ def shop(bucket):
     return store_of("s3", bucket.name)
 
 
-# URLs
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("s3://shop/in/a.jpg", ("s3", "shop", "in/a.jpg")),
-        ("S3://shop/In/A.JPG", ("s3", "shop", "In/A.JPG")),
-        ("gs://my_shop.example/in/", ("gs", "my_shop.example", "in/")),
-        ("az://$web", ("az", "$web", "")),
-        ("az://shop/", ("az", "shop", "")),
-        ("s3://shop/a b?x=1#2%20é.jpg", ("s3", "shop", "a b?x=1#2%20é.jpg")),
-        ("s3://shop/...", ("s3", "shop", "...")),
-    ],
-)
-def test_a_url_is_a_scheme_a_bucket_and_a_key_as_it_is_written(text, parts):
-    assert is_url(text)
-    assert parse_url(text) == ObjectUrl(*parts)
-    assert parse_url(str(parse_url(text))) == ObjectUrl(*parts)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("s3://shop/a//b.jpg", "empty part"),
-        ("s3://shop//b.jpg", "empty part"),
-        ("s3://shop/in//", "slash"),
-        ("s3://shop/a/../b.jpg", "part . or .."),
-        ("s3://shop/./b.jpg", "part . or .."),
-        ("s3://shop/a\nb.jpg", "control character"),
-        ("s3://shop/a\x7fb.jpg", "control character"),
-        ("s3://shop/a\udcffb.jpg", "no UTF-8"),
-        ("s3://", "names no bucket"),
-        ("s3:///a.jpg", "names no bucket"),
-        ("s3://a b/a.jpg", "no name of a bucket"),
-        ("s3://user:secret@shop/a.jpg", "no name of a bucket"),
-        ("http://shop/a.jpg", "no URL of a store"),
-        ("photos/a.jpg", "no URL of a store"),
-    ],
-)
-def test_a_url_that_could_be_no_file_is_refused_with_its_cause(text, why):
-    with pytest.raises(ValueError, match=why):
-        parse_url(text)
-
-
-@pytest.mark.parametrize("text", ["photos/a.jpg", "s3:/a/b", "c://x", "http://a/b", "", "s3", "-"])
-def test_paths_and_other_addresses_are_no_urls_of_stores(text):
-    assert not is_url(text)
-
-
-@given(st.text())
-def test_a_key_is_refused_or_every_part_of_it_is_a_name(key):
-    if why_no_key(key) is None:
-        assert all(part not in ("", ".", "..") for part in key.split("/"))
-        assert parse_url(f"s3://shop/{key}").key == key
-
-
-def test_what_lies_below_a_prefix_is_named_with_or_without_its_slash():
-    assert str(parse_url("s3://shop/in").below("a.jpg")) == "s3://shop/in/a.jpg"
-    assert str(parse_url("s3://shop/in/").below("a.jpg")) == "s3://shop/in/a.jpg"
-    assert str(parse_url("s3://shop").below("a.jpg")) == "s3://shop/a.jpg"
-    assert parse_url("s3://shop").is_prefix
-    assert parse_url("s3://shop/in/").is_prefix
-    assert not parse_url("s3://shop/in").is_prefix
-
-
 # The same in every store
 
 
@@ -136,6 +61,29 @@ def test_a_part_is_read_and_nothing_beyond_the_end(store):
     assert store.read_range("a", 8, 4096) == b"89"
     assert store.read_range("a", 0, 0) == b""
     assert store.read("empty") == b""
+
+
+def test_an_object_is_a_file_of_which_only_what_is_asked_for_is_read(shop, bucket):
+    bucket.put("a", PHOTO)
+    entry = shop.head("a")
+    bucket.proxy.reset()
+    with shop.open(entry) as file:
+        assert file.seek(0, 2) == len(PHOTO)
+        assert bucket.proxy.requests == []
+        file.seek(0)
+        assert file.read() == PHOTO
+    assert bucket.proxy.count("GET", ranged=False) == 1
+    with shop.open(entry) as file:
+        assert file.read(4) == PHOTO[:4]
+        file.seek(100)
+        assert file.read() == PHOTO[100:]
+        assert file.read() == b""
+        file.seek(len(PHOTO) + 5)
+        assert file.read() == b""
+    bucket.put("a", PHOTO[:-1])
+    with shop.open(entry) as file, pytest.raises(OSError) as changed:  # noqa: PT011
+        file.read()
+    assert changed.value.errno == errno.ESTALE
 
 
 def test_a_listing_says_of_objects_what_they_say_themselves(store):
