@@ -58,7 +58,8 @@ SCHEDULERS = (
     _Scheduler("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST", "SGE_TASK_STEPSIZE", first=1),
 )
 """Those whose variables are read, in this order."""
-SINGLE = ("SLURM_PROCID", "1")  # every job of Slurm has a first task; it is a part if there are two
+ALONE = "1"
+"""Tasks of a job in which ``SLURM_PROCID`` says nothing: every job of Slurm has a first one."""
 
 
 def parse_shard(text: str, variables: Mapping[str, str]) -> Shard:
@@ -96,8 +97,7 @@ def _told(variables: Mapping[str, str], count: int | None) -> Shard | str:
     """What the first scheduler says that says anything; a text where that is not enough."""
     for scheduler in SCHEDULERS:
         told = scheduler.told(variables)
-        alone = (scheduler.index, variables.get(scheduler.count or "")) == SINGLE
-        if told is None or (alone and count is None):
+        if told is None or _is_alone(scheduler, variables):
             continue
         index, whole = told
         if count is not None and whole is not None and count != whole:
@@ -107,6 +107,10 @@ def _told(variables: Mapping[str, str], count: int | None) -> Shard | str:
         return Shard(index, count or whole or 0, scheduler.index)
     names = ", ".join(scheduler.index for scheduler in SCHEDULERS)
     return f"no scheduler's variable is set ({names}); give a number and a count like 3/8"
+
+
+def _is_alone(scheduler: _Scheduler, variables: Mapping[str, str]) -> bool:
+    return scheduler.index == "SLURM_PROCID" and variables.get("SLURM_NTASKS", ALONE) == ALONE
 
 
 def _number(variables: Mapping[str, str], name: str | None) -> int | None:
