@@ -46,6 +46,7 @@ from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
 from birefcli.system import atomic, process_settings
+from birefcli.system.object_url import ObjectUrl
 from birefcli.system.paths import is_file, is_folder
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -104,7 +105,7 @@ def run(
         _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
         task.options,
-        identify_weights(task.options.model.name),
+        identify_weights(task.options.model, progress=reporter.shows_progress),
         (lambda _: "") if background is None else background.identity,
     )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
@@ -218,10 +219,13 @@ def _background(options: BatchOptions) -> "Background | None":
     return background_of(options.rendering, options.max_pixels)
 
 
-def _files_read(options: BatchOptions, background: "Background | None") -> dict[Path, str]:
-    """Files that every photo of a run needs, and what they are."""
-    weights = locate(options.model.name).path
-    read = {} if weights is None else {weights: "the weights"}
+def _files_read(
+    options: BatchOptions, background: "Background | None"
+) -> dict[Path | ObjectUrl, str]:
+    """Files and objects that every photo of a run needs, and what they are."""
+    weights = locate(options.model.name)
+    places = (weights.path, weights.url)
+    read = {place: "the weights" for place in places if place is not None}
     if background is None:
         return read
     from birefcli.products.background import files_of
@@ -232,7 +236,7 @@ def _files_read(options: BatchOptions, background: "Background | None") -> dict[
 # Check
 
 
-def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
+def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path | ObjectUrl]) -> None:
     """See that the list of failed photos can be written, and replaces nothing but such a list."""
 
     def wrong(text: str) -> OutputError:
@@ -244,7 +248,7 @@ def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
             used.add(key, job)
     if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
-    if entry_key(file) in {entry_key(path) for path in read}:
+    if entry_key(file) in {entry_key(path) for path in read if isinstance(path, Path)}:
         raise wrong("is read by this run; name another file")
     if is_folder(file):
         raise wrong("is a folder; name a file")

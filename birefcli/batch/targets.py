@@ -13,6 +13,7 @@ from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 from birefcli.system.name_folding import NameIndex
+from birefcli.system.object_url import ObjectUrl
 from birefcli.system.paths import is_folder, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
@@ -144,7 +145,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
 
 
 def refuse_overwriting(
-    jobs: list[Job], read: Mapping[Path, str], elsewhere: Iterable[str] = ()
+    jobs: list[Job], read: Mapping[Path | ObjectUrl, str], elsewhere: Iterable[str] = ()
 ) -> None:
     """See that no result takes the place of a file that the run, or another part of it, reads.
 
@@ -163,7 +164,9 @@ def refuse_overwriting(
             )
 
 
-def _keys(path: Path) -> set[str]:
+def _keys(path: Path | ObjectUrl) -> set[str]:
+    if isinstance(path, ObjectUrl):
+        return {str(path)}
     return {entry_key(path), entry_key(real_path(path))}
 
 
