@@ -354,3 +354,23 @@ def photos(tmp_path: Path) -> Path:
     for i, name in enumerate(("a.jpg", "b.png", "sub/a.jpg")):
         picture(seed=i).save(folder / name)
     return folder
+
+
+@pytest.fixture
+def shell(installed: dict[str, str], photos: Path) -> Callable[..., str]:
+    """Run lines in a POSIX shell, in the folder that has photos/."""
+
+    def run(text: str, shell: str = "sh", **more: str) -> str:
+        result = subprocess.run(
+            [shell, "-c", text],
+            cwd=photos.parent,
+            env={**installed, **more},
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        assert result.returncode == 0, result.stderr.decode()
+        return result.stdout.decode()
+
+    return run
