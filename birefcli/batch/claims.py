@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import ANOTHER, Job
+from birefcli.batch.targets import ANOTHER, Job, keys_of
 from birefcli.errors import Message, Option
-from birefcli.images.files import entry_key
 from birefcli.system.name_folding import NameIndex
-from birefcli.system.paths import is_folder, real_path
+from birefcli.system.object_url import ObjectUrl
+from birefcli.system.paths import is_folder
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class _Claim:
 class Claims:
     """Targets and photos of a watch."""
 
-    def __init__(self, read: Mapping[Path, str]) -> None:
+    def __init__(self, read: Mapping[Path | ObjectUrl, str]) -> None:
         """``read``: files that every photo needs, and what they are."""
         self._index: NameIndex[_Claim] = NameIndex()
         self._keys: dict[str, list[tuple[str, _Claim]]] = {}
         self._refused: dict[str, str] = {}
         """Photos that want what another has, and which that is."""
         for path, what in read.items():
-            for key in {entry_key(path), entry_key(real_path(path))}:
+            for key in keys_of(path):
                 self._index.add(key, _Claim(str(path), product=False, what=what))
 
     def take(self, jobs: Iterable[Job]) -> tuple[list[Job], list[tuple[Job, Message]]]:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from birefcli.batch.inputs import FoundPhoto, folder_left_out, is_product, is_wanted
 from birefcli.batch.places import LocalFile
+from birefcli.batch.shard import holds
 from birefcli.images.files import other_kind, walk_entries
 from birefcli.options import Selection
 from birefcli.system.mounts import MountedFolder, network_type
@@ -99,6 +100,8 @@ class FolderLook:
 
     def _judge(self, relative: Path) -> str | bool:
         """Whether a file is looked at; the suffix of a picture of a kind that is not tried."""
+        if not holds(self._selection, relative):
+            return False
         if is_wanted(relative, self._selection):
             return True
         kind = None if self._selection.include else other_kind(relative.name)

@@ -18,14 +18,14 @@ from birefcli.batch.look import FolderLook, Look
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
-from birefcli.batch.run import BatchTask, check_model, files_read, load_background, run
+from birefcli.batch.run import check_model, files_read, load_background, run
 from birefcli.batch.settling import GRACE
 from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
 from birefcli.batch.watch_input import WatchedInput
 from birefcli.batch.watch_runs import RunListener
 from birefcli.errors import ExitCode, Message, NoInputError, OutputError, UsageError
 from birefcli.models.load import identify_weights
-from birefcli.options import Lock, Selection
+from birefcli.options import BatchTask, Lock, Selection
 from birefcli.system import file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
@@ -115,8 +115,8 @@ class _Watch:
         self._inputs = [WatchedInput(look, task.settle, task.grace, reporter) for look in looks]
         self._claims = Claims(files_read(options, load_background(options)))
         self._executors = Executors(options)
-        self._identity = identify_weights(options.model.name)
-        self._listener = RunListener(reporter)
+        self._identity = identify_weights(options.model)
+        self._listener = RunListener(reporter, task.batch.selection.shard)
         self._events = ExitStack()
         self._no_events: str | None = None
         """Why nothing is told any more, from the thread that listened."""
@@ -284,7 +284,10 @@ class _Watch:
         """Do photos that have their targets for themselves. Raises StoppedError."""
         listed = [job.source.listed_as(job.relative) for job in jobs]
         selection = replace(
-            self._batch.selection, inputs=(), listed=tuple(name for name in listed if name)
+            self._batch.selection,
+            inputs=(),
+            listed=tuple(name for name in listed if name),
+            shard=None,  # of which all of them are
         )
         self._renew()
         try:
@@ -308,7 +311,7 @@ class _Watch:
 
     def _renew(self) -> None:
         """See that the model is that of the file that is there now."""
-        identity = identify_weights(self._batch.options.model.name)
+        identity = identify_weights(self._batch.options.model)
         if identity != self._identity:
             self._identity, self._executors = identity, Executors(self._batch.options)
             self._reporter.on_notice("the weights have changed: they are loaded again")

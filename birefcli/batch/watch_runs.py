@@ -8,6 +8,7 @@ from birefcli.batch.reporter import Bottleneck, DeviceLost, WatchReporter
 from birefcli.batch.run import NO_DEVICE
 from birefcli.batch.settling import Settling
 from birefcli.errors import ExitCode, Message
+from birefcli.options import Shard
 
 Expected: TypeAlias = tuple[Settling, str]
 """A photo that is to be done: what waits for it, and what it is called there."""
@@ -16,8 +17,8 @@ Expected: TypeAlias = tuple[Settling, str]
 class RunListener:
     """Hears of every run of a watch, and passes on what concerns the whole."""
 
-    def __init__(self, reporter: WatchReporter) -> None:
-        self.total = Summary()
+    def __init__(self, reporter: WatchReporter, shard: Shard | None = None) -> None:
+        self.total = Summary(shard=shard)
         """Of all runs; its seconds are those in which there was work."""
         self.obstacle: Message | None = None
         """What kept the last run from writing."""

@@ -9,6 +9,7 @@ import typer
 from birefcli import values
 from birefcli.batch.lists import read_list
 from birefcli.batch.places import PIPE
+from birefcli.batch.shard import parse_shard
 from birefcli.batch.targets import names_a_file
 from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
@@ -39,6 +40,7 @@ def read_selection(words: MatteOptions) -> Selection:
         exclude=tuple(words.exclude or ()),
         name=words.name,
         listed=() if listing is None else read_list(listing, null=words.null),
+        shard=None if words.shard is None else parse_shard(words.shard, os.environ),
     )
     if listing == PIPE and PIPE in inputs:
         both = Message(Option("files_from", "-"), " and the photo - both want stdin")
@@ -98,6 +100,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         raise UsageError(Message(given, " and ", Option("output", "-"), " both want stdout"))
     if selection.inputs.count(PIPE) > 1:
         raise UsageError("stdin (-) can be read once")
+    if selection.shard is not None and PIPE in selection.inputs:
+        raise UsageError(Message("stdin (-) is one photo, and has no ", Option("shard")))
     made = selection.name.replace("{stem}", "a").replace("{name}", "a")
     if (
         "{" in made
@@ -122,7 +126,7 @@ def _check_effects(
     rules.refuse_without(context, "--write composite", there=composed, names=("background",))
     rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
     folder = selection.output != PIPE and not names_a_file(selection)
-    rules.refuse_without(context, "a folder as --output", there=folder, names=("name",))
+    rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
 def _format(asked: Format | None, selection: Selection) -> Format:

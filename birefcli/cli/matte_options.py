@@ -28,6 +28,7 @@ class MatteOptions:
     exclude: shared_options.Exclude = None
     files_from: shared_options.FilesFrom = None
     null: shared_options.Null = False
+    shard: shared_options.OneShard = None
     max_megapixels: shared_options.MaxMegapixels = 300.0
     model: shared_options.Model = zoo.DEFAULT
     size: shared_options.Size = None

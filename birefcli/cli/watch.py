@@ -12,7 +12,7 @@ from birefcli.cli.option_fields import expand_options
 from birefcli.cli.spelling import spelling
 from birefcli.cli.watch_options import WatchOptions
 from birefcli.errors import UsageError
-from birefcli.options import Existing
+from birefcli.options import BatchTask, Existing
 
 NOT_WATCHED = (
     *(
@@ -49,7 +49,6 @@ def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> Non
     options = read_options(context, words, selection)
     idle = values.seconds("idle", own.idle)
     from birefcli.batch import watch as watching  # help needs none of it
-    from birefcli.batch.run import BatchTask
     from birefcli.cli.batch_reporter import Verbosity
     from birefcli.cli.watch_reporter import WatchTerminalReporter
 

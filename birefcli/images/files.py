@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, PhotoError
@@ -94,7 +94,7 @@ def left_out_below(folder: Path, *, recursive: bool = True) -> str:
     return f"; {left_out_text(counts)}" if counts else ""
 
 
-def matches(relative: Path, patterns: Sequence[str], *, folder: bool = False) -> bool:
+def matches(relative: PurePath, patterns: Sequence[str], *, folder: bool = False) -> bool:
     """Whether a pattern is that of a name, or of its path below the folder that is searched.
 
     A ``folder`` is also one by ``raw/`` and by ``raw/*``, which is all that lies in it.
@@ -167,13 +167,24 @@ def walk_entries(
         walked.add((status.st_dev, status.st_ino))
         yield here, entries
         if recursive:
-            inner = (here / name for name in reversed(folders) if not _is_left_out(name))
+            inner = [here / name for name in reversed(folders)]
             waiting += [
                 folder
                 for folder in inner
-                if not (exclude and matches(folder.relative_to(root), exclude, folder=True))
+                if is_entered(folder.relative_to(root), exclude)
                 and (skip is None or real_path(folder) != skip)
             ]
+
+
+def is_entered(folder: PurePath, exclude: Sequence[str] = ()) -> bool:
+    """Whether a walk enters a folder, by its path below the one that is searched."""
+    return not (_is_left_out(folder.name) or (exclude and matches(folder, exclude, folder=True)))
+
+
+@lru_cache(maxsize=4096)
+def is_reached(folder: PurePath, exclude: tuple[str, ...] = ()) -> bool:
+    """Whether a walk comes to a folder: it enters that and all above it, below its start."""
+    return folder.name == "" or (is_entered(folder, exclude) and is_reached(folder.parent, exclude))
 
 
 def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list["os.DirEntry[str]"]]:

@@ -8,7 +8,7 @@ import pytest
 
 from birefcli.batch.inputs import search_photos
 from birefcli.batch.look import FolderLook
-from birefcli.options import Selection
+from birefcli.options import Selection, Shard
 
 
 def put(path, text="x"):
@@ -45,6 +45,7 @@ def tree(tmp_path, monkeypatch):
         {"include": ("*.png", "x/*")},
         {"exclude": ("raw", "c*")},
         {"exclude": ("raw/*",)},
+        {"shard": Shard(1, 3)},
     ],
 )
 def test_a_look_finds_what_a_search_finds(tree, root, more):
@@ -53,7 +54,8 @@ def test_a_look_finds_what_a_search_finds(tree, root, more):
     look = FolderLook(Path(root), selection)
     found = search_photos(selection).found
     assert sorted(label for label, _ in look()) == sorted(p.source.label for p in found)
-    assert {p.source.label: p for p in found} == {label: look.photo(label) for label, _ in look()}
+    places = {p.source: p.relative for p in found}
+    assert places == {p.source: p.relative for p in (look.photo(label) for label, _ in look())}
 
 
 @pytest.mark.parametrize("root", ["in", ".", "absolute"])

@@ -16,7 +16,6 @@ from birefcli.batch.interrupts import StoppedError
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import NullReporter
-from birefcli.batch.run import BatchTask
 from birefcli.batch.watch import WatchTask, watch
 from birefcli.errors import (
     BusyError,
@@ -29,7 +28,15 @@ from birefcli.errors import (
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
-from birefcli.options import BatchOptions, Format, Lock, ModelOptions, Rendering, Selection
+from birefcli.options import (
+    BatchOptions,
+    BatchTask,
+    Format,
+    Lock,
+    ModelOptions,
+    Rendering,
+    Selection,
+)
 from birefcli.system import file_events
 from birefcli.system.clock import Clock
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from birefcli.batch.executor import Executors
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import NullReporter
-from birefcli.batch.run import BatchTask
 from birefcli.batch.watch import WatchTask, watch
 from birefcli.batch.watch_runs import RunListener
-from birefcli.options import BatchOptions, ModelOptions, Rendering, Selection
+from birefcli.options import BatchOptions, BatchTask, ModelOptions, Rendering, Selection
 from birefcli.system.clock import Clock
 
 FOLDERS = 20
