@@ -81,7 +81,7 @@ class Told(NullReporter):
         self.notices.append(str(message))
 
     def on_detail(self, text):
-        self.details.append(text)
+        self.details.append(str(text))
 
     def on_end(self, summary):
         assert self.summary is None, "the end is told twice"
@@ -412,6 +412,16 @@ def test_the_model_is_kept_where_that_is_wanted(place):
     put("a.jpg")
     told, _ = play({}, end=5000.0, what=task(idle=None))
     assert told.details == []
+
+
+def test_the_model_is_let_go_in_time_where_it_seldom_looks(place, monkeypatch):
+    freed = []
+    monkeypatch.setattr(
+        Executors, "release", lambda self: (freed.append(1), setattr(self, "_predictor", None))
+    )
+    put("a.jpg")
+    play({}, end=10.0, what=task(every=1000.0, idle=5.0))
+    assert freed == [1]
 
 
 def test_letting_go_drops_the_network():
