@@ -26,7 +26,7 @@ from birefcli.batch.watch_runs import RunListener
 from birefcli.errors import ExitCode, Message, NoInputError, OutputError, UsageError
 from birefcli.models.load import identify_weights
 from birefcli.options import BatchTask, Lock, Selection
-from birefcli.system import file_events
+from birefcli.system import allocator, file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
 from birefcli.system.notify import notify
@@ -35,6 +35,7 @@ from birefcli.system.paths import absence, is_folder, real_path
 DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
 SHARE = 10  # times as long as a look takes, nothing is looked at afterwards: a tenth of a core
 SHORTEST = 0.1  # seconds between two looks
+QUIET = 60.0  # seconds without work after which memory that photos took is given back
 
 Runs: TypeAlias = Callable[[BatchTask, "RunListener", Executors], Summary]
 """What does photos: :func:`.run.run`."""
@@ -125,7 +126,7 @@ class _Watch:
         """Where nothing can be written."""
         self._worked = clock.now()
         self._cost = 0.0
-        self._was_loaded = False
+        self._was_loaded = self._was_tidied = False
         self.stopped: ExitCode | None = None
         """Why a run ended before its end, where that ends the watch."""
 
@@ -264,7 +265,7 @@ class _Watch:
             self._run(taken)
         for settling, label in self._listener.left():
             settling.put_off(label, now + self._task.every)
-        self._worked = self._clock.now()
+        self._worked, self._was_tidied = self._clock.now(), False
 
     def _due(self, now: float) -> Iterator[tuple[WatchedInput, str]]:
         for watched in self._inputs:
@@ -331,11 +332,15 @@ class _Watch:
     # Rest
 
     def _let_go(self) -> None:
-        """Let go of the model where there has been no work for long."""
+        """Let go of the model, and of memory, where there has been no work for long."""
+        without = self._clock.now() - self._worked
+        if without >= QUIET and not self._was_tidied:
+            allocator.give_back()
+            self._was_tidied = True
         idle = self._task.idle
         if idle is None or not self._executors.is_loaded:
             return
-        if self._clock.now() - self._worked >= idle:
+        if without >= idle:
             self._executors.release()
             self._was_loaded = True
             self._reporter.on_detail(f"no photo for {idle:g} s: the model is let go")
