@@ -146,6 +146,7 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
     return run
 
 
+AS_MODULE = "\nimport runpy\nrunpy.run_module('birefcli', run_name='__main__', alter_sys=True)\n"
 INSTALLED = """\
 import sys
 sys.argv[0] = "birefcli"
@@ -185,18 +186,25 @@ def start(
 ) -> "Iterator[Callable[..., subprocess.Popen[bytes] | Forked]]":
     """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed.
 
-    Not ``forked`` where its start is what is tested.
+    Not ``forked`` where its start is what is tested. ``first`` is code that its process runs before.
     """
     started: list[subprocess.Popen[bytes] | Forked] = []
 
-    def begin(*words: object, within: Sequence[str] = (), forked: bool = True, **more: str):
+    def begin(
+        *words: object,
+        within: Sequence[str] = (),
+        forked: bool = True,
+        first: str = "",
+        **more: str,
+    ):
         env = {**environment, **more}
+        asked = [os.fspath(word) for word in _words(words)[3:]]
         if forks is not None and forked and not within and forks.can_set(env):
-            asked = [os.fspath(word) for word in _words(words)[3:]]
-            started.append(forks.start(asked, env, Path.cwd()))
+            started.append(forks.start(asked, env, Path.cwd(), first=first))
             return started[-1]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [*within, *_words(words)]
+        python = ["-c", first + AS_MODULE] if first else ["-m", "birefcli"]
+        command = [*within, sys.executable, *python, *asked]
         # Unbuffered: what readline() read too much of, communicate() would not give.
         process = subprocess.Popen(command, env=env, bufsize=0, **pipes)
         started.append(process)

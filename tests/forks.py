@@ -114,14 +114,22 @@ class Forks:
         )
 
     def start(
-        self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: int | None = None
+        self,
+        words: list[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: int | None = None,
+        first: str = "",
     ) -> Forked:
-        """Start ``python -m birefcli`` with pipes to read what it says."""
+        """Start ``python -m birefcli`` with pipes to read what it says.
+
+        ``first`` is code that the process runs before.
+        """
         if stdin is None:
             with Path(os.devnull).open("rb") as nothing:
-                return self.start(words, env, cwd, nothing.fileno())
+                return self.start(words, env, cwd, nothing.fileno(), first)
         pipes = [os.pipe() for _ in range(3)]
-        request = json.dumps([words, dict(env), str(cwd)]).encode()
+        request = json.dumps([words, dict(env), str(cwd), first]).encode()
         assert len(request) <= LARGEST
         try:
             socket.send_fds(self.socket, [request], [stdin, *(end for _, end in pipes)])
@@ -203,8 +211,10 @@ def serve(requests: socket.socket) -> None:
             requests.close()
             for end in (told, *running, *(other for _, other in running.values())):
                 os.close(end)
-            _become(*json.loads(data), standard)
+            *asked, first = json.loads(data)
+            _become(*asked, standard)
             try:
+                exec(first, {})
                 runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
             except SystemExit as left:
                 leave(left.code)

@@ -132,20 +132,8 @@ def same_log(one, other):
     return True
 
 
-@pytest.fixture
-def slowly(tmp_path):
-    """Environment of a training whose steps take half a second: it is not over while it is looked
-    at, stopped or killed.
-    """
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
-    path = [str(tmp_path / "slow"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(path)}
-
-
 SLOW = """\
-import os, time
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import time
 from birefcli.training.trainer import Trainer
 plain = Trainer.advance
 def advance(*given, **more):
@@ -153,6 +141,7 @@ def advance(*given, **more):
     return plain(*given, **more)
 Trainer.advance = advance
 """
+"""Steps take half a second: a training is not over while it is looked at, stopped or killed."""
 
 
 def text(result):
@@ -198,10 +187,10 @@ def test_the_same_command_in_this_process_comes_to_the_same_weights(
 
 
 def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
-    whole, command, start, words, slowly, tmp_path, tiny_weights
+    whole, command, start, words, tmp_path, tiny_weights
 ):
     broken = tmp_path / "broken.safetensors"
-    process = start(*words, "-o", broken, "--every", 0, **slowly)
+    process = start(*words, "-o", broken, "--every", 0, first=SLOW)
     wait_for_log(broken, 6)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -251,10 +240,10 @@ def test_killed_twenty_times_at_random_it_comes_to_the_same_losses_and_weights(
         pytest.param(signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
     ],
 )
-def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, slowly, tmp_path, number, code):
+def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, number, code):
     output = tmp_path / "w.safetensors"
     words = (*words, "--epochs", 2)
-    process = start(*words, "-o", output, **slowly)
+    process = start(*words, "-o", output, first=SLOW)
     wait_for_log(output, 3)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=TIMEOUT)
@@ -419,9 +408,9 @@ def test_parts_that_a_killed_training_left_are_removed(tmp_path):
     assert list(tmp_path.rglob("*")) == [plan.folder]
 
 
-def test_two_trainings_do_not_write_the_same_weights(inside, start, words, slowly, tmp_path):
+def test_two_trainings_do_not_write_the_same_weights(inside, start, words, tmp_path):
     output = tmp_path / "w.safetensors"
-    process = start(*words, "-o", output, **slowly)
+    process = start(*words, "-o", output, first=SLOW)
     wait_for_log(output, 1)
     code, stderr = inside(*words, "-o", output)
     process.kill()
