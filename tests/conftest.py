@@ -186,7 +186,7 @@ def start(
 ) -> "Iterator[Callable[..., subprocess.Popen[bytes] | Forked]]":
     """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed.
 
-    Not ``forked`` where its start is what is tested. ``first`` is code that its process runs before.
+    Not ``forked`` where its start is what is tested. ``first`` is code that is run before.
     """
     started: list[subprocess.Popen[bytes] | Forked] = []
 

@@ -290,23 +290,51 @@ def test_bad_data_is_listed_before_anything_is_trained(command, words, tmp_path,
     assert not output.with_suffix(".train").exists()
 
 
-def test_several_processes_average_their_gradients_and_one_writes(
-    tmp_path, people, tiny_weights, environment
-):
-    output = tmp_path / "w.safetensors"
+def by_torchrun(words, environment):
+    """What processes say that ``torchrun`` has started."""
     run = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "birefcli", "train", people, "-o", output, "--from", tiny_weights),
-        *("--hold-out", "4", "--stage", "64x1x4", "--device", "cpu", "--threads", "1"),
+        *("-m", "birefcli", *map(str, words)),
     ]
+    result = subprocess.run(run, env=environment, capture_output=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 0, text(result)
+    return text(result)
+
+
+@pytest.fixture
+def as_torchrun(start):
+    """Start two processes with the variables and the store that ``torchrun`` would give them.
+
+    It takes seconds to start them, as each imports torch.
+    """
+
+    def run(words, environment):
+        store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+        told |= {"WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        told |= {name: environment[name] for name in {"GLOO_SOCKET_IFNAME"} & environment.keys()}
+        both = [start(*words, RANK=rank, LOCAL_RANK=rank, **told) for rank in ("0", "1")]
+        said = "".join(process.communicate(timeout=TIMEOUT)[1].decode() for process in both)
+        assert [process.returncode for process in both] == [0, 0], said
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_several_processes_average_their_gradients_and_one_writes(
+    tmp_path, people, tiny_weights, environment, as_torchrun, torchrun
+):
+    output = tmp_path / "w.safetensors"
+    words = (
+        *("train", people, "-o", output, "--from", tiny_weights),
+        *("--hold-out", "4", "--stage", "64x1x4", "--device", "cpu", "--threads", "1"),
+    )
     env = dict(environment)
     for name in {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}:
         env["GLOO_SOCKET_IFNAME"] = name  # a machine's own name need not lead anywhere
-    result = subprocess.run(
-        list(map(str, run)), env=env, capture_output=True, timeout=TIMEOUT, check=False
-    )
-    assert result.returncode == 0, text(result)
-    assert text(result).count("6 photos to learn from") == 1
+    said = (by_torchrun if torchrun else as_torchrun)(words, env)
+    assert said.count("6 photos to learn from") == 1
     log = log_of(output)
     assert [entry["step"] for entry in log] == [0, 1, 1]
 
