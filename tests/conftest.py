@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: a tiny network in a file, photos, and the real command."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked_command import Answering
 from forks import Forked, Forks, shared
 from hypothesis import HealthCheck, settings
 from PIL import Image
@@ -178,6 +180,29 @@ def installed(
     script.chmod(0o755)
     root = str(Path(__file__).parent.parent)
     return {**environment, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
+
+
+@pytest.fixture(scope="session")
+def quickly_installed(
+    installed: dict[str, str],
+    environment: dict[str, str],
+    forks: Forks | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """Environment of a shell whose ``birefcli`` is forked from a process that has torch."""
+    if forks is None:
+        yield installed
+        return
+    folder = tmp_path_factory.mktemp("forked")
+    answering = Answering(forks, folder / "socket")
+    plain = Path(str(shutil.which("birefcli", path=installed["PATH"]))).with_name("run.py")
+    script = folder / "birefcli"
+    asks = Path(__file__).with_name("forked_command.py")
+    words = shlex.join(map(str, [sys.executable, "-I", "-S", asks, answering.where, plain]))
+    script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    script.chmod(0o755)
+    yield {**environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+    answering.close()
 
 
 @pytest.fixture

@@ -32,14 +32,14 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 @pytest.fixture
-def shell(installed, photos):
+def shell(quickly_installed, photos):
     """Run lines in a POSIX shell, in the folder that has photos/."""
 
     def run(text: str, shell: str = "sh", **more: str) -> str:
         result = subprocess.run(
             [shell, "-c", text],
             cwd=photos.parent,
-            env={**installed, **more},
+            env={**quickly_installed, **more},
             capture_output=True,
             check=False,
             timeout=TIMEOUT,
@@ -80,8 +80,8 @@ def test_cron_takes_the_table_and_its_line_cuts_out_new_photos_alone(shell, phot
 
 
 @needs("systemd-analyze")
-def test_systemd_takes_the_units_and_runs_their_command(shell, installed, tmp_path):
-    script = str(shutil.which("birefcli", path=installed["PATH"]))
+def test_systemd_takes_the_units_and_runs_their_command(shell, quickly_installed, tmp_path):
+    script = str(shutil.which("birefcli", path=quickly_installed["PATH"]))
     service, timer = recipe("Every night, by systemd", "systemd")
     service = service.replace("/usr/local/bin/birefcli", script)
     (tmp_path / "matte.service").write_text(service)
