@@ -85,8 +85,8 @@ def run(
         return Summary(nothing_found=plan, shard=shard)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
-    background = _background(task.options)
-    read = _files_read(task.options, background)
+    background = load_background(task.options)
+    read = files_read(task.options, background)
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         _check_failed_to(task.failed_to, plan.jobs, read)
@@ -133,7 +133,8 @@ def _plan(task: BatchTask) -> Plan | Message:
     return Plan(search, missing, jobs)
 
 
-def _background(options: BatchOptions) -> "Background | None":
+def load_background(options: BatchOptions) -> "Background | None":
+    """What is behind the photos; None where nothing shows it. Raises UsageError."""
     if Product.COMPOSITE not in options.rendering.products:
         return None  # and what reads pictures need not be imported
     from birefcli.products.background import background_of
@@ -141,7 +142,7 @@ def _background(options: BatchOptions) -> "Background | None":
     return background_of(options.rendering, options.max_pixels)
 
 
-def _files_read(
+def files_read(
     options: BatchOptions, background: "Background | None"
 ) -> dict[Path | ObjectUrl, str]:
     """Files and objects that every photo of a run needs, and what they are."""
@@ -200,7 +201,7 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        progress.fail(Job(photo.source, {}, photo.relative), reason)
+        progress.fail(Job(photo.source, {}, photo.relative), reason, unread=True)
 
 
 def _report_up_to_date(
@@ -222,7 +223,7 @@ def _report_up_to_date(
 def _dry_run(model: ModelOptions, progress: Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        _check_model(model, progress.reporter)
+        check_model(model, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -230,7 +231,7 @@ def _dry_run(model: ModelOptions, progress: Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def _check_model(model: ModelOptions, reporter: Reporter) -> None:
+def check_model(model: ModelOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
     if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
