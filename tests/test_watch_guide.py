@@ -1,7 +1,6 @@
 """The guide to a folder that fills: its units are taken from the page, and their commands run."""
 
 import contextlib
-import os
 import re
 import shlex
 import shutil
@@ -82,7 +81,7 @@ def test_the_path_units_command_cuts_out_what_came(command, tmp_path):
     watched.mkdir()
     picture().save(watched / "a.jpg")
     assert command(*words, cwd=tmp_path).returncode == 0
-    assert os.listdir(tmp_path / "cutouts") == ["a.png"]
+    assert [path.name for path in (tmp_path / "cutouts").iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize(
