@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.local_paths import local_path
 from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
-from birefcli.system.paths import expanded, named, with_home
+from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
@@ -308,7 +309,7 @@ FailedTo: TypeAlias = Annotated[
         "--failed-to",
         metavar="FILE",
         help="Write the failed photos' names, for --files-from; replaces an earlier list.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 MaxFailures: TypeAlias = Annotated[
