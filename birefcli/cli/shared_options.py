@@ -272,6 +272,17 @@ Threads: TypeAlias = Annotated[
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
     ),
 ]
+Connections: TypeAlias = Annotated[
+    int,
+    declare(
+        SPEED,
+        "--connections",
+        metavar="N",
+        help="Photos fetched from a store at once, and as many written to one.",
+        min=1,
+        max=1024,
+    ),
+]
 PhotoTimeout: TypeAlias = Annotated[
     str,
     declare(
