@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from birefcli.batch.checks import files_read
 from birefcli.batch.claims import Claims
 from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
@@ -18,7 +19,7 @@ from birefcli.batch.look import FolderLook, Look
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
-from birefcli.batch.run import check_model, files_read, load_background, run
+from birefcli.batch.run import check_model, load_background, run
 from birefcli.batch.settling import GRACE
 from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
 from birefcli.batch.watch_input import WatchedInput

@@ -41,6 +41,7 @@ class MatteOptions:
     batch: shared_options.Batch = "auto"
     compiled: shared_options.Compiled = True
     threads: shared_options.Threads = "auto"
+    connections: shared_options.Connections = 64
     photo_timeout: shared_options.PhotoTimeout = "1800"
     existing: shared_options.WhenThere = Existing.UPDATE
     dry_run: shared_options.DryRun = False

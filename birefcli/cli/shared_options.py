@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.local_paths import local_path
 from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
-from birefcli.system.paths import expanded, named, with_home
+from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
@@ -271,6 +272,17 @@ Threads: TypeAlias = Annotated[
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
     ),
 ]
+Connections: TypeAlias = Annotated[
+    int,
+    declare(
+        SPEED,
+        "--connections",
+        metavar="N",
+        help="Photos fetched from a store at once, and as many written to one.",
+        min=1,
+        max=1024,
+    ),
+]
 PhotoTimeout: TypeAlias = Annotated[
     str,
     declare(
@@ -308,7 +320,7 @@ FailedTo: TypeAlias = Annotated[
         "--failed-to",
         metavar="FILE",
         help="Write the failed photos' names, for --files-from; replaces an earlier list.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 MaxFailures: TypeAlias = Annotated[
