@@ -148,6 +148,7 @@ class _Watch:
                     begun = True
                 self._while_there(there)
             made = []  # a folder that has gone is not made again: it may lie on a disk that has
+            lock = Lock.WAIT if lock is Lock.LEAVE else lock  # and whoever came first ends once
             self._await(there)
 
     def end(self, code: ExitCode | None) -> None:
@@ -160,9 +161,9 @@ class _Watch:
         self._events.close()
 
     def _begin(self) -> None:
-        self._look()
         self._reporter.on_notice(self._greeting())
         self._listen()
+        self._look()
         notify("READY=1")
 
     def _while_there(self, there: MountedFolder) -> None:
@@ -348,6 +349,8 @@ class _Watch:
         else:
             dues = (w.settling.next_due for w in self._inputs if w.is_there)
             until += [due for due in dues if due is not None]
+        if self._task.idle is not None and self._executors.is_loaded:
+            until.append(self._worked + self._task.idle)
         now = self._clock.now()
         least = max(SHORTEST, SHARE * self._cost)
         self._clock.wait(max(min(until) - now, least), at_least=least)

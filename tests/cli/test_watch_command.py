@@ -302,7 +302,7 @@ def test_a_full_disk_is_waited_for(begin, tmp_path, small_disk):
     filler.unlink()
     wait_for(lambda: watching.written() == ["a.jpg"])
     assert sum("No space left" in line for line in watching.said) == 1
-    assert watching.tells("can be written again")
+    wait_for(lambda: watching.tells("can be written again"))
     _, summary = watching.end()
     assert (summary["written"], summary["failed"]) == (1, 0)
 
