@@ -308,6 +308,19 @@ class Selection:
         return stem.replace("{name}", relative.name) if "{name}" in self.name else stem
 
 
+@dataclass(frozen=True)
+class BatchTask:
+    """Which photos, where to, and how."""
+
+    selection: Selection
+    options: BatchOptions
+    existing: Existing = Existing.UPDATE
+    lock: Lock = Lock.LEAVE
+    dry_run: bool = False
+    failed_to: Path | None = None
+    """Where the names of failed photos are written."""
+
+
 def check_size(size: Size) -> None:
     """Raise UsageError for an input size that the network does not take."""
     if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):

@@ -23,7 +23,7 @@ from birefcli.batch.places import Admit, LeftAloneError, State
 from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
-from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError
+from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError, PhotoTooLargeError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
@@ -210,7 +210,8 @@ class Pipeline:
             return Outcome(decision.job.label, Status.SKIPPED, reason=left.reason)
         except Exception as error:
             seconds = Seconds(load=time.perf_counter() - started)
-            return failure(decision.job, error, seconds)
+            failed = failure(decision.job, error, seconds)
+            return replace(failed, unread=_may_be_unfinished(error))
         seconds = Seconds(load=time.perf_counter() - started)
         return Loaded(decision, photo, state, prepared, seconds, ticket.taken)
 
@@ -429,6 +430,12 @@ def failure(job: Job, error: Exception, seconds: Seconds) -> Outcome:
         return replace(Outcome.failed(job, text, seconds), bug=error)
     memory = isinstance(error, (torch.OutOfMemoryError, DeviceMemoryError))
     return replace(Outcome.failed(job, text, seconds), out_of_memory=memory)
+
+
+def _may_be_unfinished(error: Exception) -> bool:
+    """Whether what kept a photo from being read may be that it is not all there yet."""
+    too_large = isinstance(error, (PhotoTooLargeError, DeviceMemoryError))
+    return not too_large and not _is_lack_of_memory(error)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

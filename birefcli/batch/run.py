@@ -3,9 +3,8 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
-import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
 from birefcli.batch.checks import check_failed_to, files_read
-from birefcli.batch.executor import Executor, Executors
+from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import (
     Missing,
@@ -29,6 +28,7 @@ from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
 from birefcli.batch.places import MADE_BY_US, PIPE, Target, local_folders
+from birefcli.batch.progress import Progress
 from birefcli.batch.reporter import NullReporter, Reporter
 from birefcli.batch.shard import described
 from birefcli.batch.survey import decide_all
@@ -42,7 +42,7 @@ from birefcli.errors import ExitCode, Message, OutputError
 from birefcli.models import hub
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
-from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
+from birefcli.options import BatchOptions, BatchTask, Existing, ModelOptions, Product
 from birefcli.system import atomic, process_settings
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -52,19 +52,6 @@ if TYPE_CHECKING:
 
 
 NO_DEVICE = "no device is left; the same command goes on where it stopped"
-
-
-@dataclass(frozen=True)
-class BatchTask:
-    """Which photos, where to, and how."""
-
-    selection: Selection
-    options: BatchOptions
-    existing: Existing = Existing.UPDATE
-    lock: Lock = Lock.LEAVE
-    dry_run: bool = False
-    failed_to: Path | None = None
-    """Where the names of failed photos are written."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ def run(
         return Summary(nothing_found=plan, shard=shard)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
-    background = _background(task.options)
+    background = load_background(task.options)
     read = files_read(task.options, background)
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
@@ -111,7 +98,7 @@ def run(
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
         precision = task.options.model.precision
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
-        progress = _Progress(task, reporter, made)
+        progress = Progress(task, reporter, made)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
@@ -122,71 +109,6 @@ def run(
             with notices_to(reporter.on_notice):
                 _execute(executors or Executors(task.options), background, progress)
         return _end(task, progress)
-
-
-class _Progress:
-    """Photos that have not ended, and what became of the others."""
-
-    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
-        """``made``: folders that are there for this run."""
-        self.task, self.reporter, self.made = task, reporter, made
-        self.started = time.monotonic()
-        self.summary = Summary()
-        self.failed: list[str] = []
-        self.lock = threading.RLock()
-        """Held by whoever reports: the run, or the thread that ends it."""
-        self.executor: Executor | None = None
-        """What does the photos, once there is one."""
-        self._left: dict[str, Decision] = {}
-
-    def report(self, outcome: Outcome) -> None:
-        """One photo has ended."""
-        self.summary.add(outcome)
-        self.reporter.on_outcome(outcome)
-
-    def fail(self, job: Job, reason: str | Message) -> None:
-        """A photo fails before any work."""
-        self.report(Outcome.failed(job, reason))
-        self._list_failed(job)
-
-    def _list_failed(self, job: Job) -> None:
-        line = job.source.listed_as(job.relative)
-        if line is not None:
-            self.failed.append(line)
-
-    def expect(self, todo: Iterable[Decision]) -> None:
-        """Count on these photos to end."""
-        self._left = {decision.job.label: decision for decision in todo}
-
-    @property
-    def left(self) -> list[Decision]:
-        """Photos that have not ended."""
-        return list(self._left.values())
-
-    def end(self, outcome: Outcome) -> None:
-        """A photo has ended; the same outcome given twice is reported once."""
-        with self.lock:
-            decision = self._left.pop(outcome.input, None)
-            if decision is None:
-                return
-            self.report(outcome)
-            if outcome.fatal:
-                self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
-            if outcome.status is Status.FAILED:
-                self._list_failed(decision.job)
-
-    def end_finished(self) -> None:
-        """Report what has ended and was not given by the executor, which is closed or stuck."""
-        for outcome in () if self.executor is None else self.executor.finished_unreported:
-            self.end(outcome)
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether the run is to stop here."""
-        if self.summary.stopped is not None:
-            return True
-        limit = self.task.options.max_failures
-        return limit is not None and self.summary.counts[Status.FAILED] >= limit
 
 
 # Find and plan
@@ -205,7 +127,8 @@ def _plan(task: BatchTask) -> Plan | Message:
     return Plan(search, missing, jobs)
 
 
-def _background(options: BatchOptions) -> "Background | None":
+def load_background(options: BatchOptions) -> "Background | None":
+    """What is behind the photos; None where nothing shows it. Raises UsageError."""
     if Product.COMPOSITE not in options.rendering.products:
         return None  # and what reads pictures need not be imported
     from birefcli.products.background import background_of
@@ -220,7 +143,7 @@ def _targets(jobs: list[Job]) -> list[Target]:
 # Report what needs no work
 
 
-def _report_unfit(plan: Plan, progress: _Progress) -> None:
+def _report_unfit(plan: Plan, progress: Progress) -> None:
     """Report what is no photo, and photos that cannot be looked at or are not there."""
     skipped = plan.search.skipped
     for path, reason in skipped:
@@ -231,11 +154,11 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
     for path, reason in plan.search.failed:
         progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
     for photo, reason in plan.missing:
-        progress.fail(Job(photo.source, {}, photo.relative), reason)
+        progress.fail(Job(photo.source, {}, photo.relative), reason, unread=True)
 
 
 def _report_up_to_date(
-    decisions: list[Decision], jobs: list[Job], existing: Existing, progress: _Progress
+    decisions: list[Decision], jobs: list[Job], existing: Existing, progress: Progress
 ) -> Iterator[Decision]:
     """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
@@ -250,10 +173,10 @@ def _report_up_to_date(
         progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
 
-def _dry_run(model: ModelOptions, progress: _Progress) -> None:
+def _dry_run(model: ModelOptions, progress: Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        _check_model(model, progress.reporter)
+        check_model(model, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -261,7 +184,7 @@ def _dry_run(model: ModelOptions, progress: _Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def _check_model(model: ModelOptions, reporter: Reporter) -> None:
+def check_model(model: ModelOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
     if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
@@ -282,7 +205,7 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 # Execute
 
 
-def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
+def _execute(executors: Executors, background: "Background | None", progress: Progress) -> None:
     """Have the executor do the photos, and report each as it ends.
 
     It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
@@ -322,7 +245,7 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
 
 
 def _close(
-    outcomes: Generator[Outcome, None, None], progress: _Progress, signals: InterruptHandler
+    outcomes: Generator[Outcome, None, None], progress: Progress, signals: InterruptHandler
 ) -> None:
     """Wait for what is being written, and report it too, also where a signal ends the wait."""
     try:
@@ -342,7 +265,7 @@ def _import_libraries(model: str) -> None:
 
 
 def _lose_device(
-    activity: Activity, sign: Sign, progress: _Progress, signals: InterruptHandler
+    activity: Activity, sign: Sign, progress: Progress, signals: InterruptHandler
 ) -> None:
     """End a run whose only device does not answer: what is stuck can be neither ended nor awaited.
 
@@ -367,7 +290,7 @@ def _lose_device(
             leave(code)
 
 
-def _give_up(progress: _Progress, code: ExitCode | None) -> None:
+def _give_up(progress: Progress, code: ExitCode | None) -> None:
     """End a run that does not end by itself: what is in flight is not waited for any longer."""
     progress.end_finished()
     if progress.executor is not None:
@@ -382,7 +305,7 @@ def _give_up(progress: _Progress, code: ExitCode | None) -> None:
 # Report the end
 
 
-def _end(task: BatchTask, progress: _Progress) -> Summary:
+def _end(task: BatchTask, progress: Progress) -> Summary:
     summary = progress.summary
     if not task.dry_run:
         summary.leave(len(progress.left))

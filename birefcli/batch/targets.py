@@ -55,7 +55,7 @@ def plan_targets(
     """
     if selection.output == PIPE or names_a_file(selection):
         return [_single(found, selection, products)]
-    jobs = [_job(photo, selection, products, format_) for photo in found]
+    jobs = [plan_job(photo, selection, products, format_) for photo in found]
     _refuse_collisions(jobs)
     return jobs
 
@@ -119,9 +119,10 @@ def _one_target(selection: Selection) -> Target:
     return LocalFile(Path(selection.output))
 
 
-def _job(
+def plan_job(
     photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
 ) -> Job:
+    """Where the products of one photo go in the output folder, whatever is there."""
     place = photo.relative.parent / (selection.target_name(photo.relative) + format_.suffix)
     several = len(products) > 1
     places = {p: Path(p.value) / place if several else place for p in products}
@@ -179,7 +180,7 @@ def refuse_overwriting(
 
     ``read``: what each file is; ``elsewhere``: keys of photos in other shards. Raises OutputError.
     """
-    named = [(key, p, what) for p, what in read.items() for key in _keys(p)]
+    named = [(key, p, what) for p, what in read.items() for key in keys_of(p)]
     others = [(key, key, "a photo of another shard") for key in elsewhere]
     if not named and not others:
         return
@@ -192,7 +193,8 @@ def refuse_overwriting(
             )
 
 
-def _keys(path: Path | ObjectUrl) -> set[str]:
+def keys_of(path: Path | ObjectUrl) -> set[str]:
+    """What a target's key must not be, so that no product takes the place of this."""
     if isinstance(path, ObjectUrl):
         return {str(path)}
     return {entry_key(path), entry_key(real_path(path))}

@@ -8,6 +8,7 @@ from birefcli.cli.matte_options import MatteOptions
 from birefcli.cli.option_fields import expand_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import NoInputError
+from birefcli.options import BatchTask
 
 
 @expand_options()
@@ -18,7 +19,7 @@ def matte(context: typer.Context, words: MatteOptions) -> None:
     """
     selection = read_selection(words)
     options = read_options(context, words, selection)
-    from birefcli.batch.run import BatchTask, run  # help needs neither, and rich takes its time
+    from birefcli.batch.run import run  # help needs neither, and rich takes its time
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 
     existing, lock = words.existing, words.lock

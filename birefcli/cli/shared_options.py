@@ -349,6 +349,15 @@ Debug: TypeAlias = Annotated[
 ]
 
 
+def reworded(alias: object, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
+    """The option of an alias, with another help, for a command where it means a little less."""
+    info: typer.models.OptionInfo = copy.copy(get_args(alias)[1])
+    info.help = help
+    for name, value in more.items():
+        setattr(info, name, value)
+    return info
+
+
 # The same for commands that read no variables: what is set for every night's photos must not
 # change, say, what a network is trained on.
 

@@ -84,6 +84,14 @@ class NameIndex(Generic[Owner]):
         """Note a path, which is absolute and without links but for its last part."""
         self._known.setdefault(LOOSE(path), []).append((path, owner))
 
+    def remove(self, path: str, owner: Owner) -> None:
+        """Forget a path that was noted for this owner."""
+        near = self._known.get(LOOSE(path), [])
+        with contextlib.suppress(ValueError):
+            near.remove((path, owner))
+        if not near:
+            self._known.pop(LOOSE(path), None)
+
     def find(self, path: str) -> tuple[str, Owner] | None:
         """The path that was noted first among those that are one file with this, and its owner."""
         near = self._known.get(LOOSE(path), [])
