@@ -3,18 +3,21 @@
 import io
 import json
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
 from support import saved
+from test_batch_inputs import ran as odd  # noqa: F401 - a fixture
 
 from birefcli.batch import places
 from birefcli.cli.app import app
 from birefcli.errors import BirefcliError
 from birefcli.images import stamp
 from birefcli.system import object_store
+from birefcli.system.object_url import why_no_key
 
 TREE = ("a.jpg", "b.png", "sub/a.jpg", "sub/deep/é + ü.webp", "c.tif")
 
@@ -191,6 +194,14 @@ def test_shards_of_a_store_make_the_whole(matte, bucket, tree):
     written = [matte(*words, "--shard", f"{i}/3")[1]["written"] for i in range(3)]
     assert sum(written) == len(TREE) == len(objects(bucket, "out/"))
     assert matte(*words)[1]["current"] == len(TREE)
+
+
+def test_an_empty_object_fails_alone(matte, bucket, tree):
+    upload(bucket, tree, "in/")
+    bucket.put("in/a0.jpg", b"")
+    _, total, said = matte(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", expect=1)
+    assert (total["written"], total["failed"]) == (len(TREE), 1)
+    assert "in/a0.jpg: the file is empty" in said
 
 
 def test_little_memory_and_few_connections_do_all_the_same(matte, bucket, tree):
@@ -584,3 +595,49 @@ def test_azure_does_what_s3_does(command, container, tree, tmp_path):
     container.put("in/a.jpg", encoded("a.jpg", 77))
     assert run("-o", f"{container.url}/out/", "--existing", "skip")["skipped"] == len(TREE)
     assert run("-o", f"{container.url}/out/")["written"] == 2
+
+
+def test_odd_inputs_become_in_a_store_what_they_become_in_a_folder(odd, command, bucket):  # noqa: F811
+    names = {}
+    for place, line in odd.lines.items():
+        path = Path(place)
+        relative = path.relative_to(odd.folder).as_posix()
+        # Pipes, links to nothing and unreadable folders have no like in a store.
+        if path.is_file() and path.stat().st_size < 1 << 26 and why_no_key(relative) is None:
+            bucket.put(f"in/{relative}", path.read_bytes())
+            names[f"{bucket.url}/in/{relative}"] = line
+    words = ("--write", "cutout,foreground", "--no-refine", "--json")
+    result = command(
+        "matte", f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", *words, **bucket.variables
+    )
+    assert result.returncode == 1, result.stderr
+    lines = {line["input"]: line for line in map(json.loads, result.stdout.splitlines()[:-1])}
+    assert lines.keys() == names.keys()
+    for url, there in names.items():
+        found = lines[url]
+        assert (found["status"], found["notes"]) == (there["status"], there["notes"]), found
+        assert (found["error"], found["reason"]) == (there["error"], there["reason"])
+        for kind, target in there["outputs"].items():
+            made = bucket.get(found["outputs"][kind].removeprefix(f"{bucket.url}/"))
+            assert pixels(made) == pixels(Path(target).read_bytes())
+    assert len(lines) > 50
+
+
+@pytest.mark.slow
+def test_a_second_run_over_10_000_objects_reads_10_000_times_4_kb(matte, bucket):
+    photo = encoded("a.jpg", 0)
+    bucket.put("one/a.jpg", photo)
+    matte(f"{bucket.url}/one/", "-o", f"{bucket.url}/made/")
+    product = bucket.get("made/a.png")  # of all: photos of the same bytes have one ETag
+    store = object_store.store_of("s3", bucket.name)
+    names = [f"{i // 100:03}/{i:05}" for i in range(10_000)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: store.write(f"in/{name}.jpg", photo), names))
+        list(pool.map(lambda name: store.write(f"out/{name}.png", product), names))
+    bucket.proxy.reset()
+    _, total, _ = matte(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
+    assert total["current"] == len(names)
+    assert bucket.proxy.count("GET", ranged=True) == len(names)
+    assert bucket.proxy.count("GET", ranged=False) == bucket.proxy.count("HEAD") == 0
+    assert bucket.proxy.count(listing=True) == 2 * len(names) / 1000
+    assert bucket.proxy.count("PUT") == 1
