@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
@@ -250,7 +251,7 @@ class ObjectStore:
         from obstore.exceptions import BaseError
 
         try:
-            result = call()
+            result = _interruptible(call)
         except ObjectError:
             raise
         except (BaseError, OSError, ValueError, NotImplementedError) as error:
@@ -321,6 +322,23 @@ class ObjectStore:
             for entry in map(_entry, found["objects"]):
                 if after is None or entry.key > after:
                     yield entry
+
+
+def _interruptible(call: Callable[[], Out]) -> Out:
+    """What a call of obstore's returns; signals are heard meanwhile, which it does not let in."""
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    result: Future[Out] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    # No pool's: Python would wait for those before it ends.
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()
 
 
 class _ObjectFile(io.RawIOBase):
