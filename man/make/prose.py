@@ -30,9 +30,9 @@ MORE = {
         "and line ends of Windows do not matter. `~/` at the start of a path means the home folder "
         "also in variables, lists, and after `=`; a folder called ~ is ./~.",
         "PHOTO and `--output` may be URLs of objects or of prefixes in a store: s3://BUCKET/in/, "
-        "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it comes "
-        "with an extra: pip install 'birefcli[cloud]'. Keys and endpoints are found where the "
-        "stores' own tools look (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, "
+        "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it "
+        "comes with an extra: pip install 'birefcli[cloud]'. Keys and endpoints are found where "
+        "the stores' own tools look (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, "
         "AZURE_STORAGE_ACCOUNT_NAME, and others). A prefix is searched as a folder is. What fails "
         "for a moment is tried again for up to a minute; a store that refuses stops the run before "
         "any work, with its own word.",

@@ -361,7 +361,7 @@ def test_a_list_of_urls_keeps_what_follows_its_mark(matte, bucket, tree, tmp_pat
     lines, total, said = matte(*words, expect=1)
     assert (total["written"], total["failed"]) == (3, 3)
     assert list(objects(bucket, "out/")) == ["b.png", "in/a.png", "sub/a.png"]
-    assert "none.jpg: no such object (HTTP 404)" in said
+    assert "none.jpg: no such object (HTTP 404)\n" in said
     assert "in//b.png: has an empty part in its name" in said
     assert "in/sub/: is a prefix" in said
     assert failed.read_text() == f"{bucket.url}/./in/none.jpg\n"
@@ -440,6 +440,12 @@ def test_a_store_that_refuses_stops_the_run_before_any_work(here, bucket, tree, 
     assert ended == 3
     assert f"{code}: so it is" in said
     assert bucket.proxy.count("PUT") == 0
+    bucket.proxy.reset()
+    bucket.proxy.fail(key=f"{bucket.name}/in/a.jpg", **refusal)
+    ended, _, said = here(f"{bucket.url}/in/a.jpg", "-o", f"{bucket.url}/out/")
+    assert ended == 3
+    if code != "NoSuchBucket":  # what is missing may be a prefix, and that is missing too
+        assert f"{bucket.url}/in/a.jpg: {code}: so it is" in said
     bucket.proxy.reset()
     bucket.proxy.fail(method="PUT", **refusal)
     ended, _, said = here(*words)

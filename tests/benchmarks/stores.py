@@ -52,6 +52,7 @@ def seconds(bucket: stores.Bucket, connections: int) -> float:
         [sys.executable, "-m", "birefcli", *words, *more],
         env={**os.environ, **bucket.variables},
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         check=True,
     )
     return float(json.loads(result.stdout.splitlines()[-1])["summary"]["seconds"])

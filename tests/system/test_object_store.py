@@ -239,6 +239,12 @@ def test_a_store_that_nobody_listens_for_is_told_with_the_systems_word(bucket, m
     assert "Traceback" not in str(failed.value.strerror)
 
 
+def test_a_bucket_of_another_region_is_told(shop, bucket):
+    bucket.proxy.fail(status=301, code="PermanentRedirect")
+    with pytest.raises(OSError, match="the bucket is in another region; set AWS_REGION"):
+        next(shop.list())
+
+
 def test_one_line_is_said_and_no_secret_in_it(shop, bucket):
     secret = "https://user:hunter22@proxy/?token=abc"
     bucket.proxy.fail(status=403, code="Denied", message=f"{secret}\x1b[31m{'long ' * 200}")
@@ -384,6 +390,7 @@ def test_an_error_travels_with_all_it_says(shop):
     assert isinstance(other, FileNotFoundError)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
 def test_a_signal_is_heard_while_a_store_does_not_answer(shop, bucket, monkeypatch):
     class HeardError(Exception):
         pass
