@@ -31,6 +31,7 @@ from birefcli.system import file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
 from birefcli.system.notify import notify
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import absence, is_folder, real_path
 
 DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
@@ -87,11 +88,16 @@ def _looks(selection: Selection) -> list[Look]:
     if selection.output == PIPE or names_a_file(selection):
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
+    if is_url(selection.output):
+        text = "is in an object store; watch writes to a folder"
+        raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
     roots: dict[Path, str] = {}
     for name in selection.inputs:
         if name == PIPE:
             raise UsageError("stdin (-) cannot be watched; name folders")
+        if is_url(name):
+            raise UsageError(f"{name} is in an object store; watch looks at folders")
         path = Path(name)
         if not is_folder(path):
             raise NoInputError(f"{name}: {absence(path, 'folder')}")
