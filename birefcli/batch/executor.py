@@ -112,6 +112,7 @@ class Executors:
         summary: Summary,
     ) -> "WorkerPool":
         from birefcli.batch.workers.pool import PoolListener, WorkerPool
+        from birefcli.batch.workers.process import LocalWorkers
         from birefcli.batch.workers.protocol import WorkerLost
 
         _refuse_pipes(todo, self.options.model.device)
@@ -123,7 +124,8 @@ class Executors:
             reporter.on_device_lost(name, lost, photos)
 
         listener = PoolListener(reporter.on_state, reporter.on_notice, on_lost)
-        return WorkerPool(self.options, checkpoint, devices, listener)
+        source = LocalWorkers(self.options, checkpoint, devices)
+        return WorkerPool(source, listener, self.options.photo_timeout)
 
     def _on_state(self, text: str) -> None:
         """The kept network's state, for whoever reports the run of the moment."""
