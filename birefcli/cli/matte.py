@@ -18,6 +18,7 @@ from birefcli.models import zoo
 from birefcli.options import (
     SUFFIXES,
     BatchOptions,
+    ClusterOptions,
     Compress,
     Edges,
     Existing,
@@ -28,6 +29,7 @@ from birefcli.options import (
     Precision,
     Product,
     Rendering,
+    RunOn,
     Selection,
     check_device,
 )
@@ -66,6 +68,8 @@ def matte(
     batch: shared_options.Batch = "auto",
     compiled: shared_options.Compiled = True,
     threads: shared_options.Threads = "auto",
+    on: shared_options.On = RunOn.LOCAL,
+    workers: shared_options.Workers = None,
     photo_timeout: shared_options.PhotoTimeout = "1800",
     existing: shared_options.WhenThere = Existing.UPDATE,
     dry_run: shared_options.DryRun = False,
@@ -115,6 +119,7 @@ def matte(
         raise UsageError("--quiet and --verbose: choose one")
     rules.refuse_without(context, "--files-from", there=files_from is not None, names=("null",))
     _check_effects(context, selection, rendering)
+    rules.refuse_without(context, "--on ray", there=on is RunOn.RAY, names=("workers",))
     options = BatchOptions(
         rendering=rendering,
         model=ModelOptions(
@@ -122,7 +127,7 @@ def matte(
             size=values.size(size),
             patch_order=patch_order,
             offline=offline,
-            device=_devices(device),
+            device=_devices(device, on),
             precision=precision,
             compile=compiled,
             edges=edges,
@@ -134,6 +139,7 @@ def matte(
         max_failures=1 if fail_fast else max_failures,
         fail_if_empty=fail_if_empty,
         photo_timeout=values.seconds("photo_timeout", photo_timeout),
+        cluster=_cluster(on, workers, threads, max_memory),
     )
     from birefcli.batch.run import BatchTask, run  # help needs neither, and rich takes its time
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
@@ -192,11 +198,24 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     return named
 
 
-def _devices(text: str) -> str:
+def _devices(text: str, on: RunOn) -> str:
     """See that these can be devices, before it takes torch to see whether they are there."""
+    if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
+        wrong = Message("choose auto, cpu or cuda with ", Option("on", "ray"))
+        raise UsageError(wrong, option="device", value=text)
     for name in text.split(","):
         check_device(name.strip())
     return text
+
+
+def _cluster(
+    on: RunOn, workers: int | None, threads: str, max_memory: str
+) -> ClusterOptions | None:
+    """What is each worker's own on a cluster; its machine decides what is ``auto``."""
+    if on is RunOn.LOCAL:
+        return None
+    memory = None if max_memory == "auto" else values.memory("max_memory", max_memory)
+    return ClusterOptions(workers, values.automatic("threads", threads), memory)
 
 
 def _refuse_odd(selection: Selection) -> None:

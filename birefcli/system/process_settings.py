@@ -247,3 +247,12 @@ def without_libtiff_messages() -> AbstractContextManager[None]:
     Called by decoding. Pillow has no setting for it.
     """
     return _libtiff.to((None, None))
+
+
+def silence_ray() -> None:
+    """Keep what Ray's services say from stdout, which is for results; the user's setting stays.
+
+    Ray reads the variable when it is imported; a run over a cluster calls this before. What
+    becomes of a machine is told by birefcli.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")

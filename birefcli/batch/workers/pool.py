@@ -81,7 +81,8 @@ class WorkerPool:
         with Watchdog(step(self._limit), self._signs, self._overdue):
             try:
                 # All of them, before the first asks for its share.
-                for worker in [self._add(new) for new in self._source.open(len(todo), self._join)]:
+                new = self._source.open(len(todo), self._join, self._notice)
+                for worker in list(map(self._add, new)):
                     worker.start()
                 while (outcome := self._next()) is not None:
                     yield outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.protocol import FromWorker, Shutdown, ToWorker, WorkerConfig, WorkerLost
-from birefcli.batch.workers.source import LEAVE, Gone, Join, NewWorker, Receive
+from birefcli.batch.workers.source import LEAVE, Gone, Join, NewWorker, Notify, Receive
 from birefcli.batch.workers.worker import work
 from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
@@ -29,7 +29,7 @@ class LocalWorkers:
         """``devices``: by the names that messages have for them."""
         self._options, self._checkpoint, self._devices = options, checkpoint, devices
 
-    def open(self, photos: int, join: Join) -> list[NewWorker]:
+    def open(self, photos: int, join: Join, notify: Notify) -> list[NewWorker]:
         """All of them; none joins later."""
         sharers, options = len(self._devices), self._options
         workers = []

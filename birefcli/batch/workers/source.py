@@ -61,12 +61,14 @@ class NewWorker:
 
 Join: TypeAlias = Callable[[NewWorker], None]
 """A worker joins a run that goes on; any thread may call it."""
+Notify: TypeAlias = Callable[[str], None]
+"""The user should know this; any thread may call it."""
 
 
 class WorkerSource(Protocol):
     """Where the workers of a run come from."""
 
-    def open(self, photos: int, join: Join) -> list[NewWorker]:
+    def open(self, photos: int, join: Join, notify: Notify) -> list[NewWorker]:
         """Those that are there for a run over so many photos; later ones join.
 
         Raises BirefcliError where the run cannot begin.
