@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 LOOPBACK = "127.0.0.1"
 ENVIRONMENT = {
@@ -21,33 +22,61 @@ ENVIRONMENT = {
 }
 
 
-class RayCluster:
-    """A cluster whose nodes have one CPU each."""
+IN_EVERY_PROCESS = """\
+import os
+if "FAULT" in os.environ:
+    with open(os.environ["FAULT"]) as file:
+        exec(file.read())
+"""
+"""Python imports it as it starts, as sitecustomize: a node's processes may be given a fault."""
 
-    def __init__(self, environment: Mapping[str, str], nodes: int = 2) -> None:
-        """The first node is the head, and has a CPU as well."""
+
+class RayCluster:
+    """A head without a CPU, where no worker is, and nodes that come and go."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        """``folder``: of this cluster alone."""
+        (folder / "sitecustomize.py").write_text(IN_EVERY_PROCESS)
+        path = [folder, *filter(None, [environment.get("PYTHONPATH")]), Path.cwd()]
+        # Ray notes in its folder which cluster the programs of a machine are to join.
+        more = {"RAY_TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(map(str, path))}
+        self.folder, self._faults = folder, 0
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**environment, **ENVIRONMENT},
+            env={**environment, **ENVIRONMENT, **more},
             text=True,
             start_new_session=True,
         )
-        self.address = self._do("start")
-        self.environment = {**ENVIRONMENT, "RAY_ADDRESS": self.address}
+        self.nodes: list[str] = []
+        self.environment = dict(ENVIRONMENT)
         """Of a command that is to find the cluster."""
-        for _ in range(nodes - 1):
-            self.add()
 
-    def add(self, **environment: str) -> str:
-        """One more node, whose processes have these variables too; returns its name here."""
-        return self._do(f"add {json.dumps(environment)}")
+    def start(self) -> None:
+        """Start the head."""
+        self.environment["RAY_ADDRESS"] = self._do("head")
+
+    def add(self, fault: str = "") -> str:
+        """One more node, of one CPU, whose processes all run this first; returns what it is called.
+
+        ``fault``: source of Python.
+        """
+        self._faults += 1
+        file = self.folder / f"fault{self._faults}.py"
+        file.write_text(fault)
+        self.nodes.append(self._do(f"add {json.dumps({'FAULT': str(file)})}"))
+        return self.nodes[-1]
 
     def remove(self, node: str) -> None:
         """End a node at once, as a loss of power would."""
+        self.nodes.remove(node)
         self._do(f"remove {node}")
+
+    def clear(self) -> None:
+        """End all nodes but the head, in order, so that Ray knows at once."""
+        self.nodes.clear()
+        self._do("clear")
 
     def close(self) -> None:
         """End all of it."""
@@ -63,45 +92,51 @@ class RayCluster:
         self.process.stdin.write(f"{command}\n")
         self.process.stdin.flush()
         for line in self.process.stdout:
-            word, _, answer = line.partition(" ")
+            word, _, answer = line.strip().partition(" ")
             if word == "ANSWER":
-                return answer.strip()
+                return answer
         raise AssertionError(f"the cluster has ended at: {command}")
 
 
 @contextmanager
-def ray_cluster(environment: Mapping[str, str], nodes: int = 2) -> Iterator[RayCluster]:
-    """A cluster within a block."""
-    cluster = RayCluster(environment, nodes)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+def ray_cluster(environment: Mapping[str, str]) -> Iterator[RayCluster]:
+    """A cluster without nodes, within a block."""
+    # Sockets lie in it, whose names may not be long.
+    with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        cluster = RayCluster(environment, Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.close()
 
 
 def _serve() -> None:
+    """Do what stdin says: head, add VARIABLES, remove NODE, clear; what is asked for is printed."""
     from ray.cluster_utils import Cluster
 
-    cluster, nodes = None, {}
-    node = {"node_ip_address": LOOPBACK, "num_cpus": 1, "object_store_memory": 80 << 20}
+    node = {"node_ip_address": LOOPBACK, "object_store_memory": 80 << 20}
+    head = {**node, "include_dashboard": False, "num_cpus": 0}
+    cluster = Cluster(initialize_head=True, head_node_args=head, connect=False)
+    nodes = {}
     for line in sys.stdin:
         command, _, given = line.strip().partition(" ")
         answer = ""
-        if cluster is None:
-            head = {**node, "include_dashboard": False}
-            cluster = Cluster(initialize_head=True, head_node_args=head, connect=False)
+        if command == "head":
             answer = cluster.address
         elif command == "add":
-            answer = str(len(nodes))
-            nodes[answer] = cluster.add_node(**node, env_vars=json.loads(given))
+            added = cluster.add_node(**node, num_cpus=1, env_vars=json.loads(given))
+            answer = added.node_id
+            nodes[answer] = added
         elif command == "remove":
             cluster.remove_node(nodes.pop(given), allow_graceful=False)
+        elif command == "clear":
+            while nodes:
+                cluster.remove_node(nodes.popitem()[1])
+            cluster.wait_for_nodes()
         print(f"ANSWER {answer}", flush=True)
-    if cluster is not None:
-        cluster.shutdown()
+    cluster.shutdown()
 
 
 if __name__ == "__main__":
-    sys.path.remove(str(Path(__file__).parent))  # nothing here is Ray's
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _serve()

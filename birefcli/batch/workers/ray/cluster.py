@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.ray.actor import WorkerActor
 from birefcli.errors import DeviceError, UsageError
+from birefcli.system import process_settings
 
 Value = TypeVar("Value")
 ADDRESS = "RAY_ADDRESS"
@@ -49,13 +51,18 @@ class Cluster:
             in_thread(partial(_connect, address))
         except (ConnectionError, RuntimeError, OSError) as error:
             raise no_cluster(first_line(error)) from None
+        finally:
+            process_settings.take_signals_back(CODES)
         self._ours = True
 
     def leave(self) -> None:
         """Leave it, which ends all actors."""
         if self._ours:
             self._ours = False
-            in_thread(ray.shutdown)
+            try:
+                in_thread(ray.shutdown)
+            finally:
+                process_settings.take_signals_back(CODES)
 
     def machines(self) -> list[Machine]:
         """Those that are alive."""
