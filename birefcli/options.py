@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 from birefcli.errors import Message, Option, UsageError
@@ -288,6 +289,20 @@ class ServeOptions:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of the parts that a batch is done in, by machines that know nothing of each other."""
+
+    index: int
+    """From 0."""
+    count: int
+    told_by: str = ""
+    """The scheduler's variable it was read from."""
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which photos, and where their products go."""
 
@@ -301,6 +316,29 @@ class Selection:
     """Photos of a list."""
     products: bool = False
     """Take what birefcli made for photos too."""
+    shard: Shard | None = None
+    """The part of the photos that is taken; None for all."""
+
+    def target_name(self, relative: Path) -> str:
+        """How a photo's product is called, without its extension.
+
+        ``relative``: of the photo, below the folder that was searched.
+        """
+        stem = self.name.replace("{stem}", relative.stem)
+        return stem.replace("{name}", relative.name) if "{name}" in self.name else stem
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """Which photos, where to, and how."""
+
+    selection: Selection
+    options: BatchOptions
+    existing: Existing = Existing.UPDATE
+    lock: Lock = Lock.LEAVE
+    dry_run: bool = False
+    failed_to: Path | None = None
+    """Where the names of failed photos are written."""
 
 
 def check_size(size: Size) -> None:

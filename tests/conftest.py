@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stores
 import torch
 from forks import Forked, Forks, shared
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,7 @@ from birefcli.__main__ import main
 from birefcli.birefnet import BiRefNet, Config
 from birefcli.models import weights
 from birefcli.system import allocator
+from birefcli.system.object_store import store_of
 
 TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
@@ -285,6 +287,43 @@ def mini_service(environment: dict[str, str]) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
+def moto() -> Iterator[int]:
+    """Port of a server that speaks S3."""
+    with stores.moto_server() as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of Azure's emulator, where that is installed (npm install azurite)."""
+    if stores.azurite_command() is None:
+        pytest.skip("azurite-blob is not on PATH, and AZURITE does not name it")
+    with stores.azurite_server(tmp_path_factory.mktemp("azurite")) as port:
+        yield port
+
+
+def _in_bucket(scheme: str, port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Bucket]:
+    with stores.new_bucket(scheme, port) as bucket:
+        for name, value in bucket.variables.items():
+            monkeypatch.setenv(name, value)
+        store_of.cache_clear()
+        yield bucket
+        store_of.cache_clear()
+
+
+@pytest.fixture
+def bucket(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Bucket]:
+    """An empty bucket of S3, behind a proxy; this process finds it, and commands by variables."""
+    yield from _in_bucket("s3", moto, monkeypatch)
+
+
+@pytest.fixture
+def container(azurite: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Bucket]:
+    """An empty container of Azure, like :func:`bucket`."""
+    yield from _in_bucket("az", azurite, monkeypatch)
+
+
+@pytest.fixture(scope="session")
 def portrait() -> bytes:
     """A JPEG of a person."""
     return (Path(__file__).parents[1] / "samples" / "grace_hopper.jpg").read_bytes()
@@ -315,3 +354,23 @@ def photos(tmp_path: Path) -> Path:
     for i, name in enumerate(("a.jpg", "b.png", "sub/a.jpg")):
         picture(seed=i).save(folder / name)
     return folder
+
+
+@pytest.fixture
+def shell(installed: dict[str, str], photos: Path) -> Callable[..., str]:
+    """Run lines in a POSIX shell, in the folder that has photos/."""
+
+    def run(text: str, shell: str = "sh", **more: str) -> str:
+        result = subprocess.run(
+            [shell, "-c", text],
+            cwd=photos.parent,
+            env={**installed, **more},
+            capture_output=True,
+            check=False,
+            timeout=TIMEOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        assert result.returncode == 0, result.stderr.decode()
+        return result.stdout.decode()
+
+    return run

@@ -4,7 +4,6 @@ It is a process of its own, listens on the loopback only, and ends when its stan
 it is gone when a test is, however that ended. As a script it takes commands, one a line.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -57,15 +56,15 @@ class RayCluster:
         """Start the head."""
         self.environment["RAY_ADDRESS"] = self._do("head")
 
-    def add(self, fault: str = "") -> str:
+    def add(self, fault: str = "", gpus: int = 0) -> str:
         """One more node, of one CPU, whose processes all run this first; returns what it is called.
 
-        ``fault``: source of Python.
+        ``fault``: source of Python. ``gpus``: that Ray is to believe in.
         """
         self._faults += 1
         file = self.folder / f"fault{self._faults}.py"
         file.write_text(fault)
-        self.nodes.append(self._do(f"add {json.dumps({'FAULT': str(file)})}"))
+        self.nodes.append(self._do(f"add {gpus} {file}"))
         return self.nodes[-1]
 
     def remove(self, node: str) -> None:
@@ -112,7 +111,7 @@ def ray_cluster(environment: Mapping[str, str]) -> Iterator[RayCluster]:
 
 
 def _serve() -> None:
-    """Do what stdin says: head, add VARIABLES, remove NODE, clear; what is asked for is printed."""
+    """Do what stdin says: head, add GPUS FILE, remove NODE, clear; what is asked for is printed."""
     from ray.cluster_utils import Cluster
 
     node = {"node_ip_address": LOOPBACK, "object_store_memory": 80 << 20}
@@ -125,7 +124,9 @@ def _serve() -> None:
         if command == "head":
             answer = cluster.address
         elif command == "add":
-            added = cluster.add_node(**node, num_cpus=1, env_vars=json.loads(given))
+            gpus, _, file = given.partition(" ")
+            more = {"num_gpus": int(gpus), "env_vars": {"FAULT": file}}
+            added = cluster.add_node(**node, num_cpus=1, **more)
             answer = added.node_id
             nodes[answer] = added
         elif command == "remove":

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT
 from fake_hub import serving
 from PIL import Image
 from support import blocks
@@ -29,26 +28,6 @@ def recipe(title: str, language: str) -> list[str]:
 def needs(*programs: str) -> pytest.MarkDecorator:
     missing = [name for name in programs if shutil.which(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)} here")
-
-
-@pytest.fixture
-def shell(installed, photos):
-    """Run lines in a POSIX shell, in the folder that has photos/."""
-
-    def run(text: str, shell: str = "sh", **more: str) -> str:
-        result = subprocess.run(
-            [shell, "-c", text],
-            cwd=photos.parent,
-            env={**installed, **more},
-            capture_output=True,
-            check=False,
-            timeout=TIMEOUT,
-            stdin=subprocess.DEVNULL,
-        )
-        assert result.returncode == 0, result.stderr.decode()
-        return result.stdout.decode()
-
-    return run
 
 
 def made(folder: Path) -> list[str]:

@@ -5,12 +5,14 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch.places import PIPE, LocalFile, Source, Stdin
+from birefcli.batch.shard import holds
 from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
 from birefcli.images.files import (
@@ -33,6 +35,8 @@ class FoundPhoto:
 
     source: Source
     relative: Path
+    searched: bool = False
+    """Whether it was found in a folder: what is named is tried whatever it is."""
 
 
 @dataclass
@@ -46,6 +50,10 @@ class Search:
     """What may be photos and could not be looked at."""
     others: dict[str, str] = field(default_factory=dict)
     """The suffix of each picture of a kind that is not tried, by its key."""
+    elsewhere: int = 0
+    """Photos that are in other shards."""
+    replaceable: set[str] = field(default_factory=set)
+    """Keys of those among them that lie in the output folder, where a product could go."""
 
     @property
     def left_out(self) -> Counter[str]:
@@ -69,22 +77,75 @@ def find_photos(selection: Selection) -> Search:
 def search_photos(selection: Selection) -> Search:
     """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
-    skip = _output_folder(selection)
-    for name in selection.inputs:
-        if name == PIPE:
-            search.found.append(FoundPhoto(Stdin(), Path("stdin")))
+    skip = folder_left_out(selection)
+    # One folder is walked once; where there are several names, two may lead to one photo.
+    several = len(selection.inputs) + len(selection.listed) > 1
+    seen: set[str] = set()
+    for photo in _named(selection, skip, search):
+        key = next(iter(photo.source.keys), PIPE) if several else ""
+        if key in seen:
             continue
-        path = Path(name)
-        if is_folder(path):
-            _walk(path, selection, skip, search)
-        else:
-            search.found.append(FoundPhoto(LocalFile(path), Path(path.name)))
-    search.found.extend(_listed(name) for name in selection.listed)
-    search.found = list(_once(search.found))
+        # What is no photo where it was found may be named itself.
+        if (not _is_here(photo, selection, search) or _take(photo, selection, search)) and several:
+            seen.add(key)
     return search
 
 
-def _output_folder(selection: Selection) -> Path | None:
+def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[FoundPhoto]:
+    """What the user named, and what may be a photo by its name in the folders among it."""
+    for name in selection.inputs:
+        if name == PIPE:
+            yield FoundPhoto(Stdin(), Path("stdin"))
+            continue
+        path = Path(name)
+        if is_folder(path):
+            yield from _walk(path, selection, skip, search)
+        else:
+            yield FoundPhoto(LocalFile(path), Path(path.name))
+    for name in selection.listed:
+        yield _listed(name)
+
+
+def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
+    """Whether a photo is in the shard that is taken; what must be known of another is noted."""
+    if holds(selection, photo.relative):
+        return True
+    search.elsewhere += 1
+    folder = f"{_real_output(selection.output)}{os.sep}"
+    inside = [key for key in photo.source.keys if key.startswith(folder)]
+    if inside and not (isinstance(photo.source, LocalFile) and is_product(photo.source.path)):
+        search.replaceable.update(inside)
+    return False
+
+
+@lru_cache
+def _real_output(output: str) -> Path:
+    return real_path(Path(output))
+
+
+def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
+    """Note a photo; or why it is none, if it lies in a folder and was not named itself."""
+    if photo.searched and isinstance(photo.source, LocalFile):
+        path = photo.source.path
+        try:
+            reason = _unfit(path)
+        except OSError as error:
+            _note_unreadable(search, error)
+            return False
+        if reason is None and not selection.products and is_product(path):
+            reason = MADE_BY_US
+        if reason is not None:
+            search.skipped.append((path, reason))
+            return False
+    search.found.append(photo)
+    return True
+
+
+def _note_unreadable(search: Search, error: OSError) -> None:
+    search.failed.append((Path(error.filename), error.strerror or str(error)))
+
+
+def folder_left_out(selection: Selection) -> Path | None:
     """The output folder where it is another than every input folder, to be left out of a walk."""
     if selection.output == PIPE:
         return None
@@ -123,44 +184,33 @@ def nothing_found(selection: Selection, search: Search) -> Message:
     return Message(f"no {what} found in {where}{advice}")
 
 
-def _once(found: Iterable[FoundPhoto]) -> Iterator[FoundPhoto]:
-    seen: set[str] = set()
-    for photo in found:
-        key = next(iter(photo.source.keys), PIPE)
-        if key not in seen:
-            seen.add(key)
-            yield photo
-
-
-def _walk(root: Path, selection: Selection, skip: Path | None, search: Search) -> None:
-    def unreadable(error: OSError) -> None:
-        search.failed.append((Path(error.filename), error.strerror or str(error)))
-
+def _walk(
+    root: Path, selection: Selection, skip: Path | None, search: Search
+) -> Iterator[FoundPhoto]:
+    """Files below a folder that may be photos by their names; what else there is is noted."""
     for path in walk_folder(
         root,
         recursive=selection.recursive,
         skip=skip,
         exclude=selection.exclude,
-        on_error=unreadable,
+        on_error=partial(_note_unreadable, search),
     ):
         relative = path.relative_to(root)
-        if path.name.startswith(".") or matches(relative, selection.exclude):
+        if _is_hidden(relative, selection):
             continue
-        if not _included(relative, selection):
-            if (kind := other_kind(path.name)) and _takes_all_kinds(selection):
-                search.others[entry_key(path)] = kind
-            continue
-        try:
-            reason = _unfit(path)
-        except OSError as error:
-            unreadable(error)
-            continue
-        if reason is None and not selection.products and _is_product(path):
-            reason = MADE_BY_US
-        if reason is None:
-            search.found.append(FoundPhoto(LocalFile(path), relative))
-        else:
-            search.skipped.append((path, reason))
+        if _included(relative, selection):
+            yield FoundPhoto(LocalFile(path), relative, searched=True)
+        elif (kind := _left_out(relative, selection)) is not None:
+            search.others[entry_key(path)] = kind
+
+
+def is_wanted(relative: Path, selection: Selection) -> bool:
+    """Whether a file of a folder is to be looked at, by its path below that folder."""
+    return not _is_hidden(relative, selection) and _included(relative, selection)
+
+
+def _is_hidden(relative: Path, selection: Selection) -> bool:
+    return relative.name.startswith(".") or matches(relative, selection.exclude)
 
 
 def _included(relative: Path, selection: Selection) -> bool:
@@ -170,9 +220,13 @@ def _included(relative: Path, selection: Selection) -> bool:
     return has_photo_name(relative.name)
 
 
-def _takes_all_kinds(selection: Selection) -> bool:
-    """Whether photos of every kind are looked for: who asks for some knows of the others."""
-    return selection.products or not selection.include
+def _left_out(relative: Path, selection: Selection) -> str | None:
+    """The suffix of a picture of a kind that is not tried; who asks for some knows of the others.
+
+    None for all else, and for what is in another shard.
+    """
+    kind = other_kind(relative.name) if selection.products or not selection.include else None
+    return kind if kind is not None and holds(selection, relative) else None
 
 
 def _unfit(path: Path) -> str | None:
@@ -189,7 +243,7 @@ def _unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _is_product(path: Path) -> bool:
+def is_product(path: Path) -> bool:
     """Whether a file was written by an earlier run, and is no photo of the next one.
 
     Wherever this run writes: folders of cutouts and composites may lie among the photos.

@@ -1,5 +1,6 @@
 """Lists of photos' names: a name a line, or names that end in NUL."""
 
+import io
 import json
 import os
 import sys
@@ -9,6 +10,8 @@ from typing import BinaryIO
 from birefcli.batch.places import PIPE
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
+from birefcli.system.object_store import store_for
+from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import named
 from birefcli.system.regular_file import open_regular
 
@@ -40,7 +43,7 @@ KINDS = {
 
 
 def read_list(source: str, *, null: bool) -> tuple[str, ...]:
-    """Read the names of a list: a file's, a pipe's, or that of standard input (``-``).
+    """Read the names of a list: a file's, an object's, a pipe's, or standard input's (``-``).
 
     Names end in NUL where ``null``, and where the list holds one: no file name does. Raises
     NoInputError where it cannot be read, UsageError where it is no list of names.
@@ -54,9 +57,13 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     try:
         if source == PIPE:
             data = _read(sys.stdin.buffer)
+        elif is_url(source):
+            data = _read_object(parse_url(source))
         else:
             with Path(source).open("rb") as file:
                 data = _read(file)
+    except UsageError:  # the package for stores is not there
+        raise
     except (OSError, ValueError) as error:
         why = str(getattr(error, "strerror", None) or error)
         raise NoInputError(why, option="files_from", value=source) from None
@@ -87,6 +94,16 @@ def could_be_failures(file: Path) -> bool:
         del names[-1]  # the rest of it was not read
     kept = [name for name in names if name]
     return not head or (bool(kept) and all(b"/" in name for name in kept))
+
+
+def _read_object(url: ObjectUrl) -> bytes | None:
+    if url.is_prefix:
+        raise ValueError("is a prefix, and no object with a list in it")
+    store = store_for(url)
+    entry = store.head(url.key)
+    if entry.size > MOST_BYTES:
+        return None
+    return _read(io.BytesIO(store.read(entry.key, entry.etag)))
 
 
 def _read(file: BinaryIO) -> bytes | None:

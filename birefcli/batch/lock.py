@@ -1,4 +1,4 @@
-"""One run at a time on an output folder.
+"""One run at a time on an output folder, or shards of one beside each other.
 
 The lock is on the folder itself (``flock``): nothing is left behind, and the system lets go of it
 when a run is killed. A second run, of a crontab that overtook itself, would do the same photos
@@ -34,7 +34,8 @@ def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Itera
     if not _is_folder(selection):
         yield
         return
-    with hold_folder(output_folder(selection), lock):
+    shared = selection.shard is not None
+    with hold_folder(output_folder(selection), lock, shared=shared):
         try:
             yield
         finally:
@@ -44,9 +45,10 @@ def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Itera
 def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
     """Remove folders into which nothing came.
 
-    Only who holds the lock removes them: others may be waiting to write there.
+    Only who holds the lock alone removes them: others may be about to write there.
     """
-    if _is_folder(selection) and lock is not Lock.NONE:
+    alone = lock is not Lock.NONE and selection.shard is None
+    if _is_folder(selection) and alone:
         remove_empty(made)
 
 
@@ -55,8 +57,8 @@ def _is_folder(selection: Selection) -> bool:
 
 
 @contextlib.contextmanager
-def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
-    """Hold the folder for a run.
+def hold_folder(folder: Path, lock: Lock, *, shared: bool = False) -> Iterator[None]:
+    """Hold the folder for a run; ``shared``: beside others that hold it so.
 
     Raises BusyError when another run has it and ``lock`` is leave, OutputError where it cannot be
     made or opened.
@@ -65,7 +67,7 @@ def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
         yield
         return
     try:
-        descriptor = _held(folder, lock)
+        descriptor = _held(folder, lock, shared=shared)
     except PermissionError:  # a folder that may be written to and not read cannot be locked
         yield
         return
@@ -77,7 +79,7 @@ def hold_folder(folder: Path, lock: Lock) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _held(folder: Path, lock: Lock) -> int:
+def _held(folder: Path, lock: Lock, *, shared: bool) -> int:
     """Descriptor of the folder, locked. Whoever held it before us may have removed it empty."""
     while True:
         try:
@@ -86,7 +88,7 @@ def _held(folder: Path, lock: Lock) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             continue
         try:
-            _acquire(descriptor, folder, lock)
+            _acquire(descriptor, folder, lock, shared=shared)
             if exists(folder) and os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         except BaseException:
@@ -95,8 +97,8 @@ def _held(folder: Path, lock: Lock) -> int:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:
-    while not _try(descriptor):
+def _acquire(descriptor: int, folder: Path, lock: Lock, *, shared: bool) -> None:
+    while not _try(descriptor, shared=shared):
         if lock is Lock.LEAVE:
             raise BusyError(
                 Message(
@@ -108,9 +110,10 @@ def _acquire(descriptor: int, folder: Path, lock: Lock) -> None:
         time.sleep(POLL)
 
 
-def _try(descriptor: int) -> bool:
+def _try(descriptor: int, *, shared: bool) -> bool:
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

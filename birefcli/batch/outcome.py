@@ -7,7 +7,7 @@ from typing import Any
 from birefcli.batch.places import Target
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message, Spell
-from birefcli.options import Product
+from birefcli.options import Product, Shard
 from birefcli.system.text import json_line
 
 
@@ -96,6 +96,8 @@ class Summary:
     """Devices that the run had to go on without, and why."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Pictures of kinds that no search tries: how many, by suffix."""
+    shard: Shard | None = None
+    """The part of a batch that the run did."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -127,6 +129,8 @@ class Summary:
         counted = ", ".join(f"{n} {s.words}" for s, n in self.counts.items() if n) or "nothing done"
         if self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
             counted = f"{self.stopped.name.lower()}: {counted}"
+        if self.shard is not None:
+            counted = f"shard {self.shard}: {counted}"
         if not self.counts[Status.WRITTEN]:
             return counted
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
@@ -143,6 +147,7 @@ class Summary:
             "model": self.model,
             "lost": self.lost,
             "left_out": self.left_out,
+            "shard": None if self.shard is None else str(self.shard),
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),
         }

@@ -3,7 +3,6 @@
 It can be run again and again with the same :class:`.executor.Executors`, which keep the model.
 """
 
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import nullcontext
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
-from birefcli.batch.executor import Executor, Executors
+from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import (
     MADE_BY_US,
@@ -30,7 +29,9 @@ from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
 from birefcli.batch.places import PIPE, Target, local_folders
+from birefcli.batch.progress import Progress
 from birefcli.batch.reporter import NullReporter, Reporter
+from birefcli.batch.shard import described
 from birefcli.batch.targets import (
     Job,
     check_output,
@@ -43,8 +44,9 @@ from birefcli.images.files import entry_key
 from birefcli.models import hub
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
-from birefcli.options import BatchOptions, Existing, Lock, ModelOptions, Product, Selection
+from birefcli.options import BatchOptions, BatchTask, Existing, Product
 from birefcli.system import atomic, process_settings
+from birefcli.system.object_url import ObjectUrl
 from birefcli.system.paths import is_file, is_folder
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -54,19 +56,6 @@ if TYPE_CHECKING:
 
 
 NO_DEVICE = "no device is left; the same command goes on where it stopped"
-
-
-@dataclass(frozen=True)
-class BatchTask:
-    """Which photos, where to, and how."""
-
-    selection: Selection
-    options: BatchOptions
-    existing: Existing = Existing.UPDATE
-    lock: Lock = Lock.LEAVE
-    dry_run: bool = False
-    failed_to: Path | None = None
-    """Where the names of failed photos are written."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +80,19 @@ def run(
     if executors is not None and executors.options != task.options:
         raise ValueError("the executors are those of other options")
     plan = _plan(task)
+    shard = task.selection.shard
     if isinstance(plan, Message):
-        return Summary(nothing_found=plan)
+        return Summary(nothing_found=plan, shard=shard)
+    if shard is not None:
+        reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
     background = _background(task.options)
     read = _files_read(task.options, background)
-    refuse_overwriting(plan.jobs, read)
+    refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         _check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
         task.options,
-        identify_weights(task.options.model.name),
+        identify_weights(task.options.model, progress=reporter.shows_progress),
         (lambda _: "") if background is None else background.identity,
     )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
@@ -112,82 +104,17 @@ def run(
         decisions = [
             freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
         ]
-        progress = _Progress(task, reporter, made)
-        progress.summary.left_out = plan.search.left_out
+        progress = Progress(task, reporter, made)
+        progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
-            _dry_run(task.options.model, progress)
+            _dry_run(task.options, progress)
         elif progress.left:
             reporter.on_start(len(progress.left))
             with notices_to(reporter.on_notice):
                 _execute(executors or Executors(task.options), background, progress)
         return _end(task, progress)
-
-
-class _Progress:
-    """Photos that have not ended, and what became of the others."""
-
-    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
-        """``made``: folders that are there for this run."""
-        self.task, self.reporter, self.made = task, reporter, made
-        self.started = time.monotonic()
-        self.summary = Summary()
-        self.failed: list[str] = []
-        self.lock = threading.RLock()
-        """Held by whoever reports: the run, or the thread that ends it."""
-        self.executor: Executor | None = None
-        """What does the photos, once there is one."""
-        self._left: dict[str, Decision] = {}
-
-    def report(self, outcome: Outcome) -> None:
-        """One photo has ended."""
-        self.summary.add(outcome)
-        self.reporter.on_outcome(outcome)
-
-    def fail(self, job: Job, reason: str | Message) -> None:
-        """A photo fails before any work."""
-        self.report(Outcome.failed(job, reason))
-        self._list_failed(job)
-
-    def _list_failed(self, job: Job) -> None:
-        line = job.source.listed_as(job.relative)
-        if line is not None:
-            self.failed.append(line)
-
-    def expect(self, todo: Iterable[Decision]) -> None:
-        """Count on these photos to end."""
-        self._left = {decision.job.label: decision for decision in todo}
-
-    @property
-    def left(self) -> list[Decision]:
-        """Photos that have not ended."""
-        return list(self._left.values())
-
-    def end(self, outcome: Outcome) -> None:
-        """A photo has ended; the same outcome given twice is reported once."""
-        with self.lock:
-            decision = self._left.pop(outcome.input, None)
-            if decision is None:
-                return
-            self.report(outcome)
-            if outcome.fatal:
-                self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
-            if outcome.status is Status.FAILED:
-                self._list_failed(decision.job)
-
-    def end_finished(self) -> None:
-        """Report what has ended and was not given by the executor, which is closed or stuck."""
-        for outcome in () if self.executor is None else self.executor.finished_unreported:
-            self.end(outcome)
-
-    @property
-    def should_stop(self) -> bool:
-        """Whether the run is to stop here."""
-        if self.summary.stopped is not None:
-            return True
-        limit = self.task.options.max_failures
-        return limit is not None and self.summary.counts[Status.FAILED] >= limit
 
 
 # Find and plan
@@ -196,10 +123,10 @@ class _Progress:
 def _plan(task: BatchTask) -> Plan | Message:
     """The photos and their targets; a message where there is no photo."""
     search = search_photos(task.selection)
-    if not search.found:
+    if not search.found and not search.elsewhere:
         return nothing_found(task.selection, search)
     found, missing = partition_missing(search.found)
-    if not found:
+    if missing and not found and not search.elsewhere:
         return all_missing(missing)
     rendering = task.options.rendering
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
@@ -214,10 +141,13 @@ def _background(options: BatchOptions) -> "Background | None":
     return background_of(options.rendering, options.max_pixels)
 
 
-def _files_read(options: BatchOptions, background: "Background | None") -> dict[Path, str]:
-    """Files that every photo of a run needs, and what they are."""
-    weights = locate(options.model.name).path
-    read = {} if weights is None else {weights: "the weights"}
+def _files_read(
+    options: BatchOptions, background: "Background | None"
+) -> dict[Path | ObjectUrl, str]:
+    """Files and objects that every photo of a run needs, and what they are."""
+    weights = locate(options.model.name)
+    places = (weights.path, weights.url)
+    read = {place: "the weights" for place in places if place is not None}
     if background is None:
         return read
     from birefcli.products.background import files_of
@@ -228,7 +158,7 @@ def _files_read(options: BatchOptions, background: "Background | None") -> dict[
 # Check
 
 
-def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
+def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path | ObjectUrl]) -> None:
     """See that the list of failed photos can be written, and replaces nothing but such a list."""
 
     def wrong(text: str) -> OutputError:
@@ -240,7 +170,7 @@ def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path]) -> None:
             used.add(key, job)
     if used.find(entry_key(file)) is not None:
         raise wrong("is one of the photos or results; name another file")
-    if entry_key(file) in {entry_key(path) for path in read}:
+    if entry_key(file) in {entry_key(path) for path in read if isinstance(path, Path)}:
         raise wrong("is read by this run; name another file")
     if is_folder(file):
         raise wrong("is a folder; name a file")
@@ -259,7 +189,7 @@ def _targets(jobs: list[Job]) -> list[Target]:
 # Report what needs no work
 
 
-def _report_unfit(plan: Plan, progress: _Progress) -> None:
+def _report_unfit(plan: Plan, progress: Progress) -> None:
     """Report what is no photo, and photos that cannot be looked at or are not there."""
     skipped = plan.search.skipped
     for path, reason in skipped:
@@ -274,7 +204,7 @@ def _report_unfit(plan: Plan, progress: _Progress) -> None:
 
 
 def _report_up_to_date(
-    decisions: list[Decision], jobs: list[Job], existing: Existing, progress: _Progress
+    decisions: list[Decision], jobs: list[Job], existing: Existing, progress: Progress
 ) -> Iterator[Decision]:
     """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
@@ -289,10 +219,10 @@ def _report_up_to_date(
         progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
 
-def _dry_run(model: ModelOptions, progress: _Progress) -> None:
+def _dry_run(options: BatchOptions, progress: Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        _check_model(model, progress.reporter)
+        _check_model(options, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -300,9 +230,14 @@ def _dry_run(model: ModelOptions, progress: _Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def _check_model(model: ModelOptions, reporter: Reporter) -> None:
+def _check_model(options: BatchOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
-    if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
+    model = options.model
+    if options.cluster is not None:
+        from birefcli.batch.workers.ray.run import check_cluster
+
+        check_cluster()
+    elif model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
         parse_devices(model.device, model.precision)
@@ -321,7 +256,7 @@ def _check_model(model: ModelOptions, reporter: Reporter) -> None:
 # Execute
 
 
-def _execute(executors: Executors, background: "Background | None", progress: _Progress) -> None:
+def _execute(executors: Executors, background: "Background | None", progress: Progress) -> None:
     """Have the executor do the photos, and report each as it ends.
 
     It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
@@ -361,7 +296,7 @@ def _execute(executors: Executors, background: "Background | None", progress: _P
 
 
 def _close(
-    outcomes: Generator[Outcome, None, None], progress: _Progress, signals: InterruptHandler
+    outcomes: Generator[Outcome, None, None], progress: Progress, signals: InterruptHandler
 ) -> None:
     """Wait for what is being written, and report it too, also where a signal ends the wait."""
     try:
@@ -381,7 +316,7 @@ def _import_libraries(model: str) -> None:
 
 
 def _lose_device(
-    activity: Activity, sign: Sign, progress: _Progress, signals: InterruptHandler
+    activity: Activity, sign: Sign, progress: Progress, signals: InterruptHandler
 ) -> None:
     """End a run whose only device does not answer: what is stuck can be neither ended nor awaited.
 
@@ -406,7 +341,7 @@ def _lose_device(
             leave(code)
 
 
-def _give_up(progress: _Progress, code: ExitCode | None) -> None:
+def _give_up(progress: Progress, code: ExitCode | None) -> None:
     """End a run that does not end by itself: what is in flight is not waited for any longer."""
     progress.end_finished()
     if progress.executor is not None:
@@ -421,7 +356,7 @@ def _give_up(progress: _Progress, code: ExitCode | None) -> None:
 # Report the end
 
 
-def _end(task: BatchTask, progress: _Progress) -> Summary:
+def _end(task: BatchTask, progress: Progress) -> Summary:
     summary = progress.summary
     if not task.dry_run:
         summary.leave(len(progress.left))

@@ -13,6 +13,7 @@ from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 from birefcli.system.name_folding import NameIndex
+from birefcli.system.object_url import ObjectUrl
 from birefcli.system.paths import is_folder, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
@@ -99,9 +100,7 @@ def _job(
     photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
 ) -> Job:
     out = Path(selection.output)
-    stem = selection.name.replace("{stem}", photo.relative.stem)
-    stem = stem.replace("{name}", photo.relative.name) if "{name}" in selection.name else stem
-    place = photo.relative.parent / (stem + format_.suffix)
+    place = photo.relative.parent / (selection.target_name(photo.relative) + format_.suffix)
     targets: dict[Product, Target] = {
         p: LocalFile((out / p.value if len(products) > 1 else out) / place) for p in products
     }
@@ -145,19 +144,30 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 )
 
 
-def refuse_overwriting(jobs: list[Job], read: Mapping[Path, str]) -> None:
-    """See that no result takes the place of a file that the run reads; ``read``: what each is.
+def refuse_overwriting(
+    jobs: list[Job], read: Mapping[Path | ObjectUrl, str], elsewhere: Iterable[str] = ()
+) -> None:
+    """See that no result takes the place of a file that the run, or another part of it, reads.
 
-    Raises OutputError.
+    ``read``: what each file is; ``elsewhere``: keys of photos in other shards. Raises OutputError.
     """
+    named = [(key, p, what) for p, what in read.items() for key in _keys(p)]
+    others = [(key, key, "a photo of another shard") for key in elsewhere]
+    if not named and not others:
+        return
     index = index_targets(jobs)
-    for path, what in read.items():
-        for key in {entry_key(path), entry_key(real_path(path))}:
-            if (found := index.find(key)) is not None:
-                raise OutputError(
-                    f"{path}: {what} would be overwritten by the result of {found[1].label}",
-                    hint=ANOTHER,
-                )
+    for key, path, what in [*named, *others]:
+        if (found := index.find(key)) is not None:
+            raise OutputError(
+                f"{path}: {what} would be overwritten by the result of {found[1].label}",
+                hint=ANOTHER,
+            )
+
+
+def _keys(path: Path | ObjectUrl) -> set[str]:
+    if isinstance(path, ObjectUrl):
+        return {str(path)}
+    return {entry_key(path), entry_key(real_path(path))}
 
 
 def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) -> list[Path]:

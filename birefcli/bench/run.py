@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from birefcli.batch.inputs import find_photos, split_missing
 from birefcli.batch.places import PIPE, LocalFile
+from birefcli.bench.cost import check_price
 from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
 from birefcli.models.load import load_model
 from birefcli.models.locate import locate
@@ -47,6 +48,8 @@ class BenchTask:
     """Rounds."""
     against: str | None = None
     """An exported network (``.onnx``) or a model to compare with."""
+    price: float | None = None
+    """USD an hour of this machine; None where nobody asked for a cost."""
     progress: bool = False
     """Show on stderr how far a download is."""
 
@@ -63,6 +66,8 @@ class BenchTask:
                 option="megapixels",
                 value=f"{self.megapixels:g}",
             )
+        if self.price is not None:
+            check_price(self.price)
 
 
 @dataclass

@@ -76,6 +76,16 @@ Against = Annotated[
         parser=with_home,
     ),
 ]
+Price = Annotated[
+    float | None,
+    typer.Option(
+        "--price",
+        metavar="USD",
+        help="What this machine costs an hour, in USD: prints the cost of 1,000 photos.",
+        rich_help_panel=shared_options.MEASURING,
+        show_default=False,
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared_options.MEASURING),
@@ -88,6 +98,7 @@ def bench(
     count: Count = None,
     repeat: Repeat = 3,
     against: Against = None,
+    price: Price = None,
     as_json: AsJson = False,
     write: shared_options.Write = "cutout",
     background: shared_options.Background = "white",
@@ -143,7 +154,7 @@ def bench(
         max_failures=1,
     )
     task = BenchTask(
-        tuple(photos or ()), options, megapixels, count, repeat, against, progress=progress
+        tuple(photos or ()), options, megapixels, count, repeat, against, price, progress
     )
     result = _run(task)
     _print(result, as_json=as_json)

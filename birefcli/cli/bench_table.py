@@ -1,12 +1,14 @@
 """The figures of a benchmark: as JSON, and as a table for a person."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import torch
 
 from birefcli.bench import measure
 from birefcli.bench.compare import OURS, THEIRS, Comparison
+from birefcli.bench.cost import usd_per_1000
 from birefcli.bench.measure import Figure, Rounds
 from birefcli.bench.run import BenchResult
 from birefcli.matting.device import Placement
@@ -37,6 +39,8 @@ def as_record(result: BenchResult) -> Record:
         "peak_memory": measure.peak_memory(),
         "peak_device_memory": measure.peak_device_memory(_placement(result).device),
         "against": _against(result.comparison, rounds, task.against),
+        "usd_per_hour": task.price,
+        "usd_per_1000": _usd_per_1000(task.price, rounds.figure(measure.PIPELINE)),
     }
 
 
@@ -101,6 +105,13 @@ def _against(comparison: Comparison | None, rounds: Rounds, name: str | None) ->
     }
 
 
+def _usd_per_1000(price: float | None, whole: Figure | None) -> float | None:
+    """Of the whole run, never of the network alone: a machine is paid for all that it does."""
+    if price is None or whole is None or not whole.rate:
+        return None
+    return float(f"{usd_per_1000(price, whole.rate):.6g}")
+
+
 def noise_warning(rounds: Rounds) -> str | None:
     """A line where rounds differ so much that their median means little."""
     figure = rounds.figure(measure.PIPELINE)
@@ -131,6 +142,8 @@ def as_lines(record: Record, result: BenchResult) -> Iterator[str]:
     yield f"peak memory: {_gigabytes(record)}; model loaded in {record['load_seconds']:.2f} s"
     if record["against"] is not None:
         yield from _comparison(record["against"])
+    if record["usd_per_1000"] is not None:
+        yield _cost(record)
 
 
 def _heading(record: Record, repeat: int) -> Iterator[str]:
@@ -144,7 +157,11 @@ def _heading(record: Record, repeat: int) -> Iterator[str]:
     photos = f"{_many(record['photos'], 'photo')} of {record['megapixels']:g} MP{generated}"
     done = record["rounds"]
     rounds = _many(done, "round") if done == repeat else f"{done} of {repeat} rounds (interrupted)"
-    yield f"{photos}; {', '.join(record['write'])} as {record['format']}; median of {rounds}"
+    yield f"{photos}; {_products(record)}; median of {rounds}"
+
+
+def _products(record: Record) -> str:
+    return f"{', '.join(record['write'])} as {record['format']}"
 
 
 def _many(number: int, what: str) -> str:
@@ -184,3 +201,17 @@ def _comparison(against: Record) -> Iterator[str]:
     yield f"theirs takes {against['ratio']:.2f} times as long{cpu_ratio}"
     if against["difference"] is not None:
         yield f"largest difference of alpha: {against['difference']:.2g}"
+
+
+def _cost(record: Record) -> str:
+    rate = record["pipeline"]["photos_per_second"]
+    return (
+        f"cost: {_plain(record['usd_per_1000'], 3)} USD per 1,000 photos"
+        f" at {_plain(record['usd_per_hour'], 6)} USD an hour and {_plain(rate, 3)} photos/s"
+        f" (of {record['megapixels']:g} MP, {_products(record)})"
+    )
+
+
+def _plain(value: float, digits: int) -> str:
+    """A number of so many digits that count, without an exponent."""
+    return f"{Decimal(f'{value:.{digits}g}'):f}"

@@ -159,6 +159,16 @@ FilesFrom: TypeAlias = Annotated[
 Null: TypeAlias = Annotated[
     bool, declare(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
 ]
+OneShard: TypeAlias = Annotated[
+    str | None,
+    declare(
+        SELECTION,
+        "--shard",
+        metavar="I/N|auto|auto/N",
+        help="Only part I (from 0) of N of the photos; auto asks the scheduler.",
+        show_default=False,
+    ),
+]
 MaxMegapixels: TypeAlias = Annotated[
     float, declare(SELECTION, "--max-megapixels", metavar="N", help="Refuse larger photos.")
 ]

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache
-from pathlib import Path
+from operator import attrgetter
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, PhotoError
@@ -93,7 +94,7 @@ def left_out_below(folder: Path, *, recursive: bool = True) -> str:
     return f"; {left_out_text(counts)}" if counts else ""
 
 
-def matches(relative: Path, patterns: Sequence[str], *, folder: bool = False) -> bool:
+def matches(relative: PurePath, patterns: Sequence[str], *, folder: bool = False) -> bool:
     """Whether a pattern is that of a name, or of its path below the folder that is searched.
 
     A ``folder`` is also one by ``raw/`` and by ``raw/*``, which is all that lies in it.
@@ -120,6 +121,32 @@ def walk_folder(
 ) -> Iterator[Path]:
     """Entries below a folder that are no folders, in name order, whatever they are.
 
+    What is entered, and what ``on_error`` is for, says :func:`walk_entries`.
+    """
+    walked = walk_entries(
+        root,
+        recursive=recursive,
+        follow_links=follow_links,
+        skip=skip,
+        exclude=exclude,
+        on_error=on_error,
+    )
+    for here, entries in walked:
+        for entry in entries:
+            yield here / entry.name
+
+
+def walk_entries(
+    root: Path,
+    *,
+    recursive: bool = True,
+    follow_links: bool = True,
+    skip: Path | None = None,
+    exclude: Sequence[str] = (),
+    on_error: Callable[[OSError], None] = _raise,
+) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
+    """Every folder, and its entries that are no folders, in name order.
+
     Folders are not entered that are hidden, a system's (:data:`SYSTEM_FOLDERS`), fit a pattern of
     ``exclude``, or are ``skip``, given without links; ``root`` always is. A folder that links lead
     to twice is walked once. ``on_error`` is called for folders that cannot be read, which are left
@@ -133,33 +160,43 @@ def walk_folder(
             status = here.stat()
             if (status.st_dev, status.st_ino) in walked:  # a symlink led back
                 continue
-            folders, names = _listed(here, follow_links=follow_links)
+            folders, entries = _listed(here, follow_links=follow_links)
         except OSError as error:
             on_error(error)
             continue
         walked.add((status.st_dev, status.st_ino))
-        for name in names:
-            yield here / name
+        yield here, entries
         if recursive:
-            inner = (here / name for name in reversed(folders) if not _is_left_out(name))
+            inner = [here / name for name in reversed(folders)]
             waiting += [
                 folder
                 for folder in inner
-                if not (exclude and matches(folder.relative_to(root), exclude, folder=True))
+                if is_entered(folder.relative_to(root), exclude)
                 and (skip is None or real_path(folder) != skip)
             ]
 
 
-def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list[str]]:
-    """Names of the folders to enter in a folder, and of all that is no folder. Raises OSError."""
+def is_entered(folder: PurePath, exclude: Sequence[str] = ()) -> bool:
+    """Whether a walk enters a folder, by its path below the one that is searched."""
+    return not (_is_left_out(folder.name) or (exclude and matches(folder, exclude, folder=True)))
+
+
+@lru_cache(maxsize=4096)
+def is_reached(folder: PurePath, exclude: tuple[str, ...] = ()) -> bool:
+    """Whether a walk comes to a folder: it enters that and all above it, below its start."""
+    return folder.name == "" or (is_entered(folder, exclude) and is_reached(folder.parent, exclude))
+
+
+def _listed(folder: Path, *, follow_links: bool) -> tuple[list[str], list["os.DirEntry[str]"]]:
+    """Names of the folders to enter in a folder, and all that is no folder. Raises OSError."""
     folders, others = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not _is_folder(entry):
-                others.append(entry.name)
+                others.append(entry)
             elif follow_links or not entry.is_symlink():
                 folders.append(entry.name)
-    return sorted(folders), sorted(others)
+    return sorted(folders), sorted(others, key=attrgetter("name"))
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -125,7 +125,7 @@ def _fill(model: Model, blob: Path, *, progress: bool) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < model.size_bytes - have + _HEADROOM:
         raise _disk_full(model, f", {free / 1e6:.0f} MB are free")
-    with _progress_bar(model, have, progress=progress) as bar:
+    with progress_bar(model.name, model.size_bytes, have, progress=progress) as bar:
         _transfer(model, part, model.size_bytes, bar)
     if checksum.measure_sha256(part) != model.sha256:
         checksum.forget(part)
@@ -200,12 +200,13 @@ class _Part(io.BufferedWriter):
         return size
 
 
-def _progress_bar(model: Model, have: int, *, progress: bool) -> "tqdm":
+def progress_bar(name: str, size: int, have: int, *, progress: bool) -> "tqdm":
+    """A bar on stderr of a download of ``size`` bytes, ``have`` of which are there."""
     from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
     return tqdm(
-        desc=model.name,
-        total=model.size_bytes,
+        desc=name,
+        total=size,
         initial=have,
         unit="B",
         unit_scale=True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from birefcli.errors import ModelError
-from birefcli.models import checksum
+from birefcli.models import checksum, stored
 from birefcli.models.files import notes_of
 from birefcli.models.locate import locate
 from birefcli.options import ModelOptions
@@ -79,13 +79,18 @@ def prefetch_weights(model: str) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def identify_weights(model: str) -> str:
+def identify_weights(options: ModelOptions, *, progress: bool = False) -> str:
     """What tells a model's weights from others, without loading them: SHA-256 (hex).
 
-    Empty where that cannot be told: loading them says what is wrong. Raises ModelError for a name
-    that nobody knows.
+    Empty where that cannot be told: loading them says what is wrong. Those in a store are
+    downloaded; ``progress`` shows on stderr how far that is. Raises ModelError for a name that
+    nobody knows, and for an object that cannot be had.
     """
-    found = locate(model)
+    found = locate(options.name)
+    if found.url is not None:
+        return checksum.sha256_of(
+            stored.fetch(found.url, offline=options.offline, progress=progress)
+        )
     if found.model is not None and found.model.sha256 is not None:
         return found.model.sha256
     assert found.path is not None, "a published model has a checksum"

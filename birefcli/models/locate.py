@@ -1,4 +1,4 @@
-"""Where a model is: a file of the user's, part of the package, in the Hub's cache, or absent."""
+"""Where a model is: a file of the user's, in a store, of the package, in a cache, or absent."""
 
 import os
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from birefcli.errors import ModelError, UsageError
-from birefcli.models import zoo
+from birefcli.models import stored, zoo
 from birefcli.models.cache import cached
 from birefcli.models.zoo import Model
+from birefcli.system.object_url import ObjectUrl, is_url
 from birefcli.system.paths import exists, is_folder
 
 USUAL_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -21,6 +22,8 @@ class Place(StrEnum):
     """Where the weights of a model are."""
 
     FILE = "file"
+    STORED = "stored"
+    """In an object store; there may be a copy on this machine."""
     BUNDLED = "bundled"
     CACHED = "cached"
     ABSENT = "absent"
@@ -33,19 +36,26 @@ class Location:
 
     place: Place
     path: Path | None
-    """None where it is absent. A file of the user's, or of the package, may not be there."""
+    """None where it is absent. A file of the user's, or of the package, may not be there, and the
+    copy of an object may be older than that."""
     model: Model | None
-    """What is known of it; None for a file of the user's."""
+    """What is known of it; None for a file or an object of the user's."""
+    url: ObjectUrl | None = None
+    """Of an object."""
 
 
 def locate(name: str, *, option: str = "model") -> Location:
     """Look for a model by its name, or as a file, or as a folder that holds one.
 
     Raises ModelError for a name nobody knows, where ``option`` is what it is said to be wrong in,
-    and for a folder without one file to take; UsageError for an empty name.
+    and for a folder without one file to take; UsageError for an empty name, and for a URL that is
+    none of a weights file.
     """
     if not name.strip():
         raise UsageError("is empty: is a variable not set?", option=option)
+    if is_url(name):
+        url = stored.parse_weights(name, option=option)
+        return Location(Place.STORED, stored.copy_of(url), None, url)
     path = Path(name)
     if zoo.is_file(name) or (name not in zoo.ZOO and exists(path)):
         return Location(Place.FILE, _file_in(path) if is_folder(path) else path, None)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from birefcli.birefnet import STRIDE, SWIN_L, SWIN_T, BiRefNet, Config
 from birefcli.errors import Message, ModelError, Option, OutputError
-from birefcli.models import checksum, files, hub, zoo
+from birefcli.models import checksum, files, hub, stored, zoo
 from birefcli.models.locate import Place, locate
 from birefcli.models.reading import check_finite, plain_names, read
 from birefcli.models.zoo import Model
@@ -67,9 +67,11 @@ class Checkpoint:
 def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Checkpoint:
     """Weights on this machine, downloaded and verified if need be.
 
-    ``model``: a name of the zoo, or a file. Raises ModelError.
+    ``model``: a name of the zoo, a file, or an object of a store. Raises ModelError.
     """
     found = locate(model)
+    if found.url is not None:
+        return _own(stored.fetch(found.url, offline=offline, progress=progress))
     if found.model is None:
         assert found.path is not None, "a file of the user's has a place"
         return _own(found.path)

@@ -16,12 +16,18 @@ from PIL import Image, ImageColor
 from birefcli.errors import Message, PhotoError, UsageError
 from birefcli.images.colour import from_srgb, to_srgb8
 from birefcli.images.decode import decode_photo
-from birefcli.images.files import has_photo_name, walk_folder
 from birefcli.images.photo import Photo, Pixels, to_unit
-from birefcli.images.reading import read_file
 from birefcli.matting.matte import Matte
 from birefcli.options import Product, Rendering
-from birefcli.system.paths import is_file, is_folder, obstacle
+from birefcli.products.background_files import (
+    Origin,
+    PictureFile,
+    PictureObject,
+    Pictures,
+    StoredPicture,
+    find_pictures,
+    read_picture,
+)
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -61,62 +67,61 @@ class Picture:
     """One picture for every photo, scaled to cover it. ``image``: H×W×3 of 8-bit sRGB."""
 
     image: Pixels
-    path: Path | None = None
-    """The file it was read from."""
+    file: StoredPicture | None = None
+    """What it was read from."""
 
     def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
         """The part that covers the photo, in its colour space: H×W×3."""
         return _in_colour_space(cover(self.image, photo.shape), photo)
 
     def identity(self, relative: Path) -> str:
-        """What a composite depends on: the file, with its size and time."""
-        return "" if self.path is None else _file_identity(self.path, str(self.path))
+        """What a composite depends on: the file, with its size and time or ETag."""
+        return "" if self.file is None else self.file.identity(str(self.file.origin))
 
 
 @dataclass(frozen=True, eq=False)
 class Folder:
     """A picture for each photo, paired by name."""
 
-    path: Path
+    origin: Origin
     max_pixels: int
     """A larger picture fails, and its photo with it."""
-    pictures: dict[tuple[str, str], Path]
-    """By folder below ``path`` and stem."""
+    pictures: Pictures
 
     def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
         """The photo's own background, covering it: H×W×3. Raises PhotoError."""
         return _in_colour_space(cover(self._load(relative), photo.shape), photo)
 
     def identity(self, relative: Path) -> str:
-        """What a composite depends on: the photo's background, with its size and time."""
-        path = self._pair(relative)
-        return str(self.path) if path is None else _file_identity(path, str(self.path))
+        """What a composite depends on: the photo's background, with its size and time or ETag."""
+        picture = self._pair(relative)
+        return str(self.origin) if picture is None else picture.identity(str(self.origin))
 
-    def _pair(self, relative: Path) -> Path | None:
+    def _pair(self, relative: Path) -> StoredPicture | None:
         """The picture of this photo: in the same place of the folder, or at its top."""
         here = self.pictures.get((relative.parent.as_posix(), relative.stem))
         return here or self.pictures.get((".", relative.stem))
 
     def _load(self, relative: Path) -> Pixels:
-        path = self._pair(relative)
-        if path is None:
-            raise PhotoError(f"no background called {relative.stem} in {self.path}")
+        picture = self._pair(relative)
+        if picture is None:
+            raise PhotoError(f"no background called {relative.stem} in {self.origin}")
         try:
-            return _read(path, self.max_pixels)
+            return read_picture(picture, self.max_pixels)
         except PhotoError as error:
-            raise PhotoError(Message(f"background {path}: ", error.message)) from None
+            raise PhotoError(Message(f"background {picture.origin}: ", error.message)) from None
 
 
 Background: TypeAlias = Colour | Blur | Picture | Folder
 
 
-def files_of(background: Background) -> list[Path]:
-    """The files that a background is read from."""
+def files_of(background: Background) -> list[Origin]:
+    """The files and objects that a background is read from."""
     match background:
-        case Picture(path=Path() as path):
-            return [path]
+        case Picture(file=PictureFile() | PictureObject() as file):
+            return [file.origin]
         case Folder(pictures=pictures):
-            return list(pictures.values())
+            return [picture.origin for picture in pictures.values()]
         case _:
             return []
 
@@ -124,20 +129,17 @@ def files_of(background: Background) -> list[Path]:
 def parse_background(text: str, max_pixels: int) -> Background:
     """Read a CSS colour, ``blur``, ``blur:RADIUS``, or the name of a picture or of a folder.
 
-    A picture is decoded, a folder is walked. Raises UsageError when it is none of these.
+    Both may be in a store. A picture is decoded, a folder is walked. Raises UsageError when it is
+    none of these.
     """
     plain = parse_colour_or_blur(text)
     if plain is not None:
         return plain
-    path = Path(text)
-    if is_folder(path):
-        return Folder(path, max_pixels, _index(path))
-    if not is_file(path):
-        known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
-        why = "" if (told := obstacle(path)) is None else f" ({told})"
-        raise UsageError(f"{known}{why}", option="background", value=text)
+    origin, found = find_pictures(text)
+    if isinstance(found, dict):
+        return Folder(origin, max_pixels, found)
     try:
-        return Picture(_read(path, max_pixels), path)
+        return Picture(read_picture(found, max_pixels), found)
     except PhotoError as error:
         raise UsageError(error.message, option="background", value=text) from None
 
@@ -169,23 +171,6 @@ def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:
     return srgb if photo.icc is None else from_srgb(srgb, photo.icc, bits)
 
 
-def _file_identity(path: Path, otherwise: str) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return otherwise
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
-
-
-def _index(folder: Path) -> dict[tuple[str, str], Path]:
-    """Pictures below a folder, by their place in it and their name without extension."""
-    pictures: dict[tuple[str, str], Path] = {}
-    for path in walk_folder(folder, on_error=lambda _: None):
-        if has_photo_name(path.name):
-            pictures.setdefault((path.parent.relative_to(folder).as_posix(), path.stem), path)
-    return pictures
-
-
 def _blur_radius(text: str) -> float:
     number = text.partition(":")[2]
     try:
@@ -210,14 +195,6 @@ def _colour(text: str) -> Colour | None:
         wrong = "a composite is opaque; write a cutout instead"
         raise UsageError(wrong, option="background", value=text)
     return Colour((red, green, blue))
-
-
-def _read(path: Path, max_pixels: int) -> Pixels:
-    """H×W×3 of 8-bit sRGB. Raises PhotoError, without the file's name."""
-    try:
-        return to_srgb8(decode_photo(read_file(path, max_pixels), max_pixels))
-    except OSError as error:
-        raise PhotoError(error.strerror or str(error)) from error
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:

@@ -7,6 +7,7 @@ device or a folder is never replaced; :func:`write_file` alone writes into pipes
 
 import contextlib
 import errno
+import hashlib
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ PART = ".birefcli-"
 PART_END = ".part"
 OPEN_FILES = re.compile(r"/dev(/fd)?|/proc/\w+(/task/\w+)?/fd")
 """Folders that have names for what a process has open."""
-HOST = 24  # characters of a machine's name
+HOST = 17  # characters of a machine's name
 STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 
@@ -62,8 +63,28 @@ def probe(folder: Path) -> Iterator[Path]:
 
 @cache
 def _host() -> str:
-    """This machine's name as part files have it: what a folder is shared with has another."""
-    return re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())[:HOST] or "host"
+    """Name what process numbers are those of, for part files: this machine, or this container.
+
+    Machines that share a folder may have one name, like ``localhost``; containers of one machine
+    number their processes each by itself.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())
+    whole = "\0".join((name, _machine_id(), _process_namespace()))
+    return f"{name[:HOST] or 'host'}.{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+
+
+def _machine_id() -> str:
+    """What systemd and others tell machines apart by; nothing where there is none."""
+    with contextlib.suppress(OSError):
+        return Path("/etc/machine-id").read_text(errors="replace")
+    return ""
+
+
+def _process_namespace() -> str:
+    """What Linux calls the set of processes that a process number is one of."""
+    with contextlib.suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
 
 
 _writing: set[Path] = set()

@@ -253,10 +253,12 @@ def without_libtiff_messages() -> AbstractContextManager[None]:
 def silence_ray() -> None:
     """Keep what Ray's services say from stdout, which is for results; the user's setting stays.
 
-    Ray reads the variable when it is imported; a run over a cluster calls this before. What
-    becomes of a machine is told by birefcli.
+    And keep Ray from starting a cluster of its own where it is asked for anything without one.
+    It reads the variables when it is imported; a run over a cluster calls this before. What becomes
+    of a machine is told by birefcli.
     """
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
 
 
 def take_signals_back(numbers: Iterable[int]) -> None:

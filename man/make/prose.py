@@ -163,6 +163,8 @@ EXAMPLES = {
         ("The small model on generated photos:", "birefcli bench --model mini --megapixels 1"),
         ("The default model on your own photos, at two batch sizes:",
          "birefcli bench photos/ --batch 1\nbirefcli bench photos/ --batch 4"),
+        ("What 1,000 photos cost on a machine of 0.80 USD an hour:",
+         "birefcli bench photos/ --price 0.80"),
     ],
     "birefcli doctor": [("A report without measurements:", "birefcli doctor --no-measure")],
     "birefcli score": [

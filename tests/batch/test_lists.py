@@ -163,3 +163,34 @@ def test_home_in_a_list_is_expanded_unless_a_folder_is_called_so(tmp_path, monke
     (tmp_path / "~").mkdir()
     (tmp_path / "~" / "a.jpg").touch()
     assert listed(b"~/a.jpg\n~/b.jpg\n") == [b"~/a.jpg", b"/home/me/b.jpg"]
+
+
+def test_list_is_read_from_a_store(bucket):
+    bucket.put("lists/mine.txt", b"a.jpg\ns3://shop/in/b.jpg\n")
+    assert read_list(f"{bucket.url}/lists/mine.txt", null=False) == (
+        "a.jpg",
+        "s3://shop/in/b.jpg",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("none.txt", "HTTP 404"),
+        ("a//b.txt", "empty part"),
+        ("", "is a prefix"),
+        ("lists/", "is a prefix"),
+    ],
+)
+def test_list_that_is_not_in_its_store_is_told(bucket, key, told):
+    with pytest.raises(NoInputError, match=told) as refused:
+        read_list(f"{bucket.url}/{key}", null=False)
+    assert f"files_from={bucket.url}/{key}: " in str(refused.value)
+
+
+def test_list_in_a_store_that_is_larger_than_any_list_is_not_read(bucket, monkeypatch):
+    monkeypatch.setattr(lists, "MOST_BYTES", 4)
+    bucket.put("a.txt", b"a.jpg\n")
+    with pytest.raises(UsageError, match="is no list of names"):
+        read_list(f"{bucket.url}/a.txt", null=False)
+    assert bucket.proxy.count("GET") == 0

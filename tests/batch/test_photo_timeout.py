@@ -33,7 +33,7 @@ from birefcli.batch import run as running
 from birefcli.batch import stages
 from birefcli.batch.outcome import Status
 from birefcli.batch.reporter import NullReporter
-from birefcli.batch.run import BatchTask, run
+from birefcli.batch.run import run
 from birefcli.batch.workers import pool, process
 from birefcli.batch.workers.protocol import Assign, Request, Result, WorkerConfig, WorkerLost
 from birefcli.birefnet.inference import InferenceNetwork
@@ -41,7 +41,15 @@ from birefcli.birefnet.inference.convolution import Convolution
 from birefcli.errors import ExitCode, UsageError
 from birefcli.matting.device import parse_devices
 from birefcli.models import load, weights
-from birefcli.options import BatchOptions, ModelOptions, Precision, Product, Rendering, Selection
+from birefcli.options import (
+    BatchOptions,
+    BatchTask,
+    ModelOptions,
+    Precision,
+    Product,
+    Rendering,
+    Selection,
+)
 
 LIMIT = 0.8  # seconds; far more than a photo of these takes without what hangs
 BOTH = ("--device", "cpu,cpu", "--json")

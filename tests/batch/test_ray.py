@@ -27,7 +27,15 @@ from birefcli.batch.workers.ray.run import output_folders, working_folder
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
 from birefcli.errors import DeviceError, ExitCode
-from birefcli.options import BatchOptions, ClusterOptions, ModelOptions, Product, Rendering
+from birefcli.matting.device import parse_device
+from birefcli.options import (
+    BatchOptions,
+    ClusterOptions,
+    ModelOptions,
+    Precision,
+    Product,
+    Rendering,
+)
 from birefcli.system import atomic, cpu
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
@@ -287,6 +295,148 @@ def test_failure_on_a_machine_names_it_and_keeps_its_kind():
     assert str(error) == "node-7: device=cuda: none; use another"
 
 
+# Who is waited for, without a cluster
+
+
+class FakeCluster:
+    """Machines as a test says; what is asked of them is answered by :func:`machines`' fakes."""
+
+    def __init__(self):
+        self.there, self.asked, self.left = [], [], False
+
+    def join(self):
+        pass
+
+    def leave(self):
+        self.left = True
+
+    def machines(self):
+        return list(self.there)
+
+    def start_actor(self, machine, *, gpu):
+        self.asked.append(machine.name)
+        return machine.name
+
+    def end_actors(self, actors):
+        self.ended = list(actors)
+
+
+@pytest.fixture
+def machines(monkeypatch):
+    """A source of workers on machines that answer what a test says, by their names.
+
+    An answer may be an exception, or an event that is waited for.
+    """
+    from birefcli.batch.workers.ray import candidate, source
+    from birefcli.batch.workers.ray.actor import Facts
+    from birefcli.batch.workers.ray.cluster import Machine
+
+    monkeypatch.setattr(source, "LOOK", 0.04)
+    monkeypatch.setattr(source, "START", 0.1)
+    answers = {}
+    placement = parse_device("cpu", Precision.AUTO)
+
+    def see_version(self):
+        if isinstance(answers[self.name], threading.Event):
+            assert answers[self.name].wait(TIMEOUT)
+        self.begun = 1.0
+
+    def see_rest(self, work, device):
+        if isinstance(answers[self.name], Exception):
+            raise answers[self.name]
+        return Facts(placement, "")
+
+    monkeypatch.setattr(candidate.Candidate, "see_version", see_version)
+    monkeypatch.setattr(candidate.Candidate, "see_rest", see_rest)
+    cluster = FakeCluster()
+
+    def add(name, answer=None):
+        answers[name] = answer
+        cluster.there.append(Machine(name, name, 0, 4))
+
+    def build(workers=None):
+        work = candidate.Work(options(cluster=ClusterOptions(workers)), "", None, ())
+        said = []
+        callbacks = source.Callbacks(lambda placements: None, said.append, lambda state: None)
+        made = source.RayWorkers(work, callbacks, cluster)
+        made.said = said
+        return made
+
+    build.add, build.cluster = add, cluster
+    return build
+
+
+@needs_ray
+def test_run_begins_without_a_machine_that_has_no_room_yet_and_it_joins_later(machines):
+    room, joined = threading.Event(), []
+    machines.add("a")
+    machines.add("busy", room)
+    source = machines()
+    first = source.open(9, joined.append, print)
+    assert [new.name for new in first] == ["a"]
+    assert source.said == ["busy has not begun; it joins once it has a core to spare"]
+    room.set()
+    wait_for(lambda: joined)
+    source.close()
+    assert [new.name for new in joined] == ["busy"]
+    assert machines.cluster.left
+    assert machines.cluster.ended == machines.cluster.asked == ["a", "busy"]
+
+
+@needs_ray
+def test_machine_that_will_not_do_refuses_the_run_but_not_once_it_goes_on(machines):
+    machines.add("a")
+    machines.add("old", DeviceError("old: its birefcli is 0"))
+    source = machines()
+    with pytest.raises(DeviceError, match="old: its birefcli is 0"):
+        source.open(9, print, print)
+    source.close()
+    machines.cluster.there.pop()
+    source, told = machines(), []
+    assert [new.name for new in source.open(9, print, told.append)] == ["a"]
+    machines.add("older", DeviceError("older: its birefcli is 0"))
+    wait_for(lambda: told)
+    source.close()
+    assert told == ["a machine that has come is not used: older: its birefcli is 0"]
+
+
+@needs_ray
+def test_machine_that_is_lost_before_it_begins_is_named_and_the_last_one_ends_the_run(machines):
+    machines.add("gone", OSError("no route"))
+    source = machines()
+    with pytest.raises(DeviceError, match="no machine of the cluster can begin"):
+        source.open(9, print, print)
+    assert source.said == ["gone is lost before it began: OSError: no route"]
+    source.close()
+    machines.add("b")
+    source = machines()
+    assert [new.name for new in source.open(9, print, print)] == ["b"]
+    source.close()
+
+
+@needs_ray
+def test_no_more_workers_than_asked_for_or_than_photos_and_another_when_one_is_lost(
+    machines, monkeypatch
+):
+    from birefcli.batch.workers.ray.worker import RayWorker
+
+    for name in "abc":
+        machines.add(name)
+    source, joined = machines(), []
+    assert len(source.open(1, print, print)) == 1
+    source.close()
+    source = machines(workers=2)
+    first = source.open(9, joined.append, print)
+    assert [new.name for new in first] == ["a", "b"]
+    over = threading.Event()
+    monkeypatch.setattr(RayWorker, "over", property(lambda self: over.is_set()))
+    first[0].make(print, print)
+    over.set()
+    wait_for(lambda: joined)
+    source.close()
+    assert [new.name for new in joined] == ["c"]
+
+
 # Without a cluster
 
 
@@ -330,10 +480,12 @@ def test_where_no_cluster_answers_one_line_says_so(ended, photos, tmp_path, monk
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
-        code, err = ended("matte", photos, "-o", tmp_path / "out", "-m", "mini", "--on", "ray")
-    assert code == ExitCode.MODEL
-    assert f"--on ray: there is no Ray cluster: {address}: " in err
-    assert err.count("\n") == 1
+        words = ("matte", photos, "-o", tmp_path / "out", "-m", "mini", "--on", "ray")
+        code, err = ended(*words)
+        assert code == ExitCode.MODEL
+        assert f"--on ray: there is no Ray cluster: {address}: " in err
+        assert err.count("\n") == 1
+        assert ended(*words, "--dry-run") == (code, err)
 
 
 def test_photo_and_product_of_a_pipe_are_refused(command, photos, tmp_path):
@@ -621,3 +773,8 @@ def test_cluster_without_a_machine_or_a_gpu_is_refused(command, cluster, nodes, 
     result = command(*words, "--device", "cuda", **cluster.environment)
     assert result.returncode == ExitCode.MODEL
     assert b"the cluster has no GPU" in result.stderr
+    # What Ray believes in is not there: the machine itself says so, and there is no way round it.
+    nodes(gpus=1)
+    result = command(*words, **cluster.environment)
+    assert result.returncode == ExitCode.MODEL
+    assert b" GPU 0: --device cuda: " in result.stderr

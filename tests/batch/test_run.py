@@ -11,12 +11,12 @@ from birefcli.batch.executor import Executor, Executors
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline
 from birefcli.batch.reporter import NullReporter, Reporter
-from birefcli.batch.run import BatchTask, run
+from birefcli.batch.run import run
 from birefcli.batch.workers.pool import WorkerPool
 from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.errors import ExitCode
 from birefcli.models import load
-from birefcli.options import BatchOptions, ModelOptions, Product, Rendering, Selection
+from birefcli.options import BatchOptions, BatchTask, ModelOptions, Product, Rendering, Selection
 
 
 @pytest.fixture

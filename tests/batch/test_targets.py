@@ -15,11 +15,12 @@ from PIL import Image
 
 from birefcli.batch.inputs import find_photos
 from birefcli.batch.lock import hold_folder
-from birefcli.batch.run import BatchTask, run
+from birefcli.batch.run import run
 from birefcli.batch.targets import plan_targets
 from birefcli.errors import OutputError
 from birefcli.options import (
     BatchOptions,
+    BatchTask,
     Existing,
     Format,
     Lock,

@@ -1,6 +1,7 @@
 """How long a run takes before it does any work: ``python tests/benchmarks/planning.py``.
 
-Plans 100,000 photos (empty files: planning opens none), then runs ``birefcli matte`` for the second
+Plans a shard of 100,000 out of a million photos (empty files: planning opens none), with its peak
+memory, then runs ``birefcli matte`` for the second
 time over 10,000 finished photos.
 """
 
@@ -14,32 +15,40 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from birefcli.batch.inputs import find_photos
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import plan_targets
 from birefcli.images import stamp
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
-from birefcli.options import Format, Product, Selection
+from birefcli.options import Format
 
 
-def plan(count: int) -> None:
-    """Find and plan ``count`` photos in folders of 1,000."""
+def plan(count: int, shards: int) -> None:
+    """Plan the first of so many shards of ``count`` photos in folders of 1,000, all missing."""
     with tempfile.TemporaryDirectory() as root:
         photos = Path(root, "photos")
         for i in range(count):
             folder = photos / f"{i // 1000:04d}"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"IMG_{i:06d}.jpg").touch()
-        selection = Selection((str(photos),), str(Path(root, "out")))
+        words = ["matte", photos, "-o", Path(root, "out"), "-m", "mini", "--dry-run", "--quiet"]
         started = time.perf_counter()
-        found = find_photos(selection).found
-        middle = time.perf_counter()
-        jobs = plan_targets(found, selection, (Product.CUTOUT,), Format.PNG)
-        ended = time.perf_counter()
-        print(f"{len(jobs)} photos: found in {middle - started:.2f} s", end=", ")
-        print(f"planned in {ended - middle:.2f} s")
+        # Peak memory is that of the largest child so far: the only one.
+        measured = [sys.executable, "-c", MEASURED, *words, "--shard", f"0/{shards}"]
+        result = subprocess.run(measured, capture_output=True, check=True, text=True)
+        seconds = time.perf_counter() - started
+        print(f"shard 0/{shards} of {count} photos: {seconds:.1f} s, {result.stdout.strip()}")
+
+
+MEASURED = """
+import resource
+from birefcli.cli.process import run
+code = run()
+peak = resource.getrusage(resource.RUSAGE_SELF)
+cpu = peak.ru_utime + peak.ru_stime
+print(f"{cpu:.1f} s of CPU, peak {peak.ru_maxrss / 1024:.0f} MB", flush=True)
+raise SystemExit(code)
+"""
 
 
 def second_run(count: int, model: str) -> None:
@@ -61,7 +70,7 @@ def second_run(count: int, model: str) -> None:
             state = LocalFile(photo).state()
             assert state is not None
             notes = Metadata(
-                record=Stamp(first.fingerprint, first.precision, first.product, *state).text()
+                stamp=Stamp(first.fingerprint, first.precision, first.product, *state).text()
             )
             made = encode(np.zeros((8, 8, 4), np.uint8), Format.PNG, metadata=notes)
             (out / f"{i:06d}.png").write_bytes(made)
@@ -73,9 +82,10 @@ def second_run(count: int, model: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plan", type=int, default=100_000)
+    parser.add_argument("--plan", type=int, default=1_000_000)
+    parser.add_argument("--shards", type=int, default=10)
     parser.add_argument("--second-run", type=int, default=10_000)
     parser.add_argument("--model", default="mini")
     arguments = parser.parse_args()
-    plan(arguments.plan)
+    plan(arguments.plan, arguments.shards)
     second_run(arguments.second_run, arguments.model)

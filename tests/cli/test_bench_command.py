@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from birefcli.bench import synthetic
 from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
 from birefcli.cli.bench_table import noise_warning
 
+NO_PRICES = ("0", "-0", "-4.59", "nan", "inf", "-inf", "1e+07")
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
 
 
@@ -92,6 +94,50 @@ def test_another_model_takes_turns_and_gives_a_ratio(command, tiny_weights):
     assert against["provider"] is None
 
 
+@pytest.fixture(scope="module")
+def two_photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    for seed, name in enumerate(("a.jpg", "b.jpg")):
+        picture(120, 80, seed).save(folder / name)
+    return folder
+
+
+def test_price_of_an_hour_gives_the_cost_of_a_thousand_photos_of_the_whole_run(command, two_photos):
+    words = ("bench", "--model", "mini", "--repeat", "2", "--device", "cpu", two_photos)
+    found = record(command(*words, "--price", "4.59", "--json"))
+    assert found["usd_per_hour"] == 4.59
+    seconds = 1000 * found["pipeline"]["seconds"]  # of the whole run, overlapped
+    assert found["usd_per_1000"] == pytest.approx(4.59 * seconds / 3600, rel=1e-3)
+    rate = found["pipeline"]["photos_per_second"]
+    assert found["usd_per_1000"] == pytest.approx(4.59 / (3.6 * rate), rel=1e-3)
+
+
+COST = re.compile(
+    r"cost: (\S+) USD per 1,000 photos at (\S+) USD an hour and (\S+) photos/s"
+    r" \(of 0\.01 MP, mask, trimap as png\)"
+)
+
+
+def test_cost_is_one_more_line_at_the_end_and_follows_from_what_it_says(command, two_photos):
+    words = (*QUICK, "--write", "mask,trimap", two_photos)
+    lines = command(*words, "--price", "0.80").stdout.decode().splitlines()
+    found = COST.fullmatch(lines[-1])
+    assert found, lines[-1]
+    cost, price, rate = (float(number) for number in found.groups())
+    assert price == 0.8
+    assert cost == pytest.approx(price / (3.6 * rate), rel=0.02)  # three digits each
+    [row] = [line.split() for line in lines if line.startswith("overlapped")]
+    assert rate == pytest.approx(float(row[3]), rel=0.01)
+    assert lines[-2].startswith("peak memory")
+
+
+def test_nobody_is_told_a_cost_who_gave_no_price(command, measured):
+    assert (measured["usd_per_hour"], measured["usd_per_1000"]) == (None, None)
+    shown = command(*QUICK, "--repeat", "1").stdout.decode()
+    assert "USD" not in shown
+    assert "cost" not in shown
+
+
 def test_onnx_without_onnxruntime_says_what_to_install(command, tmp_path):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('blocked')\n")
     (tmp_path / "model.onnx").write_bytes(b"")
@@ -145,6 +191,8 @@ def _mean_of_channels(onnx, path):
         (["-"], 2, b"stdin"),
         (["missing.jpg"], 3, b"missing.jpg"),
         (["--megapixels", "0"], 2, b"--megapixels 0"),
+        *((["--price", p], 2, f"--price {p}: give what this".encode()) for p in NO_PRICES),
+        (["--price", "dear"], 2, b"--price: must be a number"),
         (["--format", "jpg"], 2, b"jpg cannot hold a cutout"),
         (["--model", "nobody"], 4, b"no model is called"),
     ],

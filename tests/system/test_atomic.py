@@ -96,6 +96,19 @@ def test_parts_of_another_machine_are_cleared_after_a_day(tmp_path):
     assert not old.exists()
 
 
+@pytest.mark.parametrize("told", ["_machine_id", "_process_namespace"])
+def test_machines_and_containers_of_one_name_leave_each_others_parts_alone(
+    tmp_path, monkeypatch, told
+):
+    monkeypatch.setattr(atomic, told, lambda: "another")
+    atomic._host.cache_clear()
+    theirs = part_named(tmp_path, f"{atomic._host()}-{gone()}-0a")
+    monkeypatch.undo()
+    atomic._host.cache_clear()
+    assert atomic.clear_stale([tmp_path]) == 0
+    assert theirs.exists()
+
+
 @pytest.mark.parametrize("name", ["Büro PC-3", "a" * 200, ""])
 def test_odd_names_of_machines_make_good_names_of_files(tmp_path, monkeypatch, name):
     atomic._host.cache_clear()

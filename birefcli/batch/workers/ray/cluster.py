@@ -4,9 +4,10 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -77,17 +78,33 @@ class Cluster:
             if node["Alive"]
         ]
 
+    def end_actors(self, actors: Sequence[object]) -> None:
+        """End them at once; some may be gone."""
+        for actor in actors:
+            end_actor(actor)
+
     def start_actor(self, machine: Machine, *, gpu: bool) -> Any:  # noqa: ANN401 - Ray's handle
         """Ask for an actor on a machine, with a GPU of its own or without; it begins in a while."""
         # A core is reserved, where there is one, and no more: with all of them taken, a machine on
         # which anything else has one would never get its worker.
-        kind = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=AT_ONCE)
-        actor = kind(WorkerActor).options(
+        actor = _actor_class().options(
             num_gpus=int(gpu),
             num_cpus=min(1, machine.cores),
             scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
         )
         return actor.remote()
+
+
+def end_actor(actor: object) -> None:
+    """End an actor at once, as far as there still is one, and a cluster."""
+    if ray.is_initialized():  # else Ray would start a cluster of its own
+        with suppress(Exception):
+            ray.kill(actor)
+
+
+@cache
+def _actor_class() -> Any:  # noqa: ANN401 - Ray's
+    return ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=AT_ONCE)(WorkerActor)
 
 
 def _connect(address: str) -> None:

@@ -29,21 +29,14 @@ def ray_workers(
 
     Raises ModelError, UsageError.
     """
-    process_settings.silence_ray()
-    try:
-        import ray  # noqa: F401 - whether it is there
-    except ModuleNotFoundError:
-        raise UsageError(
-            "needs the package ray: pip install 'birefcli[ray]'", option="on", value="ray"
-        ) from None
+    _import_ray()
     from birefcli.batch.workers.ray.candidate import Work
     from birefcli.batch.workers.ray.source import Callbacks, RayWorkers
 
-    model = options.model.name
+    model = options.model
     # Where the run itself cannot read a file of the user's, this says why.
-    sha256 = identify_weights(model) or weights.resolve(model, offline=True).sha256
-    found = locate(model)
-    summary.model = found.path.name if found.model is None and found.path else model
+    sha256 = identify_weights(model) or weights.resolve(model.name, offline=True).sha256
+    summary.model = Path(model.name).name if locate(model.name).model is None else model.name
 
     def on_placements(placements: "Sequence[Placement]") -> None:
         counted = Counter(placement.device.type for placement in placements)
@@ -54,6 +47,24 @@ def ray_workers(
     callbacks = Callbacks(on_placements, reporter.on_notice, reporter.on_state)
     work = Work(options, sha256, working_folder(options, todo), output_folders(todo))
     return RayWorkers(work, callbacks)
+
+
+def check_cluster() -> None:
+    """See that there is a cluster to join, without joining it. Raises DeviceError, UsageError."""
+    _import_ray()
+    from birefcli.batch.workers.ray.cluster import find_address
+
+    find_address()
+
+
+def _import_ray() -> None:
+    process_settings.silence_ray()
+    try:
+        import ray  # noqa: F401 - whether it is there
+    except ModuleNotFoundError:
+        raise UsageError(
+            "needs the package ray: pip install 'birefcli[ray]'", option="on", value="ray"
+        ) from None
 
 
 def working_folder(options: BatchOptions, todo: Iterable[Decision]) -> str | None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
-import ray
-
 from birefcli.batch.patience import START
 from birefcli.batch.workers.ray.actor import Facts, Share
 from birefcli.batch.workers.ray.candidate import Candidate, Work
@@ -69,23 +67,21 @@ class RayWorkers:
             missing = "GPU" if self._device == "cuda" else "machine with a CPU"
             raise DeviceError(f"the cluster has no {missing}", option="on", value="ray")
         self._wait_for_first()
-        first = [c for c in self._candidates if isinstance(c.found, Facts)]
+        ready = [c for c in self._candidates if isinstance(c.found, Facts)]
+        first = [self._new_worker(candidate) for candidate in ready]
+        # Not before: it lets join whoever is ready and has not.
         self._looker = threading.Thread(target=self._look, args=(join, notify), daemon=True)
         self._looker.start()
-        return [self._new_worker(candidate) for candidate in first]
+        return first
 
     def close(self) -> None:
         """End all actors, and leave the cluster."""
         self._closed.set()
         if self._looker is not None:
             self._looker.join()
-        in_thread(self._end_actors)
+        actors = [candidate.actor for candidate in self._candidates]
+        in_thread(partial(self._cluster.end_actors, actors))
         self._cluster.leave()
-
-    def _end_actors(self) -> None:
-        for candidate in self._candidates:
-            with suppress(Exception):  # it may be gone
-                ray.kill(candidate.actor)
 
     def _chosen(self, machines: Sequence[Machine]) -> str:
         device = self._work.options.model.device

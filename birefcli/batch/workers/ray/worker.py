@@ -12,6 +12,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 
 from birefcli.batch.workers.protocol import FromWorker, Refused, Shutdown, ToWorker, WorkerLost
 from birefcli.batch.workers.ray.actor import Ended, Said
+from birefcli.batch.workers.ray.cluster import end_actor
 from birefcli.batch.workers.source import LEAVE, Gone, Receive
 from birefcli.errors import BirefcliError, Message
 from birefcli.system import atomic
@@ -81,8 +82,7 @@ class RayWorker:
 
     def abandon(self) -> None:
         """End it without waiting: its process ends when the actor does."""
-        with suppress(Exception):
-            ray.kill(self._actor)
+        end_actor(self._actor)
 
     def wait(self, seconds: float) -> None:
         """Wait for its last word, at most so long."""

@@ -1,0 +1,79 @@
+"""Photos of a run that have not ended, and what became of the others."""
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from birefcli.batch.executor import Executor
+from birefcli.batch.freshness import Decision
+from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.reporter import Reporter
+from birefcli.batch.targets import Job
+from birefcli.errors import ExitCode, Message
+from birefcli.options import BatchTask
+
+
+class Progress:
+    """Photos that have not ended, and what became of the others."""
+
+    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
+        """``made``: folders that are there for this run."""
+        self.task, self.reporter, self.made = task, reporter, made
+        self.started = time.monotonic()
+        self.summary = Summary()
+        self.failed: list[str] = []
+        self.lock = threading.RLock()
+        """Held by whoever reports: the run, or the thread that ends it."""
+        self.executor: Executor | None = None
+        """What does the photos, once there is one."""
+        self._left: dict[str, Decision] = {}
+
+    def report(self, outcome: Outcome) -> None:
+        """One photo has ended."""
+        self.summary.add(outcome)
+        self.reporter.on_outcome(outcome)
+
+    def fail(self, job: Job, reason: str | Message) -> None:
+        """A photo fails before any work."""
+        self.report(Outcome.failed(job, reason))
+        self._list_failed(job)
+
+    def _list_failed(self, job: Job) -> None:
+        line = job.source.listed_as(job.relative)
+        if line is not None:
+            self.failed.append(line)
+
+    def expect(self, todo: Iterable[Decision]) -> None:
+        """Count on these photos to end."""
+        self._left = {decision.job.label: decision for decision in todo}
+
+    @property
+    def left(self) -> list[Decision]:
+        """Photos that have not ended."""
+        return list(self._left.values())
+
+    def end(self, outcome: Outcome) -> None:
+        """A photo has ended; the same outcome given twice is reported once."""
+        with self.lock:
+            decision = self._left.pop(outcome.input, None)
+            if decision is None:
+                return
+            self.report(outcome)
+            if outcome.fatal:
+                self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
+            if outcome.status is Status.FAILED:
+                self._list_failed(decision.job)
+
+    def end_finished(self) -> None:
+        """Report what has ended and was not given by the executor, which is closed or stuck."""
+        for outcome in () if self.executor is None else self.executor.finished_unreported:
+            self.end(outcome)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run is to stop here."""
+        if self.summary.stopped is not None:
+            return True
+        limit = self.task.options.max_failures
+        return limit is not None and self.summary.counts[Status.FAILED] >= limit

@@ -1,0 +1,183 @@
+"""From the words of a command line to what a batch is to do."""
+
+import os
+import re
+from pathlib import Path
+
+import typer
+
+from birefcli import values
+from birefcli.batch.lists import read_list
+from birefcli.batch.places import PIPE
+from birefcli.batch.shard import parse_shard
+from birefcli.batch.targets import names_a_file
+from birefcli.cli import rules
+from birefcli.cli.matte_options import MatteOptions
+from birefcli.errors import Message, NoInputError, Option, UsageError
+from birefcli.images.files import PHOTO_SUFFIXES
+from birefcli.options import (
+    SUFFIXES,
+    BatchOptions,
+    ClusterOptions,
+    Format,
+    ModelOptions,
+    Product,
+    Rendering,
+    RunOn,
+    Selection,
+    check_device,
+)
+from birefcli.system import cpu
+from birefcli.system.paths import is_folder
+
+
+def read_selection(words: MatteOptions) -> Selection:
+    """Which photos, and where to. Raises UsageError, NoInputError."""
+    inputs, listing = tuple(words.inputs or ()), words.files_from
+    selection = Selection(
+        inputs=inputs,
+        output=words.output,
+        recursive=words.recursive,
+        include=tuple(words.include or ()),
+        exclude=tuple(words.exclude or ()),
+        name=words.name,
+        listed=() if listing is None else read_list(listing, null=words.null),
+        shard=None if words.shard is None else parse_shard(words.shard, os.environ),
+    )
+    if listing == PIPE and PIPE in inputs:
+        both = Message(Option("files_from", "-"), " and the photo - both want stdin")
+        raise UsageError(both)
+    if listing is not None and not inputs and not selection.listed:
+        raise NoInputError("names no photo", option="files_from", value=listing)
+    _check_selection(selection, words.json_lines)
+    return selection
+
+
+def read_options(context: typer.Context, words: MatteOptions, selection: Selection) -> BatchOptions:
+    """How the photos are done. Raises UsageError."""
+    rendering = Rendering(
+        products=values.choices("write", words.write, Product),
+        format=_format(values.file_format(words.format_), selection),
+        bits=words.bits,
+        compress=words.compress,
+        background=words.background,
+        crop=words.crop,
+        margin=values.margin(words.margin),
+        refine=words.refine,
+        strip=words.strip,
+    )
+    rendering.check()
+    _check_effects(context, words, selection, rendering)
+    return BatchOptions(
+        rendering=rendering,
+        model=ModelOptions(
+            name=words.model,
+            size=values.size(words.size),
+            patch_order=words.patch_order,
+            offline=words.offline,
+            device=_devices(words.device, words.on),
+            precision=words.precision,
+            compile=words.compiled,
+            edges=words.edges,
+        ),
+        batch=values.automatic("batch", words.batch),
+        threads=values.automatic("threads", words.threads) or cpu.count(),
+        max_pixels=values.pixels("max_megapixels", words.max_megapixels),
+        max_memory=values.memory("max_memory", words.max_memory),
+        max_failures=1 if words.fail_fast else words.max_failures,
+        fail_if_empty=words.fail_if_empty,
+        photo_timeout=values.seconds("photo_timeout", words.photo_timeout),
+        cluster=_cluster(words) if words.on is RunOn.RAY else None,
+    )
+
+
+def _cluster(words: MatteOptions) -> ClusterOptions:
+    """What is each worker's own on a cluster; its machine decides what is ``auto``."""
+    automatic = words.max_memory == "auto"
+    return ClusterOptions(
+        workers=words.workers,
+        threads=values.automatic("threads", words.threads),
+        max_memory=None if automatic else values.memory("max_memory", words.max_memory),
+    )
+
+
+def _check_selection(selection: Selection, json_lines: bool) -> None:
+    if not selection.inputs and not selection.listed:
+        raise UsageError("no photo named; see birefcli matte --help")
+    if "" in selection.inputs:
+        raise UsageError("a photo's name is empty: is a variable not set?")
+    if not selection.output:
+        raise UsageError("say where the results go: --output FOLDER, FILE or -")
+    if selection.output == PIPE and json_lines:
+        given = Option("json", given=True)
+        raise UsageError(Message(given, " and ", Option("output", "-"), " both want stdout"))
+    if selection.inputs.count(PIPE) > 1:
+        raise UsageError("stdin (-) can be read once")
+    if selection.shard is not None and PIPE in selection.inputs:
+        raise UsageError(Message("stdin (-) is one photo, and has no ", Option("shard")))
+    made = selection.name.replace("{stem}", "a").replace("{name}", "a")
+    if (
+        "{" in made
+        or "}" in made
+        or not made
+        or made in (".", "..")
+        or "/" in made
+        or os.sep in made
+    ):
+        wrong = "only {stem}, {name} and plain text"
+        raise UsageError(wrong, option="name", value=selection.name)
+
+
+def _check_effects(
+    context: typer.Context, words: MatteOptions, selection: Selection, rendering: Rendering
+) -> None:
+    if rules.is_typed(context, "quiet") and rules.is_typed(context, "verbose"):
+        raise UsageError("--quiet and --verbose: choose one")
+    listed = words.files_from is not None
+    rules.refuse_without(context, "--files-from", there=listed, names=("null",))
+    composed = Product.COMPOSITE in rendering.products
+    rules.refuse_without(context, "--write composite", there=composed, names=("background",))
+    rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
+    folder = selection.output != PIPE and not names_a_file(selection)
+    rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
+    rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
+
+
+def _format(asked: Format | None, selection: Selection) -> Format:
+    _refuse_odd(selection)
+    if not names_a_file(selection):
+        return asked or Format.PNG
+    named = SUFFIXES[Path(selection.output).suffix.lower()]
+    if asked not in (None, named):
+        both = (Option("format", asked.value), " and ", Option("output", selection.output))
+        raise UsageError(Message(*both, " disagree"))
+    return named
+
+
+def _devices(text: str, on: RunOn) -> str:
+    """See that these can be devices, before it takes torch to see whether they are there."""
+    if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
+        wrong = Message("choose auto, cpu or cuda with ", Option("on", on.value))
+        raise UsageError(wrong, option="device", value=text)
+    for name in text.split(","):
+        check_device(name.strip())
+    return text
+
+
+def _refuse_odd(selection: Selection) -> None:
+    """Refuse a folder that looks like a file of a format that cannot be written.
+
+    One photo may have been meant for one file; several go to a folder, whatever it is called.
+    """
+    output, suffix = selection.output, Path(selection.output).suffix.lower()
+    if suffix in SUFFIXES or output.endswith(("/", os.sep)) or is_folder(Path(output)):
+        return
+    alone = len(selection.inputs) == 1 and not is_folder(Path(selection.inputs[0]))
+    meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
+    if suffix in PHOTO_SUFFIXES or meant:
+        raise UsageError(
+            f"{suffix} is no format that can be written; use {', '.join(SUFFIXES)}, or end a"
+            " folder's name in /",
+            option="output",
+            value=output,
+        )
