@@ -239,6 +239,8 @@ class BatchOptions:
     """A photo of more pixels fails, before it is decoded."""
     max_memory: int
     """Bytes that photos in flight may take, by estimate."""
+    connections: int = 64
+    """Photos fetched from a store at once, and as many written to one."""
     max_failures: int | None = None
     """Stop after so many failed photos."""
     fail_if_empty: bool = False

@@ -361,7 +361,7 @@ class Bucket:
     def make(self) -> None:
         self._ask("PUT", "", "restype=container" if self.scheme == "az" else "")
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """All names, in order."""
         query = "restype=container&comp=list" if self.scheme == "az" else "list-type=2"
         tag = "Name" if self.scheme == "az" else "Key"

@@ -1,5 +1,6 @@
 """What does the photos of a batch: this process, a worker for each device, or a cluster."""
 
+import gc
 from collections.abc import Generator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -10,6 +11,7 @@ from birefcli.batch.patience import LOADING
 from birefcli.batch.places import Stdin, Stdout
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
+from birefcli.system import allocator
 from birefcli.system.watchdog import Activity
 
 if TYPE_CHECKING:
@@ -87,6 +89,24 @@ class Executors:
                 return self._in_process(checkpoint, placement, len(todo), background, activity)
         used = dict(islice(devices.items(), len(todo)))
         return self._workers(used, todo, reporter, summary)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a model is kept in this process."""
+        return self._predictor is not None
+
+    def release(self) -> None:
+        """Let go of the model and its device's memory; the next run loads it again."""
+        if self._predictor is None:
+            return
+        device = self._predictor.placement.device
+        self._predictor = None
+        gc.collect()  # graphs and hooks refer to each other
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+        allocator.give_back()
 
     def _in_process(
         self,

@@ -55,6 +55,8 @@ class Outcome:
     """What failed where nothing should."""
     out_of_memory: bool = False
     """Whether the device had too little memory for it; another may have more."""
+    unread: bool = False
+    """Whether the photo itself could not be read: somebody may be writing it still."""
 
     @classmethod
     def failed(cls, job: Job, error: str | Message, seconds: Seconds | None = None) -> "Outcome":

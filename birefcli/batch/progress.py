@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from birefcli.batch.executor import Executor
@@ -34,9 +35,9 @@ class Progress:
         self.summary.add(outcome)
         self.reporter.on_outcome(outcome)
 
-    def fail(self, job: Job, reason: str | Message) -> None:
+    def fail(self, job: Job, reason: str | Message, *, unread: bool = False) -> None:
         """A photo fails before any work."""
-        self.report(Outcome.failed(job, reason))
+        self.report(replace(Outcome.failed(job, reason), unread=unread))
         self._list_failed(job)
 
     def _list_failed(self, job: Job) -> None:

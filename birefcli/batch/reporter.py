@@ -40,11 +40,18 @@ class Reporter(Protocol):
     def on_device_lost(self, name: str, lost: "DeviceLost", photos: int) -> None:
         """A device is of no more use; others do so many of its photos."""
 
-    def on_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str | Message) -> None:
         """The whole run cannot go on as it should."""
 
     def on_end(self, summary: Summary) -> None:
         """The run is over."""
+
+
+class WatchReporter(Reporter, Protocol):
+    """Callbacks of a watch: those of all its runs, but for where each begins and ends."""
+
+    def on_detail(self, text: str) -> None:
+        """Something that only who follows each step wants to know."""
 
 
 class DeviceLost(Protocol):
@@ -88,7 +95,7 @@ class NullReporter:
     def on_device_lost(self, name: str, lost: DeviceLost, photos: int) -> None:
         """Do nothing."""
 
-    def on_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str | Message) -> None:
         """Do nothing."""
 
     def on_end(self, summary: Summary) -> None:

@@ -15,6 +15,7 @@ from birefcli.cli.score import score
 from birefcli.cli.serve import serve
 from birefcli.cli.sheet import sheet
 from birefcli.cli.train import train
+from birefcli.cli.watch import watch
 from birefcli.errors import ExitCode
 
 EXIT_CODES = "\n".join(["Exit codes:", *(f"{c.value:>5}  {c.meaning}" for c in ExitCode)])
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (matte, serve, bench, doctor, score, sheet, train):
+for _command in (matte, watch, serve, bench, doctor, score, sheet, train):
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 app.add_typer(models.app, name="models")
 

@@ -18,9 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 from birefcli.batch.freshness import EXISTS, MISSING
-from birefcli.batch.inputs import MADE_BY_US
 from birefcli.batch.outcome import Outcome, Status, Summary
-from birefcli.batch.places import Stdout, Target
+from birefcli.batch.places import MADE_BY_US, Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
@@ -96,7 +95,7 @@ class TerminalReporter(Terminal):
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
             self.say(f"{outcome.input}: {self._spelled(outcome.error)}")
-        elif not self.verbosity.quiet and self._worth_a_line(outcome):
+        elif not self.verbosity.quiet and self.is_worth_a_line(outcome):
             self.say(self._line(outcome))
         if self.progress is not None and self.total:
             self.progress.update(self.task, advance=1, limit=self._limit())
@@ -130,9 +129,9 @@ class TerminalReporter(Terminal):
         if lost.trace and self.verbosity.debug:
             print(lost.trace, file=sys.stderr)
 
-    def on_trouble(self, text: str) -> None:
+    def on_trouble(self, text: str | Message) -> None:
         """Say it, always."""
-        self.say(text)
+        self.say(Message(text).spelled(self.spell))
 
     def on_end(self, summary: Summary) -> None:
         """Print the last line, where the bar was: the process may end at once."""
@@ -148,7 +147,8 @@ class TerminalReporter(Terminal):
     def _spelled(self, message: Message | None) -> str:
         return "" if message is None else message.spelled(self.spell)
 
-    def _worth_a_line(self, outcome: Outcome) -> bool:
+    def is_worth_a_line(self, outcome: Outcome) -> bool:
+        """Whether a photo that did not fail is named."""
         # The results of a dry run go to stdout, and what is up to date is counted: a log that is
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):

@@ -43,6 +43,7 @@ class MatteOptions:
     threads: shared_options.Threads = "auto"
     on: shared_options.On = RunOn.LOCAL
     workers: shared_options.Workers = None
+    connections: shared_options.Connections = 64
     photo_timeout: shared_options.PhotoTimeout = "1800"
     existing: shared_options.WhenThere = Existing.UPDATE
     dry_run: shared_options.DryRun = False

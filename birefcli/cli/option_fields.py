@@ -15,8 +15,9 @@ def expand_options(*, leave_out: Collection[str] = ()) -> Callable[[Command], Co
     """Have Typer see the fields of a command's data classes as its options.
 
     The command takes the context, and data classes of options; Typer sees a function that takes
-    the context and every field by its name, with the field's annotation and default. Fields to
-    ``leave_out`` are no options of this command, and keep their defaults.
+    the context and every field by its name, with the field's annotation and default. Of a field
+    that several classes have it sees the first; all get its value. Fields to ``leave_out`` are no
+    options of this command, and keep their defaults.
     """
 
     def expand(command: Command) -> Command:
@@ -31,9 +32,12 @@ def expand_options(*, leave_out: Collection[str] = ()) -> Callable[[Command], Co
                 made[name] = group(**{field: given[field] for field in names})
             command(context, **made)
 
-        parameters = [inspect.signature(command).parameters["context"]]
+        seen = {"context": inspect.signature(command).parameters["context"]}
         for group in groups.values():
-            parameters += [p for p in _parameters(group) if p.name not in leave_out]
+            for parameter in _parameters(group):
+                if parameter.name not in leave_out:
+                    seen.setdefault(parameter.name, parameter)
+        parameters = list(seen.values())
         # Typer looks at both, and what wraps() copied is of the command with its data classes.
         expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         expanded.__annotations__ = {p.name: p.annotation for p in parameters}

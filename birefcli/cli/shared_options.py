@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.local_paths import local_path
 from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
-from birefcli.system.paths import expanded, named, with_home
+from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
@@ -291,6 +292,17 @@ Workers: TypeAlias = Annotated[
         min=1,
     ),
 ]
+Connections: TypeAlias = Annotated[
+    int,
+    declare(
+        SPEED,
+        "--connections",
+        metavar="N",
+        help="Photos fetched from a store at once, and as many written to one.",
+        min=1,
+        max=1024,
+    ),
+]
 PhotoTimeout: TypeAlias = Annotated[
     str,
     declare(
@@ -328,7 +340,7 @@ FailedTo: TypeAlias = Annotated[
         "--failed-to",
         metavar="FILE",
         help="Write the failed photos' names, for --files-from; replaces an earlier list.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 MaxFailures: TypeAlias = Annotated[
@@ -355,6 +367,15 @@ Progress: TypeAlias = Annotated[
 Debug: TypeAlias = Annotated[
     bool, declare(RUNNING, "--debug", help="Show a traceback when something fails.")
 ]
+
+
+def reworded(alias: object, help: str, **more: object) -> typer.models.OptionInfo:  # noqa: A002
+    """The option of an alias, with another help, for a command where it means a little less."""
+    info: typer.models.OptionInfo = copy.copy(get_args(alias)[1])
+    info.help = help
+    for name, value in more.items():
+        setattr(info, name, value)
+    return info
 
 
 # The same for commands that read no variables: what is set for every night's photos must not

@@ -24,9 +24,9 @@ from birefcli.serve.errors import in_words
 from birefcli.serve.keys import Keys
 from birefcli.serve.listening import ListenAddress, listening, shown
 from birefcli.serve.metrics import Metrics
-from birefcli.serve.notify import notify
 from birefcli.serve.service import Service, State
 from birefcli.system import process_settings
+from birefcli.system.notify import notify
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")

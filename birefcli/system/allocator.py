@@ -26,3 +26,11 @@ def keep_freed_memory() -> bool:
     if mallopt is None:  # musl
         return False
     return bool(mallopt(_MMAP_THRESHOLD, KEPT) and mallopt(_TRIM_THRESHOLD, _ALL))
+
+
+def give_back() -> None:
+    """Give what is freed back to the system: nothing is computed for a while."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from birefcli.system import atomic
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import is_folder
 
 Owner = TypeVar("Owner")
@@ -83,12 +84,22 @@ class NameIndex(Generic[Owner]):
         """Note a path, which is absolute and without links but for its last part."""
         self._known.setdefault(LOOSE(path), []).append((path, owner))
 
+    def remove(self, path: str, owner: Owner) -> None:
+        """Forget a path that was noted for this owner."""
+        near = self._known.get(LOOSE(path), [])
+        with contextlib.suppress(ValueError):
+            near.remove((path, owner))
+        if not near:
+            self._known.pop(LOOSE(path), None)
+
     def find(self, path: str) -> tuple[str, Owner] | None:
         """The path that was noted first among those that are one file with this, and its owner."""
         near = self._known.get(LOOSE(path), [])
         for other, owner in near:
             if other == path:
                 return other, owner
+            if is_url(other) or is_url(path):
+                continue  # in a store no two names are one object
             fold = self._folding(_nearest_folder(Path(other)))
             if fold(other) == fold(path):
                 return other, owner

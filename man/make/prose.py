@@ -51,6 +51,29 @@ MORE = {
         "images_per_second, device, precision, model, lost (devices that failed), left_out "
         "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
+    "birefcli watch": [
+        "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
+        "has changed is done, with the same options and the same results. Its state is the "
+        "products: started again, it does what is missing or out of date.",
+        "It looks every `--every` seconds. Where the package watchfiles is installed (pip install "
+        "'birefcli[watch]') file events wake it earlier; on network file systems, where there "
+        "are none, it says at the start that it only looks.",
+        "It tries a photo when its size and times have not changed for `--settle` seconds, by its "
+        "own clock. A photo that cannot be read is tried again after 2, 4, 8 seconds and so on, "
+        "and fails when it has not changed for a minute. A photo that failed is tried again when "
+        "it changes. A photo that goes keeps its product.",
+        "Of two photos with the same output name the second fails, and is done when the first "
+        "goes; `--name '{name}'` keeps both.",
+        "On a full disk it says so once and tries again every 30 seconds. It waits for folders "
+        "that go, or whose disk is unmounted; it does not make an output folder again. After "
+        "`--idle` seconds without work it frees the model's memory; the next photo loads it again.",
+        "It holds the output folder while it runs: others exit with status 75. Each photo that is "
+        "done has a line on standard error; `--json` prints an object for each as it ends, and a "
+        "summary at the end, as birefcli-matte(1) has them. seconds are those with work.",
+        "Ctrl-C and SIGTERM end it as they end birefcli-matte(1), with status 130 and 143. It ends "
+        "by itself with status 4 when the model or the device is lost. It tells systemd "
+        "(sd_notify) when it watches.",
+    ],
     "birefcli score": [
         "The default is a table of means: the columns of BiRefNet's tables (Smeasure, weighted "
         "F, MAE and others), and on soft mattes the errors of the matting literature (SAD, MSE, "
@@ -159,6 +182,13 @@ EXAMPLES = {
          "birefcli matte photos/ -o out/ --failed-to failed.txt\n"
          "birefcli matte --files-from failed.txt -o out/"),
     ],
+    "birefcli watch": [
+        ("Cut out photos as they come:", "birefcli watch photos/ -o cutouts/"),
+        ("From a network share, every minute, and leave the GPU to others at once:",
+         "birefcli watch /mnt/share/in -o cutouts/ --every 60 --idle 1"),
+        ("A line of JSON for each photo, for another program:",
+         "birefcli watch photos/ -o cutouts/ --json --quiet"),
+    ],
     "birefcli bench": [
         ("The small model on generated photos:", "birefcli bench --model mini --megapixels 1"),
         ("The default model on your own photos, at two batch sizes:",
@@ -214,6 +244,7 @@ DIGESTS = (
 FILES = {
     "birefcli": [CACHE],
     "birefcli matte": [CACHE, DIGESTS],
+    "birefcli watch": [CACHE, DIGESTS],
     "birefcli serve": [CACHE, DIGESTS],
     "birefcli train": [
         CACHE,

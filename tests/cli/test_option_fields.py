@@ -21,6 +21,7 @@ class Words:
 @dataclass(frozen=True)
 class More:
     every: Annotated[float, typer.Option("--every")] = 5.0
+    size: Annotated[int, typer.Option("--length", envvar="OURS_SIZE")] = 3
 
 
 def run(line, *, leave_out=(), **variables):
@@ -29,6 +30,7 @@ def run(line, *, leave_out=(), **variables):
     @expand_options(leave_out=leave_out)
     def command(context: typer.Context, words: Words, more: More) -> None:
         """Do it."""
+        assert more.size == words.size
         source = context.get_parameter_source("size")
         got.append((words, more, source.name))
 
@@ -41,12 +43,16 @@ def run(line, *, leave_out=(), **variables):
 def test_a_command_gets_its_options_as_data_classes():
     result, got, _ = run("a.jpg b.jpg --size 4 --dry --every 1")
     assert result.exit_code == 0
-    assert got == [(Words(["a.jpg", "b.jpg"], 4, dry=True), More(1.0), "COMMANDLINE")]
+    assert got == [(Words(["a.jpg", "b.jpg"], 4, dry=True), More(1.0, 4), "COMMANDLINE")]
 
 
 def test_variables_and_defaults_are_read_as_ever():
-    assert run("", OURS_SIZE="7")[1] == [(Words(size=7), More(), "ENVIRONMENT")]
+    assert run("", OURS_SIZE="7")[1] == [(Words(size=7), More(size=7), "ENVIRONMENT")]
     assert run("")[1] == [(Words(), More(), "DEFAULT")]
+
+
+def test_an_option_that_two_classes_have_is_that_of_the_first():
+    assert run("--length 4")[0].exit_code == 2
 
 
 def test_what_is_left_out_is_no_option_and_keeps_its_default():

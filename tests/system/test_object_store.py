@@ -277,7 +277,7 @@ def test_a_conflict_of_two_writers_is_tried_again(shop, bucket):
 def test_to_ask_whether_a_prefix_can_be_written_takes_one_request_that_stores_nothing(shop, bucket):
     shop.check_writable("out/")
     assert [request.method for request in bucket.proxy.requests] == ["PUT"]
-    assert bucket.keys() == []
+    assert bucket.names() == []
 
 
 def test_a_store_without_conditions_is_left_as_it_was(shop, bucket):
@@ -285,7 +285,7 @@ def test_a_store_without_conditions_is_left_as_it_was(shop, bucket):
     bucket.proxy.fail(method="PUT", drop_headers=("If-Match",))
     shop.check_writable("out/")
     assert [request.method for request in bucket.proxy.requests] == ["PUT", "DELETE"]
-    assert bucket.keys() == ["out/a"]
+    assert bucket.names() == ["out/a"]
 
 
 def test_what_may_be_listed_and_not_read_is_refused_in_the_stores_word(shop, bucket):
@@ -310,7 +310,7 @@ def test_azure_refuses_a_wrong_key_and_a_container_that_is_not_there(container, 
     for ask in (denied.check_readable, denied.check_writable):
         with pytest.raises(PermissionError, match="AuthorizationFailure: "):
             ask()
-    assert container.keys() == []
+    assert container.names() == []
 
 
 # Listings

@@ -142,7 +142,7 @@ def _address_here() -> str:
 
 def no_cluster(why: str) -> DeviceError:
     """Why no cluster can be joined, and what to do."""
-    hint = f"start one (ray start --head), or name one in {ADDRESS}"
+    hint = f"start one with ray start, or name one in {ADDRESS}"
     return DeviceError(f"there is no Ray cluster: {why}", option="on", value="ray", hint=hint)
 
 

@@ -1,0 +1,87 @@
+"""What the system tells of changes: only that there was one."""
+
+import threading
+
+import pytest
+
+from birefcli.system import file_events
+from birefcli.system.clock import Clock
+
+watchfiles = pytest.importorskip("watchfiles")
+
+
+def test_a_change_deep_below_wakes_whoever_waits(tmp_path):
+    woken = threading.Event()
+    failures = []
+    with file_events.wake_on_changes([tmp_path], woken.set, failures.append):
+        for number in range(1000):  # the thread may begin to listen after the first
+            (tmp_path / f"{number}").mkdir()
+            (tmp_path / f"{number}" / "a.jpg").write_bytes(b"x")
+            if woken.wait(0.3):
+                break
+    assert woken.is_set()
+    assert failures == []
+
+
+def test_what_cannot_be_watched_is_told_once(tmp_path):
+    failures = []
+    failed = threading.Event()
+
+    def fail(reason):
+        failures.append(reason)
+        failed.set()
+
+    with file_events.wake_on_changes([tmp_path / "gone"], lambda: None, fail):
+        assert failed.wait(300)
+    assert len(failures) == 1
+    assert failures[0]
+
+
+def test_the_systems_limit_is_told_in_its_words(tmp_path, monkeypatch):
+    def refuse(*folders, **more):
+        text = 'OS file watch limit reached. about ["/x"]'
+        raise OSError(text)
+
+    monkeypatch.setattr(watchfiles, "watch", refuse)
+    failed = threading.Event()
+    failures = []
+    with file_events.wake_on_changes(
+        [tmp_path], lambda: None, lambda why: (failures.append(why), failed.set())
+    ):
+        assert failed.wait(300)
+    assert failures == ["OS file watch limit reached"]
+
+
+def test_a_folder_that_may_not_be_entered_costs_no_other_its_events(tmp_path, monkeypatch):
+    asked = []
+
+    def watch(*folders, ignore_permission_denied, **more):
+        asked.append(ignore_permission_denied)
+        if not ignore_permission_denied:
+            raise PermissionError(13, "Permission denied")
+        yield set()
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    woken = threading.Event()
+    failures = []
+    with file_events.wake_on_changes([tmp_path], woken.set, failures.append):
+        assert woken.wait(300)
+    assert asked == [False, True]
+    assert failures == []
+
+
+def test_events_can_be_had_where_the_package_is(monkeypatch):
+    assert file_events.available()
+    monkeypatch.setattr(file_events, "find_spec", lambda name: None)
+    assert not file_events.available()
+
+
+def test_a_clock_is_woken_and_waits_no_less_than_it_has_to():
+    clock = Clock()
+    clock.wake()
+    before = clock.now()
+    clock.wait(300.0, at_least=0.05)
+    assert 0.05 <= clock.now() - before < 300
+    before = clock.now()
+    clock.wait(0.05)  # it was woken once
+    assert clock.now() - before >= 0.04
