@@ -70,7 +70,7 @@ def watch(
     does, but OutputError only at the start: later it waits until something can be written.
     """
     looks = _looks(task.batch.selection)
-    check_model(task.batch.options.model, reporter)
+    check_model(task.batch.options, reporter)
     with InterruptHandler() as signals:
         watching = _Watch(task, looks, reporter, clock or Clock(), do)
         try:

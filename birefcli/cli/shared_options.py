@@ -8,7 +8,7 @@ import typer
 
 from birefcli.cli import completion
 from birefcli.cli.local_paths import local_path
-from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
 from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
@@ -271,6 +271,26 @@ Threads: TypeAlias = Annotated[
     str,
     declare(
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+    ),
+]
+On: TypeAlias = Annotated[
+    RunOn,
+    declare(
+        SPEED,
+        "--on",
+        metavar="WHERE",
+        help="local: this machine; ray: the machines of the Ray cluster that it is in.",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    declare(
+        SPEED,
+        "--workers",
+        metavar="N",
+        help="With --on ray, at most N workers. Default: one for each GPU, or machine without.",
+        show_default=False,
+        min=1,
     ),
 ]
 Connections: TypeAlias = Annotated[
