@@ -21,29 +21,10 @@ from birefcli.models.load import load_model
 from birefcli.models.locate import Place, locate_known
 from birefcli.options import ModelOptions, Precision
 from birefcli.system import cgroup, cpu, machine
+from birefcli.system.packages import LIBRARIES, OPTIONAL
 from birefcli.system.paths import exists, is_file, is_folder
 from birefcli.system.secrets import without_secrets
 
-OPTIONAL = {
-    "numba": ("fast", "deformable convolution of large maps on a CPU, in a compiled loop", True),
-    "isal": ("fast", "PNG and TIFF packed in a third of the time", True),
-    "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
-    "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
-    "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
-    "starlette": ("serve", "photos over HTTP, with birefcli serve", False),
-}
-"""By module: the extra that installs it, what it is for, whether that is speed."""
-LIBRARIES = {
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "timm": "timm",
-    "numpy": "numpy",
-    "pillow": "PIL",
-    "opencv": "cv2",
-    "safetensors": "safetensors",
-    "huggingface-hub": "huggingface_hub",
-}
-"""Required packages, each with the module it is imported as."""
 LITTLE_MEMORY = 4e9  # bytes; the default model and one photo in flight take about three
 
 Facts: TypeAlias = dict[str, Any]

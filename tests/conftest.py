@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: a tiny network in a file, photos, and the real command."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import stores
 import torch
+from forked_command import Answering
 from forks import Forked, Forks, shared
 from hypothesis import HealthCheck, settings
 from PIL import Image
@@ -148,6 +150,7 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
     return run
 
 
+AS_MODULE = "\nimport runpy\nrunpy.run_module('birefcli', run_name='__main__', alter_sys=True)\n"
 INSTALLED = """\
 import sys
 sys.argv[0] = "birefcli"
@@ -181,24 +184,54 @@ def installed(
     return {**environment, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": root}
 
 
+@pytest.fixture(scope="session")
+def quickly_installed(
+    installed: dict[str, str],
+    environment: dict[str, str],
+    forks: Forks | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, str]]:
+    """Environment of a shell whose ``birefcli`` is forked from a process that has torch."""
+    if forks is None:
+        yield installed
+        return
+    folder = tmp_path_factory.mktemp("forked")
+    answering = Answering(forks, folder / "socket")
+    plain = Path(str(shutil.which("birefcli", path=installed["PATH"]))).with_name("run.py")
+    script = folder / "birefcli"
+    asks = Path(__file__).with_name("forked_command.py")
+    words = shlex.join(map(str, [sys.executable, "-I", "-S", asks, answering.where, plain]))
+    script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    script.chmod(0o755)
+    yield {**environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+    answering.close()
+
+
 @pytest.fixture
 def start(
     environment: dict[str, str], forks: Forks | None
 ) -> "Iterator[Callable[..., subprocess.Popen[bytes] | Forked]]":
     """Start ``birefcli`` and do not wait for it; what still runs when the test ends is killed.
 
-    Not ``forked`` where its start is what is tested.
+    Not ``forked`` where its start is what is tested. ``first`` is code that is run before.
     """
     started: list[subprocess.Popen[bytes] | Forked] = []
 
-    def begin(*words: object, within: Sequence[str] = (), forked: bool = True, **more: str):
+    def begin(
+        *words: object,
+        within: Sequence[str] = (),
+        forked: bool = True,
+        first: str = "",
+        **more: str,
+    ):
         env = {**environment, **more}
+        asked = [os.fspath(word) for word in _words(words)[3:]]
         if forks is not None and forked and not within and forks.can_set(env):
-            asked = [os.fspath(word) for word in _words(words)[3:]]
-            started.append(forks.start(asked, env, Path.cwd()))
+            started.append(forks.start(asked, env, Path.cwd(), first=first))
             return started[-1]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [*within, *_words(words)]
+        python = ["-c", first + AS_MODULE] if first else ["-m", "birefcli"]
+        command = [*within, sys.executable, *python, *asked]
         # Unbuffered: what readline() read too much of, communicate() would not give.
         process = subprocess.Popen(command, env=env, bufsize=0, **pipes)
         started.append(process)
@@ -357,14 +390,14 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(installed: dict[str, str], photos: Path) -> Callable[..., str]:
+def shell(quickly_installed: dict[str, str], photos: Path) -> Callable[..., str]:
     """Run lines in a POSIX shell, in the folder that has photos/."""
 
     def run(text: str, shell: str = "sh", **more: str) -> str:
         result = subprocess.run(
             [shell, "-c", text],
             cwd=photos.parent,
-            env={**installed, **more},
+            env={**quickly_installed, **more},
             capture_output=True,
             check=False,
             timeout=TIMEOUT,

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,7 @@ ALSO = (
 )
 """What some commands import, or libraries of some versions. It need not be there; nor may it bring
 huggingface_hub, which reads variables when it is imported."""
-BEFORE = ("OMP_", "OPENCV_", "PYTHON", "LD_", "LC_", "LANG", "MKL_", "TMPDIR")
+BEFORE = ("OMP_", "OPENCV_", "PYTHON", "LD_", "LC_", "LANG", "MKL_")
 """Variables that Python or a library reads before a forked process could set them."""
 LARGEST = 100_000  # bytes of a request: one packet
 
@@ -46,10 +47,10 @@ LARGEST = 100_000  # bytes of a request: one packet
 class Forked:
     """A running process of the command, as :class:`subprocess.Popen` has it."""
 
-    def __init__(self, stdout: int, stderr: int, told: int) -> None:
+    def __init__(self, stdout: int, stderr: int, told: io.FileIO) -> None:
         self.stdout = open(stdout, "rb", buffering=0)  # noqa: SIM115
         self.stderr = open(stderr, "rb", buffering=0)  # noqa: SIM115
-        self._told = open(told, "rb", buffering=0)  # noqa: SIM115
+        self._told = told
         self.returncode: int | None = None
         self._said: tuple[bytes, bytes] | None = None
         self.pid = int(self._told.readline())
@@ -114,21 +115,45 @@ class Forks:
         )
 
     def start(
-        self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: int | None = None
+        self,
+        words: list[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: int | None = None,
+        first: str = "",
     ) -> Forked:
-        """Start ``python -m birefcli`` with pipes to read what it says."""
+        """Start ``python -m birefcli`` with pipes to read what it says.
+
+        ``first`` is code that the process runs before.
+        """
         if stdin is None:
             with Path(os.devnull).open("rb") as nothing:
-                return self.start(words, env, cwd, nothing.fileno())
-        pipes = [os.pipe() for _ in range(3)]
-        request = json.dumps([words, dict(env), str(cwd)]).encode()
+                return self.start(words, env, cwd, nothing.fileno(), first)
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        try:
+            told = self.told(words, env, cwd, [stdin, to_out, to_err], first)
+        finally:
+            os.close(to_out)
+            os.close(to_err)
+        return Forked(out, err, told)
+
+    def told(
+        self,
+        words: list[str],
+        env: Mapping[str, str],
+        cwd: Path | str,
+        streams: list[int],
+        first: str = "",
+    ) -> io.FileIO:
+        """Start ``python -m birefcli`` with these streams; its number is told, then its code."""
+        told, to_told = os.pipe()
+        request = json.dumps([words, dict(env), str(cwd), first]).encode()
         assert len(request) <= LARGEST
         try:
-            socket.send_fds(self.socket, [request], [stdin, *(end for _, end in pipes)])
+            socket.send_fds(self.socket, [request], [*streams, to_told])
         finally:
-            for _, end in pipes:
-                os.close(end)
-        return Forked(*(end for end, _ in pipes))
+            os.close(to_told)
+        return open(told, "rb", buffering=0)  # noqa: PTH123 - no path
 
     def run(
         self, words: list[str], env: Mapping[str, str], cwd: Path, stdin: bytes, timeout: float
@@ -203,8 +228,10 @@ def serve(requests: socket.socket) -> None:
             requests.close()
             for end in (told, *running, *(other for _, other in running.values())):
                 os.close(end)
-            _become(*json.loads(data), standard)
+            *asked, first = json.loads(data)
+            _become(*asked, standard)
             try:
+                exec(first, {})
                 runpy.run_module("birefcli", run_name="__main__", alter_sys=True)
             except SystemExit as left:
                 leave(left.code)
@@ -262,6 +289,7 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
     os.chdir(cwd)
     sys.path[0] = cwd  # as with -m
     sys.argv = ["birefcli", *words]
+    tempfile.tempdir = None  # of the variables, and not of those of the process that forks
     gc.get_freeze_count = lambda: 1  # type: ignore[assignment]  # the count goes through all
 
 

@@ -344,6 +344,8 @@ class Bucket:
     scheme: str
     variables: dict[str, str]
     """By which a command finds the server, and nothing of the user's."""
+    _headers: dict[str, str] = field(default_factory=dict)
+    """Of the last answer."""
 
     @property
     def url(self) -> str:
@@ -355,13 +357,18 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self._ask("GET", key)
 
+    def head(self, key: str) -> dict[str, str]:
+        """Headers of an object, with names in lower case."""
+        self._ask("HEAD", key)
+        return self._headers
+
     def delete(self, key: str) -> None:
         self._ask("DELETE", key)
 
     def make(self) -> None:
         self._ask("PUT", "", "restype=container" if self.scheme == "az" else "")
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """All names, in order."""
         query = "restype=container&comp=list" if self.scheme == "az" else "list-type=2"
         tag = "Name" if self.scheme == "az" else "Key"
@@ -383,6 +390,7 @@ class Bucket:
             response = connection.getresponse()
             content = response.read()
             assert response.status < 300, (response.status, content)
+            self._headers = {name.lower(): value for name, value in response.getheaders()}
             return content
         finally:
             connection.close()

@@ -59,8 +59,8 @@ def test_cron_takes_the_table_and_its_line_cuts_out_new_photos_alone(shell, phot
 
 
 @needs("systemd-analyze")
-def test_systemd_takes_the_units_and_runs_their_command(shell, installed, tmp_path):
-    script = str(shutil.which("birefcli", path=installed["PATH"]))
+def test_systemd_takes_the_units_and_runs_their_command(shell, quickly_installed, tmp_path):
+    script = str(shutil.which("birefcli", path=quickly_installed["PATH"]))
     service, timer = recipe("Every night, by systemd", "systemd")
     service = service.replace("/usr/local/bin/birefcli", script)
     (tmp_path / "matte.service").write_text(service)

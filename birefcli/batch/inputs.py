@@ -6,27 +6,30 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
-from birefcli.batch.places import PIPE, LocalFile, Source, Stdin
+from birefcli.batch import stores
+from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
+from birefcli.batch.stores import StoredPhoto
 from birefcli.errors import Message, NoInputError, Option
 from birefcli.images import stamp
 from birefcli.images.files import (
     entry_key,
     has_photo_name,
+    is_reached,
     left_out_text,
     matches,
     other_kind,
     walk_folder,
 )
 from birefcli.options import Selection
+from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import is_folder, is_link, real_path
-
-MADE_BY_US = "made by birefcli"  # why a product of an earlier run is no photo of this one
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,12 @@ class FoundPhoto:
 
 @dataclass
 class Search:
-    """What a search came upon; ``skipped`` and ``failed`` are (path, reason)."""
+    """What a search came upon; ``skipped`` and ``failed`` are (path or URL, reason)."""
 
     found: list[FoundPhoto] = field(default_factory=list)
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[Path | str, str]] = field(default_factory=list)
     """What is no photo."""
-    failed: list[tuple[Path, str]] = field(default_factory=list)
+    failed: list[tuple[Path | str, str]] = field(default_factory=list)
     """What may be photos and could not be looked at."""
     others: dict[str, str] = field(default_factory=dict)
     """The suffix of each picture of a kind that is not tried, by its key."""
@@ -65,8 +68,9 @@ def find_photos(selection: Selection) -> Search:
     """Find every photo the user named, in order, each once.
 
     Folders are walked in name order, hidden files, the output folder and what systems put there
-    left out; files named by the user are always taken, and one that is not there fails alone.
-    Raises NoInputError when nothing was found.
+    left out, and prefixes of a store in the same way; files named by the user are always taken, and
+    one that is not there fails alone. Raises NoInputError when nothing was found, and where a store
+    cannot be asked.
     """
     search = search_photos(selection)
     if not search.found:
@@ -96,14 +100,101 @@ def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[
     for name in selection.inputs:
         if name == PIPE:
             yield FoundPhoto(Stdin(), Path("stdin"))
-            continue
-        path = Path(name)
-        if is_folder(path):
+        elif is_url(name):
+            yield from _stored(name, selection, search)
+        elif is_folder(path := Path(name)):
             yield from _walk(path, selection, skip, search)
         else:
             yield FoundPhoto(LocalFile(path), Path(path.name))
-    for name in selection.listed:
-        yield _listed(name)
+    yield from _listed_ones(selection.listed, search)
+
+
+def _listed_ones(names: tuple[str, ...], search: Search) -> Iterator[FoundPhoto]:
+    """The photos of a list, in its order."""
+    objects = stores.listed_photos(name for name in names if is_url(name))
+    for name in names:
+        if not is_url(name):
+            yield _listed(name, LocalFile(Path(name)))
+            continue
+        found = next(objects)
+        if isinstance(found, StoredPhoto):
+            yield _listed(name, found)
+        else:
+            search.failed.append(found)
+
+
+def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
+    """The object that is called so, or what may be a photo by its name below the prefix.
+
+    Raises NoInputError where the store cannot be asked.
+    """
+    try:
+        url = parse_url(name)
+    except ValueError as error:
+        search.failed.append((name, str(error)))
+        return
+    try:
+        photo = stores.find_photo(url)
+        if photo is not None:
+            yield FoundPhoto(photo, Path(url.name))
+        else:
+            yield from _below(url.as_prefix, selection, search)
+    except OSError as error:
+        raise NoInputError(f"{error.filename}: {error.strerror}") from error
+
+
+def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
+    """Objects below a prefix that may be photos by their names. Raises OSError."""
+    out = prefix_left_out(selection)
+    found = stores.photos_below(prefix, partial(_note_unreadable, search))
+    wanted = _fitting(found, selection, search, out)
+    if _is_within(prefix, selection):  # products are expected among the photos
+        wanted = stores.marked_products(wanted)
+    for relative, photo in wanted:
+        yield FoundPhoto(photo, relative, searched=True)
+
+
+def _fitting(
+    found: Iterator[tuple[Path, StoredPhoto]],
+    selection: Selection,
+    search: Search,
+    out: ObjectUrl | None,
+) -> Iterator[tuple[Path, StoredPhoto]]:
+    """Those that a walk over folders of the same names would come to."""
+    for relative, photo in found:
+        url = photo.url
+        if out is not None and out.bucket == url.bucket and url.key.startswith(out.key):
+            continue
+        if len(relative.parts) > 1 and not selection.recursive:
+            continue
+        if is_reached(relative.parent, selection.exclude) and _may_be_photo(
+            relative, str(url), selection, search
+        ):
+            yield relative, photo
+
+
+def prefix_left_out(selection: Selection) -> ObjectUrl | None:
+    """The output's prefix where it is another than every input's, to be left out of a search."""
+    if not is_url(selection.output):
+        return None
+    out = parse_url(selection.output).as_prefix
+    return None if any(prefix == out for prefix in _prefixes(selection)) else out
+
+
+def _prefixes(selection: Selection) -> Iterator[ObjectUrl]:
+    for name in selection.inputs:
+        if is_url(name):
+            with suppress(ValueError):
+                yield parse_url(name).as_prefix
+
+
+def _is_within(prefix: ObjectUrl, selection: Selection) -> bool:
+    """Whether products are written to a prefix of objects, or around it."""
+    if not is_url(selection.output):
+        return False
+    out = parse_url(selection.output).as_prefix
+    same = (out.scheme, out.bucket) == (prefix.scheme, prefix.bucket)
+    return same and prefix.key.startswith(out.key)
 
 
 def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
@@ -111,20 +202,32 @@ def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     if holds(selection, photo.relative):
         return True
     search.elsewhere += 1
-    folder = f"{_real_output(selection.output)}{os.sep}"
+    folder = _output_start(selection.output)
     inside = [key for key in photo.source.keys if key.startswith(folder)]
-    if inside and not (isinstance(photo.source, LocalFile) and is_product(photo.source.path)):
+    if inside and not _is_ours(photo.source):
         search.replaceable.update(inside)
     return False
 
 
+def _is_ours(source: Source) -> bool:
+    if isinstance(source, StoredPhoto):
+        return source.made_by_us
+    return isinstance(source, LocalFile) and is_product(source.path)
+
+
 @lru_cache
-def _real_output(output: str) -> Path:
-    return real_path(Path(output))
+def _output_start(output: str) -> str:
+    """How the keys of all begin that lie in the output folder."""
+    if is_url(output):
+        return str(parse_url(output).as_prefix)
+    return f"{real_path(Path(output))}{os.sep}"
 
 
 def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     """Note a photo; or why it is none, if it lies in a folder and was not named itself."""
+    if isinstance(photo.source, StoredPhoto) and photo.source.made_by_us:
+        search.skipped.append((str(photo.source), MADE_BY_US))
+        return False
     if photo.searched and isinstance(photo.source, LocalFile):
         path = photo.source.path
         try:
@@ -142,27 +245,30 @@ def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
 
 
 def _note_unreadable(search: Search, error: OSError) -> None:
-    search.failed.append((Path(error.filename), error.strerror or str(error)))
+    name = str(error.filename)
+    place = name if is_url(name) else Path(name)
+    search.failed.append((place, error.strerror or str(error)))
 
 
 def folder_left_out(selection: Selection) -> Path | None:
     """The output folder where it is another than every input folder, to be left out of a walk."""
-    if selection.output == PIPE:
+    if selection.output == PIPE or is_url(selection.output):
         return None
     out = real_path(Path(selection.output))
     return None if any(real_path(Path(i)) == out for i in selection.inputs if i != PIPE) else out
 
 
-def _listed(name: str) -> FoundPhoto:
+def _listed(name: str, source: Source) -> FoundPhoto:
     """A photo of a list, under its own path below the output folder, without leaving it.
 
     Like rsync, what stands before ``/./`` is not part of that path.
     """
     root, mark, below = name.partition("/./")
-    path = Path(name)
-    parts = Path(below if mark else root).parts
-    kept = [part for part in parts if part not in (path.anchor, os.pardir, os.curdir)]
-    return FoundPhoto(LocalFile(path), Path(*kept))
+    if isinstance(source, StoredPhoto):
+        root = source.url.key
+    kept = Path(below if mark else root)
+    parts = [part for part in kept.parts if part not in (kept.anchor, os.pardir, os.curdir)]
+    return FoundPhoto(source, Path(*parts))
 
 
 def nothing_found(selection: Selection, search: Search) -> Message:
@@ -196,12 +302,19 @@ def _walk(
         on_error=partial(_note_unreadable, search),
     ):
         relative = path.relative_to(root)
-        if _is_hidden(relative, selection):
-            continue
-        if _included(relative, selection):
+        if _may_be_photo(relative, path, selection, search):
             yield FoundPhoto(LocalFile(path), relative, searched=True)
-        elif (kind := _left_out(relative, selection)) is not None:
-            search.others[entry_key(path)] = kind
+
+
+def _may_be_photo(relative: Path, place: Path | str, selection: Selection, search: Search) -> bool:
+    """Whether to try a file by its path below what is searched; one of another kind is noted."""
+    if _is_hidden(relative, selection):
+        return False
+    if _included(relative, selection):
+        return True
+    if (kind := _left_out(relative, selection)) is not None:
+        search.others[place if isinstance(place, str) else entry_key(place)] = kind
+    return False
 
 
 def is_wanted(relative: Path, selection: Selection) -> bool:
@@ -290,8 +403,11 @@ def all_missing(missing: list[Missing]) -> Message:
 
 def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
+    if is_url(path):
+        return ""
     if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
-        return "; photos are read from files, not from addresses: download it first"
+        known = "files and stores (s3://, gs://, az://)"
+        return f"; photos are read from {known}, not from addresses: download it first"
     if re.match(r"#\s", path):
         return "; every line of a list is a name, there are no comments"
     return ""

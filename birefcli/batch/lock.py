@@ -15,6 +15,7 @@ from birefcli.batch.places import PIPE
 from birefcli.batch.targets import names_a_file, output_folder, remove_empty
 from birefcli.errors import BusyError, Message, Option, OutputError
 from birefcli.options import Lock, Selection
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import exists
 
 try:
@@ -53,7 +54,9 @@ def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
 
 
 def _is_folder(selection: Selection) -> bool:
-    return selection.output != PIPE and not names_a_file(selection)
+    """Whether the output is a folder of this machine: stores have no locks, and need none."""
+    is_here = selection.output != PIPE and not is_url(selection.output)
+    return is_here and not names_a_file(selection)
 
 
 @contextlib.contextmanager

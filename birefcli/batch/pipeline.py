@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TypeVar
 
 import cv2
@@ -15,10 +15,12 @@ from torch import Tensor
 
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
+from birefcli.batch.fetching import SHARE, Fetched, Fetcher
 from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
 from birefcli.batch.outcome import Outcome, Seconds, Status
-from birefcli.batch.places import Admit, State
+from birefcli.batch.places import Admit, LeftAloneError, State
+from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
 from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError, PhotoTooLargeError
@@ -28,7 +30,7 @@ from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
 from birefcli.products.render import left_out
-from birefcli.system.prefetch import prefetch
+from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
@@ -58,6 +60,18 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A photo's products, which wait to be written; its pixels are no longer needed."""
+
+    job: Job
+    files: Mapping[Product, bytes]
+    outcome: Outcome
+    """Once they are written."""
+    reserved: int
+    """Bytes of the memory budget."""
+
+
+@dataclass(frozen=True)
 class Matted:
     """A photo that waits for its products to be written."""
 
@@ -74,6 +88,7 @@ class Pipeline:
         self.context, self.batch = context, batch
         self._activity = activity or Activity()
         self._budget = MemoryBudget(context.options.max_memory)
+        self._fetcher: Fetcher | None = None
         self._saving: deque[Future[Outcome]] = deque()
         self.timer = StageTimer()
 
@@ -82,27 +97,58 @@ class Pipeline:
 
         Closing the iterator drops what has not started and waits for what has.
         """
-        # Two pools: photos that wait for memory must not keep others from being written.
-        threads = self.context.options.threads
-        loaders = ThreadPoolExecutor(threads, "load")
-        savers = ThreadPoolExecutor(threads, "save")
-        # Enough to keep the network fed, and no more: each photo is held in full size.
-        ahead = threads + self.batch
-        self._budget = MemoryBudget(self.context.options.max_memory)
+        options = self.context.options
+        first, todo = _peek(todo)
+        fetches = first is not None and first.job.source.is_remote
+        sends = first is not None and any(t.is_remote for t in first.job.targets.values())
+        # Pools of their own: photos that wait for memory must not keep others from being written,
+        # nor those that wait for a store the cores from work.
+        loaders = ThreadPoolExecutor(options.threads, "load")
+        savers = ThreadPoolExecutor(options.threads, "save")
+        senders = ThreadPoolExecutor(options.connections, "send")
+        self._fetcher = Fetcher(options) if fetches else None
+        left = options.max_memory - (options.max_memory // SHARE if fetches else 0)
+        self._budget = MemoryBudget(left)
         self._saving.clear()
         self.timer.start()
         try:
-            photos = prefetch(loaders, self._load, enumerate(todo), ahead)
+            photos = self._loaded(loaders, todo)
             with self.context.predictor.heard_by(self._activity.beat):
-                matted = self._matte(photos)
-                for future in prefetch(savers, self._save, matted, ahead, self._saving):
+                for future in self._saved(savers, senders if sends else None, self._matte(photos)):
                     with self.timer.waiting("save"):
                         outcome = future.result()
                     yield outcome
         finally:
             self._budget.close()
+            if self._fetcher is not None:
+                self._fetcher.close()
             for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
+            senders.shutdown(wait=True)  # what is encoded is written
+
+    @property
+    def _ahead(self) -> int:
+        """Photos in full size: enough to keep the network fed, and no more."""
+        return self.context.options.threads + self.batch
+
+    def _loaded(
+        self, pool: ThreadPoolExecutor, todo: Iterable[Decision]
+    ) -> Iterator[Future[Loaded | Outcome]]:
+        if self._fetcher is None:
+            return prefetch(pool, self._load, enumerate(todo), self._ahead)
+        return prefetch(pool, self._load_fetched, self._fetcher(todo), self._ahead)
+
+    def _saved(
+        self,
+        savers: ThreadPoolExecutor,
+        senders: ThreadPoolExecutor | None,
+        matted: Iterator[Matted | Outcome],
+    ) -> Iterator[Future[Outcome]]:
+        if senders is None:
+            return prefetch(savers, self._save, matted, self._ahead, self._saving)
+        pools = TwoStages(savers, senders, self._encode_alone, self._send, self._ahead)
+        ahead = self._ahead + self.context.options.connections
+        return prefetch_by(pools.submit, matted, ahead, self._saving)
 
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1."""
@@ -112,7 +158,8 @@ class Pipeline:
     def finished_unreported(self) -> list[Outcome]:
         """What has ended since the last outcome that was given, and that one, of a closed run."""
         ended = takewhile(
-            lambda future: future.done() and not future.cancelled(), list(self._saving)
+            lambda future: future.done() and not future.cancelled() and future.exception() is None,
+            list(self._saving),
         )
         return [future.result() for future in ended]
 
@@ -126,7 +173,23 @@ class Pipeline:
 
     def _load(self, numbered: tuple[int, Decision]) -> Loaded | Outcome:
         """Read and decode a photo, and make the network's input of it."""
-        number, decision = numbered
+        return self._decoded(*numbered, self._read)
+
+    def _load_fetched(self, future: Future[Fetched]) -> Loaded | Outcome:
+        """Decode a photo that is fetched, or about to be."""
+        fetched = future.result()
+        assert self._fetcher is not None
+        try:
+            return self._decoded(fetched.number, fetched.decision, lambda *_: fetched.take())
+        finally:
+            self._fetcher.release(fetched)
+
+    def _decoded(
+        self,
+        number: int,
+        decision: Decision,
+        read: Callable[[Job, Admit], tuple[bytes, State]],
+    ) -> Loaded | Outcome:
         options = self.context.options
         started = time.perf_counter()
         try:
@@ -138,11 +201,13 @@ class Pipeline:
                         with self._activity.waiting(decision.job.label):
                             ticket.take(pixels * each + length)
 
-                data, state = self._read(decision.job, admit)
+                data, state = read(decision.job, admit)
                 photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
                 prepared = self.context.predictor.upload(photo)
         except RunClosedError:
             raise
+        except LeftAloneError as left:
+            return Outcome(decision.job.label, Status.SKIPPED, reason=left.reason)
         except Exception as error:
             seconds = Seconds(load=time.perf_counter() - started)
             failed = failure(decision.job, error, seconds)
@@ -212,9 +277,26 @@ class Pipeline:
         if isinstance(item, Outcome):
             return item
         with self._activity.on([item.loaded.job.label]):
-            return self._save_matted(item)
+            encoded = self._encode(item)
+            return encoded if isinstance(encoded, Outcome) else self._write(encoded)
 
-    def _save_matted(self, item: Matted) -> Outcome:
+    def _encode_alone(self, item: Matted | Outcome) -> Encoded | Outcome:
+        """Encode a photo's products, which are sent by others: the rest of its memory is free."""
+        if isinstance(item, Outcome):
+            return item
+        with self._activity.on([item.loaded.job.label]):
+            encoded = self._encode(item)
+        if isinstance(encoded, Outcome):
+            return encoded
+        kept = min(encoded.reserved, sum(map(len, encoded.files.values())))
+        self._budget.release(encoded.reserved - kept)
+        return replace(encoded, reserved=kept)
+
+    def _send(self, encoded: Encoded | Outcome) -> Outcome:
+        """Write a photo's products to a store."""
+        return encoded if isinstance(encoded, Outcome) else self._write(encoded)
+
+    def _encode(self, item: Matted) -> Encoded | Outcome:
         loaded, job = item.loaded, item.loaded.job
         coverage = None
         started, before = time.perf_counter(), loaded.seconds.matte
@@ -223,19 +305,16 @@ class Pipeline:
             coverage = matte.coverage
             if self.context.options.fail_if_empty and coverage < EMPTY:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
-            encoded = stages.encode_all(
+            files = stages.encode_all(
                 self.context, loaded.decision, loaded.photo, matte, loaded.state
             )
-            self._write(job, encoded)
         except Exception as error:
-            fatal = isinstance(error, OSError) and _meets_all(error, job)
-            failed = failure(job, error, loaded.seconds)
-            return replace(failed, fatal=fatal, coverage=coverage)
-        finally:
             self._budget.release(loaded.reserved)
+            return _unwritten(job, error, loaded.seconds, coverage)
+        finally:
             matting = loaded.seconds.matte - before
             loaded.seconds.save = time.perf_counter() - started - matting
-        return Outcome(
+        written = Outcome(
             job.label,
             Status.WRITTEN,
             dict(job.targets),
@@ -248,6 +327,32 @@ class Pipeline:
                 *left_out(loaded.photo, self.context.options.rendering),
             ),
         )
+        return Encoded(job, files, written, loaded.reserved)
+
+    def _write(self, item: Encoded) -> Outcome:
+        job, seconds = item.job, item.outcome.seconds
+        started = time.perf_counter()
+        try:
+            left = [found for kind in item.files if (found := self._write_one(item, kind))]
+        except Exception as error:
+            return _unwritten(job, error, seconds, item.outcome.coverage)
+        finally:
+            self._budget.release(item.reserved)
+            seconds.save += time.perf_counter() - started
+        if len(left) == len(item.files):
+            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=left[0])
+        return item.outcome
+
+    def _write_one(self, item: Encoded, kind: Product) -> Message | None:
+        """Write a product; why it is left alone, if it is."""
+        # Whoever reads from a pipe may take as long as it likes.
+        piped = item.job.targets[kind].waits
+        try:
+            with self._activity.waiting(item.job.label) if piped else nullcontext():
+                stages.write(item.job, kind, item.files[kind])
+        except LeftAloneError as left:
+            return left.reason
+        return None
 
     def _end_matte(self, item: Matted) -> Matte:
         """Alpha and colour; on a CPU they are found here, beside the network's next photos."""
@@ -256,13 +361,6 @@ class Pipeline:
             return item.pending()
         finally:
             item.loaded.seconds.matte += time.perf_counter() - started
-
-    def _write(self, job: Job, encoded: Mapping[Product, bytes]) -> None:
-        for kind, data in encoded.items():
-            # Whoever reads from a pipe may take as long as it likes.
-            piped = job.targets[kind].waits
-            with self._activity.waiting(job.label) if piped else nullcontext():
-                stages.write(job, kind, data)
 
 
 def batches(
@@ -296,6 +394,18 @@ def _no_memory() -> DeviceMemoryError:
     return DeviceMemoryError(
         Message("out of memory on the device; use a smaller ", smaller, " or another ", other)
     )
+
+
+def _unwritten(job: Job, error: Exception, seconds: Seconds, coverage: float | None) -> Outcome:
+    fatal = isinstance(error, OSError) and _meets_all(error, job)
+    return replace(failure(job, error, seconds), fatal=fatal, coverage=coverage)
+
+
+def _peek(todo: Iterable[Decision]) -> tuple[Decision | None, Iterable[Decision]]:
+    """The first photo, by which it is seen where all come from, and all of them."""
+    photos = iter(todo)
+    first = next(photos, None)
+    return first, photos if first is None else chain((first,), photos)
 
 
 def _meets_all(error: OSError, job: Job) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from birefcli.errors import PhotoError
+from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.files import entry_key
 from birefcli.images.stamp import StampedFile
@@ -24,6 +24,8 @@ from birefcli.system.regular_file import regular_status
 from birefcli.system.streams import STDOUT
 
 PIPE = "-"
+MADE_BY_US = "made by birefcli"
+"""Why a product of an earlier run is no photo of this one."""
 
 State: TypeAlias = tuple[int, int]
 """A photo's size in bytes, and its modification time in ns or another number of its version."""
@@ -38,6 +40,14 @@ DISK_TROUBLE = (
 )
 
 
+class LeftAloneError(Exception):
+    """A photo turns out to need nothing; ``reason`` says why."""
+
+    def __init__(self, reason: Message) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 class Source(Protocol):
     """Where a photo is read. Its text is what the user calls it."""
 
@@ -48,6 +58,10 @@ class Source(Protocol):
     @property
     def comes_by_pipe(self) -> bool:
         """Whether it can be read once, when whoever writes it has done so."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is fetched over a network, where many at once hide how long one takes."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -65,7 +79,7 @@ class Source(Protocol):
         """Bytes of the photo, and its state while it was read.
 
         ``patience``: seconds to wait for whoever is to write to a pipe, None for ever. Raises
-        PhotoError, OSError.
+        PhotoError, OSError, LeftAloneError.
         """
 
     def listed_as(self, relative: Path) -> str | None:
@@ -83,6 +97,10 @@ class Target(Protocol):
     def waits(self) -> bool:
         """Whether writing waits for somebody who reads, as long as that takes."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is sent over a network, where many at once hide how long one takes."""
+
     def exists(self) -> bool:
         """Whether something is there that a product may replace. Raises OSError."""
 
@@ -90,7 +108,10 @@ class Target(Protocol):
         """Look at what is there without decoding it. Raises OSError, MemoryError."""
 
     def write(self, data: bytes) -> None:
-        """Write a product, whole or not at all. Raises OSError, with the target's name."""
+        """Write a product, whole or not at all.
+
+        Raises OSError, with the target's name, and LeftAloneError.
+        """
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether what kept this product from being written will keep the others too.
@@ -120,6 +141,11 @@ class LocalFile:
     def comes_by_pipe(self) -> bool:
         """Whether it is no regular file."""
         return not is_file(self.path)
+
+    @property
+    def is_remote(self) -> bool:
+        """False."""
+        return False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -232,6 +258,11 @@ class Stdin:
         return True
 
     @property
+    def is_remote(self) -> bool:
+        """False."""
+        return False
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """None: nothing can be written into its place."""
         return ()
@@ -271,6 +302,11 @@ class Stdout:
     def key(self) -> str | None:
         """None."""
         return None
+
+    @property
+    def is_remote(self) -> bool:
+        """False."""
+        return False
 
     @property
     def waits(self) -> bool:

@@ -4,17 +4,17 @@ It can be run again and again with the same :class:`.executor.Executors`, which 
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
+from birefcli.batch.checks import check_failed_to, files_read
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import (
-    MADE_BY_US,
     Missing,
     Search,
     all_missing,
@@ -23,31 +23,27 @@ from birefcli.batch.inputs import (
     search_photos,
 )
 from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
-from birefcli.batch.lists import could_be_failures
 from birefcli.batch.lock import clear_made, hold_output
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
-from birefcli.batch.places import PIPE, Target, local_folders
+from birefcli.batch.places import MADE_BY_US, PIPE, Target, local_folders
 from birefcli.batch.progress import Progress
 from birefcli.batch.reporter import NullReporter, Reporter
 from birefcli.batch.shard import described
+from birefcli.batch.survey import decide_all
 from birefcli.batch.targets import (
     Job,
     check_output,
-    index_targets,
     plan_targets,
     refuse_overwriting,
 )
 from birefcli.errors import ExitCode, Message, OutputError
-from birefcli.images.files import entry_key
 from birefcli.models import hub
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
-from birefcli.options import BatchOptions, BatchTask, Existing, ModelOptions, Product
+from birefcli.options import BatchOptions, BatchTask, Existing, Product
 from birefcli.system import atomic, process_settings
-from birefcli.system.object_url import ObjectUrl
-from birefcli.system.paths import is_file, is_folder
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
 
@@ -89,7 +85,7 @@ def run(
     read = files_read(task.options, background)
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
-        _check_failed_to(task.failed_to, plan.jobs, read)
+        check_failed_to(task.failed_to, plan.jobs, read)
     fingerprints = freshness.fingerprints(
         task.options,
         identify_weights(task.options.model, progress=reporter.shows_progress),
@@ -101,15 +97,13 @@ def run(
         if not task.dry_run:
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
         precision = task.options.model.precision
-        decisions = [
-            freshness.decide(job, task.existing, fingerprints(job), precision) for job in plan.jobs
-        ]
+        decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
         progress = Progress(task, reporter, made)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
-            _dry_run(task.options.model, progress)
+            _dry_run(task.options, progress)
         elif progress.left:
             reporter.on_start(len(progress.left))
             with notices_to(reporter.on_notice):
@@ -140,47 +134,6 @@ def load_background(options: BatchOptions) -> "Background | None":
     from birefcli.products.background import background_of
 
     return background_of(options.rendering, options.max_pixels)
-
-
-def files_read(
-    options: BatchOptions, background: "Background | None"
-) -> dict[Path | ObjectUrl, str]:
-    """Files and objects that every photo of a run needs, and what they are."""
-    weights = locate(options.model.name)
-    places = (weights.path, weights.url)
-    read = {place: "the weights" for place in places if place is not None}
-    if background is None:
-        return read
-    from birefcli.products.background import files_of
-
-    return read | dict.fromkeys(files_of(background), "a background")
-
-
-# Check
-
-
-def _check_failed_to(file: Path, jobs: list[Job], read: Iterable[Path | ObjectUrl]) -> None:
-    """See that the list of failed photos can be written, and replaces nothing but such a list."""
-
-    def wrong(text: str) -> OutputError:
-        return OutputError(text, option="failed_to", value=file)
-
-    used = index_targets(jobs)
-    for job in jobs:
-        for key in job.source.keys:
-            used.add(key, job)
-    if used.find(entry_key(file)) is not None:
-        raise wrong("is one of the photos or results; name another file")
-    if entry_key(file) in {entry_key(path) for path in read if isinstance(path, Path)}:
-        raise wrong("is read by this run; name another file")
-    if is_folder(file):
-        raise wrong("is a folder; name a file")
-    try:
-        if is_file(file) and not could_be_failures(file):
-            raise wrong("is there and is no list of failed photos; name another file")
-        atomic.check_writes(file)
-    except OSError as error:
-        raise wrong(f"cannot be written: {error.strerror}") from None
 
 
 def _targets(jobs: list[Job]) -> list[Target]:
@@ -220,10 +173,10 @@ def _report_up_to_date(
         progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
 
-def _dry_run(model: ModelOptions, progress: Progress) -> None:
+def _dry_run(options: BatchOptions, progress: Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        check_model(model, progress.reporter)
+        check_model(options, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -231,9 +184,14 @@ def _dry_run(model: ModelOptions, progress: Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def check_model(model: ModelOptions, reporter: Reporter) -> None:
+def check_model(options: BatchOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
-    if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
+    model = options.model
+    if options.cluster is not None:
+        from birefcli.batch.workers.ray.run import check_cluster
+
+        check_cluster()
+    elif model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
         parse_devices(model.device, model.precision)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from birefcli.batch.inputs import FoundPhoto
 from birefcli.batch.places import PIPE, LocalFile, Source, Stdin, Stdout, Target
+from birefcli.batch.stores import StoredProduct
 from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 from birefcli.system.name_folding import NameIndex
-from birefcli.system.object_url import ObjectUrl
+from birefcli.system.object_store import store_for
+from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import is_folder, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
@@ -59,25 +61,39 @@ def plan_targets(
 
 
 def output_folder(selection: Selection) -> Path:
-    """The folder that the output is, or that the file it names lies in."""
+    """The folder of this machine that the output is, or that the file it names lies in."""
     out = Path(selection.output)
     return out.parent if names_a_file(selection) else out
 
 
 def names_a_file(selection: Selection) -> bool:
     """Whether the output is the name of a picture and not of a folder."""
+    known = selection.output != PIPE and output_suffix(selection) in SUFFIXES
+    if is_url(selection.output):
+        return known
     out = Path(selection.output)
-    return (
-        selection.output != PIPE
-        and out.suffix.lower() in SUFFIXES
-        and not is_folder(out)
-        and not selection.output.endswith(("/", os.sep))
-    )
+    return known and not is_folder(out) and not selection.output.endswith(("/", os.sep))
+
+
+def output_suffix(selection: Selection) -> str:
+    """Of the output's name, in lower case. Raises UsageError for a URL that is none."""
+    if is_url(selection.output):
+        return output_url(selection).suffix
+    return Path(selection.output).suffix.lower()
+
+
+def output_url(selection: Selection) -> ObjectUrl:
+    """The prefix or object that the output is. Raises UsageError."""
+    try:
+        return parse_url(selection.output)
+    except ValueError as error:
+        raise UsageError(str(error), option="output", value=selection.output) from None
 
 
 def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Product, ...]) -> Job:
     shown = selection.output
-    if len(found) != 1 or any(is_folder(Path(i)) for i in selection.inputs if i != PIPE):
+    folders = any(is_folder(Path(i)) for i in selection.inputs if i != PIPE)
+    if len(found) != 1 or folders or found[0].searched:
         raise UsageError(
             Message(Option("output", shown), " is one file: give one photo, or name a folder")
         )
@@ -90,21 +106,33 @@ def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Produ
                 " one product, or name a folder",
             )
         )
-    target: Target = Stdout() if selection.output == PIPE else LocalFile(Path(selection.output))
-    job = Job(found[0].source, {products[0]: target}, found[0].relative)
+    job = Job(found[0].source, {products[0]: _one_target(selection)}, found[0].relative)
     _refuse_collisions([job])
     return job
+
+
+def _one_target(selection: Selection) -> Target:
+    if selection.output == PIPE:
+        return Stdout()
+    if is_url(selection.output):
+        return StoredProduct(output_url(selection))
+    return LocalFile(Path(selection.output))
 
 
 def plan_job(
     photo: FoundPhoto, selection: Selection, products: tuple[Product, ...], format_: Format
 ) -> Job:
     """Where the products of one photo go in the output folder, whatever is there."""
-    out = Path(selection.output)
     place = photo.relative.parent / (selection.target_name(photo.relative) + format_.suffix)
-    targets: dict[Product, Target] = {
-        p: LocalFile((out / p.value if len(products) > 1 else out) / place) for p in products
-    }
+    several = len(products) > 1
+    places = {p: Path(p.value) / place if several else place for p in products}
+    targets: dict[Product, Target]
+    if is_url(selection.output):
+        url = output_url(selection)
+        targets = {p: StoredProduct(url.below(at.as_posix())) for p, at in places.items()}
+    else:
+        out = Path(selection.output)
+        targets = {p: LocalFile(out / at) for p, at in places.items()}
     return Job(photo.source, targets, photo.relative)
 
 
@@ -179,6 +207,10 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
     """
     if selection.output == PIPE:
         return []
+    if is_url(selection.output):
+        if make:
+            _check_stored(output_url(selection))
+        return []
     folder = output_folder(selection)
     made = [f for f in (folder, *folder.parents) if make and not is_folder(f)]
     try:
@@ -199,6 +231,14 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
             if is_folder(target.path):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
     return made
+
+
+def _check_stored(url: ObjectUrl) -> None:
+    prefix = url.key if url.is_prefix or url.suffix not in SUFFIXES else url.key.rpartition("/")[0]
+    try:
+        store_for(url).check_writable(prefix)
+    except OSError as error:
+        raise OutputError(f"{url}: cannot be written: {error.strerror}") from error
 
 
 def remove_empty(made: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from birefcli.batch.checks import files_read
 from birefcli.batch.claims import Claims
 from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
@@ -18,7 +19,7 @@ from birefcli.batch.look import FolderLook, Look
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
-from birefcli.batch.run import check_model, files_read, load_background, run
+from birefcli.batch.run import check_model, load_background, run
 from birefcli.batch.settling import GRACE
 from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
 from birefcli.batch.watch_input import WatchedInput
@@ -30,6 +31,7 @@ from birefcli.system import allocator, file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
 from birefcli.system.notify import notify
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import absence, is_folder, real_path
 
 DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
@@ -69,7 +71,7 @@ def watch(
     does, but OutputError only at the start: later it waits until something can be written.
     """
     looks = _looks(task.batch.selection)
-    check_model(task.batch.options.model, reporter)
+    check_model(task.batch.options, reporter)
     with InterruptHandler() as signals:
         watching = _Watch(task, looks, reporter, clock or Clock(), do)
         try:
@@ -87,11 +89,16 @@ def _looks(selection: Selection) -> list[Look]:
     if selection.output == PIPE or names_a_file(selection):
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
+    if is_url(selection.output):
+        text = "is in an object store; watch writes to a folder"
+        raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
     roots: dict[Path, str] = {}
     for name in selection.inputs:
         if name == PIPE:
             raise UsageError("stdin (-) cannot be watched; name folders")
+        if is_url(name):
+            raise UsageError(f"{name} is in an object store; watch looks at folders")
         path = Path(name)
         if not is_folder(path):
             raise NoInputError(f"{name}: {absence(path, 'folder')}")

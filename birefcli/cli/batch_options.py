@@ -10,7 +10,7 @@ from birefcli import values
 from birefcli.batch.lists import read_list
 from birefcli.batch.places import PIPE
 from birefcli.batch.shard import parse_shard
-from birefcli.batch.targets import names_a_file
+from birefcli.batch.targets import names_a_file, output_suffix, output_url
 from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
 from birefcli.errors import Message, NoInputError, Option, UsageError
@@ -18,14 +18,17 @@ from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.options import (
     SUFFIXES,
     BatchOptions,
+    ClusterOptions,
     Format,
     ModelOptions,
     Product,
     Rendering,
+    RunOn,
     Selection,
     check_device,
 )
 from birefcli.system import cpu
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import is_folder
 
 
@@ -73,7 +76,7 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
             size=values.size(words.size),
             patch_order=words.patch_order,
             offline=words.offline,
-            device=_devices(words.device),
+            device=_devices(words.device, words.on),
             precision=words.precision,
             compile=words.compiled,
             edges=words.edges,
@@ -82,9 +85,21 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
         threads=values.automatic("threads", words.threads) or cpu.count(),
         max_pixels=values.pixels("max_megapixels", words.max_megapixels),
         max_memory=values.memory("max_memory", words.max_memory),
+        connections=words.connections,
         max_failures=1 if words.fail_fast else words.max_failures,
         fail_if_empty=words.fail_if_empty,
         photo_timeout=values.seconds("photo_timeout", words.photo_timeout),
+        cluster=_cluster(words) if words.on is RunOn.RAY else None,
+    )
+
+
+def _cluster(words: MatteOptions) -> ClusterOptions:
+    """What is each worker's own on a cluster; its machine decides what is ``auto``."""
+    automatic = words.max_memory == "auto"
+    return ClusterOptions(
+        workers=words.workers,
+        threads=values.automatic("threads", words.threads),
+        max_memory=None if automatic else values.memory("max_memory", words.max_memory),
     )
 
 
@@ -126,6 +141,7 @@ def _check_effects(
     rules.refuse_without(context, "--write composite", there=composed, names=("background",))
     rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
     folder = selection.output != PIPE and not names_a_file(selection)
+    rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
@@ -133,15 +149,18 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     _refuse_odd(selection)
     if not names_a_file(selection):
         return asked or Format.PNG
-    named = SUFFIXES[Path(selection.output).suffix.lower()]
+    named = SUFFIXES[output_suffix(selection)]
     if asked not in (None, named):
         both = (Option("format", asked.value), " and ", Option("output", selection.output))
         raise UsageError(Message(*both, " disagree"))
     return named
 
 
-def _devices(text: str) -> str:
+def _devices(text: str, on: RunOn) -> str:
     """See that these can be devices, before it takes torch to see whether they are there."""
+    if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
+        wrong = Message("choose auto, cpu or cuda with ", Option("on", on.value))
+        raise UsageError(wrong, option="device", value=text)
     for name in text.split(","):
         check_device(name.strip())
     return text
@@ -153,9 +172,12 @@ def _refuse_odd(selection: Selection) -> None:
     One photo may have been meant for one file; several go to a folder, whatever it is called.
     """
     output, suffix = selection.output, Path(selection.output).suffix.lower()
+    if is_url(output):
+        suffix = output_url(selection).suffix
     if suffix in SUFFIXES or output.endswith(("/", os.sep)) or is_folder(Path(output)):
         return
-    alone = len(selection.inputs) == 1 and not is_folder(Path(selection.inputs[0]))
+    first = next(iter(selection.inputs), "/")
+    alone = len(selection.inputs) == 1 and not (first.endswith("/") or is_folder(Path(first)))
     meant = alone and re.fullmatch(r"\.[a-z][a-z0-9]{1,3}", suffix)
     if suffix in PHOTO_SUFFIXES or meant:
         raise UsageError(

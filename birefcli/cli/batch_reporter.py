@@ -18,9 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 from birefcli.batch.freshness import EXISTS, MISSING
-from birefcli.batch.inputs import MADE_BY_US
 from birefcli.batch.outcome import Outcome, Status, Summary
-from birefcli.batch.places import Stdout, Target
+from birefcli.batch.places import MADE_BY_US, Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable

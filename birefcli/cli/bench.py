@@ -7,6 +7,7 @@ import typer
 from birefcli import values
 from birefcli.bench.run import PHOTOS, BenchResult, BenchTask, run
 from birefcli.cli import completion, shared_options
+from birefcli.cli.local_paths import local_name
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, InterruptError
 from birefcli.models import zoo
@@ -22,7 +23,7 @@ from birefcli.options import (
     Rendering,
 )
 from birefcli.system import cpu
-from birefcli.system.paths import named, with_home
+from birefcli.system.paths import with_home
 from birefcli.system.text import json_line
 
 Photos = Annotated[
@@ -31,7 +32,7 @@ Photos = Annotated[
         metavar="PHOTO",
         help="Photos or folders. Without any, photos are generated.",
         show_default=False,
-        parser=named,
+        parser=local_name,
     ),
 ]
 Megapixels = Annotated[

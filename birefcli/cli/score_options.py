@@ -10,7 +10,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion, shared_options
-from birefcli.system.paths import expanded, named_path, with_home
+from birefcli.cli.local_paths import local_file, local_path
+from birefcli.system.paths import with_home
 
 COMPARED, OUTPUT = "What is compared", "Output"
 
@@ -20,7 +21,7 @@ Predictions: TypeAlias = Annotated[
         metavar="PREDICTIONS",
         help="Masks or cutouts: a folder, or a file. With --model: photos.",
         show_default=False,
-        parser=named_path,
+        parser=local_file,
     ),
 ]
 Truths: TypeAlias = Annotated[
@@ -29,7 +30,7 @@ Truths: TypeAlias = Annotated[
         metavar="TRUTHS",
         help="True mattes: a folder of the same names (or a_mask.png for a.png), or one file.",
         show_default=False,
-        parser=named_path,
+        parser=local_file,
     ),
 ]
 Trimaps: TypeAlias = Annotated[
@@ -39,7 +40,7 @@ Trimaps: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="Trimaps, whose unknown region is scored as well.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 TrimapRadius: TypeAlias = Annotated[
@@ -59,7 +60,7 @@ Foregrounds: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="True foregrounds, to compare the colours of cutouts with.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Photos: TypeAlias = Annotated[
@@ -69,7 +70,7 @@ Photos: TypeAlias = Annotated[
         metavar="DIR",
         rich_help_panel=COMPARED,
         help="The photos, for the pictures of a report.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 HoldOut: TypeAlias = Annotated[
@@ -107,7 +108,7 @@ Report: TypeAlias = Annotated[
         metavar="FILE",
         rich_help_panel=OUTPUT,
         help="Write a page with tables, histograms, best and worst photos.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Permille: TypeAlias = Annotated[

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated, TypeAlias
 
 from birefcli.cli import completion
+from birefcli.cli.local_paths import local_text
 from birefcli.cli.shared_options import MODEL, declare
 from birefcli.system.paths import with_home
 
@@ -52,7 +53,7 @@ Socket: TypeAlias = Annotated[
         "--socket",
         metavar="PATH",
         help="Listen on a unix socket instead.",
-        parser=with_home,
+        parser=local_text,
     ),
 ]
 Descriptor: TypeAlias = Annotated[
@@ -74,7 +75,7 @@ KeysFile: TypeAlias = Annotated[
         "--keys",
         metavar="FILE",
         help="Keys of those who may ask: NAME KEY or NAME sha256:DIGEST, a line each.",
-        parser=with_home,
+        parser=local_text,
     ),
 ]
 Open: TypeAlias = Annotated[

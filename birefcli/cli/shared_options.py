@@ -7,8 +7,9 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
-from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
-from birefcli.system.paths import expanded, named, with_home
+from birefcli.cli.local_paths import local_path
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
+from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
@@ -40,7 +41,7 @@ Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PHOTO",
-        help="Photos, folders of photos, or - for stdin.",
+        help="Photos, folders of photos, URLs of either (s3://, gs://, az://), or - for stdin.",
         show_default=False,
         parser=named,
     ),
@@ -52,7 +53,8 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Output folder; for one photo also a file (its extension sets the format), or -.",
+        help="Output folder or URL; for one photo also a file (its extension sets the format),"
+        " or -.",
         show_default=False,
         parser=with_home,
     ),
@@ -73,7 +75,7 @@ Background: TypeAlias = Annotated[
         OUTPUT,
         "--background",
         metavar="WHAT",
-        help="CSS colour, image, folder of images, or blur[:RADIUS].",
+        help="CSS colour, image, folder of images, URL of either, or blur[:RADIUS].",
         autocompletion=completion.background,
         parser=with_home,
     ),
@@ -152,7 +154,7 @@ FilesFrom: TypeAlias = Annotated[
         SELECTION,
         "--files-from",
         metavar="FILE",
-        help="Read photo names from a file, or -.",
+        help="Read photo names from a file, a URL, or -.",
         parser=with_home,
     ),
 ]
@@ -179,7 +181,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Name (see birefcli models list), weights file, or folder with one.",
+        help="Name (see birefcli models list), weights file, its URL, or folder with one.",
         autocompletion=completion.model,
         parser=with_home,
     ),
@@ -271,6 +273,37 @@ Threads: TypeAlias = Annotated[
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
     ),
 ]
+On: TypeAlias = Annotated[
+    RunOn,
+    declare(
+        SPEED,
+        "--on",
+        metavar="WHERE",
+        help="local: this machine; ray: the machines of the Ray cluster that it is in.",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    declare(
+        SPEED,
+        "--workers",
+        metavar="N",
+        help="With --on ray, at most N workers. Default: one for each GPU, or machine without.",
+        show_default=False,
+        min=1,
+    ),
+]
+Connections: TypeAlias = Annotated[
+    int,
+    declare(
+        SPEED,
+        "--connections",
+        metavar="N",
+        help="Photos fetched from a store at once, and as many written to one.",
+        min=1,
+        max=1024,
+    ),
+]
 PhotoTimeout: TypeAlias = Annotated[
     str,
     declare(
@@ -308,7 +341,7 @@ FailedTo: TypeAlias = Annotated[
         "--failed-to",
         metavar="FILE",
         help="Write the failed photos' names, for --files-from; replaces an earlier list.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 MaxFailures: TypeAlias = Annotated[

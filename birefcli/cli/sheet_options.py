@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from birefcli.cli.local_paths import local_name, local_path
 from birefcli.options import SheetOrder
-from birefcli.system.paths import expanded, named
 
 Inputs = Annotated[
     list[str],
@@ -14,7 +14,7 @@ Inputs = Annotated[
         metavar="CUTOUT",
         help="Folders of cutouts or masks, or single files.",
         show_default=False,
-        parser=named,
+        parser=local_name,
     ),
 ]
 Output = Annotated[
@@ -25,7 +25,7 @@ Output = Annotated[
         metavar="FILE",
         help="The sheet: a PNG, WebP, TIFF or JPEG file.",
         show_default=False,
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
@@ -56,7 +56,7 @@ Face = Annotated[
         "--font",
         metavar="FILE",
         help="TrueType or OpenType font for the names.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line per cutout and a summary.")]

@@ -10,9 +10,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.local_paths import local_file, local_path, local_text
 from birefcli.cli.shared_options import DATA, HYPERPARAMETERS, MODEL, RUNNING, SPEED
 from birefcli.options import PatchOrder, Precision
-from birefcli.system.paths import expanded, named_path, with_home
+from birefcli.system.paths import with_home
 from birefcli.training.plan import Loss
 
 
@@ -33,7 +34,7 @@ Folders: TypeAlias = Annotated[
         help="Folders with photos in im/ and masks in gt/, in P3M's layout, or with "
         "a_mask.png beside a.jpg.",
         show_default=False,
-        parser=named_path,
+        parser=local_file,
     ),
 ]
 Output: TypeAlias = Annotated[
@@ -46,7 +47,7 @@ Output: TypeAlias = Annotated[
         help="Weights to write: a .safetensors file. Checkpoint, log and pictures go to a folder"
         " beside it, NAME.train.",
         show_default=False,
-        parser=with_home,
+        parser=local_text,
     ),
 ]
 HoldOut: TypeAlias = Annotated[
@@ -60,7 +61,7 @@ Validate: TypeAlias = Annotated[
         "--validate",
         metavar="FOLDER",
         help="Score on this folder instead; may be repeated.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Shares: TypeAlias = Annotated[
@@ -80,7 +81,7 @@ Backgrounds: TypeAlias = Annotated[
         "--backgrounds",
         metavar="FOLDER",
         help="Pictures without people, to put subjects before; may be repeated.",
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Soften: TypeAlias = Annotated[
@@ -117,7 +118,7 @@ Backbone: TypeAlias = Annotated[
         metavar="FILE",
         help="Weights of EfficientNet-Lite0, for the backbone of a mini from scratch.",
         show_default=False,
-        parser=expanded,
+        parser=local_path,
     ),
 ]
 Order: TypeAlias = Annotated[

@@ -24,6 +24,8 @@ NOT_WATCHED = (
         "max_failures",
         "fail_fast",
         "progress",
+        "on",
+        "workers",
     ),
 )
 """Options of matte that make no sense for photos that come and go."""

@@ -28,7 +28,8 @@ from birefcli.system.regular_file import open_regular
 _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20});")
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
-_WINDOW = 4096  # bytes at either end of a file in which its stamp lies
+WINDOW = 4096  # bytes at either end of a file in which its stamp lies
+AT_END = frozenset({".webp", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
@@ -78,22 +79,50 @@ def read(path: Path) -> StampedFile:
     with open_regular(path) as file:
         length = file.seek(0, os.SEEK_END)
         head = _window(file, 0, length, path)
-        tail = _window(file, max(0, length - _WINDOW), length, path)
+        tail = _window(file, max(0, length - WINDOW), length, path)
         blank = not head.strip(b"\0") and not tail.strip(b"\0") and _is_zeros(file, length)
     text = _text_at_its_place(head, tail)
-    stamp = None
+    return StampedFile(_is_whole(head, tail, length, text), _parsed(text), blank)
+
+
+def of_bytes(data: bytes) -> Stamp | None:
+    """The stamp of a whole file."""
+    return _parsed(_text_at_its_place(data[:WINDOW], data[-WINDOW:]))
+
+
+def is_at_end(suffix: str) -> bool:
+    """Whether files with this suffix, in lower case, can be told by their last bytes alone."""
+    return suffix in AT_END
+
+
+def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
+    """The stamp that is in the first bytes of a file, or in its last ones: :data:`WINDOW` of them.
+
+    ``at_end``: whether its end is among them; what has both in it is taken for the whole.
+    """
+    found = _parsed(_text_at_its_place(window, window if at_end else b""))
+    return found or (_parsed(_text_at_end(window)) if at_end else None)
+
+
+def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        stamp = Stamp(fingerprint, precision, product, int(match[4]), int(match[5]))
-    elif _OTHER.fullmatch(text):
-        stamp = Stamp("", "", "", 0, 0)
-    return StampedFile(_is_whole(head, tail, length, text), stamp, blank)
+        return Stamp(fingerprint, precision, product, int(match[4]), int(match[5]))
+    return Stamp("", "", "", 0, 0) if _OTHER.fullmatch(text) else None
+
+
+def _text_at_end(tail: bytes) -> bytes:
+    """What stands where a WebP or a TIFF of ours ends with its stamp: anything, or nothing."""
+    at = tail.rfind(END)
+    if at >= 0 and tail.endswith(b";"):
+        return tail[at + len(END) :]
+    return _webp_text(tail)
 
 
 def _window(file: BinaryIO, at: int, length: int, path: Path) -> bytes:
     file.seek(at)
-    window = file.read(_WINDOW)
-    if len(window) < min(_WINDOW, length - at):
+    window = file.read(WINDOW)
+    if len(window) < min(WINDOW, length - at):
         raise OSError(errno.EIO, "gives fewer bytes than it has", str(path))
     return window
 
@@ -130,11 +159,15 @@ def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
     if head.startswith(_RIFF) and head[8:12] == b"WEBP":
-        at = len(tail) - len(webp_chunk(""))
-        is_ours = at >= 0 and tail[at:].startswith(_WEBP_CHUNK)
-        return tail[at + len(_WEBP_CHUNK) :].rstrip(b"\0") if is_ours else b""
+        return _webp_text(tail)
     found = _PATTERN.match(head, 8) or _OTHER.match(head, 8)
     return found[0] if found and head.startswith(_TIFF) else b""
+
+
+def _webp_text(tail: bytes) -> bytes:
+    at = len(tail) - len(webp_chunk(""))
+    is_ours = at >= 0 and tail[at:].startswith(_WEBP_CHUNK)
+    return tail[at + len(_WEBP_CHUNK) :].rstrip(b"\0") if is_ours else b""
 
 
 def _png_software(head: bytes) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from birefcli.system import atomic
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import is_folder
 
 Owner = TypeVar("Owner")
@@ -97,6 +98,8 @@ class NameIndex(Generic[Owner]):
         for other, owner in near:
             if other == path:
                 return other, owner
+            if is_url(other) or is_url(path):
+                continue  # in a store no two names are one object
             fold = self._folding(_nearest_folder(Path(other)))
             if fold(other) == fold(path):
                 return other, owner

@@ -143,6 +143,8 @@ def _answer(text: str, details: str) -> _Answer:
     message = html.unescape(tags.get("Message", "")).partition("\n")[0]
     if code and message:
         return _Answer(status, code, _one_line(f"{code}: {message}"))
+    if status == 404 and not code:  # HEAD has no body
+        return _Answer(status, "", "no such object (HTTP 404)")
     told = _JSON.search(body)
     word = code or f"HTTP {status} {phrase}".strip()
     return _Answer(status, code, _one_line(f"{word}: {told[1]}" if told else word))
@@ -155,7 +157,7 @@ def _reason(text: str, details: str) -> str:
     if kind is not None:
         return _KINDS[kind[1]] + (f" ({cause[1]})" if cause else "")
     if "redirect without LOCATION" in text:
-        return "redirected to nowhere: the bucket is in another region"
+        return "the bucket is in another region; set AWS_REGION"
     plain = _PLAIN.match(text)
     return plain[1] if plain else text
 

@@ -1,6 +1,7 @@
 """Names of objects in stores: ``s3://bucket/key``, ``gs://``, ``az://``. No store is asked."""
 
 import re
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 SCHEMES = ("s3", "gs", "az")
@@ -22,6 +23,16 @@ class ObjectUrl(NamedTuple):
     def is_prefix(self) -> bool:
         """Whether it can be no object: a bucket, or what ends in a slash."""
         return self.key == "" or self.key.endswith("/")
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rstrip("/").rpartition("/")[2]
+
+    @property
+    def suffix(self) -> str:
+        """Of the name, with its dot and in lower case; of a prefix none."""
+        return "" if self.is_prefix else PurePosixPath(self.key).suffix.lower()
 
     @property
     def as_prefix(self) -> "ObjectUrl":

@@ -116,8 +116,3 @@ def named(text: str) -> str:
     if not text.startswith("~") or exists(Path(text)):
         return text
     return with_home(text)
-
-
-def named_path(text: str) -> Path:
-    """The path that a shell has left of a file's name: :func:`named`."""
-    return Path(named(text))

@@ -176,7 +176,7 @@ def test_list_is_read_from_a_store(bucket):
 @pytest.mark.parametrize(
     ("key", "told"),
     [
-        ("none.txt", "HTTP 404"),
+        ("none.txt", "no such object"),
         ("a//b.txt", "empty part"),
         ("", "is a prefix"),
         ("lists/", "is a prefix"),

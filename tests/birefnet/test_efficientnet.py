@@ -67,6 +67,7 @@ def test_training_starts_with_filters_as_large_as_timms(timms):
             assert value.shape == theirs[key].shape
 
 
+@pytest.mark.slow  # as one photo by the command imports no more
 def test_loading_mini_imports_neither_timm_nor_a_compiler():
     code = (
         "import sys, torch; from birefcli.models import weights;"

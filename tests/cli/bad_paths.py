@@ -5,6 +5,7 @@ is to be started within ``setpriv --bounding-set=-dac_override,-dac_read_search`
 """
 
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -74,6 +75,10 @@ BEFORE_FORKING = (
     *("birefcli.batch.executor", "birefcli.models.load", "birefcli.products.background"),
     *("birefcli.scoring.run", "birefcli.contact_sheet", "birefcli.training.run"),
     *("birefcli.bench.run", "safetensors.torch", "rich.progress", "typer.rich_utils"),
+    *("birefcli.__main__", "birefcli.cli.process", "birefcli.cli.score_reporter"),
+    *("birefcli.cli.terminal", "birefcli.system.ending", "birefcli.system.allocator"),
+    *("birefcli.batch.run", "birefcli.batch.notices", "birefcli.cli.batch_reporter"),
+    *("pydantic.type_adapter", "pydantic.types", "typer._adapters", "PIL.PngImagePlugin"),
 )
 """What commands import, once for all of them: hundreds of imports take minutes."""
 
@@ -213,10 +218,13 @@ def main() -> None:
     named = sys.argv[1].split(",") if sys.argv[1:] and sys.argv[1] else list(OPTIONS)
     os.environ.update(HF_HUB_OFFLINE="1", BIREFCLI_MODEL="mini", CUDA_VISIBLE_DEVICES="")
     import torch
+    from PIL import Image
 
     torch.set_num_threads(1)
     for module in BEFORE_FORKING:
         import_module(module)
+    Image.init()  # which imports a module for each format
+    gc.freeze()  # what is shared is not looked through, nor copied for that
     assert "huggingface_hub" not in sys.modules, "it reads HF_HOME when it is imported"
     count = bad = 0
     lines = {what: line for what, line in OPTIONS.items() if what in named}

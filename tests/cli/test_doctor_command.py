@@ -9,6 +9,7 @@ import pytest
 from birefcli import doctor
 from birefcli.models import zoo
 from birefcli.options import Precision
+from birefcli.system.packages import OPTIONAL
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,7 +165,7 @@ def test_every_optional_package_is_known_to_the_doctor():
         if extra != "test"
         for need in re.findall(r'"([^"]+)"', needs)
     }
-    known = {(module, extra) for module, (extra, _, _) in doctor.OPTIONAL.items()}
+    known = {(module, extra) for module, (extra, _, _) in OPTIONAL.items()}
     service = {(module, extra) for module, extra in declared if extra == "serve"}
     assert known - service == declared - service
     assert known & service == {("starlette", "serve")}  # which does nothing without the others

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import typer
 from conftest import picture
 
 from birefcli.cli.bench import bench
@@ -46,6 +47,33 @@ def test_every_option_that_takes_a_path_expands_the_home_folder(home, parser, te
     assert str(parser(text)) == str(home) + text[1:]
     assert parser("./~/x.png") in ("./~/x.png", Path("./~/x.png"))
     assert parser("white") in ("white", Path("white"))
+
+
+@pytest.mark.parametrize("parser", list(path_options()))
+def test_no_option_makes_another_path_of_the_url_of_an_object(parser):
+    try:
+        assert parser("s3://shop/a.png") == "s3://shop/a.png"
+    except typer.BadParameter as refused:
+        assert "s3://shop/a.png is in an object store" in str(refused)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("matte", "a.jpg", "-o", "out", "--failed-to"),
+        ("score", "photos"),
+        ("sheet",),
+        ("train",),
+        ("train", "photos", "-o"),
+        ("bench",),
+    ],
+)
+def test_a_command_that_wants_files_says_so_of_an_object(ended, words):
+    code, said = ended(*words, "s3://shop/a.png")
+    assert code == 2
+    wanted = "s3://shop/a.png is in an object store; name a file or folder here; see birefcli "
+    assert wanted in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -132,20 +132,8 @@ def same_log(one, other):
     return True
 
 
-@pytest.fixture
-def slowly(tmp_path):
-    """Environment of a training whose steps take half a second: it is not over while it is looked
-    at, stopped or killed.
-    """
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "slow" / "sitecustomize.py").write_text(SLOW)
-    path = [str(tmp_path / "slow"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(path)}
-
-
 SLOW = """\
-import os, time
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import time
 from birefcli.training.trainer import Trainer
 plain = Trainer.advance
 def advance(*given, **more):
@@ -153,6 +141,7 @@ def advance(*given, **more):
     return plain(*given, **more)
 Trainer.advance = advance
 """
+"""Steps take half a second: a training is not over while it is looked at, stopped or killed."""
 
 
 def text(result):
@@ -198,10 +187,10 @@ def test_the_same_command_in_this_process_comes_to_the_same_weights(
 
 
 def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(
-    whole, command, start, words, slowly, tmp_path, tiny_weights
+    whole, command, start, words, tmp_path, tiny_weights
 ):
     broken = tmp_path / "broken.safetensors"
-    process = start(*words, "-o", broken, "--every", 0, **slowly)
+    process = start(*words, "-o", broken, "--every", 0, first=SLOW)
     wait_for_log(broken, 6)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -251,10 +240,10 @@ def test_killed_twenty_times_at_random_it_comes_to_the_same_losses_and_weights(
         pytest.param(signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
     ],
 )
-def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, slowly, tmp_path, number, code):
+def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, number, code):
     output = tmp_path / "w.safetensors"
     words = (*words, "--epochs", 2)
-    process = start(*words, "-o", output, **slowly)
+    process = start(*words, "-o", output, first=SLOW)
     wait_for_log(output, 3)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=TIMEOUT)
@@ -301,23 +290,51 @@ def test_bad_data_is_listed_before_anything_is_trained(command, words, tmp_path,
     assert not output.with_suffix(".train").exists()
 
 
-def test_several_processes_average_their_gradients_and_one_writes(
-    tmp_path, people, tiny_weights, environment
-):
-    output = tmp_path / "w.safetensors"
+def by_torchrun(words, environment):
+    """What processes say that ``torchrun`` has started."""
     run = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("-m", "birefcli", "train", people, "-o", output, "--from", tiny_weights),
-        *("--hold-out", "4", "--stage", "64x1x4", "--device", "cpu", "--threads", "1"),
+        *("-m", "birefcli", *map(str, words)),
     ]
+    result = subprocess.run(run, env=environment, capture_output=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 0, text(result)
+    return text(result)
+
+
+@pytest.fixture
+def as_torchrun(start):
+    """Start two processes with the variables and the store that ``torchrun`` would give them.
+
+    It takes seconds to start them, as each imports torch.
+    """
+
+    def run(words, environment):
+        store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+        told |= {"WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        told |= {name: environment[name] for name in {"GLOO_SOCKET_IFNAME"} & environment.keys()}
+        both = [start(*words, RANK=rank, LOCAL_RANK=rank, **told) for rank in ("0", "1")]
+        said = "".join(process.communicate(timeout=TIMEOUT)[1].decode() for process in both)
+        assert [process.returncode for process in both] == [0, 0], said
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize("torchrun", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_several_processes_average_their_gradients_and_one_writes(
+    tmp_path, people, tiny_weights, environment, as_torchrun, torchrun
+):
+    output = tmp_path / "w.safetensors"
+    words = (
+        *("train", people, "-o", output, "--from", tiny_weights),
+        *("--hold-out", "4", "--stage", "64x1x4", "--device", "cpu", "--threads", "1"),
+    )
     env = dict(environment)
     for name in {"lo", "lo0"} & {name for _, name in socket.if_nameindex()}:
         env["GLOO_SOCKET_IFNAME"] = name  # a machine's own name need not lead anywhere
-    result = subprocess.run(
-        list(map(str, run)), env=env, capture_output=True, timeout=TIMEOUT, check=False
-    )
-    assert result.returncode == 0, text(result)
-    assert text(result).count("6 photos to learn from") == 1
+    said = (by_torchrun if torchrun else as_torchrun)(words, env)
+    assert said.count("6 photos to learn from") == 1
     log = log_of(output)
     assert [entry["step"] for entry in log] == [0, 1, 1]
 
@@ -419,9 +436,9 @@ def test_parts_that_a_killed_training_left_are_removed(tmp_path):
     assert list(tmp_path.rglob("*")) == [plan.folder]
 
 
-def test_two_trainings_do_not_write_the_same_weights(inside, start, words, slowly, tmp_path):
+def test_two_trainings_do_not_write_the_same_weights(inside, start, words, tmp_path):
     output = tmp_path / "w.safetensors"
-    process = start(*words, "-o", output, **slowly)
+    process = start(*words, "-o", output, first=SLOW)
     wait_for_log(output, 1)
     code, stderr = inside(*words, "-o", output)
     process.kill()

@@ -369,6 +369,8 @@ def test_services_are_told_when_it_watches_and_when_it_ends(start, tmp_path):
         ((), 2, "no folder named; see birefcli watch --help"),
         (("in",), 2, "say where the results go: --output FOLDER"),
         (("-", "-o", "out"), 2, "stdin (-) cannot be watched; name folders"),
+        (("s3://shop/in/", "-o", "out"), 2, "s3://shop/in/ is in an object store; watch looks at"),
+        ((".", "-o", "s3://shop/out/"), 2, "is in an object store; watch writes to a folder"),
         (("in", "-o", "-"), 2, "--output -: photos come and go: name a folder"),
         (("in", "-o", "a.png"), 2, "--output a.png: photos come and go: name a folder"),
         (("in", "-o", "out", "--existing", "error"), 2, "--existing error: photos are done again"),

@@ -1,6 +1,9 @@
 import errno
+import os
 import pickle
+import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +18,7 @@ from birefcli.system.object_url import parse_url
 
 SLOWLY = ("503 SlowDown", "500 InternalError", "502 BadGateway", "429 TooManyRequests")
 PHOTO = bytes(range(256)) * 200
+WAIT = 120.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -235,6 +239,12 @@ def test_a_store_that_nobody_listens_for_is_told_with_the_systems_word(bucket, m
     assert "Traceback" not in str(failed.value.strerror)
 
 
+def test_a_bucket_of_another_region_is_told(shop, bucket):
+    bucket.proxy.fail(status=301, code="PermanentRedirect")
+    with pytest.raises(OSError, match="the bucket is in another region; set AWS_REGION"):
+        next(shop.list())
+
+
 def test_one_line_is_said_and_no_secret_in_it(shop, bucket):
     secret = "https://user:hunter22@proxy/?token=abc"
     bucket.proxy.fail(status=403, code="Denied", message=f"{secret}\x1b[31m{'long ' * 200}")
@@ -277,7 +287,7 @@ def test_a_conflict_of_two_writers_is_tried_again(shop, bucket):
 def test_to_ask_whether_a_prefix_can_be_written_takes_one_request_that_stores_nothing(shop, bucket):
     shop.check_writable("out/")
     assert [request.method for request in bucket.proxy.requests] == ["PUT"]
-    assert bucket.keys() == []
+    assert bucket.names() == []
 
 
 def test_a_store_without_conditions_is_left_as_it_was(shop, bucket):
@@ -285,7 +295,7 @@ def test_a_store_without_conditions_is_left_as_it_was(shop, bucket):
     bucket.proxy.fail(method="PUT", drop_headers=("If-Match",))
     shop.check_writable("out/")
     assert [request.method for request in bucket.proxy.requests] == ["PUT", "DELETE"]
-    assert bucket.keys() == ["out/a"]
+    assert bucket.names() == ["out/a"]
 
 
 def test_what_may_be_listed_and_not_read_is_refused_in_the_stores_word(shop, bucket):
@@ -310,7 +320,7 @@ def test_azure_refuses_a_wrong_key_and_a_container_that_is_not_there(container, 
     for ask in (denied.check_readable, denied.check_writable):
         with pytest.raises(PermissionError, match="AuthorizationFailure: "):
             ask()
-    assert container.keys() == []
+    assert container.names() == []
 
 
 # Listings
@@ -380,6 +390,29 @@ def test_an_error_travels_with_all_it_says(shop):
     assert isinstance(other, FileNotFoundError)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+def test_a_signal_is_heard_while_a_store_does_not_answer(shop, bucket, monkeypatch):
+    class HeardError(Exception):
+        pass
+
+    def hear(*_):
+        raise HeardError
+
+    monkeypatch.setattr(object_store, "STALL", WAIT)
+    bucket.put("a", PHOTO)
+    bucket.proxy.fail(stall_after=5)
+    bucket.proxy.before = lambda _: os.kill(os.getpid(), signal.SIGUSR1)
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        with pytest.raises(HeardError):
+            shop.read("a")
+        others = [t for t in threading.enumerate() if t.name.startswith("Thread-") and t.daemon]
+        assert any("run" in t.name for t in others)  # it is still at it
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        bucket.proxy.closing.set()
+
+
 # Without the package
 
 
@@ -397,8 +430,6 @@ def test_without_the_package_one_line_says_how_to_have_it(monkeypatch):
 @pytest.fixture
 def nothing_set(monkeypatch, tmp_path):
     """No variable of any store, and a home without files."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_")):
             monkeypatch.delenv(name)

@@ -1,0 +1,263 @@
+"""Photos and products that are objects of a store.
+
+What is known of an object comes from a listing, and travels with it as a plain value: a run asks
+for a photo once, when its turn comes.
+"""
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from birefcli.batch.places import MADE_BY_US, Admit, LeftAloneError, State
+from birefcli.errors import Message, PhotoError
+from birefcli.images import stamp
+from birefcli.images.stamp import StampedFile
+from birefcli.options import Existing
+from birefcli.system.object_faults import (
+    ObjectChangedError,
+    ObjectDeniedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    object_error,
+)
+from birefcli.system.object_store import NO_OBJECT, ObjectEntry, store_for
+from birefcli.system.object_url import ObjectUrl, parse_url, why_no_key
+from birefcli.system.prefetch import prefetch
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+CHANGED = "changed while it was read; run again when it is complete"
+EXISTS = Message("exists")
+TYPES = {
+    **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
+    **{".jpg": "image/jpeg", ".jpeg": "image/jpeg"},
+}
+"""What browsers are told of a product, by its suffix."""
+
+
+@dataclass(frozen=True)
+class StoredPhoto:
+    """An object that is a photo."""
+
+    url: ObjectUrl
+    entry: ObjectEntry | None
+    """As it was listed; None where it was not."""
+    trouble: str = ""
+    """Why nothing can be read there."""
+    searched: bool = False
+    """Whether it was found below a prefix, where a product of ours is no photo."""
+    made_by_us: bool = False
+    """Whether it is known to be such a product."""
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+    @property
+    def label(self) -> str:
+        """Its URL."""
+        return str(self.url)
+
+    @property
+    def comes_by_pipe(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def is_remote(self) -> bool:
+        """True: it is fetched ahead of its turn."""
+        return True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its URL: stores tell A from a."""
+        return (str(self.url),)
+
+    def absence(self) -> str | None:
+        """What was found out when it was looked for."""
+        return self.trouble or (None if self.entry is not None else "no such object")
+
+    def state(self) -> State | None:
+        """Size, and a number of the ETag: the same bytes uploaded again are the same photo."""
+        return None if self.entry is None else (self.entry.size, _version(self.entry))
+
+    def read(
+        self, max_pixels: int, before_large: Admit, patience: float | None
+    ) -> tuple[bytes, State]:
+        """Read the object as it was listed; a large one's header first."""
+        from birefcli.images.reading import read_photo  # help and planning need none
+
+        assert self.entry is not None, "what is not there is no job"
+        try:
+            with store_for(self.url).open(self.entry) as file:
+                data = read_photo(file, max_pixels, before_large)
+        except ObjectChangedError:
+            raise PhotoError(CHANGED) from None
+        if self.searched and stamp.of_bytes(data) is not None:
+            raise LeftAloneError(Message(MADE_BY_US))
+        return data, (self.entry.size, _version(self.entry))
+
+    def listed_as(self, relative: Path) -> str | None:
+        """Its URL, which tells the part that is kept below the output folder."""
+        below = relative.as_posix()
+        root = str(self.url).removesuffix(below)
+        return f"{root}./{below}" if root.endswith("/") else str(self.url)
+
+
+@dataclass(frozen=True)
+class StoredProduct:
+    """An object that a product is written to."""
+
+    url: ObjectUrl
+    existing: Existing = Existing.UPDATE
+    """What is to become of an object that is there when it is written."""
+    entry: ObjectEntry | None = None
+    """As it was listed, where it is there."""
+    is_listed: bool = False
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+    @property
+    def key(self) -> str | None:
+        """Its URL."""
+        return str(self.url)
+
+    @property
+    def waits(self) -> bool:
+        """False: a store has its own limits."""
+        return False
+
+    @property
+    def is_remote(self) -> bool:
+        """True: it is written while others are encoded."""
+        return True
+
+    def exists(self) -> bool:
+        """Whether it is in the listing. Raises OSError for a name that no object can have."""
+        wrong = why_no_key(self.url.key)
+        if wrong is not None:
+            raise object_error(errno.EINVAL, wrong, str(self.url))
+        return self._listed() is not None
+
+    def stamp(self) -> StampedFile:
+        """Look at the end of the object that has its stamp, in one read: an object is whole."""
+        entry = self._listed()
+        if entry is None:
+            raise object_error(errno.ENOENT, "no such object", str(self.url))
+        return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+
+    def write(self, data: bytes) -> None:
+        """Write the object, whole or not at all; where it must not be there, only if it is not."""
+        new = self.existing in (Existing.SKIP, Existing.ERROR)
+        kind = TYPES.get(self.url.suffix, "")
+        try:
+            store_for(self.url).write(self.url.key, data, create_only=new, content_type=kind)
+        except ObjectExistsError:
+            if self.existing is Existing.SKIP:  # another run has just done it
+                raise LeftAloneError(EXISTS) from None
+            raise
+
+    def meets_all(self, error: OSError, relative: Path) -> bool:
+        """Whether the bucket is gone, full, or closed to us."""
+        if isinstance(error, ObjectNotFoundError):
+            return error.code not in NO_OBJECT
+        return isinstance(error, ObjectDeniedError) or error.errno == errno.ENOSPC
+
+    def _listed(self) -> ObjectEntry | None:
+        if self.is_listed:
+            return self.entry
+        try:
+            return store_for(self.url).head(self.url.key)
+        except FileNotFoundError:
+            return None
+
+
+def _version(entry: ObjectEntry) -> int:
+    """A number of 63 bits that is another for other content; without an ETag, of another time."""
+    if not entry.etag:
+        return entry.modified_ns
+    return int.from_bytes(hashlib.sha256(entry.etag.encode()).digest()[:8], "big") >> 1
+
+
+def read_stamp(url: ObjectUrl, entry: ObjectEntry) -> stamp.Stamp | None:
+    """The stamp of an object, in one small read. Raises OSError."""
+    at = max(0, entry.size - stamp.WINDOW) if stamp.is_at_end(url.suffix) else 0
+    if entry.size == 0:
+        return None
+    window = store_for(url).read_range(entry.key, at, stamp.WINDOW, entry.etag)
+    return stamp.of_window(window, at_end=at + len(window) == entry.size)
+
+
+# Finding photos
+
+
+def find_photo(url: ObjectUrl) -> StoredPhoto | None:
+    """The object that is called just so; None where there is none. Raises OSError."""
+    if url.is_prefix:
+        return None
+    try:
+        return StoredPhoto(url, store_for(url).head(url.key))
+    except FileNotFoundError:
+        return None
+
+
+def photos_below(
+    prefix: ObjectUrl, on_error: Callable[[OSError], None]
+) -> Iterator[tuple[Path, StoredPhoto]]:
+    """Every object below a prefix, and its path there, whatever it is. Raises OSError.
+
+    ``on_error``: for folders with names in them that are no paths, which are left out.
+    """
+    start = len(prefix.key)
+    for entry in store_for(prefix).list(prefix.key, on_error):
+        yield Path(entry.key[start:]), StoredPhoto(prefix.at(entry.key), entry, searched=True)
+
+
+def listed_photos(names: Iterable[str]) -> Iterator[StoredPhoto | tuple[str, str]]:
+    """The objects of a list, asked for many at once; (name, reason) for what is no URL."""
+    return in_order(_listed_photo, names)
+
+
+def _listed_photo(name: str) -> StoredPhoto | tuple[str, str]:
+    try:
+        url = parse_url(name.replace("/./", "/", 1))
+    except ValueError as error:
+        return name, str(error)
+    if url.is_prefix:
+        return name, "is a prefix, and lists name photos; name it on the command line"
+    try:
+        return StoredPhoto(url, store_for(url).head(url.key))
+    except OSError as error:
+        return StoredPhoto(url, None, trouble=error.strerror or str(error))
+
+
+def marked_products(
+    found: Iterable[tuple[Path, StoredPhoto]],
+) -> Iterator[tuple[Path, StoredPhoto]]:
+    """The same, each looked at by a small read: whether it is a product of ours. Raises OSError."""
+    return in_order(_marked, found)
+
+
+def _marked(found: tuple[Path, StoredPhoto]) -> tuple[Path, StoredPhoto]:
+    relative, photo = found
+    assert photo.entry is not None
+    try:
+        ours = read_stamp(photo.url, photo.entry) is not None
+    except (ObjectChangedError, ObjectNotFoundError):
+        ours = False  # what has become of it is seen when it is read
+    return relative, replace(photo, made_by_us=ours)
+
+
+def in_order(call: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """Results of small requests, many at once, in the order of what was asked."""
+    pool = ThreadPoolExecutor(LOOKS, "look")
+    try:
+        for future in prefetch(pool, call, items, 2 * LOOKS):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
