@@ -4,6 +4,7 @@ Nothing is remembered but what the products say: a watch that is started again l
 once, as a run does. What the system tells of changes only wakes it; each look is the truth.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
 from birefcli.batch.lock import hold_output
 from birefcli.batch.look import FolderLook, Look
+from birefcli.batch.look_store import StoreLook
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
@@ -89,26 +91,41 @@ def _looks(selection: Selection) -> list[Look]:
     if selection.output == PIPE or names_a_file(selection):
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
-    if is_url(selection.output):
-        text = "is in an object store; watch writes to a folder"
-        raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
-    roots: dict[Path, str] = {}
+    roots: dict[str, str] = {}
     for name in selection.inputs:
-        if name == PIPE:
-            raise UsageError("stdin (-) cannot be watched; name folders")
-        if is_url(name):
-            raise UsageError(f"{name} is in an object store; watch looks at folders")
-        path = Path(name)
-        if not is_folder(path):
-            raise NoInputError(f"{name}: {absence(path, 'folder')}")
-        root = real_path(path)
+        look = _look_at(name, selection)
+        root = look.name if isinstance(look, StoreLook) else f"{real_path(Path(name))}{os.sep}"
         for other, spelled in roots.items():
-            if root.is_relative_to(other) or other.is_relative_to(root):
+            if root.startswith(other) or other.startswith(root):
                 raise UsageError(f"{name} and {spelled} hold the same photos; name one of them")
         roots[root] = name
-        looks.append(FolderLook(path, selection))
+        looks.append(look)
     return looks
+
+
+def _look_at(name: str, selection: Selection) -> Look:
+    """A look at one input, which is there. Raises UsageError, NoInputError."""
+    if name == PIPE:
+        raise UsageError("stdin (-) cannot be watched; name folders")
+    if is_url(name):
+        try:
+            look = StoreLook(name, selection)
+            next(look(), None)  # asks whether it can be listed
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from None
+        except OSError as error:
+            raise NoInputError(f"{error.filename}: {error.strerror}") from error
+        return look
+    path = Path(name)
+    if not is_folder(path):
+        raise NoInputError(f"{name}: {absence(path, 'folder')}")
+    return FolderLook(path, selection)
+
+
+def _output(selection: Selection) -> MountedFolder | None:
+    """The output as a folder that may go; None for a store, which does not. Raises OSError."""
+    return None if is_url(selection.output) else MountedFolder(output_folder(selection))
 
 
 class _Watch:
@@ -128,7 +145,7 @@ class _Watch:
         self._events = ExitStack()
         self._no_events: str | None = None
         """Why nothing is told any more, from the thread that listened."""
-        self._out = output_folder(task.batch.selection)
+        self._out = task.batch.selection.output
         self._paused_until: float | None = None
         """Where nothing can be written."""
         self._worked = clock.now()
@@ -149,7 +166,7 @@ class _Watch:
         begun = False
         while True:
             with hold_output(selection, lock, made):
-                there = MountedFolder(self._out)
+                there = _output(selection)
                 if not begun:
                     self._begin()
                     begun = True
@@ -173,18 +190,18 @@ class _Watch:
         self._look()
         notify("READY=1")
 
-    def _while_there(self, there: MountedFolder) -> None:
+    def _while_there(self, there: MountedFolder | None) -> None:
         """Look, work and rest, until the output folder is gone or another."""
-        while there.trouble() is None and not there.is_another():
+        while there is None or (there.trouble() is None and not there.is_another()):
             now = self._look()
-            if there.trouble() is None:
+            if there is None or there.trouble() is None:
                 self._work(now)
             self._let_go()
             self._rest(now)
 
-    def _await(self, there: MountedFolder) -> None:
+    def _await(self, there: MountedFolder | None) -> None:
         """Wait for the output folder."""
-        if (trouble := there.trouble()) is None:
+        if there is None or (trouble := there.trouble()) is None:
             return
         self._reporter.on_trouble(f"{self._out}: {trouble}; waits until it is there again")
         while there.trouble() is not None:
@@ -259,9 +276,8 @@ class _Watch:
         jobs = []
         for watched, label in self._due(now):
             job = self._plan(watched, label)
-            if job is not None:
-                jobs.append(job)
-                due[job.label] = (watched.settling, label)
+            jobs.append(job)
+            due[job.label] = (watched.settling, label)
         if not jobs:
             return
         self._listener.expect(due)
@@ -276,15 +292,15 @@ class _Watch:
 
     def _due(self, now: float) -> Iterator[tuple[WatchedInput, str]]:
         for watched in self._inputs:
-            if watched.is_there:
-                for label in watched.settling.due(now):
+            labels = watched.settling.due(now) if watched.is_there else []
+            ours = watched.look_at.products(labels) if labels else set()
+            for label in labels:
+                if label in ours:
+                    watched.settling.end(label)
+                else:
                     yield watched, label
 
-    def _plan(self, watched: WatchedInput, label: str) -> Job | None:
-        """What is to be done about a file; None for one that was made here."""
-        if watched.look_at.is_product(label):
-            watched.settling.end(label)
-            return None
+    def _plan(self, watched: WatchedInput, label: str) -> Job:
         rendering = self._batch.options.rendering
         photo = watched.look_at.photo(label)
         return plan_job(photo, self._batch.selection, rendering.products, rendering.format)

@@ -21,6 +21,9 @@ def wake_on_changes(
 ) -> Iterator[None]:
     """Call ``wake`` whenever something changes below the folders, in a thread of its own.
 
+    And once when it has begun to listen: what came before that is seen by a look, and nothing is
+    missed between the two.
+
     ``failed`` is called once, with the reason, where the system tells no more: its limit of watches
     is reached, or a folder has gone. Whoever looks by itself as well loses nothing.
     """
@@ -61,10 +64,25 @@ def _listen(
         watch_filter=None,
         debounce=GATHER,
         step=STEP,
-        stop_event=over,
+        stop_event=_Asked(over, wake),
         raise_interrupt=False,
         force_polling=False,
         ignore_permission_denied=not strict,
     )
     for _ in told:
         wake()
+
+
+class _Asked:
+    """An event that is asked for as soon as somebody listens, and calls ``listening`` then."""
+
+    def __init__(self, over: threading.Event, listening: Callable[[], object]) -> None:
+        self._over, self._listening = over, listening
+        self._was_asked = False
+
+    def is_set(self) -> bool:
+        """Whether it is over."""
+        if not self._was_asked:
+            self._was_asked = True
+            self._listening()
+        return self._over.is_set()
