@@ -4,11 +4,13 @@ import io
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
+from ray_cluster import ray_cluster
 from support import saved
 from test_batch_inputs import ran as odd  # noqa: F401 - a fixture
 
@@ -647,3 +649,21 @@ def test_a_second_run_over_10_000_objects_reads_10_000_times_4_kb(matte, bucket)
     assert bucket.proxy.count("GET", ranged=False) == bucket.proxy.count("HEAD") == 0
     assert bucket.proxy.count(listing=True) == 2 * len(names) / 1000
     assert bucket.proxy.count("PUT") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_machines_of_a_cluster_read_and_write_a_store_themselves(
+    matte, bucket, tree, environment, tiny_weights, tmp_path
+):
+    upload(bucket, tree, "in/")
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    with ray_cluster({**environment, **bucket.variables, **cache}) as cluster:
+        cluster.add()
+        cluster.add()
+        words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--on", "ray", "--device", "cpu")
+        model = ("--model", f"{bucket.url}/m/tiny.safetensors")
+        _, total, _ = matte(*words, *model, **cluster.environment, **cache)
+        assert total["written"] == len(TREE) == len(objects(bucket, "out/"))
+        assert matte(*words, *model, **cluster.environment, **cache)[1]["current"] == len(TREE)
