@@ -235,6 +235,21 @@ def test_a_second_run_reads_4_kb_of_each_product_and_nothing_else(matte, bucket,
     assert max(int(end) - int(start) + 1 for start, end in spans) <= stamp.WINDOW
 
 
+def test_a_single_product_is_asked_for_without_a_listing(matte, bucket, tree):
+    """At the top of a bucket there may be a million others."""
+    words = (tree / "a.jpg", "-o", f"{bucket.url}/one.png")
+    assert matte(*words)[1]["written"] == 1
+    bucket.proxy.reset()
+    assert matte(*words)[1]["current"] == 1
+    assert bucket.proxy.count(listing=True) == 0
+
+
+def test_a_name_that_is_no_path_below_the_output_costs_nothing(matte, bucket, tree):
+    bucket.put("out/theirs//a.png", b"of somebody else")
+    for status in ("written", "current"):
+        assert matte(tree, "-o", f"{bucket.url}/out/")[1][status] == len(TREE)
+
+
 def test_a_changed_photo_is_done_again_and_one_uploaded_again_is_not(matte, bucket, tree):
     upload(bucket, tree, "in/")
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
