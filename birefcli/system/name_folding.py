@@ -16,7 +16,6 @@ from typing import Generic, TypeVar
 
 from birefcli.system import atomic
 from birefcli.system.object_url import is_url
-from birefcli.system.object_url import is_url
 from birefcli.system.paths import is_folder
 
 Owner = TypeVar("Owner")
