@@ -22,7 +22,14 @@ from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.batch.workers import pool
-from birefcli.batch.workers.protocol import Assign, NoWork, Request, Result, WorkerLost
+from birefcli.batch.workers.protocol import (
+    Assign,
+    NoWork,
+    Refused,
+    Request,
+    Result,
+    WorkerLost,
+)
 from birefcli.batch.workers.ray.run import output_folders, working_folder
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
@@ -293,6 +300,25 @@ def test_failure_on_a_machine_names_it_and_keeps_its_kind():
     error = at("node-7", DeviceError("none", option="device", value="cuda", hint="use another"))
     assert isinstance(error, DeviceError)
     assert str(error) == "node-7: device=cuda: none; use another"
+
+
+@needs_ray
+@pytest.mark.parametrize("late", [False, True])
+def test_worker_that_cannot_start_refuses_the_run_unless_others_are_at_work(late):
+    from birefcli.batch.workers.ray.actor import Ended
+    from birefcli.batch.workers.ray.worker import RayWorker
+
+    heard, gone = [], []
+    worker = RayWorker("node-7", None, print, heard.append, gone.append, late=late)
+    worker._hear(Refused(DeviceError("no such background")))
+    worker._hear(Ended(WorkerLost("its process ended with code 0", "")))
+    (message,) = heard
+    if late:
+        assert message == WorkerLost("no such background", "")
+        assert [why.reason for why in gone] == ["no such background"]
+    else:
+        assert str(message.error) == "node-7: no such background"
+        assert [why.reason for why in gone] == ["its process ended with code 0"]
 
 
 # Who is waited for, without a cluster
