@@ -28,7 +28,9 @@ def rate(photos: Path, more: tuple[str, ...], environment: dict[str, str]) -> fl
     """Photos a second of one run, without its start."""
     with tempfile.TemporaryDirectory() as out:
         words = [sys.executable, "-m", "birefcli", "matte", str(photos), "-o", out, "--json", "-q"]
-        with subprocess.Popen([*words, *more], env=environment, stdout=subprocess.PIPE) as run:
+        # Linux shares the processor among sessions: the workers of both ways are in one of theirs.
+        how = {"stdout": subprocess.PIPE, "start_new_session": True}
+        with subprocess.Popen([*words, *more], env=environment, **how) as run:
             assert run.stdout is not None
             told = [(json.loads(line), time.perf_counter()) for line in run.stdout]
     if run.returncode:
