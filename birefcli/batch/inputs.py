@@ -403,8 +403,11 @@ def all_missing(missing: list[Missing]) -> Message:
 
 def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
+    if is_url(path):
+        return ""
     if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
-        return "; photos are read from files, not from addresses: download it first"
+        known = "files and stores (s3://, gs://, az://)"
+        return f"; photos are read from {known}, not from addresses: download it first"
     if re.match(r"#\s", path):
         return "; every line of a list is a name, there are no comments"
     return ""

@@ -225,7 +225,7 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
     with InterruptHandler() as signals, watched(activity, limit, overdue):
         try:
             with signals.held():
-                _import_libraries(executors.options.model.name)
+                _import_libraries(executors)
             todo = progress.left
             executor = executors.for_run(
                 todo, background, progress.reporter, progress.summary, activity
@@ -260,9 +260,10 @@ def _close(
             progress.end_finished()
 
 
-def _import_libraries(model: str) -> None:
+def _import_libraries(executors: Executors) -> None:
     """Import torch and what needs it, in one go: an exception of ours in there may be swallowed."""
-    prefetch_weights(model)
+    if not executors.is_loaded:
+        prefetch_weights(executors.options.model.name)
     with process_settings.importing():
         from birefcli.batch import pipeline  # noqa: F401 - for those who come after
         from birefcli.matting import batch_size  # noqa: F401

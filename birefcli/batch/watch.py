@@ -31,6 +31,7 @@ from birefcli.system import file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
 from birefcli.system.notify import notify
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import absence, is_folder, real_path
 
 DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
@@ -87,11 +88,16 @@ def _looks(selection: Selection) -> list[Look]:
     if selection.output == PIPE or names_a_file(selection):
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
+    if is_url(selection.output):
+        text = "is in an object store; watch writes to a folder"
+        raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
     roots: dict[Path, str] = {}
     for name in selection.inputs:
         if name == PIPE:
             raise UsageError("stdin (-) cannot be watched; name folders")
+        if is_url(name):
+            raise UsageError(f"{name} is in an object store; watch looks at folders")
         path = Path(name)
         if not is_folder(path):
             raise NoInputError(f"{name}: {absence(path, 'folder')}")
@@ -148,6 +154,7 @@ class _Watch:
                     begun = True
                 self._while_there(there)
             made = []  # a folder that has gone is not made again: it may lie on a disk that has
+            lock = Lock.WAIT if lock is Lock.LEAVE else lock  # and whoever came first ends once
             self._await(there)
 
     def end(self, code: ExitCode | None) -> None:
@@ -160,9 +167,9 @@ class _Watch:
         self._events.close()
 
     def _begin(self) -> None:
-        self._look()
         self._reporter.on_notice(self._greeting())
         self._listen()
+        self._look()
         notify("READY=1")
 
     def _while_there(self, there: MountedFolder) -> None:
@@ -348,6 +355,8 @@ class _Watch:
         else:
             dues = (w.settling.next_due for w in self._inputs if w.is_there)
             until += [due for due in dues if due is not None]
+        if self._task.idle is not None and self._executors.is_loaded:
+            until.append(self._worked + self._task.idle)
         now = self._clock.now()
         least = max(SHORTEST, SHARE * self._cost)
         self._clock.wait(max(min(until) - now, least), at_least=least)

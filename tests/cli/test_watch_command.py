@@ -302,7 +302,7 @@ def test_a_full_disk_is_waited_for(begin, tmp_path, small_disk):
     filler.unlink()
     wait_for(lambda: watching.written() == ["a.jpg"])
     assert sum("No space left" in line for line in watching.said) == 1
-    assert watching.tells("can be written again")
+    wait_for(lambda: watching.tells("can be written again"))
     _, summary = watching.end()
     assert (summary["written"], summary["failed"]) == (1, 0)
 
@@ -369,6 +369,8 @@ def test_services_are_told_when_it_watches_and_when_it_ends(start, tmp_path):
         ((), 2, "no folder named; see birefcli watch --help"),
         (("in",), 2, "say where the results go: --output FOLDER"),
         (("-", "-o", "out"), 2, "stdin (-) cannot be watched; name folders"),
+        (("s3://shop/in/", "-o", "out"), 2, "s3://shop/in/ is in an object store; watch looks at"),
+        ((".", "-o", "s3://shop/out/"), 2, "is in an object store; watch writes to a folder"),
         (("in", "-o", "-"), 2, "--output -: photos come and go: name a folder"),
         (("in", "-o", "a.png"), 2, "--output a.png: photos come and go: name a folder"),
         (("in", "-o", "out", "--existing", "error"), 2, "--existing error: photos are done again"),
