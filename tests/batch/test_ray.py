@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TIMEOUT, picture, wait_for
 from ray_cluster import ray_cluster
 
@@ -799,8 +800,14 @@ def test_cluster_without_a_machine_or_a_gpu_is_refused(command, cluster, nodes, 
     result = command(*words, "--device", "cuda", **cluster.environment)
     assert result.returncode == ExitCode.MODEL
     assert b"the cluster has no GPU" in result.stderr
-    # What Ray believes in is not there: the machine itself says so, and there is no way round it.
-    nodes(gpus=1)
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_machine_whose_gpu_is_of_no_use_refuses_the_run_by_name(command, cluster, nodes, tmp_path):
+    nodes(gpus=1)  # Ray believes in it
+    words = ("matte", fill(tmp_path / "in", 2), "-o", tmp_path / "out", "--on", "ray")
     result = command(*words, **cluster.environment)
     assert result.returncode == ExitCode.MODEL
     assert b" GPU 0: --device cuda: " in result.stderr
