@@ -32,10 +32,10 @@ MORE = {
         "PHOTO and `--output` may be URLs of objects or of prefixes in a store: s3://BUCKET/in/, "
         "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it "
         "comes with an extra: pip install 'birefcli[cloud]'. Keys and endpoints are found where "
-        "the stores' own tools look (AWS_PROFILE, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, "
-        "AZURE_STORAGE_ACCOUNT_NAME, and others). A prefix is searched as a folder is. What fails "
-        "for a moment is tried again for up to a minute; a store that refuses stops the run before "
-        "any work, with its own word.",
+        "the stores' own tools look (AWS_PROFILE, AWS_ENDPOINT_URL, "
+        "GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, and others). A prefix is "
+        "searched as a folder is. What fails for a moment is tried again for up to a minute; a "
+        "store that refuses stops the run before any work, with its own word.",
         "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
         "products get a folder each there. Two photos with the same output name stop the run "
         "before any work; `--name '{name}'` keeps both.",

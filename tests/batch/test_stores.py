@@ -4,11 +4,13 @@ import io
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
+from ray_cluster import ray_cluster
 from support import saved
 from test_batch_inputs import ran as odd  # noqa: F401 - a fixture
 
@@ -231,6 +233,21 @@ def test_a_second_run_reads_4_kb_of_each_product_and_nothing_else(matte, bucket,
     assert bucket.proxy.count("PUT") == 1  # of nothing: whether it may
     spans = [r.range.removeprefix("bytes=").split("-") for r in bucket.proxy.requests if r.range]
     assert max(int(end) - int(start) + 1 for start, end in spans) <= stamp.WINDOW
+
+
+def test_a_single_product_is_asked_for_without_a_listing(matte, bucket, tree):
+    """At the top of a bucket there may be a million others."""
+    words = (tree / "a.jpg", "-o", f"{bucket.url}/one.png")
+    assert matte(*words)[1]["written"] == 1
+    bucket.proxy.reset()
+    assert matte(*words)[1]["current"] == 1
+    assert bucket.proxy.count(listing=True) == 0
+
+
+def test_a_name_that_is_no_path_below_the_output_costs_nothing(matte, bucket, tree):
+    bucket.put("out/theirs//a.png", b"of somebody else")
+    for status in ("written", "current"):
+        assert matte(tree, "-o", f"{bucket.url}/out/")[1][status] == len(TREE)
 
 
 def test_a_changed_photo_is_done_again_and_one_uploaded_again_is_not(matte, bucket, tree):
@@ -647,3 +664,21 @@ def test_a_second_run_over_10_000_objects_reads_10_000_times_4_kb(matte, bucket)
     assert bucket.proxy.count("GET", ranged=False) == bucket.proxy.count("HEAD") == 0
     assert bucket.proxy.count(listing=True) == 2 * len(names) / 1000
     assert bucket.proxy.count("PUT") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_machines_of_a_cluster_read_and_write_a_store_themselves(
+    matte, bucket, tree, environment, tiny_weights, tmp_path
+):
+    upload(bucket, tree, "in/")
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    with ray_cluster({**environment, **bucket.variables, **cache}) as cluster:
+        cluster.add()
+        cluster.add()
+        words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--on", "ray", "--device", "cpu")
+        model = ("--model", f"{bucket.url}/m/tiny.safetensors")
+        _, total, _ = matte(*words, *model, **cluster.environment, **cache)
+        assert total["written"] == len(TREE) == len(objects(bucket, "out/"))
+        assert matte(*words, *model, **cluster.environment, **cache)[1]["current"] == len(TREE)

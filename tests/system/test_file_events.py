@@ -70,6 +70,32 @@ def test_a_folder_that_may_not_be_entered_costs_no_other_its_events(tmp_path, mo
     assert failures == []
 
 
+def test_the_first_silence_after_a_change_wakes_once_more(tmp_path, monkeypatch):
+    """A file may come into a new folder before that is listened to."""
+    change = {(1, "x")}
+    told = [set(), set(), change, change, set(), set()]
+    wakes = []
+    over = threading.Event()
+
+    def watch(*folders, **more):
+        assert more["yield_on_timeout"]
+        for number, changes in enumerate(told):
+            wakes.append(0)
+            yield changes
+            assert len(wakes) == number + 1
+        over.set()
+        more["stop_event"].wait(300)
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+
+    def wake():
+        wakes[-1] += 1
+
+    with file_events.wake_on_changes([tmp_path], wake, pytest.fail):
+        assert over.wait(300)
+    assert wakes == [1, 0, 1, 1, 1, 0]
+
+
 def test_events_can_be_had_where_the_package_is(monkeypatch):
     assert file_events.available()
     monkeypatch.setattr(file_events, "find_spec", lambda name: None)
