@@ -145,13 +145,23 @@ def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPh
 
 def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
-    out = prefix_left_out(selection)
-    found = stores.photos_below(prefix, partial(_note_unreadable, search))
-    wanted = _fitting(found, selection, search, out)
+    wanted = photos_below(prefix, selection, search)
     if _is_within(prefix, selection):  # products are expected among the photos
         wanted = stores.marked_products(wanted)
     for relative, photo in wanted:
         yield FoundPhoto(photo, relative, searched=True)
+
+
+def photos_below(
+    prefix: ObjectUrl, selection: Selection, search: Search
+) -> Iterator[tuple[Path, StoredPhoto]]:
+    """What may be a photo by its name below a prefix, and its path there; nothing is read.
+
+    ``search`` learns what is left out. Raises OSError.
+    """
+    out = prefix_left_out(selection)
+    found = stores.photos_below(prefix, partial(_note_unreadable, search))
+    return _fitting(found, selection, search, out)
 
 
 def _fitting(

@@ -61,7 +61,8 @@ MORE = {
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
         "has changed is done, with the same options and the same results. Its state is the "
-        "products: started again, it does what is missing or out of date.",
+        "products: started again, it does what is missing or out of date. FOLDER may also be a "
+        "prefix of an object store (s3://shop/in/), which each look lists.",
         "It looks every `--every` seconds. Where the package watchfiles is installed (pip install "
         "'birefcli[watch]') file events wake it earlier; on network file systems, where there "
         "are none, it says at the start that it only looks.",

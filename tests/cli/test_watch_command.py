@@ -369,8 +369,6 @@ def test_services_are_told_when_it_watches_and_when_it_ends(start, tmp_path):
         ((), 2, "no folder named; see birefcli watch --help"),
         (("in",), 2, "say where the results go: --output FOLDER"),
         (("-", "-o", "out"), 2, "stdin (-) cannot be watched; name folders"),
-        (("s3://shop/in/", "-o", "out"), 2, "s3://shop/in/ is in an object store; watch looks at"),
-        ((".", "-o", "s3://shop/out/"), 2, "is in an object store; watch writes to a folder"),
         (("in", "-o", "-"), 2, "--output -: photos come and go: name a folder"),
         (("in", "-o", "a.png"), 2, "--output a.png: photos come and go: name a folder"),
         (("in", "-o", "out", "--existing", "error"), 2, "--existing error: photos are done again"),
@@ -394,6 +392,36 @@ def test_a_wrong_command_line_is_refused_in_one_line(
     left, said = ended("watch", *words)
     assert (left, said.count("\n")) == (code, 1), said
     assert text in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_objects_of_a_store_are_watched_like_files(start, bucket, tmp_path):
+    bucket.put("in/a.jpg", jpeg(1))
+    words = ("watch", f"{bucket.url}/in", "-o", f"{bucket.url}/in/out", "--json", *QUICK)
+    watching = Watching(start(*words, **bucket.variables))
+    wait_for(lambda: watching.written() == ["a.jpg"])
+    bucket.put("in/x/b.jpg", jpeg(2))
+    wait_for(lambda: watching.written() == ["a.jpg", "b.jpg"])
+    bucket.put("in/cut.png", bucket.get("in/out/a.png"))  # a product is no photo
+    bucket.put("in/a.jpg", jpeg(1))  # the same bytes are the same photo
+    bucket.put("in/x/b.jpg", jpeg(3))
+    wait_for(lambda: len(watching.written()) == 3)
+    bucket.put("in/c.jpg", b"none")
+    bucket.put("in/d.jpg", jpeg(4))
+    wait_for(lambda: len(watching.written()) == 4)
+    _, summary = watching.end()
+    assert watching.written() == ["a.jpg", "b.jpg", "b.jpg", "d.jpg"]
+    assert (summary["failed"], summary["pending"]) == (0, 1)  # c.jpg may become a photo yet
+    made = [name for name in bucket.names() if name.startswith("in/out/")]
+    assert made == ["in/out/a.png", "in/out/d.png", "in/out/x/b.png"]
+    assert watching.said[0].endswith(f"no file events: {bucket.url}/in/ is in a store")
+
+
+def test_a_store_that_is_not_there_is_told_before_anything_is_made(command, bucket, tmp_path):
+    words = ("watch", f"{bucket.url}-gone/in", "-o", tmp_path / "out")
+    result = command(*words, **bucket.variables)
+    assert result.returncode == ExitCode.NO_INPUT
+    assert result.stderr.decode().count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
