@@ -126,6 +126,8 @@ def _serve() -> None:
         elif command == "add":
             gpus, _, file = given.partition(" ")
             more = {"num_gpus": int(gpus), "env_vars": {"FAULT": file}}
+            if int(gpus):
+                os.environ["CUDA_VISIBLE_DEVICES"] = "0"
             added = cluster.add_node(**node, num_cpus=1, **more)
             answer = added.node_id
             nodes[answer] = added

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TIMEOUT, picture, wait_for
 from ray_cluster import ray_cluster
 
@@ -22,7 +23,14 @@ from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.batch.workers import pool
-from birefcli.batch.workers.protocol import Assign, NoWork, Request, Result, WorkerLost
+from birefcli.batch.workers.protocol import (
+    Assign,
+    NoWork,
+    Refused,
+    Request,
+    Result,
+    WorkerLost,
+)
 from birefcli.batch.workers.ray.run import output_folders, working_folder
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
@@ -293,6 +301,25 @@ def test_failure_on_a_machine_names_it_and_keeps_its_kind():
     error = at("node-7", DeviceError("none", option="device", value="cuda", hint="use another"))
     assert isinstance(error, DeviceError)
     assert str(error) == "node-7: device=cuda: none; use another"
+
+
+@needs_ray
+@pytest.mark.parametrize("late", [False, True])
+def test_worker_that_cannot_start_refuses_the_run_unless_others_are_at_work(late):
+    from birefcli.batch.workers.ray.actor import Ended
+    from birefcli.batch.workers.ray.worker import RayWorker
+
+    heard, gone = [], []
+    worker = RayWorker("node-7", None, print, heard.append, gone.append, late=late)
+    worker._hear(Refused(DeviceError("no such background")))
+    worker._hear(Ended(WorkerLost("its process ended with code 0", "")))
+    (message,) = heard
+    if late:
+        assert message == WorkerLost("no such background", "")
+        assert [why.reason for why in gone] == ["no such background"]
+    else:
+        assert str(message.error) == "node-7: no such background"
+        assert [why.reason for why in gone] == ["its process ended with code 0"]
 
 
 # Who is waited for, without a cluster
@@ -773,8 +800,14 @@ def test_cluster_without_a_machine_or_a_gpu_is_refused(command, cluster, nodes, 
     result = command(*words, "--device", "cuda", **cluster.environment)
     assert result.returncode == ExitCode.MODEL
     assert b"the cluster has no GPU" in result.stderr
-    # What Ray believes in is not there: the machine itself says so, and there is no way round it.
-    nodes(gpus=1)
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_machine_whose_gpu_is_of_no_use_refuses_the_run_by_name(command, cluster, nodes, tmp_path):
+    nodes(gpus=1)  # Ray believes in it
+    words = ("matte", fill(tmp_path / "in", 2), "-o", tmp_path / "out", "--on", "ray")
     result = command(*words, **cluster.environment)
     assert result.returncode == ExitCode.MODEL
     assert b" GPU 0: --device cuda: " in result.stderr

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from birefcli.batch.interrupts import CODES
@@ -50,7 +51,7 @@ class Cluster:
         address = find_address()
         try:
             in_thread(partial(_connect, address))
-        except (ConnectionError, RuntimeError, OSError) as error:
+        except (RayError, ConnectionError, RuntimeError, OSError, ValueError) as error:
             raise no_cluster(first_line(error)) from None
         finally:
             process_settings.take_signals_back(CODES)

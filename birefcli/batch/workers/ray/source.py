@@ -180,7 +180,7 @@ class RayWorkers:
         if candidate.joined or candidate.found is None:
             return
         if isinstance(candidate.found, Facts):
-            join(self._new_worker(candidate))
+            join(self._new_worker(candidate, late=True))
             return
         candidate.joined = True
         if isinstance(candidate.found, BirefcliError):
@@ -188,7 +188,7 @@ class RayWorkers:
         else:
             notify(_lost(candidate, candidate.found))
 
-    def _new_worker(self, candidate: Candidate) -> NewWorker:
+    def _new_worker(self, candidate: Candidate, *, late: bool = False) -> NewWorker:
         candidate.joined = True
         working = [c for c in self._candidates if not c.out]
         sharers = sum(c.machine.id == candidate.machine.id for c in working)
@@ -196,15 +196,17 @@ class RayWorkers:
         self._callbacks.on_placements(
             [c.found.placement for c in working if c.joined and isinstance(c.found, Facts)]
         )
-        return NewWorker(candidate.name, partial(self._make, candidate, share))
+        return NewWorker(candidate.name, partial(self._make, candidate, share, late))
 
-    def _make(self, candidate: Candidate, share: Share, receive: Receive, gone: Gone) -> Worker:
-        options = self._work.options
+    def _make(
+        self, candidate: Candidate, share: Share, late: bool, receive: Receive, gone: Gone
+    ) -> Worker:
+        name, actor, options = candidate.name, candidate.actor, self._work.options
 
         def begin() -> object:
-            return candidate.actor.begin.remote(options, share)
+            return actor.begin.remote(options, share)
 
-        candidate.worker = RayWorker(candidate.name, candidate.actor, begin, receive, gone)
+        candidate.worker = RayWorker(name, actor, begin, receive, gone, late=late)
         return candidate.worker
 
 

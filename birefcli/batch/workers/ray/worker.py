@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
-from birefcli.batch.workers.protocol import FromWorker, Refused, Shutdown, ToWorker, WorkerLost
+from birefcli.batch.workers.protocol import Refused, Shutdown, ToWorker, WorkerLost
 from birefcli.batch.workers.ray.actor import Ended, Said
 from birefcli.batch.workers.ray.cluster import end_actor
 from birefcli.batch.workers.source import LEAVE, Gone, Receive
@@ -32,12 +32,15 @@ class RayWorker:
         begin: Callable[[], object],
         receive: Receive,
         gone: Gone,
+        *,
+        late: bool = False,
     ) -> None:
         """``begin``: asks the actor to start its process, and gives what will name its files.
 
         ``receive`` is called in the thread that listens, ``gone`` (with why) once at the end.
+        ``late``: others are at work already; where it cannot start, the run goes on without it.
         """
-        self._name, self._actor, self._begin = name, actor, begin
+        self._name, self._actor, self._begin, self._late = name, actor, begin, late
         self._receive, self._gone = receive, gone
         self.heard = 0
         """Messages that have come."""
@@ -117,13 +120,13 @@ class RayWorker:
             self._lost = self._lost or message.why
             self._end()
             return
+        if isinstance(message, Refused) and self._late:
+            message = WorkerLost(str(message.error), "")
         if isinstance(message, WorkerLost):
             self._lost = message
-        self._receive(self._named(message))
-
-    def _named(self, message: FromWorker) -> FromWorker:
-        """A message that says which machine, where the user is to mend something there."""
-        return Refused(at(self._name, message.error)) if isinstance(message, Refused) else message
+        if isinstance(message, Refused):  # the user is to mend something on that machine
+            message = Refused(at(self._name, message.error))
+        self._receive(message)
 
     def _end(self) -> None:
         with self._once:
