@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from birefcli.batch import watch as watch_module
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import FoundPhoto, search_photos
@@ -21,7 +20,8 @@ from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.targets import plan_job
-from birefcli.batch.watch import WatchTask, watch
+from birefcli.batch.watch import run as watch_module
+from birefcli.batch.watch.run import WatchTask, watch
 from birefcli.errors import (
     BusyError,
     ExitCode,
@@ -506,7 +506,7 @@ def test_it_says_at_the_start_what_it_watches_and_how_often(place):
 
 
 def test_a_network_file_system_is_named(place, monkeypatch):
-    monkeypatch.setattr("birefcli.batch.look.network_type", lambda _: "nfs4")
+    monkeypatch.setattr("birefcli.batch.watch.folder_look.network_type", lambda _: "nfs4")
     told, _ = play({}, end=1.0)
     assert told.notices == [
         "watching in: looks every 5 s; no file events: in is on a network (nfs4)"
