@@ -164,11 +164,11 @@ class _Watch:
         """Watch, for as long as nothing stops it. Raises StoppedError."""
         selection, lock = self._batch.selection, self._batch.lock
         made = check_output([], selection)
-        begun = False
+        there, begun = None, False
         while True:
             with hold_output(selection, lock, made):
-                there = _output(selection)
                 if not begun:
+                    there = _output(selection)
                     self._begin()
                     begun = True
                 self._while_there(there)

@@ -45,6 +45,7 @@ from birefcli.options import (
 )
 from birefcli.system import file_events
 from birefcli.system.clock import Clock
+from birefcli.system.mounts import MountedFolder
 
 
 class Story(Clock):
@@ -357,6 +358,32 @@ def test_an_output_that_goes_is_not_made_again_and_waited_for(place):
     [trouble] = told.troubles
     assert trouble.startswith("out: No such file")
     assert "out: is there again" in told.notices
+
+
+def test_an_output_that_goes_after_it_was_asked_for_is_waited_for(place, monkeypatch):
+    put("a.jpg")
+    ask = MountedFolder.trouble
+    acts = {
+        20.0: lambda: put("b.jpg"),
+        60.0: lambda: Path("gone").rename("out"),
+    }
+
+    def asked(folder):
+        """Asks, and has the output go right after the answer, once."""
+        answer = ask(folder)
+        if clock.time > 10 and folder.path == Path("out") and not went:
+            went.append(clock.time)
+            Path("out").rename("gone")
+        return answer
+
+    went = []
+    monkeypatch.setattr(MountedFolder, "trouble", asked)
+    clock, told = Story(acts, 200.0), Told()
+    runs = Runs(clock)
+    watch(task(), told, clock, runs)
+    assert len(went) == 1
+    assert names(runs) == ["a.jpg", "b.jpg"]
+    assert told.troubles == ["out: No such file or directory; waits until it is there again"]
 
 
 def test_a_full_disk_pauses_it_until_there_is_room(place):
