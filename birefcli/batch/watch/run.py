@@ -96,13 +96,18 @@ def _looks(selection: Selection) -> list[Look]:
     roots: dict[str, str] = {}
     for name in selection.inputs:
         look = _look_at(name, selection)
-        root = look.name if isinstance(look, StoreLook) else f"{real_path(Path(name))}{os.sep}"
+        root = look.name if isinstance(look, StoreLook) else _as_prefix(real_path(Path(name)))
         for other, spelled in roots.items():
             if root.startswith(other) or other.startswith(root):
                 raise UsageError(f"{name} and {spelled} hold the same photos; name one of them")
         roots[root] = name
         looks.append(look)
     return looks
+
+
+def _as_prefix(folder: Path) -> str:
+    """What the paths below a folder begin with; ``/`` ends with its separator already."""
+    return f"{folder}".removesuffix(os.sep) + os.sep
 
 
 def _look_at(name: str, selection: Selection) -> Look:

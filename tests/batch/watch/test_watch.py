@@ -607,6 +607,7 @@ def test_a_run_that_no_device_is_left_for_ends_it(place):
         ({"inputs": ("gone",)}, NoInputError, "gone: no such folder"),
         ({"inputs": ("file.jpg",)}, NoInputError, "file.jpg: is a file"),
         ({"inputs": ("in", "./in/x")}, UsageError, "hold the same photos"),
+        ({"inputs": ("in", "/")}, UsageError, "hold the same photos"),
         ({"model": "unknown"}, Exception, "unknown"),
     ],
 )
