@@ -6,13 +6,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch import stores
+from birefcli.batch.output import output_url, prefix_left_out
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
@@ -146,7 +146,8 @@ def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPh
 def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
     wanted = photos_below(prefix, selection, search)
-    if _is_within(prefix, selection):  # products are expected among the photos
+    # Where products are expected among the photos.
+    if is_url(selection.output) and prefix.is_within(output_url(selection)):
         wanted = stores.marked_products(wanted)
     for relative, photo in wanted:
         yield FoundPhoto(photo, relative, searched=True)
@@ -159,7 +160,7 @@ def photos_below(
 
     ``search`` learns what is left out. Raises OSError.
     """
-    out = prefix_left_out(selection)
+    out = prefix_left_out(prefix, selection)
     found = stores.photos_below(prefix, partial(_note_unreadable, search))
     return _fitting(found, selection, search, out)
 
@@ -173,7 +174,7 @@ def _fitting(
     """Those that a walk over folders of the same names would come to."""
     for relative, photo in found:
         url = photo.url
-        if out is not None and out.bucket == url.bucket and url.key.startswith(out.key):
+        if out is not None and url.is_within(out):
             continue
         if len(relative.parts) > 1 and not selection.recursive:
             continue
@@ -181,30 +182,6 @@ def _fitting(
             relative, str(url), selection, search
         ):
             yield relative, photo
-
-
-def prefix_left_out(selection: Selection) -> ObjectUrl | None:
-    """The output's prefix where it is another than every input's, to be left out of a search."""
-    if not is_url(selection.output):
-        return None
-    out = parse_url(selection.output).as_prefix
-    return None if any(prefix == out for prefix in _prefixes(selection)) else out
-
-
-def _prefixes(selection: Selection) -> Iterator[ObjectUrl]:
-    for name in selection.inputs:
-        if is_url(name):
-            with suppress(ValueError):
-                yield parse_url(name).as_prefix
-
-
-def _is_within(prefix: ObjectUrl, selection: Selection) -> bool:
-    """Whether products are written to a prefix of objects, or around it."""
-    if not is_url(selection.output):
-        return False
-    out = parse_url(selection.output).as_prefix
-    same = (out.scheme, out.bucket) == (prefix.scheme, prefix.bucket)
-    return same and prefix.key.startswith(out.key)
 
 
 def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
