@@ -8,7 +8,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,8 +51,6 @@ class StoredPhoto:
     """Why nothing can be read there."""
     searched: bool = False
     """Whether it was found below a prefix, where a product of ours is no photo."""
-    made_by_us: bool = False
-    """Whether it is known to be such a product."""
 
     def __str__(self) -> str:
         return str(self.url)
@@ -236,21 +234,13 @@ def _listed_photo(name: str) -> StoredPhoto | tuple[str, str]:
         return StoredPhoto(url, None, trouble=error.strerror or str(error))
 
 
-def marked_products(
-    found: Iterable[tuple[Path, StoredPhoto]],
-) -> Iterator[tuple[Path, StoredPhoto]]:
-    """The same, each looked at by a small read: whether it is a product of ours. Raises OSError."""
-    return in_order(_marked, found)
-
-
-def _marked(found: tuple[Path, StoredPhoto]) -> tuple[Path, StoredPhoto]:
-    relative, photo = found
-    assert photo.entry is not None
+def is_product(photo: StoredPhoto) -> bool:
+    """Whether an object that was listed is a product of ours, by a small read. Raises OSError."""
+    assert photo.entry is not None, "it was listed"
     try:
-        ours = read_stamp(photo.url, photo.entry) is not None
+        return read_stamp(photo.url, photo.entry) is not None
     except (ObjectChangedError, ObjectNotFoundError):
-        ours = False  # what has become of it is seen when it is read
-    return relative, replace(photo, made_by_us=ours)
+        return False  # what has become of it is seen when it is read
 
 
 def in_order(call: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
