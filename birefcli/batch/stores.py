@@ -31,6 +31,7 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+TRIES = 3  # looks at a product that others write at the same time
 CHANGED = "changed while it was read; run again when it is complete"
 EXISTS = Message("exists")
 TYPES = {
@@ -135,19 +136,28 @@ class StoredProduct:
         """True: it is written while others are encoded."""
         return True
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """Whether it is in the listing. Raises OSError for a name that no object can have."""
         wrong = why_no_key(self.url.key)
         if wrong is not None:
             raise object_error(errno.EINVAL, wrong, str(self.url))
-        return self._listed() is not None
+        return (self._asked() if again else self._listed()) is not None
 
     def stamp(self) -> StampedFile:
-        """Look at the end of the object that has its stamp, in one read: an object is whole."""
-        entry = self._listed()
-        if entry is None:
-            raise object_error(errno.ENOENT, "no such object", str(self.url))
-        return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+        """Look at the end of the object that has its stamp, in one read: an object is whole.
+
+        Another run may write or delete it at the same time.
+        """
+        entry, tries = self._listed(), 0
+        while entry is not None:
+            try:
+                return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+            except (ObjectChangedError, ObjectNotFoundError):
+                tries += 1
+                if tries == TRIES:
+                    raise
+                entry = self._asked()
+        raise object_error(errno.ENOENT, "no such object", str(self.url))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
@@ -167,8 +177,9 @@ class StoredProduct:
         return isinstance(error, ObjectDeniedError) or error.errno == errno.ENOSPC
 
     def _listed(self) -> ObjectEntry | None:
-        if self.is_listed:
-            return self.entry
+        return self.entry if self.is_listed else self._asked()
+
+    def _asked(self) -> ObjectEntry | None:
         try:
             return store_for(self.url).head(self.url.key)
         except FileNotFoundError:

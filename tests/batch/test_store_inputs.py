@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from conftest import picture
-from obstore.store import MemoryStore
 from PIL.PngImagePlugin import PngInfo
 
 from birefcli.batch.inputs import search_photos
@@ -15,25 +14,7 @@ from birefcli.batch.targets import plan_targets, refuse_overwriting
 from birefcli.errors import NoInputError, OutputError, UsageError
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product, Selection, Shard
-from birefcli.system import object_store
-from birefcli.system.object_store import ObjectStore, store_for
-from birefcli.system.object_url import parse_url
-
-
-@pytest.fixture(autouse=True)
-def put(monkeypatch):
-    """Put bytes into stores that are memory, made when they are first asked for."""
-    made = {}
-
-    def store_of(scheme, bucket):
-        return made.setdefault((scheme, bucket), ObjectStore(scheme, bucket, MemoryStore()))
-
-    monkeypatch.setattr(object_store, "store_of", store_of)
-
-    def write(url, data=b"photo"):
-        store_for(parse_url(url)).write(parse_url(url).key, data)
-
-    return write
+from birefcli.system.object_store import ObjectStore
 
 
 def found(*inputs, output, **more):
