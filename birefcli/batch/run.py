@@ -5,7 +5,7 @@ It can be run again and again with the same :class:`.executor.Executors`, which 
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +93,7 @@ def run(
         (lambda _: "") if background is None else background.identity,
     )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
-    held = nullcontext() if task.dry_run else hold_output(task.selection, task.lock, made)
-    with held:
+    with _held(task, made, reporter):
         if not task.dry_run:
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
         precision = task.options.model.precision
@@ -110,6 +109,13 @@ def run(
             with notices_to(reporter.on_notice):
                 _execute(executors or Executors(task.options), background, progress)
         return _end(task, progress)
+
+
+def _held(task: BatchTask, made: list[Path], reporter: Reporter) -> AbstractContextManager[None]:
+    """The output folder, held for the run; a dry run looks and changes nothing."""
+    if task.dry_run:
+        return nullcontext()
+    return hold_output(task.selection, task.lock, made, reporter.on_notice)
 
 
 # Find and plan
