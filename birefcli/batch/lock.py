@@ -32,11 +32,13 @@ def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Itera
 
     Of the folders that were ``made`` none is left behind empty. Raises BusyError.
     """
-    if not _is_folder(selection):
-        yield
-        return
     shared = selection.shard is not None
-    with hold_folder(output_folder(selection), lock, shared=shared):
+    held = (
+        hold_folder(output_folder(selection), lock, shared=shared)
+        if _is_folder(selection)
+        else contextlib.nullcontext()
+    )
+    with held:
         try:
             yield
         finally:
@@ -46,10 +48,10 @@ def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Itera
 def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
     """Remove folders into which nothing came.
 
-    Only who holds the lock alone removes them: others may be about to write there.
+    Of folders that are locked, only who holds the lock alone removes them: others may be about to
+    write there. Whoever writes one file makes its folder.
     """
-    alone = lock is not Lock.NONE and selection.shard is None
-    if _is_folder(selection) and alone:
+    if lock is not Lock.NONE and selection.shard is None:
         remove_empty(made)
 
 

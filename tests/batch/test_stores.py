@@ -175,6 +175,45 @@ def test_weights_backgrounds_and_lists_come_from_the_same_store(
     assert "not downloaded yet, and --offline forbids it" in said
 
 
+def test_weights_are_downloaded_after_the_output_is_checked(
+    matte, bucket, tree, tiny_weights, tmp_path
+):
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    model = ("--model", f"{bucket.url}/m/tiny.safetensors")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    bucket.proxy.fail(method="PUT", status=403, code="AccessDenied", times=9)
+    matte(tree, "-o", f"{bucket.url}/out/", *model, expect=5, **cache)
+    (tmp_path / "file").touch()
+    matte(tree, "-o", tmp_path / "file", *model, expect=5, **cache)
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+    gone = ("--model", f"{bucket.url}/m/gone.safetensors")
+    for output in ("new/out", "new/a.png"):
+        matte(tree / "a.jpg", "-o", tmp_path / output, *gone, expect=4, **cache)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_dry_run_downloads_no_weights_and_says_what_it_cannot_know(
+    matte, bucket, tree, tiny_weights, tmp_path
+):
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    words = (tree, "-o", tmp_path / "out", "--model", f"{bucket.url}/m/tiny.safetensors")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    _, total, said = matte(*words, "--dry-run", **cache)
+    assert total["pending"] == len(TREE)
+    assert "tiny.safetensors is to be downloaded first: 1 MB" in said
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+    *_, said = matte(*words, "--dry-run", "--offline", expect=4, **cache)
+    assert "not downloaded yet, and --offline forbids it" in said
+    *_, said = matte(*words[:3], "--model", f"{bucket.url}/m/x.pth", "--dry-run", expect=4, **cache)
+    assert "no such object" in said
+    assert matte(*words, **cache)[1]["written"] == len(TREE)
+    bucket.proxy.reset()
+    _, total, said = matte(*words, "--dry-run", **cache)
+    assert total["current"] == len(TREE)
+    assert "downloaded" not in said
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+
+
 def test_products_say_what_they_are_to_browsers(matte, bucket, tree):
     upload(bucket, tree, "in/")
     matte(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--format", "webp")
