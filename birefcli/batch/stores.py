@@ -171,10 +171,19 @@ class StoredProduct:
             raise
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
-        """Whether the bucket is gone, full, or closed to us."""
+        """Whether the bucket is gone, full, or closed to us; a single key may be closed, too."""
         if isinstance(error, ObjectNotFoundError):
             return error.code not in NO_OBJECT
-        return isinstance(error, ObjectDeniedError) or error.errno == errno.ENOSPC
+        if isinstance(error, ObjectDeniedError):
+            return self._is_closed("/".join(self.url.key.split("/")[: -len(relative.parts)]))
+        return error.errno == errno.ENOSPC
+
+    def _is_closed(self, prefix: str) -> bool:
+        try:
+            store_for(self.url).check_writable(prefix)
+        except OSError as error:
+            return isinstance(error, ObjectDeniedError)
+        return False
 
     def _listed(self) -> ObjectEntry | None:
         return self.entry if self.is_listed else self._asked()

@@ -560,11 +560,27 @@ def test_a_fault_that_stays_costs_its_photo_and_is_named(here, bucket, tree):
 def test_rights_that_end_in_the_middle_stop_the_run(here, bucket, tree):
     upload(bucket, tree, "in/")
     refusal = {"status": 403, "code": "ExpiredToken", "message": "too late"}
-    bucket.proxy.fail(method="PUT", key=".*/out/.*png", times=float("inf"), **refusal)
+
+    def expire(request):
+        if request.method == "PUT" and request.key.endswith("png"):
+            bucket.proxy.fail(method="PUT", times=float("inf"), **refusal)
+
+    bucket.proxy.before = expire
     code, _lines, said = here(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
     assert code == 5
     assert "ExpiredToken: too late" in said
     assert "nothing more can be written here" in said
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/a.png"])
+def test_one_key_that_may_not_be_written_costs_its_photo_alone(here, bucket, tree, name):
+    upload(bucket, tree, "in/")
+    bucket.proxy.fail(method="PUT", key=f".*/out/{name}", times=9, status=403, code="AccessDenied")
+    code, lines, said = here(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
+    assert code == 1
+    assert sorted(statuses(lines).values()) == ["failed"] + ["written"] * (len(TREE) - 1)
+    assert f"AccessDenied: Please reduce your request rate. ({bucket.url}/out/{name})" in said
+    assert "nothing more can be written" not in said
 
 
 def test_a_photo_that_changes_between_listing_and_reading_fails_as_in_a_folder(here, bucket, tree):
