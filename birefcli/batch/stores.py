@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from birefcli.batch.places import MADE_BY_US, Admit, LeftAloneError, State
+from birefcli.batch.places import CHANGED, EXISTS, MADE_BY_US, Admit, LeftAloneError, State
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
@@ -32,8 +32,6 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
 TRIES = 3  # looks at a product that others write at the same time
-CHANGED = "changed while it was read; run again when it is complete"
-EXISTS = Message("exists")
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
     **{".jpg": "image/jpeg", ".jpeg": "image/jpeg"},
