@@ -38,11 +38,13 @@ def hold_output(
     Of the folders that were ``made`` none is left behind empty. ``on_wait`` is called once, with a
     line, where another run has to be waited for. Raises BusyError.
     """
-    if not _is_folder(selection):
-        yield
-        return
     shared = selection.shard is not None
-    with hold_folder(output_folder(selection), lock, shared=shared, on_wait=on_wait):
+    held = (
+        hold_folder(output_folder(selection), lock, shared=shared, on_wait=on_wait)
+        if _is_folder(selection)
+        else contextlib.nullcontext()
+    )
+    with held:
         try:
             yield
         finally:
@@ -52,10 +54,10 @@ def hold_output(
 def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
     """Remove folders into which nothing came.
 
-    Only who holds the lock alone removes them: others may be about to write there.
+    Of folders that are locked, only who holds the lock alone removes them: others may be about to
+    write there. Whoever writes one file makes its folder.
     """
-    alone = lock is not Lock.NONE and selection.shard is None
-    if _is_folder(selection) and alone:
+    if lock is not Lock.NONE and selection.shard is None:
         remove_empty(made)
 
 
