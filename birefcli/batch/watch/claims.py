@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import ANOTHER, Job, keys_of
+from birefcli.batch.targets import Job, keys_of
 from birefcli.errors import Message, Option
 from birefcli.system.name_folding import NameIndex
 from birefcli.system.object_url import ObjectUrl
