@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from birefcli.batch.inputs import FoundPhoto
 from birefcli.batch.output import ANOTHER, Output, output_of
@@ -129,22 +130,29 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 )
 
 
+class SharedFile(NamedTuple):
+    """A file or an object that is read, and that no product may replace."""
+
+    label: str
+    what: str
+    """Like ``the weights``."""
+
+
 def refuse_overwriting(
-    jobs: list[Job], read: Mapping[Path | ObjectUrl, str], elsewhere: Iterable[str] = ()
+    jobs: list[Job], read: Mapping[str, SharedFile], elsewhere: Iterable[str] = ()
 ) -> None:
     """See that no result takes the place of a file that the run, or another part of it, reads.
 
-    ``read``: what each file is; ``elsewhere``: keys of photos in other shards. Raises OutputError.
+    ``read``: by key; ``elsewhere``: keys of photos in other shards. Raises OutputError.
     """
-    named = [(key, p, what) for p, what in read.items() for key in keys_of(p)]
-    others = [(key, key, "a photo of another shard") for key in elsewhere]
-    if not named and not others:
+    others = {key: SharedFile(key, "a photo of another shard") for key in elsewhere}
+    if not read and not others:
         return
     index = index_targets(jobs)
-    for key, path, what in [*named, *others]:
+    for key, file in (*read.items(), *others.items()):
         if (found := index.find(key)) is not None:
             raise OutputError(
-                f"{path}: {what} would be overwritten by the result of {found[1].label}",
+                f"{file.label}: {file.what} would be overwritten by the result of {found[1].label}",
                 hint=ANOTHER,
             )
 
