@@ -19,7 +19,7 @@ from birefcli.batch.workers.ray.address import find_address, no_cluster
 from birefcli.system import process_settings
 
 Value = TypeVar("Value")
-AT_ONCE = {"listen": 1, "tell": 1, "kill": 1}
+AT_ONCE = {"listen": 1, "send": 1, "kill": 1}
 """Threads of an actor, by what is asked of it: what it is told is heard in order."""
 
 
