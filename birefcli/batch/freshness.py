@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from birefcli.batch.places import PIPE, Target
+from birefcli.batch.places import EXISTS, PIPE, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering, Size
@@ -139,7 +139,6 @@ def _decided(
 
 
 MISSING = Message("missing")
-EXISTS = Message("exists")
 UP_TO_DATE = Message("up to date")
 OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")
@@ -168,10 +167,10 @@ def _verdict(
             return _against_stamp(job, target, fingerprint, precisions)
 
 
-def _is_there(target: Target) -> bool:
+def _is_there(target: Target, *, again: bool = False) -> bool:
     """Whether something is at a target that may be replaced. Raises PhotoError for the rest."""
     try:
-        return target.exists()
+        return target.exists(again=again)
     except OSError as error:
         raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
 
@@ -190,7 +189,7 @@ def _against_stamp(
     try:
         found = target.stamp()
     except (OSError, MemoryError) as error:
-        if isinstance(error, FileNotFoundError) and not _is_there(target):
+        if isinstance(error, FileNotFoundError) and not _is_there(target, again=True):
             return MISSING  # it has just gone
         cause = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None

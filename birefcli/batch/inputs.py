@@ -6,13 +6,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch import stores
+from birefcli.batch.output import output_of
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
@@ -28,8 +28,9 @@ from birefcli.images.files import (
     walk_folder,
 )
 from birefcli.options import Selection
+from birefcli.system.object_store import ObjectEntry
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
-from birefcli.system.paths import is_folder, is_link, real_path
+from birefcli.system.paths import exists, is_folder, is_link
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FoundPhoto:
     relative: Path
     searched: bool = False
     """Whether it was found in a folder: what is named is tried whatever it is."""
+    everywhere: bool = False
+    """Whether every shard has it: a name under which nothing is."""
 
 
 @dataclass
@@ -57,6 +60,9 @@ class Search:
     """Photos that are in other shards."""
     replaceable: set[str] = field(default_factory=set)
     """Keys of those among them that lie in the output folder, where a product could go."""
+    beside: list[tuple[ObjectEntry, int]] = field(default_factory=list)
+    """Objects in other shards, found in the output's prefix, which may be products; and how long
+    the path of each is below what was searched. There may be millions."""
 
     @property
     def left_out(self) -> Counter[str]:
@@ -81,7 +87,9 @@ def find_photos(selection: Selection) -> Search:
 def search_photos(selection: Selection) -> Search:
     """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
-    skip = folder_left_out(selection)
+    output = output_of(selection)
+    skip = output.folder_left_out(selection.inputs)
+    start = output.start if selection.shard is not None else None
     # One folder is walked once; where there are several names, two may lead to one photo.
     several = len(selection.inputs) + len(selection.listed) > 1
     seen: set[str] = set()
@@ -90,7 +98,9 @@ def search_photos(selection: Selection) -> Search:
         if key in seen:
             continue
         # What is no photo where it was found may be named itself.
-        if (not _is_here(photo, selection, search) or _take(photo, selection, search)) and several:
+        if (
+            not _is_here(photo, selection, start, search) or _take(photo, selection, search)
+        ) and several:
             seen.add(key)
     return search
 
@@ -105,7 +115,8 @@ def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[
         elif is_folder(path := Path(name)):
             yield from _walk(path, selection, skip, search)
         else:
-            yield FoundPhoto(LocalFile(path), Path(path.name))
+            # A folder that is not mounted must not be the matter of one shard alone.
+            yield FoundPhoto(LocalFile(path), Path(path.name), everywhere=not exists(path))
     yield from _listed_ones(selection.listed, search)
 
 
@@ -145,10 +156,7 @@ def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPh
 
 def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
-    wanted = photos_below(prefix, selection, search)
-    if _is_within(prefix, selection):  # products are expected among the photos
-        wanted = stores.marked_products(wanted)
-    for relative, photo in wanted:
+    for relative, photo in photos_below(prefix, selection, search):
         yield FoundPhoto(photo, relative, searched=True)
 
 
@@ -159,7 +167,7 @@ def photos_below(
 
     ``search`` learns what is left out. Raises OSError.
     """
-    out = prefix_left_out(selection)
+    out = output_of(selection).prefix_left_out(prefix, selection.inputs)
     found = stores.photos_below(prefix, partial(_note_unreadable, search))
     return _fitting(found, selection, search, out)
 
@@ -173,7 +181,7 @@ def _fitting(
     """Those that a walk over folders of the same names would come to."""
     for relative, photo in found:
         url = photo.url
-        if out is not None and out.bucket == url.bucket and url.key.startswith(out.key):
+        if out is not None and url.is_within(out):
             continue
         if len(relative.parts) > 1 and not selection.recursive:
             continue
@@ -183,61 +191,28 @@ def _fitting(
             yield relative, photo
 
 
-def prefix_left_out(selection: Selection) -> ObjectUrl | None:
-    """The output's prefix where it is another than every input's, to be left out of a search."""
-    if not is_url(selection.output):
-        return None
-    out = parse_url(selection.output).as_prefix
-    return None if any(prefix == out for prefix in _prefixes(selection)) else out
+def _is_here(photo: FoundPhoto, selection: Selection, out: str | None, search: Search) -> bool:
+    """Whether a photo is in the shard that is taken; what must be known of another is noted.
 
-
-def _prefixes(selection: Selection) -> Iterator[ObjectUrl]:
-    for name in selection.inputs:
-        if is_url(name):
-            with suppress(ValueError):
-                yield parse_url(name).as_prefix
-
-
-def _is_within(prefix: ObjectUrl, selection: Selection) -> bool:
-    """Whether products are written to a prefix of objects, or around it."""
-    if not is_url(selection.output):
-        return False
-    out = parse_url(selection.output).as_prefix
-    same = (out.scheme, out.bucket) == (prefix.scheme, prefix.bucket)
-    return same and prefix.key.startswith(out.key)
-
-
-def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
-    """Whether a photo is in the shard that is taken; what must be known of another is noted."""
-    if holds(selection, photo.relative):
+    ``out``: what the keys begin with of all that lies in the output.
+    """
+    if photo.everywhere or holds(selection, photo.relative):
         return True
+    source = photo.source
+    inside = [key for key in source.keys if out is not None and key.startswith(out)]
+    if inside and isinstance(source, LocalFile) and is_product(source.path):
+        return False
     search.elsewhere += 1
-    folder = _output_start(selection.output)
-    inside = [key for key in photo.source.keys if key.startswith(folder)]
-    if inside and not _is_ours(photo.source):
+    if inside and photo.searched and isinstance(source, StoredPhoto):
+        assert source.entry is not None, "it was listed"
+        search.beside.append((source.entry, len(photo.relative.as_posix())))
+    else:
         search.replaceable.update(inside)
     return False
 
 
-def _is_ours(source: Source) -> bool:
-    if isinstance(source, StoredPhoto):
-        return source.made_by_us
-    return isinstance(source, LocalFile) and is_product(source.path)
-
-
-@lru_cache
-def _output_start(output: str) -> str:
-    """How the keys of all begin that lie in the output folder."""
-    if is_url(output):
-        return str(parse_url(output).as_prefix)
-    return f"{real_path(Path(output))}{os.sep}"
-
-
 def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     """Note a photo; or why it is none, if it lies in a folder and was not named itself."""
-    if isinstance(photo.source, StoredPhoto) and photo.source.made_by_us:
-        search.skipped.append((str(photo.source), MADE_BY_US))
-        return False
     if photo.searched and isinstance(photo.source, LocalFile):
         path = photo.source.path
         try:
@@ -258,14 +233,6 @@ def _note_unreadable(search: Search, error: OSError) -> None:
     name = str(error.filename)
     place = name if is_url(name) else Path(name)
     search.failed.append((place, error.strerror or str(error)))
-
-
-def folder_left_out(selection: Selection) -> Path | None:
-    """The output folder where it is another than every input folder, to be left out of a walk."""
-    if selection.output == PIPE or is_url(selection.output):
-        return None
-    out = real_path(Path(selection.output))
-    return None if any(real_path(Path(i)) == out for i in selection.inputs if i != PIPE) else out
 
 
 def _listed(name: str, source: Source) -> FoundPhoto:
@@ -415,6 +382,9 @@ def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
     if is_url(path):
         return ""
+    if slip := re.match(r"(s3|gs|az):/+", path, re.IGNORECASE):
+        scheme = slip[1].lower()
+        return f"; write {scheme}://{path[slip.end() :]} for what is in an object store"
     if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
         known = "files and stores (s3://, gs://, az://)"
         return f"; photos are read from {known}, not from addresses: download it first"

@@ -26,6 +26,9 @@ from birefcli.system.streams import STDOUT
 PIPE = "-"
 MADE_BY_US = "made by birefcli"
 """Why a product of an earlier run is no photo of this one."""
+CHANGED = "changed while it was read; run again when it is complete"
+EXISTS = Message("exists")
+"""Why a product is left that must not be replaced."""
 
 State: TypeAlias = tuple[int, int]
 """A photo's size in bytes, and its modification time in ns or another number of its version."""
@@ -101,8 +104,11 @@ class Target(Protocol):
     def is_remote(self) -> bool:
         """Whether it is sent over a network, where many at once hide how long one takes."""
 
-    def exists(self) -> bool:
-        """Whether something is there that a product may replace. Raises OSError."""
+    def exists(self, *, again: bool = False) -> bool:
+        """Whether something is there that a product may replace. Raises OSError.
+
+        ``again``: whatever was known of it before.
+        """
 
     def stamp(self) -> StampedFile:
         """Look at what is there without decoding it. Raises OSError, MemoryError."""
@@ -192,7 +198,7 @@ class LocalFile:
             after = os.fstat(file.fileno())
         state = (before.st_size, before.st_mtime_ns)
         if state != (after.st_size, after.st_mtime_ns):
-            raise PhotoError("changed while it was read; run again when it is complete")
+            raise PhotoError(CHANGED)
         return data, state
 
     def listed_as(self, relative: Path) -> str | None:
@@ -215,7 +221,7 @@ class LocalFile:
         """False: what would have to be waited for is not written to."""
         return False
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """Whether a regular file is there. Raises OSError for anything else."""
         return regular_status(self.path) is not None
 
@@ -313,7 +319,7 @@ class Stdout:
         """True: whoever reads from a pipe may take as long as it likes."""
         return True
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """False: nothing is replaced."""
         return False
 

@@ -7,6 +7,7 @@ its node from outside, or by a fault that all of its processes are started with.
 import json
 import math
 import os
+import re
 import signal
 import socket
 import threading
@@ -549,6 +550,55 @@ def test_where_no_cluster_answers_one_line_says_so(ended, photos, tmp_path, monk
         assert f"--on ray: there is no Ray cluster: {address}: " in err
         assert err.count("\n") == 1
         assert ended(*words, "--dry-run") == (code, err)
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    "address", ["local", "garbage", "6379", ":6379", "head:port", "head:0", "head:70000", "::1:1"]
+)
+def test_address_that_is_none_is_refused_with_the_form_of_one(
+    ended, photos, tmp_path, monkeypatch, address
+):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    words = ("matte", photos, "-o", tmp_path / "out", "-m", "mini", "--on", "ray")
+    code, err = ended(*words)
+    assert code == ExitCode.USAGE
+    assert f"--on ray: RAY_ADDRESS is '{address}'" in err
+    assert "write HOST:PORT of its head, like 10.0.0.5:6379 or [fd00::5]:6379; or unset it" in err
+    assert err.count("\n") == 1
+    assert ended(*words, "--dry-run") == (code, err)
+
+
+@needs_ray
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "[::1]"])
+def test_address_where_nothing_is_names_it(monkeypatch, host):
+    from birefcli.batch.workers.ray import address
+
+    monkeypatch.setenv("RAY_ADDRESS", f"{host}:1")
+    with pytest.raises(DeviceError, match=f"there is no Ray cluster: {re.escape(host)}:1: "):
+        address.find_address()
+
+
+@needs_ray
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_listens_and_is_no_cluster_is_not_waited_for(monkeypatch, answer):
+    from birefcli.batch.workers.ray import address
+
+    monkeypatch.setattr(address, "ANSWER", 0.2 if answer is None else TIMEOUT)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        said = "timed out" if answer is None else "what answers there is none"
+        with pytest.raises(DeviceError, match=f"no Ray cluster: 127.0.0.1:[0-9]+: {said}"):
+            address.find_address()
 
 
 def test_photo_and_product_of_a_pipe_are_refused(command, photos, tmp_path):

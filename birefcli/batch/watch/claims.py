@@ -4,8 +4,9 @@ whole, a watch refuses the second."""
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
+from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import ANOTHER, Job, SharedFile
+from birefcli.batch.targets import Job, SharedFile
 from birefcli.errors import Message, Option
 from birefcli.system.name_folding import NameIndex
 from birefcli.system.paths import is_folder

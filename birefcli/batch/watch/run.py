@@ -15,10 +15,11 @@ from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
 from birefcli.batch.lock import hold_output
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.output import output_of
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
 from birefcli.batch.run import check_model, run
-from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
+from birefcli.batch.targets import Job, check_output, plan_job
 from birefcli.batch.watch.claims import Claims
 from birefcli.batch.watch.folder_look import FolderLook, Look
 from birefcli.batch.watch.input import WatchedInput
@@ -91,7 +92,7 @@ def watch(
 
 def _looks(selection: Selection) -> list[Look]:
     """A look for each input. Raises UsageError, NoInputError."""
-    if selection.output == PIPE or names_a_file(selection):
+    if output_of(selection).is_one:
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
@@ -119,9 +120,10 @@ def _look_at(name: str, selection: Selection) -> Look:
     if is_url(name):
         try:
             look = StoreLook(name, selection)
-            next(look(), None)  # asks whether it can be listed
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from None
+        try:
+            next(look(), None)  # asks whether it can be listed
         except OSError as error:
             raise NoInputError(f"{error.filename}: {error.strerror}") from error
         return look
@@ -133,7 +135,8 @@ def _look_at(name: str, selection: Selection) -> Look:
 
 def _output(selection: Selection) -> MountedFolder | None:
     """The output as a folder that may go; None for a store, which does not. Raises OSError."""
-    return None if is_url(selection.output) else MountedFolder(output_folder(selection))
+    folder = output_of(selection).folder
+    return None if folder is None else MountedFolder(folder)
 
 
 class _Watch:

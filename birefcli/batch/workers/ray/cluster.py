@@ -1,8 +1,6 @@
 """The Ray cluster that this process is in: joined, asked for its machines, and left again."""
 
 import logging
-import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,13 +15,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.ray.actor import WorkerActor
-from birefcli.errors import DeviceError, UsageError
+from birefcli.batch.workers.ray.address import find_address, no_cluster
 from birefcli.system import process_settings
 
 Value = TypeVar("Value")
-ADDRESS = "RAY_ADDRESS"
-AUTO = "auto"
-ANSWER = 5.0  # seconds that a cluster may take to answer a connection
 AT_ONCE = {"listen": 1, "send": 1, "kill": 1}
 """Threads of an actor, by what is asked of it: what it is told is heard in order."""
 
@@ -110,41 +105,6 @@ def _actor_class() -> Any:  # noqa: ANN401 - Ray's
 
 def _connect(address: str) -> None:
     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-
-
-def find_address() -> str:
-    """Where the cluster is that this process runs in. Raises DeviceError, UsageError."""
-    given = os.environ.get(ADDRESS, "")
-    if "://" in given:
-        hint = "submit a job to the cluster instead: ray job submit -- birefcli ..."
-        wrong = f"{ADDRESS} is {given}, and photos cannot be dealt out from outside a cluster"
-        raise UsageError(wrong, option="on", value="ray", hint=hint)
-    address = given if given not in ("", AUTO) else _address_here()
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():  # Ray itself would try for minutes
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
-        except OSError as error:
-            raise no_cluster(f"{address}: {error.strerror or error}") from None
-    return address
-
-
-def _address_here() -> str:
-    """That of a cluster with a node on this machine."""
-    try:
-        from ray._private.services import get_ray_address_from_environment as found
-    except ImportError:  # it is Ray's own affair, and ray.init finds it as well
-        return AUTO
-    try:
-        return str(found(AUTO, None))
-    except ConnectionError:
-        raise no_cluster("none runs on this machine") from None
-
-
-def no_cluster(why: str) -> DeviceError:
-    """Why no cluster can be joined, and what to do."""
-    hint = f"start one with ray start, or name one in {ADDRESS}"
-    return DeviceError(f"there is no Ray cluster: {why}", option="on", value="ray", hint=hint)
 
 
 def first_line(error: BaseException) -> str:

@@ -52,7 +52,7 @@ def ray_workers(
 def check_cluster() -> None:
     """See that there is a cluster to join, without joining it. Raises DeviceError, UsageError."""
     _import_ray()
-    from birefcli.batch.workers.ray.cluster import find_address
+    from birefcli.batch.workers.ray.address import find_address
 
     find_address()
 
