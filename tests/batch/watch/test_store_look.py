@@ -17,7 +17,7 @@ SELECTION = Selection(("s3://b/in/",), "s3://b/out/")
 def take(look):
     """Labels of the photos that have their targets for themselves, and of the others."""
     jobs = [plan_job(look.photo(n), SELECTION, (Product.CUTOUT,), Format.PNG) for n, _ in look()]
-    taken, refused = Claims({}).take(jobs)
+    taken, refused = Claims().take(jobs)
     return [job.label for job in taken], [job.label for job, _ in refused]
 
 
