@@ -160,7 +160,9 @@ def each_once(watching, folder, *, pieces, pause):
     assert not parts_left(folder.parent)
 
 
-@pytest.mark.parametrize("events", ["--events", "--no-events"])
+@pytest.mark.parametrize(
+    "events", [pytest.param("--events", marks=pytest.mark.slow), "--no-events"]
+)
 def test_each_photo_is_done_once_however_it_is_written(begin, tmp_path, events):
     if events == "--events":
         pytest.importorskip("watchfiles")
@@ -267,7 +269,7 @@ def test_every_detail_tells_what_it_waits_for(begin, tmp_path):
 
 def test_nobody_else_writes_to_its_output_while_it_lives(begin, tmp_path, command):
     (tmp_path / "in" / "a.jpg").write_bytes(jpeg())
-    watching = begin()
+    watching = begin("--settle", 86_400)  # it need load nothing
     words = (tmp_path / "in", "-o", tmp_path / "out")
     for other in ("watch", "matte"):
         result = command(other, *words)
@@ -330,6 +332,7 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_what_it_hid_stays_empty(
 LIMITED = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"'
 
 
+@pytest.mark.slow
 def test_at_the_systems_limit_of_watches_it_looks_on(start, tmp_path):
     pytest.importorskip("watchfiles")
     within = ("unshare", "--user", "--map-root-user", "sh", "-c", LIMITED, "sh")

@@ -1,6 +1,6 @@
 """What a watch makes of its runs: photos that end, photos that are tried again, and one summary."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from birefcli.batch.outcome import Outcome, Status, Summary
@@ -17,7 +17,14 @@ Expected: TypeAlias = tuple[Settling, str]
 class RunListener:
     """Hears of every run of a watch, and passes on what concerns the whole."""
 
-    def __init__(self, reporter: WatchReporter, shard: Shard | None = None) -> None:
+    def __init__(
+        self,
+        reporter: WatchReporter,
+        shard: Shard | None = None,
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``waiting``: how many photos were seen and not done, at the end."""
+        self._waiting = waiting
         self.total = Summary(shard=shard)
         """Of all runs; its seconds are those in which there was work."""
         self.obstacle: Message | None = None
@@ -36,12 +43,12 @@ class RunListener:
         """Photos of which nothing was heard."""
         yield from self._expected.values()
 
-    def end(self, code: ExitCode | None, left: int) -> None:
-        """Report the whole, once; ``left``: photos that were seen and not done."""
+    def end(self, code: ExitCode | None) -> None:
+        """Report the whole, once."""
         if not self._ended:
             self._ended = True
             self.total.stopped = code
-            self.total.leave(left)
+            self.total.leave(self._waiting())
             self._reporter.on_end(self.total)
 
     # What a run reports
@@ -69,7 +76,7 @@ class RunListener:
         total.model = summary.model or total.model
         total.lost += summary.lost
         if summary.stopped not in (None, ExitCode.OUTPUT):
-            self.end(summary.stopped, summary.counts[Status.PENDING])
+            self.end(summary.stopped)
 
     def on_trouble(self, text: str | Message) -> None:
         """Pass on that no device is left; what else stops a run, a watch waits for."""

@@ -155,7 +155,7 @@ class _Watch:
         self._identity = identify_weights(options.model)
         self._was_good = False
         """Whether the model could be loaded once, or is another than at the start."""
-        self._listener = RunListener(reporter, task.batch.selection.shard)
+        self._listener = RunListener(reporter, task.batch.selection.shard, self._waiting)
         self._events = ExitStack()
         self._no_events: str | None = None
         """Why nothing is told any more, from the thread that listened."""
@@ -190,8 +190,10 @@ class _Watch:
 
     def end(self, code: ExitCode | None) -> None:
         """Report the whole."""
-        left = sum(watched.settling.waiting for watched in self._inputs)
-        self._listener.end(code, left)
+        self._listener.end(code)
+
+    def _waiting(self) -> int:
+        return sum(watched.settling.waiting for watched in self._inputs)
 
     def close(self) -> None:
         """Listen to no more events."""

@@ -685,6 +685,22 @@ def test_a_run_that_no_device_is_left_for_ends_it(place):
     assert told.summary is summary
 
 
+def test_photos_that_wait_are_left_over_also_where_a_signal_ends_a_run(place):
+    put("a.jpg", b"half")
+    put("b.jpg")
+
+    class Interrupted(Runs):
+        def __call__(self, task, listener, executors):
+            label = str(Path("in/a.jpg"))
+            listener.on_outcome(Outcome(label, Status.FAILED, error=Message("half"), unread=True))
+            listener.on_end(Summary(stopped=ExitCode.TERMINATED))
+            raise StoppedError
+
+    clock, told = Story({}, 100.0), Told()
+    watch(task(), told, clock, Interrupted(clock))
+    assert told.summary.counts[Status.PENDING] == 2
+
+
 @pytest.mark.parametrize(
     ("more", "error", "text"),
     [
