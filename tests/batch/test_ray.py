@@ -25,6 +25,7 @@ from birefcli import __version__
 from birefcli.batch.freshness import MISSING, Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
+from birefcli.batch.stores import StoredPhoto, StoredProduct
 from birefcli.batch.targets import Job
 from birefcli.batch.workers import pool
 from birefcli.batch.workers.protocol import (
@@ -36,9 +37,10 @@ from birefcli.batch.workers.protocol import (
     WorkerLost,
 )
 from birefcli.batch.workers.ray.run import output_folders, working_folder
+from birefcli.batch.workers.ray.store_access import StoreAccess, access_needed
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
-from birefcli.errors import DeviceError, ExitCode
+from birefcli.errors import DeviceError, ExitCode, NoInputError, OutputError
 from birefcli.matting.device import parse_device
 from birefcli.options import (
     BatchOptions,
@@ -49,6 +51,7 @@ from birefcli.options import (
     Rendering,
 )
 from birefcli.system import atomic, cpu
+from birefcli.system.object_url import parse_url
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
@@ -298,6 +301,52 @@ def test_machine_sees_the_run_s_output_and_can_write_to_it(tmp_path, monkeypatch
     assert raised.value.exit_code is ExitCode.OUTPUT
 
 
+def stored(key, target, relative):
+    photo = StoredPhoto(parse_url(key), None)
+    return Decision(
+        Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative), MISSING
+    )
+
+
+def test_of_stores_the_prefixes_travel_that_photos_and_products_are_below():
+    todo = [
+        stored("s3://shop/in/sub/a.jpg", "s3://out/made/sub/a.png", Path("sub/a.jpg")),
+        stored("s3://shop/in/b.jpg", "s3://out/made/b.png", Path("b.jpg")),
+        stored("gs://other/c.jpg", "s3://out/made/c.png", Path("c.jpg")),
+    ]
+    needed = access_needed(todo)
+    assert [str(url) for url in needed.read] == ["s3://shop/in/", "gs://other/"]
+    assert [str(url) for url in needed.written] == ["s3://out/made/"]
+    one = [stored("s3://shop/in/sub/a.jpg", "s3://out/x.png", Path("sub/a.jpg"))]
+    assert [str(url) for url in access_needed(one).written] == ["s3://out/"], "its one file"
+    assert access_needed(decisions(2)) == StoreAccess()
+
+
+def test_machine_s_own_credentials_are_tried_for_input_and_output_and_leave_nothing(bucket):
+    bucket.put("in/a.jpg", b"photo")
+    there = parse_url(f"{bucket.url}/in/")
+    access = StoreAccess((there,), (parse_url(f"{bucket.url}/out/"),))
+    access.check()
+    assert bucket.names() == ["in/a.jpg"]
+    refusal = {"status": 403, "code": "AccessDenied", "message": "not you", "times": 99}
+    bucket.proxy.fail(method="PUT", **refusal)
+    with pytest.raises(
+        OutputError, match=r"out/: cannot be written: AccessDenied: not you; .* ray"
+    ):
+        access.check()
+    bucket.proxy.fail(**refusal)
+    with pytest.raises(NoInputError, match=r"in/: cannot be read: AccessDenied: not you; .* ray"):
+        access.check()
+
+
+def test_machine_without_the_package_for_stores_will_not_do(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "obstore.exceptions", None)
+    url = parse_url("s3://no-such-package-here/in/")
+    for access in (StoreAccess(read=(url,)), StoreAccess(written=(url,))):
+        with pytest.raises(DeviceError, match=r"need the package obstore; pip install"):
+            access.check()
+
+
 @needs_ray
 def test_failure_on_a_machine_names_it_and_keeps_its_kind():
     from birefcli.batch.workers.ray.worker import at
@@ -386,7 +435,8 @@ def machines(monkeypatch):
         cluster.there.append(Machine(name, name, 0, 4))
 
     def build(workers=None):
-        work = candidate.Work(options(cluster=ClusterOptions(workers)), "", None, ())
+        options_ = options(cluster=ClusterOptions(workers))
+        work = candidate.Work(options_, "", None, (), StoreAccess())
         said = []
         callbacks = source.Callbacks(lambda placements: None, said.append, lambda state: None)
         made = source.RayWorkers(work, callbacks, cluster)
@@ -877,6 +927,38 @@ def test_machine_that_will_not_do_refuses_the_run_by_name(
     assert result.stderr.count(b"\n") == 1
     name = socket.gethostname().encode()
     assert name in result.stderr, bad
+    assert names(tmp_path / "out") == set()
+
+
+def environment_of(variables):
+    return IN_AN_ACTOR.format(fault=f"import os; os.environ.update({variables!r})")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_machine_that_cannot_reach_the_store_refuses_the_run_by_name(
+    command, cluster, nodes, bucket, tmp_path
+):
+    nodes(environment_of(bucket.variables))
+    folder = fill(tmp_path / "in", 4)
+    for name in names(folder):
+        bucket.put(f"in/{name}", (folder / name).read_bytes())
+    environment = {**cluster.environment, **bucket.variables}
+    result = command(
+        "matte", f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", *ON_RAY, **environment
+    )
+    assert result.returncode == 0, result.stderr
+    done = {f"out/{name}" for name in names(folder)}
+    assert done < set(bucket.names())
+    nodes(environment_of({**bucket.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}))
+    for words, code, said in (
+        ((folder, "-o", f"{bucket.url}/new/"), ExitCode.OUTPUT, "new/: cannot be written: "),
+        ((f"{bucket.url}/in/", "-o", tmp_path / "out"), ExitCode.NO_INPUT, "in/: cannot be read: "),
+    ):
+        result = command("matte", *words, "--on", "ray", **environment)
+        assert result.returncode == code, result.stderr
+        assert f"{socket.gethostname()}: {bucket.url}/{said}".encode() in result.stderr
+        assert result.stderr.count(b"\n") == 1
     assert names(tmp_path / "out") == set()
 
 

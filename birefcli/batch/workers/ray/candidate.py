@@ -12,6 +12,7 @@ import ray
 from birefcli import __version__
 from birefcli.batch.workers.ray.actor import NodeInfo, Requirements
 from birefcli.batch.workers.ray.cluster import Machine
+from birefcli.batch.workers.ray.store_access import StoreAccess
 from birefcli.batch.workers.ray.worker import RayWorker, at
 from birefcli.errors import BirefcliError, DeviceError, ModelError
 from birefcli.options import BatchOptions
@@ -31,6 +32,7 @@ class Work:
     """Working folder, where a path is relative; None: all are absolute."""
     outputs: tuple[Path, ...]
     """Folders of a disk that all products come into."""
+    stores: StoreAccess
 
 
 @dataclass(eq=False)
@@ -68,10 +70,10 @@ class Candidate:
             raise at(self.name, DeviceError(text, hint="install one version on all machines"))
 
     def validate(self, work: Work, device: str) -> NodeInfo:
-        """Check paths, device, output and weights. Raises BirefcliError, and what Ray raises."""
+        """Check all else. Raises BirefcliError, and what Ray raises."""
         model = work.options.model
         with probes(work.outputs) as files:
-            requirements = Requirements(device, model, work.folder, tuple(files))
+            requirements = Requirements(device, model, work.folder, tuple(files), work.stores)
             found = ray.get(self.actor.check.remote(requirements))
         if found is None:
             found = ray.get(self.actor.resolve.remote(model))
