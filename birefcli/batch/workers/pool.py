@@ -104,7 +104,7 @@ class WorkerPool:
 
     def _add(self, new: NewWorker) -> Worker:
         with self._lock:
-            number = self._scheduler.join(new.name)
+            number = self._scheduler.join(new.name, new.machine)
             worker = new.make(partial(self._receive, number), partial(self._gone, number))
             self._workers.append(worker)
             self._starting.add(number)
@@ -234,12 +234,20 @@ class WorkerPool:
         with self._lock:
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
-            held = self._scheduler.lose(worker, why.reason)
+            name = self._scheduler.names[worker]
+            replaced = self._source.replace(name, self._settled)
+            held = self._scheduler.lose(worker, why.reason, replaced=replaced)
             self._workers[worker].clear_parts(_folders(held))
             self._answer_waiting()
             # Within the lock: a run that has ended by it ends after it was reported.
-            name, taken = self._scheduler.names[worker], self._scheduler.elsewhere(held)
+            taken = self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
+
+    def _settled(self) -> None:
+        with self._lock:
+            self._scheduler.expect_no_more()
+            self._answer_waiting()
+        self._events.put(_nothing)
 
 
 def _folders(held: Sequence[Decision]) -> set[Path]:
