@@ -9,6 +9,7 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Summary
 from birefcli.batch.patience import LOADING
 from birefcli.batch.places import Stdin, Stdout
+from birefcli.batch.shared_files import SharedFiles
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
 from birefcli.system import allocator
@@ -56,6 +57,8 @@ class Executors:
 
     def __init__(self, options: BatchOptions) -> None:
         self.options = options
+        self.files = SharedFiles(options)
+        """What all photos need beside the model."""
         self._predictor: Predictor | None = None
         self._checkpoint: Checkpoint | None = None
         self._reporter: Reporter | None = None

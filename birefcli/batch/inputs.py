@@ -7,12 +7,12 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch import stores
-from birefcli.batch.output import prefix_left_out
+from birefcli.batch.output import output_of
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
@@ -30,7 +30,7 @@ from birefcli.images.files import (
 from birefcli.options import Selection
 from birefcli.system.object_store import ObjectEntry
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
-from birefcli.system.paths import exists, is_folder, is_link, real_path
+from birefcli.system.paths import exists, is_folder, is_link
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def find_photos(selection: Selection) -> Search:
 def search_photos(selection: Selection) -> Search:
     """As :func:`find_photos`, but finding nothing is no error."""
     search = Search()
-    skip = folder_left_out(selection)
+    output = output_of(selection)
+    skip = output.folder_left_out(selection.inputs)
+    start = output.start if selection.shard is not None else None
     # One folder is walked once; where there are several names, two may lead to one photo.
     several = len(selection.inputs) + len(selection.listed) > 1
     seen: set[str] = set()
@@ -96,7 +98,9 @@ def search_photos(selection: Selection) -> Search:
         if key in seen:
             continue
         # What is no photo where it was found may be named itself.
-        if (not _is_here(photo, selection, search) or _take(photo, selection, search)) and several:
+        if (
+            not _is_here(photo, selection, start, search) or _take(photo, selection, search)
+        ) and several:
             seen.add(key)
     return search
 
@@ -163,7 +167,7 @@ def photos_below(
 
     ``search`` learns what is left out. Raises OSError.
     """
-    out = prefix_left_out(prefix, selection)
+    out = output_of(selection).prefix_left_out(prefix, selection.inputs)
     found = stores.photos_below(prefix, partial(_note_unreadable, search))
     return _fitting(found, selection, search, out)
 
@@ -187,12 +191,15 @@ def _fitting(
             yield relative, photo
 
 
-def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
-    """Whether a photo is in the shard that is taken; what must be known of another is noted."""
+def _is_here(photo: FoundPhoto, selection: Selection, out: str | None, search: Search) -> bool:
+    """Whether a photo is in the shard that is taken; what must be known of another is noted.
+
+    ``out``: what the keys begin with of all that lies in the output.
+    """
     if photo.everywhere or holds(selection, photo.relative):
         return True
-    folder, source = _output_start(selection.output), photo.source
-    inside = [key for key in source.keys if key.startswith(folder)]
+    source = photo.source
+    inside = [key for key in source.keys if out is not None and key.startswith(out)]
     if inside and isinstance(source, LocalFile) and is_product(source.path):
         return False
     search.elsewhere += 1
@@ -202,14 +209,6 @@ def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     else:
         search.replaceable.update(inside)
     return False
-
-
-@lru_cache
-def _output_start(output: str) -> str:
-    """How the keys of all begin that lie in the output folder."""
-    if is_url(output):
-        return str(parse_url(output).as_prefix)
-    return f"{real_path(Path(output))}{os.sep}"
 
 
 def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
@@ -234,14 +233,6 @@ def _note_unreadable(search: Search, error: OSError) -> None:
     name = str(error.filename)
     place = name if is_url(name) else Path(name)
     search.failed.append((place, error.strerror or str(error)))
-
-
-def folder_left_out(selection: Selection) -> Path | None:
-    """The output folder where it is another than every input folder, to be left out of a walk."""
-    if selection.output == PIPE or is_url(selection.output):
-        return None
-    out = real_path(Path(selection.output))
-    return None if any(real_path(Path(i)) == out for i in selection.inputs if i != PIPE) else out
 
 
 def _listed(name: str, source: Source) -> FoundPhoto:

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from birefcli.batch.places import PIPE
-from birefcli.batch.targets import names_a_file, output_folder, remove_empty
+from birefcli.batch.output import output_of
+from birefcli.batch.targets import remove_empty
 from birefcli.errors import BusyError, Message, Option, OutputError
 from birefcli.options import Lock, Selection
-from birefcli.system.object_url import is_url
 from birefcli.system.paths import exists
 
 try:
@@ -39,12 +38,10 @@ def hold_output(
     line, where another run has to be waited for. Raises BusyError.
     """
     shared = selection.shard is not None
-    held = (
-        hold_folder(output_folder(selection), lock, shared=shared, on_wait=on_wait)
-        if _is_folder(selection)
-        else contextlib.nullcontext()
-    )
-    with held:
+    folder = output_of(selection).folder  # stores have no locks, and need none
+    with contextlib.ExitStack() as held:
+        if folder is not None:
+            held.enter_context(hold_folder(folder, lock, shared=shared, on_wait=on_wait))
         try:
             yield
         finally:
@@ -59,12 +56,6 @@ def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
     """
     if lock is not Lock.NONE and selection.shard is None:
         remove_empty(made)
-
-
-def _is_folder(selection: Selection) -> bool:
-    """Whether the output is a folder of this machine: stores have no locks, and need none."""
-    is_here = selection.output != PIPE and not is_url(selection.output)
-    return is_here and not names_a_file(selection)
 
 
 @contextlib.contextmanager

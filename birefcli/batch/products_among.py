@@ -11,13 +11,14 @@ from pathlib import Path
 
 from birefcli.batch import stores
 from birefcli.batch.inputs import FoundPhoto, Search
-from birefcli.batch.output import output_url
-from birefcli.batch.places import MADE_BY_US, PIPE
+from birefcli.batch.output import StoredOutput, output_of
+from birefcli.batch.places import MADE_BY_US
 from birefcli.batch.stores import StoredPhoto
-from birefcli.batch.targets import names_a_file, plan_job
+from birefcli.batch.targets import plan_job
 from birefcli.errors import NoInputError
 from birefcli.options import Format, Product, Selection
 from birefcli.system.name_folding import LOOSE
+from birefcli.system.object_url import ObjectUrl
 
 
 def set_products_aside(
@@ -27,7 +28,7 @@ def set_products_aside(
 
     Raises NoInputError where a store cannot be asked.
     """
-    if selection.output == PIPE or names_a_file(selection):
+    if output_of(selection).is_one:
         return
     sought = _Sought(selection, products, format_)
     try:
@@ -46,6 +47,13 @@ class _Sought:
     ) -> None:
         self.selection, self._products, self._format = selection, products, format_
 
+    @property
+    def url(self) -> ObjectUrl:
+        """Of the output, which is a prefix where objects of other shards lie in it."""
+        output = output_of(self.selection)
+        assert isinstance(output, StoredOutput)
+        return output.url
+
     def __call__(self, photo: FoundPhoto) -> list[str]:
         """Their keys."""
         job = plan_job(photo, self.selection, self._products, self._format)
@@ -59,14 +67,14 @@ def _wanted_elsewhere(search: Search, sought: _Sought) -> set[str]:
     labels = {label for label, _ in _beside(search, sought)}
     labels |= {photo.source.label for photo in search.found}
     wanted: set[str] = set()
-    source = StoredPhoto(output_url(sought.selection), None)  # targets do not depend on it
+    source = StoredPhoto(sought.url, None)  # targets do not depend on it
     for label, relative in _beside(search, sought):
         wanted |= labels.intersection(sought(FoundPhoto(source, relative))) - {label}
     return wanted
 
 
 def _beside(search: Search, sought: _Sought) -> Iterator[tuple[str, Path]]:
-    bucket = str(output_url(sought.selection).at(""))
+    bucket = str(sought.url.at(""))
     for entry, length in search.beside:
         yield bucket + entry.key, Path(entry.key[-length:])
 
@@ -93,7 +101,7 @@ def _judge_others(search: Search, sought: _Sought, theirs: set[str]) -> None:
     """Which objects of other shards are photos that no product may replace."""
     if not search.beside:
         return
-    out = output_url(sought.selection)
+    out = sought.url
     own = {key for photo in search.found for key in sought(photo)}
     near = [
         photo for e, _ in search.beside if (photo := StoredPhoto(out.at(e.key), e)).label in own

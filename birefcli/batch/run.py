@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
-from birefcli.batch.checks import check_failed_to, files_read
+from birefcli.batch.checks import check_failed_to
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision, Fingerprints
 from birefcli.batch.inputs import (
@@ -43,7 +43,7 @@ from birefcli.errors import ExitCode, Message, OutputError
 from birefcli.models import hub, stored
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
-from birefcli.options import BatchOptions, BatchTask, Existing, Product
+from birefcli.options import BatchOptions, BatchTask, Existing
 from birefcli.system import atomic, process_settings
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -82,8 +82,8 @@ def run(
         return Summary(nothing_found=plan, shard=shard)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
-    background = load_background(task.options)
-    read = files_read(task.options, background)
+    executors = executors or Executors(task.options)
+    background, read = executors.files.background(), executors.files.read()
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         check_failed_to(task.failed_to, plan.jobs, read)
@@ -104,7 +104,7 @@ def run(
         elif progress.left:
             reporter.on_start(len(progress.left))
             with notices_to(reporter.on_notice):
-                _execute(executors or Executors(task.options), background, progress)
+                _execute(executors, background, progress)
         return _end(task, progress)
 
 
@@ -130,15 +130,6 @@ def _plan(task: BatchTask) -> Plan | Message:
         return all_missing(missing)
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
     return Plan(search, missing, jobs)
-
-
-def load_background(options: BatchOptions) -> "Background | None":
-    """What is behind the photos; None where nothing shows it. Raises UsageError."""
-    if Product.COMPOSITE not in options.rendering.products:
-        return None  # and what reads pictures need not be imported
-    from birefcli.products.background import background_of
-
-    return background_of(options.rendering, options.max_pixels)
 
 
 def _fingerprints(

@@ -5,21 +5,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from birefcli.batch.inputs import FoundPhoto
-from birefcli.batch.output import output_url
-from birefcli.batch.places import PIPE, LocalFile, Source, Stdin, Stdout, Target
-from birefcli.batch.stores import StoredProduct
+from birefcli.batch.output import ANOTHER, Output, output_of
+from birefcli.batch.places import PIPE, LocalFile, Source, Stdin, Target
 from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.images.files import entry_key
-from birefcli.options import SUFFIXES, Format, Product, Selection
-from birefcli.system.atomic import check_writable
+from birefcli.options import Format, Product, Selection
 from birefcli.system.name_folding import NameIndex
-from birefcli.system.object_store import store_for
-from birefcli.system.object_url import ObjectUrl, is_url
-from birefcli.system.paths import is_folder, obstacle, real_path
-
-ANOTHER = Message("choose another ", Option("output"))
+from birefcli.system.object_url import ObjectUrl
+from birefcli.system.paths import is_folder, real_path
 
 
 @dataclass(frozen=True)
@@ -54,36 +50,17 @@ def plan_targets(
     Raises OutputError where two photos want one target or a target is one of the photos, and
     UsageError where the output is one file but the work is not.
     """
-    if selection.output == PIPE or names_a_file(selection):
-        return [_single(found, selection, products)]
+    output = output_of(selection)
+    if output.is_one:
+        return [_single(found, selection, output, products)]
     jobs = [plan_job(photo, selection, products, format_) for photo in found]
     _refuse_collisions(jobs)
     return jobs
 
 
-def output_folder(selection: Selection) -> Path:
-    """The folder of this machine that the output is, or that the file it names lies in."""
-    out = Path(selection.output)
-    return out.parent if names_a_file(selection) else out
-
-
-def names_a_file(selection: Selection) -> bool:
-    """Whether the output is the name of a picture and not of a folder."""
-    known = selection.output != PIPE and output_suffix(selection) in SUFFIXES
-    if is_url(selection.output):
-        return known
-    out = Path(selection.output)
-    return known and not is_folder(out) and not selection.output.endswith(("/", os.sep))
-
-
-def output_suffix(selection: Selection) -> str:
-    """Of the output's name, in lower case. Raises UsageError for a URL that is none."""
-    if is_url(selection.output):
-        return output_url(selection).suffix
-    return Path(selection.output).suffix.lower()
-
-
-def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Product, ...]) -> Job:
+def _single(
+    found: list[FoundPhoto], selection: Selection, output: Output, products: tuple[Product, ...]
+) -> Job:
     shown = selection.output
     folders = any(is_folder(Path(i)) for i in selection.inputs if i != PIPE)
     if len(found) != 1 or folders or found[0].searched:
@@ -99,17 +76,9 @@ def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Produ
                 " one product, or name a folder",
             )
         )
-    job = Job(found[0].source, {products[0]: _one_target(selection)}, found[0].relative)
+    job = Job(found[0].source, {products[0]: output.target()}, found[0].relative)
     _refuse_collisions([job])
     return job
-
-
-def _one_target(selection: Selection) -> Target:
-    if selection.output == PIPE:
-        return Stdout()
-    if is_url(selection.output):
-        return StoredProduct(output_url(selection))
-    return LocalFile(Path(selection.output))
 
 
 def plan_job(
@@ -119,13 +88,8 @@ def plan_job(
     place = photo.relative.parent / (selection.target_name(photo.relative) + format_.suffix)
     several = len(products) > 1
     places = {p: Path(p.value) / place if several else place for p in products}
-    targets: dict[Product, Target]
-    if is_url(selection.output):
-        url = output_url(selection)
-        targets = {p: StoredProduct(url.below(at.as_posix())) for p, at in places.items()}
-    else:
-        out = Path(selection.output)
-        targets = {p: LocalFile(out / at) for p, at in places.items()}
+    output = output_of(selection)
+    targets = {p: output.target_below(at) for p, at in places.items()}
     return Job(photo.source, targets, photo.relative)
 
 
@@ -166,22 +130,29 @@ def _refuse_collisions(jobs: list[Job]) -> None:
                 )
 
 
+class SharedFile(NamedTuple):
+    """A file or an object that is read, and that no product may replace."""
+
+    label: str
+    what: str
+    """Like ``the weights``."""
+
+
 def refuse_overwriting(
-    jobs: list[Job], read: Mapping[Path | ObjectUrl, str], elsewhere: Iterable[str] = ()
+    jobs: list[Job], read: Mapping[str, SharedFile], elsewhere: Iterable[str] = ()
 ) -> None:
     """See that no result takes the place of a file that the run, or another part of it, reads.
 
-    ``read``: what each file is; ``elsewhere``: keys of photos in other shards. Raises OutputError.
+    ``read``: by key; ``elsewhere``: keys of photos in other shards. Raises OutputError.
     """
-    named = [(key, p, what) for p, what in read.items() for key in keys_of(p)]
-    others = [(key, key, "a photo of another shard") for key in elsewhere]
-    if not named and not others:
+    others = {key: SharedFile(key, "a photo of another shard") for key in elsewhere}
+    if not read and not others:
         return
     index = index_targets(jobs)
-    for key, path, what in [*named, *others]:
+    for key, file in (*read.items(), *others.items()):
         if (found := index.find(key)) is not None:
             raise OutputError(
-                f"{path}: {what} would be overwritten by the result of {found[1].label}",
+                f"{file.label}: {file.what} would be overwritten by the result of {found[1].label}",
                 hint=ANOTHER,
             )
 
@@ -198,23 +169,7 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
 
     Returns the folders that were made, innermost first.
     """
-    if selection.output == PIPE:
-        return []
-    if is_url(selection.output):
-        if make:
-            _check_stored(output_url(selection))
-        return []
-    folder = output_folder(selection)
-    made = [f for f in (folder, *folder.parents) if make and not is_folder(f)]
-    try:
-        if make:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_writable(folder)
-    except FileExistsError:
-        why = obstacle(folder) or "is a file, not a folder"
-        raise OutputError(f"{folder}: {why}", hint=ANOTHER) from None
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    made = output_of(selection).prepare(make=make)
     for job in jobs:
         for target in job.targets.values():
             if not isinstance(target, LocalFile):
@@ -224,14 +179,6 @@ def check_output(jobs: list[Job], selection: Selection, *, make: bool = True) ->
             if is_folder(target.path):
                 raise OutputError(f"{target}: is a folder where {job.label} is to be written")
     return made
-
-
-def _check_stored(url: ObjectUrl) -> None:
-    prefix = url.key if url.is_prefix or url.suffix not in SUFFIXES else url.key.rpartition("/")[0]
-    try:
-        store_for(url).check_writable(prefix)
-    except OSError as error:
-        raise OutputError(f"{url}: cannot be written: {error.strerror}") from error
 
 
 def remove_empty(made: Iterable[Path]) -> None:

@@ -8,10 +8,9 @@ import typer
 
 from birefcli import values
 from birefcli.batch.lists import read_list
-from birefcli.batch.output import output_url
+from birefcli.batch.output import output_of
 from birefcli.batch.places import PIPE
 from birefcli.batch.shard import parse_shard
-from birefcli.batch.targets import names_a_file, output_suffix
 from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
 from birefcli.errors import Message, NoInputError, Option, UsageError
@@ -29,7 +28,6 @@ from birefcli.options import (
     check_device,
 )
 from birefcli.system import cpu
-from birefcli.system.object_url import is_url
 from birefcli.system.paths import is_folder
 
 
@@ -141,16 +139,17 @@ def _check_effects(
     composed = Product.COMPOSITE in rendering.products
     rules.refuse_without(context, "--write composite", there=composed, names=("background",))
     rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
-    folder = selection.output != PIPE and not names_a_file(selection)
+    folder = not output_of(selection).is_one
     rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
 def _format(asked: Format | None, selection: Selection) -> Format:
     _refuse_odd(selection)
-    if not names_a_file(selection):
+    output = output_of(selection)
+    if not output.is_one or not output.suffix:
         return asked or Format.PNG
-    named = SUFFIXES[output_suffix(selection)]
+    named = SUFFIXES[output.suffix]
     if asked not in (None, named):
         both = (Option("format", asked.value), " and ", Option("output", selection.output))
         raise UsageError(Message(*both, " disagree"))
@@ -172,9 +171,7 @@ def _refuse_odd(selection: Selection) -> None:
 
     One photo may have been meant for one file; several go to a folder, whatever it is called.
     """
-    output, suffix = selection.output, Path(selection.output).suffix.lower()
-    if is_url(output):
-        suffix = output_url(selection).suffix
+    output, suffix = selection.output, output_of(selection).suffix
     if suffix in SUFFIXES or output.endswith(("/", os.sep)) or is_folder(Path(output)):
         return
     first = next(iter(selection.inputs), "/")

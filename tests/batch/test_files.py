@@ -27,11 +27,11 @@ from birefcli.batch.freshness import (
 )
 from birefcli.batch.inputs import FoundPhoto, find_photos
 from birefcli.batch.lock import hold_folder
+from birefcli.batch.output import output_of
 from birefcli.batch.places import LocalFile, Stdin, Stdout
 from birefcli.batch.targets import (
     Job,
     check_output,
-    names_a_file,
     plan_targets,
     remove_empty,
 )
@@ -360,9 +360,9 @@ def test_one_photo_into_a_named_file(tmp_path):
 
 def test_folder_called_like_a_picture_is_a_folder(tmp_path):
     (tmp_path / "out.png").mkdir()
-    assert not names_a_file(selected("a.jpg", output=tmp_path / "out.png"))
-    assert not names_a_file(selected("a.jpg", output=f"{tmp_path}/new.png/"))
-    assert names_a_file(selected("a.jpg", output=tmp_path / "new.png"))
+    assert not output_of(selected("a.jpg", output=tmp_path / "out.png")).is_one
+    assert not output_of(selected("a.jpg", output=f"{tmp_path}/new.png/")).is_one
+    assert output_of(selected("a.jpg", output=tmp_path / "new.png")).is_one
 
 
 @pytest.mark.parametrize("output", ["one.png", "-"])

@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -618,16 +619,25 @@ def test_a_run_that_is_ended_in_the_middle_leaves_whole_objects_and_goes_on(
     for i, name in enumerate(names):
         bucket.put(f"in/{name}", encoded(name, i))
 
-    def linger(request):
-        if request.method == "PUT" and bucket.proxy.count("PUT", ".*png") > 8:
-            bucket.proxy.closing.wait(0.2)
+    signalled, ended = threading.Event(), threading.Event()
 
-    bucket.proxy.before = linger
+    def hold(request):
+        """Some products arrive; those on their way at the signal do after it, and no others."""
+        if request.method == "PUT" and bucket.proxy.count("PUT", ".*png") > 8:
+            late = signalled.is_set()
+            signalled.wait(TIMEOUT)
+            if late:
+                ended.wait(TIMEOUT)
+
+    bucket.proxy.before = hold
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--threads", 2)
+    words += ("--connections", 4)
     process = start("matte", *words, **bucket.variables)
     wait_for(lambda: bucket.proxy.count("PUT", ".*png") > 10)
     process.send_signal(number)
+    signalled.set()
     process.communicate(timeout=TIMEOUT)
+    ended.set()
     there = objects(bucket, "out/")
     assert 0 < len(there) < len(names)
     for data in there.values():

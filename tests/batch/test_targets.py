@@ -30,7 +30,7 @@ from birefcli.options import (
     Selection,
 )
 from birefcli.system import name_folding
-from birefcli.system.name_folding import EXACT, Folding
+from birefcli.system.name_folding import Folding
 
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 CASE, COMPOSITION = Folding(case=True), Folding(composition=True)
@@ -83,7 +83,7 @@ def test_two_photos_for_one_file_of_a_disk_that_folds_names_are_refused(
     if len(find_photos(Selection((str(folder),), "-")).found) < 2:
         pytest.skip("this disk folds names itself")
     for products in ((Product.CUTOUT,), (Product.CUTOUT, Product.MASK)):
-        folds(monkeypatch, EXACT)
+        folds(monkeypatch, Folding())
         assert len(planned(folder, output=tmp_path / "out", products=products)) == 2
         folds(monkeypatch, folding)
         with pytest.raises(OutputError, match="for one; rename one of them") as caught:
@@ -105,7 +105,7 @@ def test_photo_that_its_product_would_replace_on_such_a_disk_is_refused(
     tmp_path, monkeypatch, folding, photo, output
 ):
     folder = fill(tmp_path / "in", photo)
-    folds(monkeypatch, EXACT)
+    folds(monkeypatch, Folding())
     assert planned(folder / photo, output=folder / output)
     folds(monkeypatch, folding)
     with pytest.raises(OutputError, match="would be overwritten by the result of"):

@@ -3,36 +3,50 @@
 import threading
 
 import pytest
+from conftest import TIMEOUT
 
+from birefcli.system import clock as clock_module
 from birefcli.system import file_events
 from birefcli.system.clock import Clock
 
 watchfiles = pytest.importorskip("watchfiles")
 
 
+class Heard:
+    """What is told; whoever waits for anything is woken by a failure as well, and sees it."""
+
+    def __init__(self):
+        self.failures = []
+        self._told = threading.Semaphore(0)
+
+    def wake(self):
+        self._told.release()
+
+    def fail(self, reason):
+        self.failures.append(reason)
+        self._told.release()
+
+    def wait(self):
+        """Wait for one wake, or one failure."""
+        assert self._told.acquire(timeout=TIMEOUT), "nothing is told"
+
+
 def test_a_change_deep_below_wakes_whoever_waits(tmp_path):
     (tmp_path / "x" / "y").mkdir(parents=True)
-    woken = threading.Semaphore(0)
-    failures = []
-    with file_events.wake_on_changes([tmp_path], woken.release, failures.append):
-        assert woken.acquire(timeout=300)  # it listens from now on
+    heard = Heard()
+    with file_events.wake_on_changes([tmp_path], heard.wake, heard.fail):
+        heard.wait()  # it listens from now on
         (tmp_path / "x" / "y" / "a.jpg").write_bytes(b"x")
-        assert woken.acquire(timeout=300)
-    assert failures == []
+        heard.wait()
+    assert heard.failures == []
 
 
 def test_what_cannot_be_watched_is_told_once(tmp_path):
-    failures = []
-    failed = threading.Event()
-
-    def fail(reason):
-        failures.append(reason)
-        failed.set()
-
-    with file_events.wake_on_changes([tmp_path / "gone"], lambda: None, fail):
-        assert failed.wait(300)
-    assert len(failures) == 1
-    assert failures[0]
+    heard = Heard()
+    with file_events.wake_on_changes([tmp_path / "gone"], lambda: None, heard.fail):
+        heard.wait()
+    assert len(heard.failures) == 1
+    assert heard.failures[0]
 
 
 def test_the_systems_limit_is_told_in_its_words(tmp_path, monkeypatch):
@@ -41,13 +55,10 @@ def test_the_systems_limit_is_told_in_its_words(tmp_path, monkeypatch):
         raise OSError(text)
 
     monkeypatch.setattr(watchfiles, "watch", refuse)
-    failed = threading.Event()
-    failures = []
-    with file_events.wake_on_changes(
-        [tmp_path], lambda: None, lambda why: (failures.append(why), failed.set())
-    ):
-        assert failed.wait(300)
-    assert failures == ["OS file watch limit reached"]
+    heard = Heard()
+    with file_events.wake_on_changes([tmp_path], lambda: None, heard.fail):
+        heard.wait()
+    assert heard.failures == ["OS file watch limit reached"]
 
 
 def test_a_folder_that_may_not_be_entered_costs_no_other_its_events(tmp_path, monkeypatch):
@@ -60,12 +71,11 @@ def test_a_folder_that_may_not_be_entered_costs_no_other_its_events(tmp_path, mo
         yield set()
 
     monkeypatch.setattr(watchfiles, "watch", watch)
-    woken = threading.Event()
-    failures = []
-    with file_events.wake_on_changes([tmp_path], woken.set, failures.append):
-        assert woken.wait(300)
+    heard = Heard()
+    with file_events.wake_on_changes([tmp_path], heard.wake, heard.fail):
+        heard.wait()
+    assert heard.failures == []
     assert asked == [False, True]
-    assert failures == []
 
 
 def test_the_first_silence_after_a_change_wakes_once_more(tmp_path, monkeypatch):
@@ -73,25 +83,26 @@ def test_the_first_silence_after_a_change_wakes_once_more(tmp_path, monkeypatch)
     change = {(1, "x")}
     told = [set(), set(), change, change, set(), set()]
     wakes = []
-    over = threading.Event()
+    asked = {}
+    heard = Heard()
 
     def watch(*folders, **more):
-        assert more["yield_on_timeout"]
-        for number, changes in enumerate(told):
+        asked.update(more)
+        for changes in told:
             wakes.append(0)
             yield changes
-            assert len(wakes) == number + 1
-        over.set()
-        more["stop_event"].wait(300)
+        heard.wake()  # all of it was told
 
     monkeypatch.setattr(watchfiles, "watch", watch)
 
     def wake():
         wakes[-1] += 1
 
-    with file_events.wake_on_changes([tmp_path], wake, pytest.fail):
-        assert over.wait(300)
+    with file_events.wake_on_changes([tmp_path], wake, heard.fail):
+        heard.wait()
+    assert heard.failures == []
     assert wakes == [1, 0, 1, 1, 1, 0]
+    assert asked["yield_on_timeout"], "else silence is not told"
 
 
 def test_events_can_be_had_where_the_package_is(monkeypatch):
@@ -100,12 +111,50 @@ def test_events_can_be_had_where_the_package_is(monkeypatch):
     assert not file_events.available()
 
 
-def test_a_clock_is_woken_and_waits_no_less_than_it_has_to():
+class Event:
+    """In the place of one of threading, on a clock that only waiting moves."""
+
+    def __init__(self):
+        self.time, self.is_set, self.slept = 0.0, False, []
+
+    def set(self):
+        self.is_set = True
+
+    def clear(self):
+        self.is_set = False
+
+    def wait(self, seconds):
+        if not self.is_set:
+            self.time += seconds
+        return self.is_set
+
+    def sleep(self, seconds):
+        self.time += seconds
+        self.slept.append(seconds)
+
+    def monotonic(self):
+        return self.time
+
+
+def test_a_clock_is_woken_and_waits_no_less_than_it_has_to(monkeypatch):
+    event = Event()
+    monkeypatch.setattr(clock_module, "time", event)
     clock = Clock()
+    clock._woken = event
     clock.wake()
-    before = clock.now()
-    clock.wait(300.0, at_least=0.05)
-    assert 0.05 <= clock.now() - before < 300
-    before = clock.now()
-    clock.wait(0.05)  # it was woken once
-    assert clock.now() - before >= 0.04
+    clock.wait(300.0, at_least=5.0)
+    assert (clock.now(), event.slept) == (5.0, [5.0])
+    clock.wait(10.0, at_least=5.0)  # it was woken once
+    assert (clock.now(), event.slept) == (15.0, [5.0])
+    clock.wake()
+    clock.wait(300.0)
+    assert (clock.now(), event.slept) == (15.0, [5.0])
+
+
+def test_a_clock_is_woken_from_another_thread():
+    clock = Clock()
+    waiter = threading.Thread(target=clock.wait, args=(2 * TIMEOUT,), daemon=True)
+    waiter.start()
+    clock.wake()
+    waiter.join(TIMEOUT)
+    assert not waiter.is_alive()

@@ -1,15 +1,14 @@
 """To whom each place belongs while photos come and go: a run refuses two that want one place as a
 whole, a watch refuses the second."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import ANOTHER, Job, keys_of
+from birefcli.batch.targets import Job, SharedFile
 from birefcli.errors import Message, Option
 from birefcli.system.name_folding import NameIndex
-from birefcli.system.object_url import ObjectUrl
 from birefcli.system.paths import is_folder
 
 
@@ -18,25 +17,35 @@ class _Claim:
     """Whose a place is, and what it is to that one."""
 
     owner: str
-    """A photo's label; the path of a file that every photo needs."""
+    """A photo's label."""
     product: bool
-    """Whether a product is written there; else it is read."""
-    what: str = ""
-    """What a file is that is no photo."""
+    """Whether a product is written there; else it is a photo."""
 
 
 class Claims:
     """Targets and photos of a watch."""
 
-    def __init__(self, read: Mapping[Path | ObjectUrl, str]) -> None:
-        """``read``: files that every photo needs, and what they are."""
+    def __init__(self) -> None:
         self._index: NameIndex[_Claim] = NameIndex()
         self._keys: dict[str, list[tuple[str, _Claim]]] = {}
         self._refused: dict[str, str] = {}
-        """Photos that want what another has, and which that is."""
-        for path, what in read.items():
-            for key in keys_of(path):
-                self._index.add(key, _Claim(str(path), product=False, what=what))
+        """Photos that want what another has, or a file that all need, and which that is."""
+        self._shared: Mapping[str, SharedFile] = {}
+        self._shared_index: NameIndex[SharedFile] = NameIndex()
+
+    def reserve(self, shared: Mapping[str, SharedFile]) -> list[str]:
+        """These files all photos need, each by its keys, in place of those before.
+
+        Returns photos that were refused for one that is needed no more.
+        """
+        if shared is self._shared:
+            return []
+        before = {file.label for file in self._shared.values()}
+        gone = before - {file.label for file in shared.values()}
+        self._shared, self._shared_index = shared, NameIndex()
+        for key, file in shared.items():
+            self._shared_index.add(key, file)
+        return self._free(gone)
 
     def take(self, jobs: Iterable[Job]) -> tuple[list[Job], list[tuple[Job, Message]]]:
         """Jobs that have their targets for themselves, and the others with the reason.
@@ -66,7 +75,11 @@ class Claims:
         for key, claim in self._keys.pop(label, ()):
             self._index.remove(key, claim)
         self._refused.pop(label, None)
-        waiting = [other for other, owner in self._refused.items() if owner == label]
+        return self._free({label})
+
+    def _free(self, owners: Container[str]) -> list[str]:
+        """Photos that were refused for what these had."""
+        waiting = [other for other, owner in self._refused.items() if owner in owners]
         for other in waiting:
             del self._refused[other]
         return waiting
@@ -89,7 +102,13 @@ class Claims:
                 return Message(f"{target} is a folder; ", ANOTHER)
             if key in own:
                 return Message("would be overwritten by its own result; ", ANOTHER)
-            if key is not None and (found := self._others(key, job)) is not None:
+            if key is None:
+                continue
+            if (shared := self._shared_index.find(key)) is not None:
+                self._refused[job.label] = shared[1].label
+                text = f"its result would overwrite {shared[1].label}, {shared[1].what}; "
+                return Message(text, ANOTHER)
+            if (found := self._others(key, job)) is not None:
                 return self._collision(job, found, f"{target}")
         for key in own:
             found = self._others(key, job)
@@ -103,8 +122,6 @@ class Claims:
         return None if found is None or found[1].owner == job.label else found[1]
 
     def _collision(self, job: Job, found: _Claim, target: str) -> Message:
-        if found.what:
-            return Message(f"its result would overwrite {found.owner}, {found.what}; ", ANOTHER)
         self._refused[job.label] = found.owner
         if not found.product:
             return Message(f"its result would overwrite {found.owner}; ", ANOTHER)

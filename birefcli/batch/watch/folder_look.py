@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from birefcli.batch.inputs import FoundPhoto, folder_left_out, is_product, is_wanted
+from birefcli.batch.inputs import FoundPhoto, is_product, is_wanted
+from birefcli.batch.output import output_of
 from birefcli.batch.places import LocalFile
 from birefcli.batch.shard import holds
 from birefcli.images.files import other_kind, walk_entries
@@ -59,7 +60,7 @@ class FolderLook:
         self.others: Counter[str] = Counter()
         self.unreadable: dict[str, str] = {}
         self._selection = selection
-        self._skip = folder_left_out(selection)
+        self._skip = output_of(selection).folder_left_out(selection.inputs)
         self._folder = MountedFolder(root)
         self._wanted: dict[str, str | bool] = {}
         """Of every file that was there: whether it is looked at, or its suffix."""

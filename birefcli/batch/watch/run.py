@@ -11,22 +11,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from birefcli.batch.checks import files_read
 from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
 from birefcli.batch.lock import hold_output
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.output import output_of
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
-from birefcli.batch.run import check_model, load_background, run
-from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
+from birefcli.batch.run import check_model, run
+from birefcli.batch.targets import Job, check_output, plan_job
 from birefcli.batch.watch.claims import Claims
 from birefcli.batch.watch.folder_look import FolderLook, Look
 from birefcli.batch.watch.input import WatchedInput
 from birefcli.batch.watch.listener import RunListener
+from birefcli.batch.watch.pause import Pause
 from birefcli.batch.watch.settling import GRACE
 from birefcli.batch.watch.store_look import StoreLook
-from birefcli.errors import ExitCode, Message, NoInputError, OutputError, UsageError
+from birefcli.errors import ExitCode, Message, ModelError, NoInputError, OutputError, UsageError
 from birefcli.models.load import identify_weights
 from birefcli.options import BatchTask, Lock, Selection
 from birefcli.system import allocator, file_events
@@ -36,7 +37,8 @@ from birefcli.system.notify import notify
 from birefcli.system.object_url import is_url
 from birefcli.system.paths import absence, is_folder, real_path
 
-DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
+PAUSE = 30.0  # seconds between two tries where nothing can be done
+CLOSED = "cannot be written"
 SHARE = 10  # times as long as a look takes, nothing is looked at afterwards: a tenth of a core
 SHORTEST = 0.1  # seconds between two looks
 QUIET = 60.0  # seconds without work after which memory that photos took is given back
@@ -61,7 +63,8 @@ class WatchTask:
     """Whether what the system tells of changes wakes it earlier."""
     grace: float = GRACE
     """A photo that cannot be read fails when it has not changed for so long."""
-    disk_pause: float = DISK_PAUSE
+    pause: float = PAUSE
+    """From one try to the next where nothing can be written, or the model cannot be loaded."""
 
 
 def watch(
@@ -70,8 +73,8 @@ def watch(
     """Do photos as they come, until a signal ends it.
 
     ``clock`` and ``do`` may be others than those of this machine. Raises what
-    :func:`birefcli.batch.run.run` does, but OutputError only at the start: later it waits until
-    something can be written.
+    :func:`birefcli.batch.run.run` does, but what goes by only at the start: later it waits for an
+    output, for weights and for a background that cannot be used.
     """
     looks = _looks(task.batch.selection)
     check_model(task.batch.options, reporter)
@@ -89,7 +92,7 @@ def watch(
 
 def _looks(selection: Selection) -> list[Look]:
     """A look for each input. Raises UsageError, NoInputError."""
-    if selection.output == PIPE or names_a_file(selection):
+    if output_of(selection).is_one:
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
@@ -132,7 +135,8 @@ def _look_at(name: str, selection: Selection) -> Look:
 
 def _output(selection: Selection) -> MountedFolder | None:
     """The output as a folder that may go; None for a store, which does not. Raises OSError."""
-    return None if is_url(selection.output) else MountedFolder(output_folder(selection))
+    folder = output_of(selection).folder
+    return None if folder is None else MountedFolder(folder)
 
 
 class _Watch:
@@ -145,16 +149,18 @@ class _Watch:
         self._batch = task.batch
         options = task.batch.options
         self._inputs = [WatchedInput(look, task.settle, task.grace, reporter) for look in looks]
-        self._claims = Claims(files_read(options, load_background(options)))
         self._executors = Executors(options)
+        self._claims = Claims()
+        self._claims.reserve(self._executors.files.read())
         self._identity = identify_weights(options.model)
+        self._was_good = False
+        """Whether the model could be loaded once, or is another than at the start."""
         self._listener = RunListener(reporter, task.batch.selection.shard)
         self._events = ExitStack()
         self._no_events: str | None = None
         """Why nothing is told any more, from the thread that listened."""
         self._out = task.batch.selection.output
-        self._paused_until: float | None = None
-        """Where nothing can be written."""
+        self._pause = Pause(task.pause, reporter)
         self._worked = clock.now()
         self._cost = 0.0
         self._was_loaded = self._was_tidied = False
@@ -212,7 +218,7 @@ class _Watch:
             return
         self._reporter.on_trouble(f"{self._out}: {trouble}; waits until it is there again")
         while there.trouble() is not None:
-            self._clock.wait(self._task.disk_pause)
+            self._clock.wait(self._task.pause)
         there.is_another()
         self._reporter.on_notice(f"{self._out}: is there again")
 
@@ -277,7 +283,7 @@ class _Watch:
 
     def _work(self, now: float) -> None:
         """Run what is due."""
-        if self._paused_until is not None and now < self._paused_until:
+        if self._pause.holds(now):
             return
         due = {}
         jobs = []
@@ -285,7 +291,7 @@ class _Watch:
             job = self._plan(watched, label)
             jobs.append(job)
             due[job.label] = (watched.settling, label)
-        if not jobs:
+        if not jobs or not self._is_ready(now):
             return
         self._listener.expect(due)
         taken, refused = self._claims.take(jobs)
@@ -321,43 +327,69 @@ class _Watch:
             listed=tuple(name for name in listed if name),
             shard=None,  # of which all of them are
         )
-        self._renew()
+        task = replace(self._batch, selection=selection, lock=Lock.NONE)
         try:
-            summary = self._do(
-                replace(self._batch, selection=selection, lock=Lock.NONE),
-                self._listener,
-                self._executors,
-            )
+            summary = self._do(task, self._listener, self._executors)
         except OutputError as error:
-            self._pause(error.message)
-            return
+            self._await_output(error.message)
+        except (ModelError, UsageError) as error:
+            self._await_file(error)
+        else:
+            self._take_in(summary)
+
+    def _take_in(self, summary: Summary) -> None:
+        """What a run has come to. Raises StoppedError."""
         if summary.stopped is ExitCode.OUTPUT:
-            self._pause(Message(f"{self._out}: ", self._listener.obstacle or "cannot be written"))
+            self._await_output(Message(f"{self._out}: ", self._listener.obstacle or CLOSED))
             return
         if summary.stopped is not None:
             self.stopped = summary.stopped
             raise StoppedError
-        if self._paused_until is not None and summary.counts[Status.WRITTEN]:
-            self._paused_until = None
-            self._reporter.on_notice(f"{self._out}: can be written again")
+        worked = summary.counts[Status.WRITTEN] > 0
+        self._was_good |= worked or self._executors.is_loaded
+        if worked:
+            self._pause.end()
+
+    def _is_ready(self, now: float) -> bool:
+        """Whether weights and background can be used, as they are now."""
+        try:
+            self._renew()
+            shared = self._executors.files.read()
+        except (ModelError, UsageError) as error:
+            self._await_file(error)
+            return False
+        for label in self._claims.reserve(shared):
+            self._again(label, now)
+        return True
 
     def _renew(self) -> None:
-        """See that the model is that of the file that is there now."""
+        """See that the model is that of the file that is there now. Raises ModelError."""
         identity = identify_weights(self._batch.options.model)
         if identity != self._identity:
             self._identity, self._executors = identity, Executors(self._batch.options)
-            self._reporter.on_notice("the weights have changed: they are loaded again")
+            self._was_good = True
+            if self._pause.until is None:
+                self._reporter.on_notice("the weights have changed: they are loaded again")
         elif self._was_loaded and not self._executors.is_loaded:
             self._reporter.on_detail("the model is loaded again")
         self._was_loaded = False
 
-    def _pause(self, why: Message) -> None:
-        """Nothing can be written: try again later, with everything that was to be written."""
-        pause = self._task.disk_pause
-        if self._paused_until is None:
-            text = Message(why, f"; tries again every {pause:g} s, and goes on when it can")
-            self._reporter.on_trouble(text)
-        self._paused_until = self._clock.now() + pause
+    def _await_output(self, why: Message) -> None:
+        self._pause.begin(self._clock.now(), why, f"{self._out}: can be written again")
+
+    def _await_file(self, error: ModelError | UsageError) -> None:
+        """Weights or a background may be half-copied: they are waited for.
+
+        Raises what is no matter of waiting: weights that never were good, and wrong options.
+        """
+        if isinstance(error, ModelError):
+            if not self._was_good:
+                raise error
+            self._executors = Executors(self._batch.options)  # nothing half-read is kept
+        elif error.option != "background":
+            raise error
+        what = "the weights" if isinstance(error, ModelError) else "the background"
+        self._pause.begin(self._clock.now(), error.message, f"{what} can be read again")
 
     # Rest
 
@@ -378,8 +410,8 @@ class _Watch:
     def _rest(self, looked: float) -> None:
         """Wait for the next look: until its time comes, a photo has settled, or files change."""
         until = [looked + self._task.every]
-        if self._paused_until is not None and self._paused_until > looked:
-            until.append(self._paused_until)
+        if self._pause.until is not None and self._pause.until > looked:
+            until.append(self._pause.until)
         else:
             dues = (w.settling.next_due for w in self._inputs if w.is_there)
             until += [due for due in dues if due is not None]

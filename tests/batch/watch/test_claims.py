@@ -7,7 +7,7 @@ import pytest
 
 from birefcli.batch.inputs import FoundPhoto
 from birefcli.batch.places import LocalFile
-from birefcli.batch.targets import plan_job
+from birefcli.batch.targets import SharedFile, plan_job
 from birefcli.batch.watch.claims import Claims
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
@@ -38,7 +38,7 @@ def take(claims, *jobs):
 
 
 def test_the_second_of_two_that_want_one_target_is_refused_with_the_name_of_the_first(root):
-    claims = Claims({})
+    claims = Claims()
     assert take(claims, job(root, "a.jpg")) == (["a.jpg"], {})
     taken, refused = take(claims, job(root, "a.png"), job(root, "b.jpg"))
     assert taken == ["b.jpg"]
@@ -47,7 +47,7 @@ def test_the_second_of_two_that_want_one_target_is_refused_with_the_name_of_the_
 
 
 def test_of_two_that_come_at_once_the_first_by_name_is_taken(root):
-    taken, refused = take(Claims({}), job(root, "a.jpg"), job(root, "a.png"))
+    taken, refused = take(Claims(), job(root, "a.jpg"), job(root, "a.png"))
     assert (taken, list(refused)) == (["a.jpg"], ["a.png"])
 
 
@@ -57,12 +57,12 @@ def test_of_two_that_come_at_once_the_one_whose_product_is_there_is_taken(root):
     stamp = Stamp("0" * 16, "fp32", "cutout", size, mtime).text()
     data = encode(np.zeros((8, 8, 4), np.uint8), Format.PNG, metadata=Metadata(stamp=stamp))
     (root / "out" / "a.png").write_bytes(data)
-    taken, refused = take(Claims({}), job(root, "a.jpg"), second)
+    taken, refused = take(Claims(), job(root, "a.jpg"), second)
     assert (taken, list(refused)) == (["a.png"], ["a.jpg"])
 
 
 def test_when_the_first_goes_the_other_may_go_on(root):
-    claims = Claims({})
+    claims = Claims()
     first, second = job(root, "a.jpg"), job(root, "a.png")
     claims.take([first, second])
     assert claims.give_up(first.label) == [second.label]
@@ -72,13 +72,13 @@ def test_when_the_first_goes_the_other_may_go_on(root):
 
 
 def test_a_photo_that_changes_keeps_what_it_has(root):
-    claims = Claims({})
+    claims = Claims()
     claims.take([job(root, "a.jpg")])
     assert take(claims, job(root, "a.jpg")) == (["a.jpg"], {})
 
 
 def test_a_refused_photo_that_goes_is_forgotten(root):
-    claims = Claims({})
+    claims = Claims()
     first, second = job(root, "a.jpg"), job(root, "a.png")
     claims.take([first, second])
     claims.give_up(second.label)
@@ -87,33 +87,50 @@ def test_a_refused_photo_that_goes_is_forgotten(root):
 
 
 def test_no_photo_is_overwritten_by_another_one(root):
-    claims = Claims({})
+    claims = Claims()
     claims.take([job(root, "a.png", out="elsewhere")])
     _, refused = take(claims, job(root, "a.jpg", out="in"))
     assert "a.png" in refused["a.jpg"]
 
 
 def test_no_photo_is_overwritten_by_itself(root):
-    _, refused = take(Claims({}), job(root, "a.png", out="in"))
+    _, refused = take(Claims(), job(root, "a.png", out="in"))
     assert "its own result" in refused["a.png"]
 
 
 def test_a_photo_that_takes_the_place_of_a_product_is_refused(root):
-    claims = Claims({})
+    claims = Claims()
     claims.take([job(root, "a.jpg", out="in")])
     _, refused = take(claims, job(root, "a.png", out="elsewhere"))
     assert "would be overwritten by the result of" in refused["a.png"]
 
 
-def test_what_every_photo_needs_is_not_overwritten(root):
-    (root / "out" / "w.png").write_bytes(b"")
-    claims = Claims({root / "out" / "w.png": "the weights"})
-    _, refused = take(claims, job(root, "w.jpg"))
-    assert "the weights" in refused["w.jpg"]
+def shared(*paths):
+    return {str(path): SharedFile(str(path), "a background") for path in paths}
+
+
+def test_what_every_photo_needs_is_not_overwritten_and_costs_that_photo_only(root):
+    claims = Claims()
+    claims.reserve(shared(root / "out" / "w.png"))
+    taken, refused = take(claims, job(root, "w.jpg"), job(root, "a.jpg"))
+    assert taken == ["a.jpg"]
+    assert f"would overwrite {root / 'out' / 'w.png'}, a background" in refused["w.jpg"]
+
+
+def test_what_every_photo_needs_may_change_and_those_refused_for_it_come_again(root):
+    claims = Claims()
+    assert take(claims, job(root, "a.jpg"), job(root, "b.jpg"))[0] == ["a.jpg", "b.jpg"]
+    later = shared(root / "out" / "a.png", root / "bg.png")
+    assert claims.reserve(later) == []
+    taken, refused = take(claims, job(root, "a.jpg"), job(root, "b.jpg"))
+    assert (taken, list(refused)) == (["b.jpg"], ["a.jpg"])
+    assert claims.reserve(later) == []
+    assert claims.reserve(shared(root / "bg.png")) == [job(root, "a.jpg").label]
+    assert take(claims, job(root, "a.jpg"))[0] == ["a.jpg"]
 
 
 def test_a_folder_in_a_products_place_costs_one_photo(root):
     (root / "out" / "a.png").mkdir()
-    taken, refused = take(Claims({}), job(root, "a.jpg"), job(root, "b.jpg"))
+    taken, refused = take(Claims(), job(root, "a.jpg"), job(root, "b.jpg"))
     assert taken == ["b.jpg"]
     assert "is a folder" in refused["a.jpg"]

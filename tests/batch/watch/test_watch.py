@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
@@ -26,6 +27,7 @@ from birefcli.errors import (
     BusyError,
     ExitCode,
     Message,
+    ModelError,
     NoInputError,
     OutputError,
     UsageError,
@@ -33,6 +35,7 @@ from birefcli.errors import (
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
+from birefcli.models.weights import load_network, resolve
 from birefcli.options import (
     BatchOptions,
     BatchTask,
@@ -164,8 +167,11 @@ def append(name, data):
         file.write(data)
 
 
-def task(*, inputs=("in",), output="out", lock=Lock.LEAVE, model="mini", **more):
-    options = BatchOptions(Rendering(), ModelOptions(model), None, 1, 10**6, 10**9)
+def task(*, inputs=("in",), output="out", lock=Lock.LEAVE, model="mini", background=None, **more):
+    rendering = Rendering()
+    if background is not None:
+        rendering = Rendering(products=(Product.COMPOSITE,), background=background)
+    options = BatchOptions(rendering, ModelOptions(model), None, 1, 10**6, 10**9)
     return WatchTask(BatchTask(Selection(inputs, output), options, lock=lock), **more)
 
 
@@ -519,6 +525,87 @@ def test_weights_that_change_are_loaded_again(place, tiny_weights):
     watch(task(model="w.safetensors"), told, clock, Noting(clock))
     assert used[0] is used[1] is not used[2]
     assert [n for n in told.notices if "weights" in n]
+
+
+def test_weights_that_are_copied_meanwhile_are_waited_for(place, tiny_weights):
+    whole = tiny_weights.read_bytes()
+    Path("w.safetensors").write_bytes(whole)
+    put("a.jpg")
+
+    class Loading(Runs):
+        """Loads the weights at each run, as a new process would."""
+
+        def __call__(self, task, listener, executors):
+            load_network(resolve("w.safetensors"))
+            return super().__call__(task, listener, executors)
+
+    def copy(part):
+        Path("w.safetensors").write_bytes(part)
+
+    acts = {
+        10.0: lambda: copy(whole[: len(whole) // 2]),
+        11.0: lambda: put("b.jpg"),
+        40.0: Path("w.safetensors").unlink,
+        80.0: lambda: copy(whole),
+    }
+    clock, told = Story(acts, 200.0), Told()
+    runs = Loading(clock)
+    watch(task(model="w.safetensors"), told, clock, runs)
+    assert names(runs) == ["a.jpg", "b.jpg"]
+    assert told.outcomes == [("a.jpg", "written"), ("b.jpg", "written")]
+    [trouble] = told.troubles
+    assert trouble.startswith("w.safetensors: ")
+    assert trouble.endswith("tries again every 30 s, and goes on when it can")
+    assert [n for n in told.notices if "weights" in n] == [
+        "the weights have changed: they are loaded again", "the weights can be read again",
+    ]  # fmt: skip
+
+
+def test_weights_that_never_were_good_end_it(place):
+    put("a.jpg")
+    runs = Runs(Story({}, 0))
+    runs.raises = ModelError("w.safetensors: damaged")
+    with pytest.raises(ModelError, match="damaged"):
+        watch(task(), Told(), Story({}, 100.0), runs)
+
+
+def save_picture(name, colour):
+    Image.new("RGB", (32, 32), colour).save(name)
+
+
+def test_a_background_that_is_saved_meanwhile_is_waited_for(place):
+    save_picture("bg.png", "red")
+    put("a.jpg")
+    acts = {
+        10.0: lambda: Path("bg.png").write_bytes(Path("bg.png").read_bytes()[:60]),
+        11.0: lambda: put("b.jpg"),
+        40.0: Path("bg.png").unlink,
+        80.0: lambda: save_picture("bg.png", "blue"),
+    }
+    told, runs = play(acts, end=200.0, what=task(background="bg.png"))
+    assert names(runs) == ["a.jpg", "b.jpg"]
+    [trouble] = told.troubles
+    assert "background=bg.png: " in trouble
+    assert "the background can be read again" in told.notices
+
+
+def test_a_background_that_a_product_would_replace_costs_that_photo_only(place):
+    Path("bgs").mkdir()
+    save_picture("bgs/a.png", "red")
+
+    def come():
+        save_picture("bgs/c.png", "red")
+        for name in ("b.jpg", "c.jpg", "d.jpg"):
+            put(name)
+
+    what = task(output="bgs", background="bgs")
+    told, _ = play({10.0: come, 40.0: Path("bgs/c.png").unlink, 41.0: lambda: put("e.jpg")},
+                      end=60.0, what=what)  # fmt: skip
+    assert told.outcomes == [
+        ("c.jpg", "failed"), ("b.jpg", "written"), ("d.jpg", "written"),
+        ("e.jpg", "written"), ("c.jpg", "written"),
+    ]  # fmt: skip
+    assert told.troubles == []
 
 
 # How it begins and ends
