@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,7 +23,7 @@ from conftest import TIMEOUT, picture, wait_for
 from ray_cluster import ray_cluster
 
 from birefcli import __version__
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import MISSING, OVERWRITE, Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.stores import StoredPhoto, StoredProduct
@@ -236,6 +237,30 @@ def test_run_waits_for_the_worker_that_comes_in_the_place_of_its_only_one(comes)
     run.join(TIMEOUT)
     assert [outcome.status for outcome in found] == [Status.WRITTEN] * (5 if comes else 0)
     assert workers.no_device_left is not comes
+
+
+def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_done_again(tmp_path):
+    """The worker had taken them all; it was killed before it could tell of the first."""
+    source, found = FakeSource(), []
+    workers = pool.WorkerPool(source, pool.PoolListener(print, print, print), None)
+    todo = decisions(3, tmp_path)
+    todo[2] = replace(todo[2], reason=OVERWRITE)
+    (tmp_path / "out").mkdir()
+    run = threading.Thread(target=lambda: found.extend(workers(todo)))
+    run.start()
+    wait_for(lambda: source.kept)
+    source.workers[0].receive(Request(patient=False))
+    source.workers[0].receive(Request(patient=False))
+    for i in (0, 2):  # of the last it cannot be told whether it was there before
+        (tmp_path / f"out/{i}.png").write_bytes(b"whole")
+    source.workers[0].over = True
+    source.workers[0].gone(WorkerLost("killed", ""))
+    run.join(TIMEOUT)
+    assert [(o.input, o.status, o.notes) for o in found] == [
+        (todo[0].job.label, Status.WRITTEN, (pool.UNHEARD,))
+    ]
+    assert found[0].outputs == todo[0].job.targets
+    assert workers.no_device_left
 
 
 def test_source_whose_machines_will_not_do_refuses_the_run_and_is_closed():

@@ -9,9 +9,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import Decision, is_made_since
 from birefcli.batch.interrupts import GRACE
-from birefcli.batch.outcome import Outcome
+from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.patience import no_answer, step, to_begin
 from birefcli.batch.places import local_folders
 from birefcli.batch.workers.channel import STOPPING
@@ -32,6 +32,7 @@ from birefcli.batch.workers.source import LEAVE, NewWorker, Worker, WorkerSource
 from birefcli.errors import BirefcliError
 from birefcli.system.watchdog import Sign, Watchdog
 
+UNHEARD = "its worker was lost when it was written: no more is known of it"
 LAST = 1.0  # seconds for a worker that was killed to be gone, where the run gives up
 
 
@@ -231,7 +232,10 @@ class WorkerPool:
     def _gone(self, worker: int, why: WorkerLost) -> None:
         if self._over:
             return
+        made = self._made(worker)
         with self._lock:
+            for decision in made:
+                self._scheduler.end(worker, _unheard(decision))
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
             name = self._scheduler.names[worker]
@@ -243,6 +247,15 @@ class WorkerPool:
             taken = self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
 
+    def _made(self, worker: int) -> list[Decision]:
+        """Photos that a worker which is gone has done, and could not tell of any more."""
+        with self._lock:
+            held = self._scheduler.held(worker)
+        try:
+            return [decision for decision in held if is_made_since(decision)]
+        except OSError:  # then they are done again
+            return []
+
     def _settled(self) -> None:
         with self._lock:
             self._scheduler.expect_no_more()
@@ -253,6 +266,12 @@ class WorkerPool:
 def _folders(held: Sequence[Decision]) -> set[Path]:
     """Where the products of these photos are written, as far as that is a disk."""
     return local_folders([target for decision in held for target in decision.job.targets.values()])
+
+
+def _unheard(decision: Decision) -> Outcome:
+    job = decision.job
+    targets = dict(job.targets)
+    return Outcome(job.label, Status.WRITTEN, targets, reason=decision.reason, notes=(UNHEARD,))
 
 
 def _nothing() -> None:
