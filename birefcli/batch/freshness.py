@@ -183,6 +183,15 @@ def _way_round(error: OSError) -> Message | None:
     return Message("move it, or choose another ", Option("output"))
 
 
+def is_made_since(decision: Decision) -> bool:
+    """Whether all products of a photo are there that were not when it was decided about.
+
+    A product appears whole or not at all. Raises OSError.
+    """
+    targets = decision.job.targets.values()
+    return decision.reason == MISSING and all(target.exists(again=True) for target in targets)
+
+
 def _against_stamp(
     job: Job, target: Target, fingerprint: str, precisions: frozenset[str]
 ) -> Message:

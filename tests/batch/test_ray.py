@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,9 +23,10 @@ from conftest import TIMEOUT, picture, wait_for
 from ray_cluster import ray_cluster
 
 from birefcli import __version__
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import MISSING, OVERWRITE, Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
+from birefcli.batch.stores import StoredPhoto, StoredProduct
 from birefcli.batch.targets import Job
 from birefcli.batch.workers import pool
 from birefcli.batch.workers.protocol import (
@@ -36,9 +38,10 @@ from birefcli.batch.workers.protocol import (
     WorkerLost,
 )
 from birefcli.batch.workers.ray.run import output_folders, working_folder
+from birefcli.batch.workers.ray.store_access import StoreAccess, access_needed
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
-from birefcli.errors import DeviceError, ExitCode
+from birefcli.errors import DeviceError, ExitCode, NoInputError, OutputError
 from birefcli.matting.device import parse_device
 from birefcli.options import (
     BatchOptions,
@@ -49,6 +52,7 @@ from birefcli.options import (
     Rendering,
 )
 from birefcli.system import atomic, cpu
+from birefcli.system.object_url import parse_url
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 
@@ -97,6 +101,44 @@ def test_photo_that_cost_its_only_worker_waits_for_one_that_joins():
     assert ended == {"0.jpg": Status.FAILED, "1.jpg": Status.WRITTEN}
 
 
+def test_photos_wait_for_the_worker_that_comes_in_the_place_of_the_only_one():
+    scheduler = Scheduler(decisions(2), ["a"])
+    first = scheduler.assign(0)
+    scheduler.lose(0, "dead", replaced=True)
+    assert (scheduler.left, scheduler.no_device_left) == (2, False)
+    scheduler.join("a (2)")
+    scheduler.expect_no_more()
+    other = scheduler.assign(1)
+    scheduler.end(1, written(other))
+    assert scheduler.assign(1) is first, "last, and alone"
+    scheduler.lose(1, "dead as well", replaced=True)
+    (failed,) = [o for o in scheduler.ended() if o.status is Status.FAILED]
+    assert str(failed.error) == "two devices could not do it: a: dead; a (2): dead as well"
+    scheduler.expect_no_more()
+    assert (scheduler.left, scheduler.no_device_left) == (0, False)
+
+
+def test_where_no_worker_comes_after_all_photos_are_left_for_lack_of_one():
+    scheduler = Scheduler(decisions(2), ["a"])
+    scheduler.assign(0)
+    scheduler.lose(0, "dead", replaced=True)
+    scheduler.expect_no_more()
+    assert (scheduler.left, scheduler.no_device_left) == (0, True)
+    assert scheduler.ended() == []
+
+
+def test_suspect_is_tried_on_another_machine_while_there_is_one():
+    scheduler = Scheduler(decisions(1))
+    scheduler.join("a", "machine a")
+    suspect = scheduler.assign(0)
+    scheduler.join("b", "machine b")
+    scheduler.lose(0, "dead", replaced=True)
+    scheduler.join("a (2)", "machine a")
+    assert scheduler.assign(2) is None
+    scheduler.lose(1, "dead, too")
+    assert scheduler.assign(2) is suspect
+
+
 class FakeWorker:
     """Does whatever it is given at once."""
 
@@ -129,6 +171,9 @@ class FakeSource:
 
     def __init__(self, fails=None):
         self.fails, self.closed, self.workers, self.kept = fails, 0, [], []
+        self.settled = None
+        """Called by a test; None once it was, or where none is to come in the place of any."""
+        self.replaces = False
 
     def open(self, photos, join, notify):
         self.join, self.notify = join, notify
@@ -143,6 +188,10 @@ class FakeSource:
             return self.workers[-1]
 
         return build
+
+    def replace(self, name, settled):
+        self.settled = settled
+        return self.replaces
 
     def close(self):
         self.closed += 1
@@ -168,6 +217,50 @@ def test_run_goes_on_with_a_worker_that_joins_and_closes_the_source_of_both():
     assert source.closed == 1
     source.join(NewWorker("too late", source.make()))
     assert len(source.workers) == 2, "the run is over"
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_run_waits_for_the_worker_that_comes_in_the_place_of_its_only_one(comes):
+    source, found = FakeSource(), []
+    source.replaces = True
+    workers = pool.WorkerPool(source, pool.PoolListener(print, print, print), None)
+    outcomes = workers(decisions(5))
+    run = threading.Thread(target=lambda: found.extend(outcomes))
+    run.start()
+    wait_for(lambda: source.kept)
+    source.workers[0].over = True
+    source.workers[0].gone(WorkerLost("killed", ""))
+    assert not workers.no_device_left
+    if comes:
+        source.join(NewWorker("slow (2)", source.make()))
+    source.settled()
+    run.join(TIMEOUT)
+    assert [outcome.status for outcome in found] == [Status.WRITTEN] * (5 if comes else 0)
+    assert workers.no_device_left is not comes
+
+
+def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_done_again(tmp_path):
+    """The worker had taken them all; it was killed before it could tell of the first."""
+    source, found = FakeSource(), []
+    workers = pool.WorkerPool(source, pool.PoolListener(print, print, print), None)
+    todo = decisions(3, tmp_path)
+    todo[2] = replace(todo[2], reason=OVERWRITE)
+    (tmp_path / "out").mkdir()
+    run = threading.Thread(target=lambda: found.extend(workers(todo)))
+    run.start()
+    wait_for(lambda: source.kept)
+    source.workers[0].receive(Request(patient=False))
+    source.workers[0].receive(Request(patient=False))
+    for i in (0, 2):  # of the last it cannot be told whether it was there before
+        (tmp_path / f"out/{i}.png").write_bytes(b"whole")
+    source.workers[0].over = True
+    source.workers[0].gone(WorkerLost("killed", ""))
+    run.join(TIMEOUT)
+    assert [(o.input, o.status, o.notes) for o in found] == [
+        (todo[0].job.label, Status.WRITTEN, (pool.UNHEARD,))
+    ]
+    assert found[0].outputs == todo[0].job.targets
+    assert workers.no_device_left
 
 
 def test_source_whose_machines_will_not_do_refuses_the_run_and_is_closed():
@@ -298,6 +391,52 @@ def test_machine_sees_the_run_s_output_and_can_write_to_it(tmp_path, monkeypatch
     assert raised.value.exit_code is ExitCode.OUTPUT
 
 
+def stored(key, target, relative):
+    photo = StoredPhoto(parse_url(key), None)
+    return Decision(
+        Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative), MISSING
+    )
+
+
+def test_of_stores_the_prefixes_travel_that_photos_and_products_are_below():
+    todo = [
+        stored("s3://shop/in/sub/a.jpg", "s3://out/made/sub/a.png", Path("sub/a.jpg")),
+        stored("s3://shop/in/b.jpg", "s3://out/made/b.png", Path("b.jpg")),
+        stored("gs://other/c.jpg", "s3://out/made/c.png", Path("c.jpg")),
+    ]
+    needed = access_needed(todo)
+    assert [str(url) for url in needed.read] == ["s3://shop/in/", "gs://other/"]
+    assert [str(url) for url in needed.written] == ["s3://out/made/"]
+    one = [stored("s3://shop/in/sub/a.jpg", "s3://out/x.png", Path("sub/a.jpg"))]
+    assert [str(url) for url in access_needed(one).written] == ["s3://out/"], "its one file"
+    assert access_needed(decisions(2)) == StoreAccess()
+
+
+def test_machine_s_own_credentials_are_tried_for_input_and_output_and_leave_nothing(bucket):
+    bucket.put("in/a.jpg", b"photo")
+    there = parse_url(f"{bucket.url}/in/")
+    access = StoreAccess((there,), (parse_url(f"{bucket.url}/out/"),))
+    access.check()
+    assert bucket.names() == ["in/a.jpg"]
+    refusal = {"status": 403, "code": "AccessDenied", "message": "not you", "times": 99}
+    bucket.proxy.fail(method="PUT", **refusal)
+    with pytest.raises(
+        OutputError, match=r"out/: cannot be written: AccessDenied: not you; .* ray"
+    ):
+        access.check()
+    bucket.proxy.fail(**refusal)
+    with pytest.raises(NoInputError, match=r"in/: cannot be read: AccessDenied: not you; .* ray"):
+        access.check()
+
+
+def test_machine_without_the_package_for_stores_will_not_do(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "obstore.exceptions", None)
+    url = parse_url("s3://no-such-package-here/in/")
+    for access in (StoreAccess(read=(url,)), StoreAccess(written=(url,))):
+        with pytest.raises(DeviceError, match=r"need the package obstore; pip install"):
+            access.check()
+
+
 @needs_ray
 def test_failure_on_a_machine_names_it_and_keeps_its_kind():
     from birefcli.batch.workers.ray.worker import at
@@ -386,14 +525,15 @@ def machines(monkeypatch):
         cluster.there.append(Machine(name, name, 0, 4))
 
     def build(workers=None):
-        work = candidate.Work(options(cluster=ClusterOptions(workers)), "", None, ())
+        options_ = options(cluster=ClusterOptions(workers))
+        work = candidate.Work(options_, "", None, (), StoreAccess())
         said = []
         callbacks = source.Callbacks(lambda placements: None, said.append, lambda state: None)
         made = source.RayWorkers(work, callbacks, cluster)
         made.said = said
         return made
 
-    build.add, build.cluster = add, cluster
+    build.add, build.cluster, build.answers = add, cluster, answers
     return build
 
 
@@ -499,6 +639,73 @@ def test_giving_a_worker_up_waits_for_nothing_that_the_cluster_does_not_do(monke
     assert ended.empty()
     answers.set()
     assert ended.get(timeout=TIMEOUT) == ("actor", True, True), "the process ends without it"
+
+
+def lose(source, name):
+    """A worker is lost; what is called once nobody is waited for in its place, or None."""
+    settled = threading.Event()
+    return settled if source.replace(name, settled.set) else None
+
+
+@needs_ray
+def test_worker_that_dies_on_a_machine_that_lives_is_replaced_a_few_times(machines, monkeypatch):
+    from birefcli.batch.workers.ray.worker import RayWorker
+
+    names = ["a", "a (2)", "a (3)", "a (4)"]
+    machines.add("a")
+    for name in names[1:]:
+        machines.answers[name] = None
+    source, joined, told = machines(), [], []
+    dead = set()
+    monkeypatch.setattr(RayWorker, "over", property(lambda self: self._name in dead))
+    joined += source.open(9, joined.append, told.append)
+    for i, name in enumerate(names):
+        joined[i].make(print, print)
+        settled = lose(source, name)
+        dead.add(name)
+        assert (settled is None) == (i == 3)
+        if settled is not None:
+            assert settled.wait(TIMEOUT)
+    source.close()
+    assert [new.name for new in joined] == names
+    assert {new.machine for new in joined} == {"a"}
+    assert told == [f"{name} begins in the place of a worker that is lost" for name in names[1:]]
+    assert machines.cluster.asked == ["a"] * 4
+
+
+@needs_ray
+def test_worker_is_not_replaced_where_its_machine_is_gone_or_the_user_is_to_mend_it(machines):
+    machines.add("a")
+    machines.add("b")
+    source, joined, told = machines(), [], []
+    first = source.open(9, joined.append, told.append)
+    workers = [new.make(print, print) for new in first]
+    workers[1]._hear(Refused(DeviceError("no such background")))
+    assert lose(source, "b") is None
+    machines.cluster.there.pop(0)
+    assert lose(source, "a").wait(TIMEOUT)
+    source.close()
+    assert (joined, told, machines.cluster.asked) == ([], [], ["a", "b"])
+
+
+@needs_ray
+def test_worker_in_the_place_of_another_that_cannot_begin_is_not_waited_for(machines, monkeypatch):
+    from birefcli.batch.workers.ray import candidate
+
+    monkeypatch.setattr(candidate, "START", 0.1)
+    machines.add("a")
+    machines.answers["a (2)"] = room = threading.Event()
+    source, joined, told = machines(), [], []
+    source.open(9, joined.append, told.append)
+    assert lose(source, "a").wait(TIMEOUT)
+    assert joined == [], "its core was given to others"
+    room.set()
+    wait_for(lambda: joined)
+    machines.answers["a (3)"] = OSError("no route")
+    assert lose(source, "a (2)").wait(TIMEOUT)
+    source.close()
+    assert [new.name for new in joined] == ["a (2)"]
+    assert told == []
 
 
 # Without a cluster
@@ -754,13 +961,37 @@ def test_photo_that_kills_two_workers_fails_alone(command, cluster, nodes, tmp_p
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.parametrize("victim", ["getpid", "getppid"])
+def test_worker_that_is_killed_once_costs_neither_a_photo_nor_its_machine(
+    command, cluster, nodes, tmp_path, victim
+):
+    mark = str(tmp_path / "killed")
+    once = f"job.label.endswith('003.png') and not os.path.exists({mark!r})"
+    kill = f"open({mark!r}, 'w').close(); os.kill(os.{victim}(), signal.SIGKILL)"
+    nodes(IN_A_WORKER.format(fault=f"if {once}: {kill}"))
+    folder, out = fill(tmp_path / "in", 12), tmp_path / "out"
+    result = command("matte", folder, "-o", out, *ON_RAY, **cluster.environment)
+    assert result.returncode == 0, result.stderr
+    lines, summary = told(result.stdout)
+    each_once(lines, folder)
+    assert names(out) == names(folder), "and no part file"
+    assert len(summary["lost"]) == 1
+    said = f"{socket.gethostname()} (2) begins in the place of a worker that is lost"
+    assert result.stderr.count(said.encode()) == 1
+
+
+@needs_ray
+@pytest.mark.slow
 def test_when_no_machine_is_left_the_exit_code_says_so(command, cluster, nodes, tmp_path):
     nodes(IN_A_WORKER.format(fault=KILL))
     folder = fill(tmp_path / "in", 4)
     words = ("matte", folder, "-o", tmp_path / "out", *ON_RAY)
     result = command(*words, **cluster.environment)
     assert result.returncode == ExitCode.MODEL, result.stderr
-    assert told(result.stdout)[1]["pending"] == 4
+    summary = told(result.stdout)[1]
+    assert summary["pending"] > 0
+    assert summary["pending"] + summary["failed"] == 4
+    assert len(summary["lost"]) == 4, "its first worker, and three in its place"
     assert result.stderr.count(b"no device is left; the same command goes on") == 1
 
 
@@ -877,6 +1108,38 @@ def test_machine_that_will_not_do_refuses_the_run_by_name(
     assert result.stderr.count(b"\n") == 1
     name = socket.gethostname().encode()
     assert name in result.stderr, bad
+    assert names(tmp_path / "out") == set()
+
+
+def environment_of(variables):
+    return IN_AN_ACTOR.format(fault=f"import os; os.environ.update({variables!r})")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_machine_that_cannot_reach_the_store_refuses_the_run_by_name(
+    command, cluster, nodes, bucket, tmp_path
+):
+    nodes(environment_of(bucket.variables))
+    folder = fill(tmp_path / "in", 4)
+    for name in names(folder):
+        bucket.put(f"in/{name}", (folder / name).read_bytes())
+    environment = {**cluster.environment, **bucket.variables}
+    result = command(
+        "matte", f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", *ON_RAY, **environment
+    )
+    assert result.returncode == 0, result.stderr
+    done = {f"out/{name}" for name in names(folder)}
+    assert done < set(bucket.names())
+    nodes(environment_of({**bucket.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}))
+    for words, code, said in (
+        ((folder, "-o", f"{bucket.url}/new/"), ExitCode.OUTPUT, "new/: cannot be written: "),
+        ((f"{bucket.url}/in/", "-o", tmp_path / "out"), ExitCode.NO_INPUT, "in/: cannot be read: "),
+    ):
+        result = command("matte", *words, "--on", "ray", **environment)
+        assert result.returncode == code, result.stderr
+        assert f"{socket.gethostname()}: {bucket.url}/{said}".encode() in result.stderr
+        assert result.stderr.count(b"\n") == 1
     assert names(tmp_path / "out") == set()
 
 

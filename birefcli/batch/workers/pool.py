@@ -9,9 +9,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import Decision, is_made_since
 from birefcli.batch.interrupts import GRACE
-from birefcli.batch.outcome import Outcome
+from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.patience import no_answer, step, to_begin
 from birefcli.batch.places import local_folders
 from birefcli.batch.workers.channel import STOPPING
@@ -32,6 +32,7 @@ from birefcli.batch.workers.source import LEAVE, NewWorker, Worker, WorkerSource
 from birefcli.errors import BirefcliError
 from birefcli.system.watchdog import Sign, Watchdog
 
+UNHEARD = "its worker was lost when it was written: no more is known of it"
 LAST = 1.0  # seconds for a worker that was killed to be gone, where the run gives up
 
 
@@ -104,7 +105,7 @@ class WorkerPool:
 
     def _add(self, new: NewWorker) -> Worker:
         with self._lock:
-            number = self._scheduler.join(new.name)
+            number = self._scheduler.join(new.name, new.machine)
             worker = new.make(partial(self._receive, number), partial(self._gone, number))
             self._workers.append(worker)
             self._starting.add(number)
@@ -231,20 +232,46 @@ class WorkerPool:
     def _gone(self, worker: int, why: WorkerLost) -> None:
         if self._over:
             return
+        made = self._made(worker)
         with self._lock:
+            for decision in made:
+                self._scheduler.end(worker, _unheard(decision))
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
-            held = self._scheduler.lose(worker, why.reason)
+            name = self._scheduler.names[worker]
+            replaced = self._source.replace(name, self._settled)
+            held = self._scheduler.lose(worker, why.reason, replaced=replaced)
             self._workers[worker].clear_parts(_folders(held))
             self._answer_waiting()
             # Within the lock: a run that has ended by it ends after it was reported.
-            name, taken = self._scheduler.names[worker], self._scheduler.elsewhere(held)
+            taken = self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
+
+    def _made(self, worker: int) -> list[Decision]:
+        """Photos that a worker which is gone has done, and could not tell of any more."""
+        with self._lock:
+            held = self._scheduler.held(worker)
+        try:
+            return [decision for decision in held if is_made_since(decision)]
+        except OSError:  # then they are done again
+            return []
+
+    def _settled(self) -> None:
+        with self._lock:
+            self._scheduler.expect_no_more()
+            self._answer_waiting()
+        self._events.put(_nothing)
 
 
 def _folders(held: Sequence[Decision]) -> set[Path]:
     """Where the products of these photos are written, as far as that is a disk."""
     return local_folders([target for decision in held for target in decision.job.targets.values()])
+
+
+def _unheard(decision: Decision) -> Outcome:
+    job = decision.job
+    targets = dict(job.targets)
+    return Outcome(job.label, Status.WRITTEN, targets, reason=decision.reason, notes=(UNHEARD,))
 
 
 def _nothing() -> None:

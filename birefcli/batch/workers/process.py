@@ -12,7 +12,7 @@ from pathlib import Path
 
 from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.protocol import FromWorker, Shutdown, ToWorker, WorkerConfig, WorkerLost
-from birefcli.batch.workers.source import LEAVE, Gone, Join, NewWorker, Notify, Receive
+from birefcli.batch.workers.source import LEAVE, Gone, Join, NewWorker, Notify, Receive, Settled
 from birefcli.batch.workers.worker import work
 from birefcli.matting.device import Placement
 from birefcli.models.weights import Checkpoint
@@ -42,6 +42,10 @@ class LocalWorkers:
             config = WorkerConfig(own, self._checkpoint, placement, sharers, -(-photos // sharers))
             workers.append(NewWorker(name, partial(WorkerProcess, config)))
         return workers
+
+    def replace(self, name: str, settled: Settled) -> bool:
+        """No: it may have been its device that is of no more use."""
+        return False
 
     def close(self) -> None:
         """Nothing is held but by the workers."""

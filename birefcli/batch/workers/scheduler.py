@@ -27,6 +27,8 @@ class Scheduler:
         """Whether photos were left because no worker was."""
         self._fresh = deque(self.decisions)
         self._suspects: deque[str] = deque()
+        self._machines: list[str] = []
+        self._expected = 0  # workers that are to come in the place of lost ones
         self._held: dict[int, set[str]] = {}
         self._tried: dict[str, dict[int, str]] = {}  # why a worker could not do a photo
         self._order = dict.fromkeys(self.decisions)  # in which they are reported
@@ -34,10 +36,14 @@ class Scheduler:
         for name in workers:
             self.join(name)
 
-    def join(self, name: str) -> int:
-        """Count on one more worker, called ``name`` in messages; returns its number."""
+    def join(self, name: str, machine: str = "") -> int:
+        """Count on one more worker, called ``name`` in messages; returns its number.
+
+        ``machine``: what others may share with it.
+        """
         self.names.append(name)
         number = len(self.names) - 1
+        self._machines.append(machine or str(number))
         self._held[number] = set()
         return number
 
@@ -63,10 +69,17 @@ class Scheduler:
         if held:
             return None
         for label in self._suspects:
-            if worker not in self._tried[label]:
+            if self._suits(label, worker):
                 self._suspects.remove(label)
                 return label
         return None
+
+    def _suits(self, label: str, worker: int) -> bool:
+        """Whether this worker is to try a suspect: one of another machine, where there is any."""
+        tried = self._tried[label]
+        used = {self._machines[i] for i in tried}
+        other = {i for i in self._alive if self._machines[i] not in used}
+        return worker in other if other else worker not in tried
 
     @property
     def _alive(self) -> list[int]:
@@ -91,9 +104,13 @@ class Scheduler:
         else:
             self._ended[label] = outcome
 
-    def lose(self, worker: int, reason: str) -> list[Decision]:
-        """Go on without a worker; returns what it had in flight."""
+    def lose(self, worker: int, reason: str, *, replaced: bool = False) -> list[Decision]:
+        """Go on without a worker; returns what it had in flight.
+
+        ``replaced``: another is to come, or :meth:`expect_no_more` is called.
+        """
         self.lost[worker] = reason
+        self._expected += replaced
         held = self.held(worker)
         self._held[worker].clear()
         for label in (decision.job.label for decision in held):
@@ -103,6 +120,11 @@ class Scheduler:
                 self._let_go(label)
         self._give_up()
         return held
+
+    def expect_no_more(self) -> None:
+        """The worker that was to come in the place of a lost one has joined, or never will."""
+        self._expected -= 1
+        self._give_up()
 
     def elsewhere(self, decisions: Iterable[Decision]) -> int:
         """How many of these photos another worker is to do, or does already."""
@@ -116,10 +138,13 @@ class Scheduler:
     def _may_go_elsewhere(self, label: str, worker: int, reason: str) -> bool:
         tried = self._tried.setdefault(label, {})
         tried[worker] = reason
-        return len(tried) < TRIES and any(i not in tried for i in self._alive)
+        others = self._expected > 0 or any(i not in tried for i in self._alive)
+        return len(tried) < TRIES and others
 
     def _give_up(self) -> None:
         """Let go what no worker is left for."""
+        if self._expected:
+            return
         for label in list(self._suspects):
             if all(i in self._tried[label] for i in self._alive):
                 self._suspects.remove(label)

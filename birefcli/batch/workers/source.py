@@ -57,12 +57,18 @@ class NewWorker:
     name: str
     """In messages; no two of a run are called the same."""
     make: Callable[[Receive, Gone], Worker]
+    machine: str = ""
+    """What others may share with it; empty: nothing."""
 
 
 Join: TypeAlias = Callable[[NewWorker], None]
 """A worker joins a run that goes on; any thread may call it."""
 Notify: TypeAlias = Callable[[str], None]
 """The user should know this; any thread may call it."""
+
+Settled: TypeAlias = Callable[[], None]
+"""Called once: whoever was to come in the place of a lost worker has joined, or is not waited for
+any longer."""
 
 
 class WorkerSource(Protocol):
@@ -72,6 +78,12 @@ class WorkerSource(Protocol):
         """Those that are there for a run over so many photos; later ones join.
 
         Raises BirefcliError where the run cannot begin.
+        """
+
+    def replace(self, name: str, settled: Settled) -> bool:
+        """Whether another worker is to join in the place of this one, which is lost.
+
+        If so, ``settled`` is called, in another thread. Any thread may ask; it waits for nothing.
         """
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from birefcli import __version__, values
 from birefcli.batch.workers.process import WorkerProcess
 from birefcli.batch.workers.protocol import FromWorker, ToWorker, WorkerConfig, WorkerLost
+from birefcli.batch.workers.ray.store_access import StoreAccess
 from birefcli.errors import BirefcliError, DeviceError, OutputError
 from birefcli.matting.device import Placement, parse_device
 from birefcli.models import weights
@@ -34,6 +35,7 @@ class Requirements:
     """Working folder of the run, where a path is relative; None: all are absolute."""
     probes: tuple[Path, ...]
     """Files of the run in the folders that products go to."""
+    stores: StoreAccess
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class WorkerActor:
             self._placement = parse_device(requirements.device, requirements.model.precision)
             for probe in requirements.probes:
                 check_output(probe)
+            requirements.stores.check()
         except BirefcliError as error:
             return error
         return None

@@ -10,9 +10,12 @@ from typing import Any
 import ray
 
 from birefcli import __version__
+from birefcli.batch.patience import START
 from birefcli.batch.workers.ray.actor import NodeInfo, Requirements
 from birefcli.batch.workers.ray.cluster import Machine
+from birefcli.batch.workers.ray.store_access import StoreAccess
 from birefcli.batch.workers.ray.worker import RayWorker, at
+from birefcli.batch.workers.source import Settled
 from birefcli.errors import BirefcliError, DeviceError, ModelError
 from birefcli.options import BatchOptions
 from birefcli.system import atomic
@@ -31,6 +34,7 @@ class Work:
     """Working folder, where a path is relative; None: all are absolute."""
     outputs: tuple[Path, ...]
     """Folders of a disk that all products come into."""
+    stores: StoreAccess
 
 
 @dataclass(eq=False)
@@ -47,12 +51,30 @@ class Candidate:
     found: NodeInfo | Exception | None = None
     """What it would work with, or why it will not do; None: that is not known yet."""
     joined: bool = False
+    asked: float = field(default_factory=time.monotonic)
+    """When its actor was asked for."""
+    settled: Settled | None = None
+    """Where it comes in the place of a lost one, and the run still waits for it."""
     worker: RayWorker | None = field(default=None)
 
     @property
     def is_dead(self) -> bool:
         """Whether it does nothing for the run any more, and never will."""
         return isinstance(self.found, Exception) or (self.worker is not None and self.worker.over)
+
+    @property
+    def refused(self) -> bool:
+        """Whether it will not do, nor would another in its place."""
+        return isinstance(self.found, BirefcliError) or (
+            self.worker is not None and self.worker.refused
+        )
+
+    def is_waited_for(self, limit: float) -> bool:
+        """Whether it is checked, or begins; ``limit``: seconds for which it may be silent."""
+        if self.found is not None:
+            return False
+        since, most = (self.answered, limit) if self.answered else (self.asked, START)
+        return time.monotonic() - since < most
 
     def check_version(self) -> None:
         """Wait for its actor. Raises DeviceError for another version, and what Ray raises."""
@@ -68,10 +90,10 @@ class Candidate:
             raise at(self.name, DeviceError(text, hint="install one version on all machines"))
 
     def validate(self, work: Work, device: str) -> NodeInfo:
-        """Check paths, device, output and weights. Raises BirefcliError, and what Ray raises."""
+        """Check all else. Raises BirefcliError, and what Ray raises."""
         model = work.options.model
         with probes(work.outputs) as files:
-            requirements = Requirements(device, model, work.folder, tuple(files))
+            requirements = Requirements(device, model, work.folder, tuple(files), work.stores)
             found = ray.get(self.actor.check.remote(requirements))
         if found is None:
             found = ray.get(self.actor.resolve.remote(model))

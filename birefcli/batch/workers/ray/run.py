@@ -32,6 +32,7 @@ def ray_workers(
     _import_ray()
     from birefcli.batch.workers.ray.candidate import Work
     from birefcli.batch.workers.ray.source import Callbacks, RayWorkers
+    from birefcli.batch.workers.ray.store_access import access_needed
 
     model = options.model
     # Where the run itself cannot read a file of the user's, this says why.
@@ -45,7 +46,8 @@ def ray_workers(
         summary.precision = ",".join(dict.fromkeys(p.precision.value for p in placements))
 
     callbacks = Callbacks(on_placements, reporter.on_notice, reporter.on_state)
-    work = Work(options, sha256, working_folder(options, todo), output_folders(todo))
+    folder, stores = working_folder(options, todo), access_needed(todo)
+    work = Work(options, sha256, folder, output_folders(todo), stores)
     return RayWorkers(work, callbacks)
 
 
@@ -83,7 +85,7 @@ def working_folder(options: BatchOptions, todo: Iterable[Decision]) -> str | Non
 def output_folders(todo: Sequence[Decision]) -> tuple[Path, ...]:
     """Folders of a disk that are there and that all products come into, or below.
 
-    A store needs none: what this process may write there, others with its keys may.
+    Those of a store: :mod:`.store_access`.
     """
     tops: dict[Path, None] = {}
     for decision in todo[:1]:

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from birefcli.batch.workers.ray.actor import NodeInfo, Share
 from birefcli.batch.workers.ray.candidate import Candidate, Work
 from birefcli.batch.workers.ray.cluster import Cluster, Machine, in_thread
 from birefcli.batch.workers.ray.worker import RayWorker, why_lost
-from birefcli.batch.workers.source import Gone, Join, NewWorker, Notify, Receive, Worker
+from birefcli.batch.workers.source import Gone, Join, NewWorker, Notify, Receive, Settled, Worker
 from birefcli.errors import BirefcliError, DeviceError
 from birefcli.matting.device import Placement
 from birefcli.options import ClusterOptions
 
 LOOK = 2.0  # seconds between two looks at which machines the cluster has
+REPLACED = 3  # workers of a machine that others come in the place of
 WAITING = "waiting for the cluster"
 
 
@@ -45,6 +47,10 @@ class RayWorkers:
         self._changed: SimpleQueue[Candidate] = SimpleQueue()
         """Candidates whose actor has begun, or of which all is known."""
         self._closed = threading.Event()
+        self._to_replace: SimpleQueue[tuple[Candidate, Settled]] = SimpleQueue()
+        """Those that are lost, and whom another is to come in the place of."""
+        self._replaced: Counter[str] = Counter()
+        """How many of a machine, by its id."""
         self._looker: threading.Thread | None = None
         self._photos = 0
         self._most: float = 0
@@ -74,6 +80,15 @@ class RayWorkers:
         self._looker.start()
         return first
 
+    def replace(self, name: str, settled: Settled) -> bool:
+        """Whether another worker is asked for on the machine of this one, if that still lives."""
+        lost = next(candidate for candidate in self._candidates if candidate.name == name)
+        if lost.refused or self._replaced[lost.machine.id] >= REPLACED:
+            return False
+        self._replaced[lost.machine.id] += 1
+        self._to_replace.put((lost, settled))
+        return True
+
     def close(self) -> None:
         """End all actors, and leave the cluster."""
         self._closed.set()
@@ -92,6 +107,7 @@ class RayWorkers:
     def _ask(self, machines: Sequence[Machine]) -> None:
         """Ask for an actor wherever there is room for one that was never asked for."""
         room = self._most - sum(not candidate.is_dead for candidate in self._candidates)
+        room -= self._to_replace.qsize()  # looked at last: who is replaced dies afterwards
         asked = {(candidate.machine.id, candidate.slot) for candidate in self._candidates}
         gpus = self._device == "cuda"
         for machine, slot in slots(machines, gpus=gpus):
@@ -100,11 +116,14 @@ class RayWorkers:
             if (machine.id, slot) in asked:
                 continue
             room -= 1
-            name = self._name(machine, slot)
-            actor = self._cluster.start_actor(machine, gpu=gpus)
-            candidate = Candidate(name, machine, slot, actor)
-            self._candidates.append(candidate)
-            threading.Thread(target=self._validate, args=(candidate,), daemon=True).start()
+            self._start(self._name(machine, slot), machine, slot)
+
+    def _start(self, name: str, machine: Machine, slot: int) -> Candidate:
+        actor = self._cluster.start_actor(machine, gpu=self._device == "cuda")
+        candidate = Candidate(name, machine, slot, actor)
+        self._candidates.append(candidate)
+        threading.Thread(target=self._validate, args=(candidate,), daemon=True).start()
+        return candidate
 
     def _name(self, machine: Machine, slot: int) -> str:
         name = f"{machine.name} GPU {slot}" if self._device == "cuda" else machine.name
@@ -173,22 +192,57 @@ class RayWorkers:
         while not self._closed.is_set():
             with suppress(Empty):
                 self._let_join(self._changed.get(timeout=LOOK / 4), join, notify)
+            self._replace_lost()
             if time.monotonic() - looked >= LOOK:
                 with suppress(Exception):  # the next look may succeed
                     self._ask(self._cluster.machines())
                 looked = time.monotonic()
 
+    def _replace_lost(self) -> None:
+        """Ask for new workers in the place of lost ones; wait no longer for who never begins."""
+        with suppress(Empty):
+            while True:
+                lost, settled = self._to_replace.get_nowait()
+                try:
+                    self._start_again(lost, settled)
+                except Exception:  # as where the cluster does not answer
+                    settled()
+        limit = self._work.options.photo_timeout or math.inf
+        for candidate in self._candidates:
+            if candidate.found is None and not candidate.is_waited_for(limit):
+                self._settle(candidate)
+
+    def _start_again(self, lost: Candidate, settled: Settled) -> None:
+        place = (lost.machine.id, lost.slot)
+        if all(machine.id != lost.machine.id for machine in self._cluster.machines()):
+            settled()
+            return
+        before = [c for c in self._candidates if (c.machine.id, c.slot) == place]
+        name = f"{before[0].name} ({len(before) + 1})"
+        self._start(name, lost.machine, lost.slot).settled = settled
+
+    def _settle(self, candidate: Candidate) -> None:
+        settled, candidate.settled = candidate.settled, None
+        if settled is not None:
+            settled()
+
     def _let_join(self, candidate: Candidate, join: Join, notify: Notify) -> None:
         if candidate.joined or candidate.found is None:
             return
         if isinstance(candidate.found, NodeInfo):
+            if candidate.settled is not None:
+                notify(f"{candidate.name} begins in the place of a worker that is lost")
             join(self._new_worker(candidate, late=True))
-            return
-        candidate.joined = True
-        if isinstance(candidate.found, BirefcliError):
-            notify(f"a machine that has come is not used: {candidate.found}")
         else:
-            notify(_lost(candidate, candidate.found))
+            candidate.joined = True
+            self._report_useless(candidate, candidate.found, notify)
+        self._settle(candidate)
+
+    def _report_useless(self, candidate: Candidate, why: Exception, notify: Notify) -> None:
+        if isinstance(why, BirefcliError):
+            notify(f"a machine that has come is not used: {why}")
+        elif candidate.settled is None:  # else its machine is, of which another line tells
+            notify(_lost(candidate, why))
 
     def _new_worker(self, candidate: Candidate, *, late: bool = False) -> NewWorker:
         candidate.joined = True
@@ -198,7 +252,8 @@ class RayWorkers:
         self._callbacks.on_placements(
             [c.found.placement for c in working if c.joined and isinstance(c.found, NodeInfo)]
         )
-        return NewWorker(candidate.name, partial(self._make, candidate, share, late))
+        make = partial(self._make, candidate, share, late)
+        return NewWorker(candidate.name, make, candidate.machine.id)
 
     def _make(
         self, candidate: Candidate, share: Share, late: bool, receive: Receive, gone: Gone

@@ -45,6 +45,8 @@ class RayWorker:
         self._receive, self._gone = receive, gone
         self.heard = 0
         """Messages that have come."""
+        self.refused = False
+        """Whether it could not start, as the user is to mend something there first."""
         self._lost: WorkerLost | None = None
         self._once = threading.Lock()
         self._over = threading.Event()
@@ -123,6 +125,7 @@ class RayWorker:
             self._lost = self._lost or message.why
             self._end()
             return
+        self.refused |= isinstance(message, Refused)
         if isinstance(message, Refused) and self._late:
             message = WorkerLost(str(message.error), "")
         if isinstance(message, WorkerLost):
