@@ -491,16 +491,14 @@ def test_a_store_that_does_not_answer_is_no_device_that_does_not(tmp_path):
     stored = Stored(paths[1])
     decisions[1] = replace(decisions[1], job=replace(decisions[1].job, source=stored))
     run = a_run(batch=1)
-    outcomes = run(decisions)
-    assert next(outcomes).status is Status.WRITTEN
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(next, outcomes)
-        assert stored.is_asked_for.wait(300)
-        wait_for(lambda: not run._activity.names, "that nothing is at work but the store")
-        stored.comes.set()
-        assert second.result().status is Status.WRITTEN
-    assert next(outcomes).status is Status.WRITTEN
-    outcomes.close()
+        outcomes = pool.submit(lambda: list(run(decisions)))
+        try:
+            assert stored.is_asked_for.wait(300)
+            wait_for(lambda: not run._activity.names, "that nothing is at work but the store")
+        finally:
+            stored.comes.set()
+        assert [o.status for o in outcomes.result()] == [Status.WRITTEN] * 3
 
 
 # Ending early
