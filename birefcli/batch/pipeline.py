@@ -17,7 +17,13 @@ from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.fetching import SHARE, Fetched, Fetcher
 from birefcli.batch.freshness import Decision
-from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
+from birefcli.batch.memory import (
+    MemoryBudget,
+    RunClosedError,
+    Ticket,
+    bytes_per_pixel,
+    output_pixels,
+)
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.places import Admit, LeftAloneError, State
 from birefcli.batch.stages import StageContext
@@ -28,7 +34,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
-from birefcli.products.render import left_out
+from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch
 from birefcli.system.watchdog import Activity
 
@@ -196,8 +202,9 @@ class Pipeline:
 
                 def admit(pixels: int, length: int, ticket: Ticket = ticket) -> None:
                     if not ticket.taken:  # a large file takes its memory before it is read
+                        most = max(pixels, output_pixels(options.rendering, pixels))
                         with self._activity.waiting(decision.job.label):
-                            ticket.take(pixels * each + length)
+                            ticket.take(most * each + length)
 
                 data, state = read(decision.job, admit)
                 photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
@@ -304,9 +311,10 @@ class Pipeline:
             coverage = matte.coverage
             if self.context.options.fail_if_empty and coverage < EMPTY:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
-            files = stages.encode_all(
+            made = stages.encode_all(
                 self.context, loaded.decision, loaded.photo, matte, loaded.state
             )
+            noted = notes_of(made, matte, self.context.options.rendering)
         except Exception as error:
             self._budget.release(loaded.reserved)
             return _unwritten(job, error, loaded.seconds, coverage)
@@ -324,8 +332,10 @@ class Pipeline:
                 *((NO_SUBJECT,) if coverage < EMPTY else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
+                *noted,
             ),
         )
+        files = {kind: file.data for kind, file in made.items()}
         return Encoded(job, files, written, loaded.reserved)
 
     def _write(self, item: Encoded) -> Outcome:

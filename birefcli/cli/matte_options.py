@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from birefcli.cli import shared_options
 from birefcli.models import zoo
-from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
+from birefcli.options import (
+    Align,
+    Compress,
+    Edges,
+    Existing,
+    Lock,
+    PatchOrder,
+    Precision,
+    Shadow,
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +32,18 @@ class MatteOptions:
     margin: shared_options.Margin = "0"
     refine: shared_options.Refine = True
     strip: shared_options.Strip = False
+    preset: shared_options.Preset = None
+    canvas: shared_options.Canvas = None
+    aspect: shared_options.Aspect = None
+    fill: shared_options.Fill = None
+    head: shared_options.Head = None
+    align: shared_options.AlignTo = Align.CENTRE
+    shadow: shared_options.ShadowHow = Shadow.NONE
+    resize: shared_options.Resize = None
+    quality: shared_options.Quality = None
+    max_bytes: shared_options.MaxBytes = None
+    threshold: shared_options.Threshold = None
+    trimap_width: shared_options.TrimapWidth = "1%"
     recursive: shared_options.Recursive = True
     include: shared_options.Include = None
     exclude: shared_options.Exclude = None
