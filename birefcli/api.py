@@ -37,13 +37,7 @@ from birefcli.options import (
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.render import encode_product, render_product
-from birefcli.products.words import (
-    FileWords,
-    LayoutWords,
-    as_word,
-    read_rendering,
-    refuse_idle,
-)
+from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
 from birefcli.system.atomic import replace_file
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
@@ -335,23 +329,22 @@ class Result:
         product: str = "cutout",
         *,
         bits: int = 8,
-        background: Source | None = None,
+        background: "Source | None" = None,
         **layout: Unpack[LayoutWords],
     ) -> Pixels:
         """One product as an array: H×W, H×W×3 or H×W×4 (``cutout``) of uint8 or uint16.
 
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
-        or 16, of which the photo's colours may fill 8; of a mask with a threshold also 1, which is
-        bool. ``background``: of a composite, see :meth:`composite`; white without one. ``layout``:
-        options of ``birefcli matte`` by their names (``canvas="1200x1200", fill=0.85``), see
-        :class:`.LayoutWords`. Raises ValueError, and PhotoError for a photo that cannot be laid
-        out.
+        or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
+        ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
+        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError, and
+        PhotoError for a photo that cannot be laid out.
         """
         rendering = self._rendering(product, {"bits": bits, **layout}, background)
         return self._drawn(rendering, background)
 
     def _rendering(
-        self, product: str, words: Mapping[str, Any], background: Source | None
+        self, product: str, words: Mapping[str, Any], background: "Source | None"
     ) -> Rendering:
         """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
@@ -362,7 +355,7 @@ class Result:
         refuse_idle(rendering, words)
         return rendering
 
-    def _drawn(self, rendering: Rendering, background: Source | None) -> Pixels:
+    def _drawn(self, rendering: Rendering, background: "Source | None") -> Pixels:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
@@ -384,7 +377,7 @@ class Result:
         *,
         format: str = "png",  # noqa: A002 - as Pillow's save has it
         bits: int = 8,
-        background: Source | None = None,
+        background: "Source | None" = None,
         compress: str = "fast",
         strip: bool = False,
         quality: int | None = None,
@@ -418,7 +411,7 @@ class Result:
         path: "str | os.PathLike[str]",
         product: str = "cutout",
         *,
-        background: Source | None = None,
+        background: "Source | None" = None,
         **how: Unpack[FileWords],
     ) -> None:
         """Write one product: the file is whole or not there, and replaces what was there.

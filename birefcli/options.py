@@ -158,7 +158,7 @@ TRIMAP_WIDTH = Margin(0.01, relative=True)
 
 @dataclass(frozen=True)
 class Resize:
-    """What size products come to, their sides in proportion. One of ``box`` and ``share`` is set."""
+    """What size products come to, in proportion: one of ``box`` and ``share`` is set."""
 
     box: Size | None = None
     """Products fit it, and meet it in one direction at least."""

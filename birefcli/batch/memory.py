@@ -16,8 +16,13 @@ all encoded before the first is written."""
 PADDED = 2.0  # times a photo's pixels that it has on a canvas of other proportions
 
 
+def bytes_in_flight(rendering: Rendering, pixels: int) -> int:
+    """Memory of a photo of so many pixels, and of its products; its file comes on top."""
+    return bytes_per_pixel(rendering) * max(pixels, output_pixels(rendering, pixels))
+
+
 def bytes_per_pixel(rendering: Rendering) -> int:
-    """Memory of a photo in flight, measured at its peak and rounded up; its file comes on top."""
+    """Memory of a photo in flight, measured at its peak and rounded up."""
     plain = rendering.bits == 8 and len(rendering.products) == 1
     plain &= rendering.format not in (Format.WEBP, Format.AVIF)
     return BYTES_PER_PIXEL if plain else BYTES_PER_PIXEL_AT_MOST

@@ -17,13 +17,7 @@ from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.fetching import SHARE, Fetched, Fetcher
 from birefcli.batch.freshness import Decision
-from birefcli.batch.memory import (
-    MemoryBudget,
-    RunClosedError,
-    Ticket,
-    bytes_per_pixel,
-    output_pixels,
-)
+from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.places import Admit, LeftAloneError, State
 from birefcli.batch.stages import StageContext
@@ -198,13 +192,12 @@ class Pipeline:
         started = time.perf_counter()
         try:
             with self._budget.ticket(number) as ticket, self._activity.on([decision.job.label]):
-                each = bytes_per_pixel(options.rendering)
 
                 def admit(pixels: int, length: int, ticket: Ticket = ticket) -> None:
                     if not ticket.taken:  # a large file takes its memory before it is read
-                        most = max(pixels, output_pixels(options.rendering, pixels))
+                        size = bytes_in_flight(options.rendering, pixels) + length
                         with self._activity.waiting(decision.job.label):
-                            ticket.take(most * each + length)
+                            ticket.take(size)
 
                 data, state = read(decision.job, admit)
                 photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
@@ -314,7 +307,6 @@ class Pipeline:
             made = stages.encode_all(
                 self.context, loaded.decision, loaded.photo, matte, loaded.state
             )
-            noted = notes_of(made, matte, self.context.options.rendering)
         except Exception as error:
             self._budget.release(loaded.reserved)
             return _unwritten(job, error, loaded.seconds, coverage)
@@ -332,7 +324,7 @@ class Pipeline:
                 *((NO_SUBJECT,) if coverage < EMPTY else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
-                *noted,
+                *notes_of(made),
             ),
         )
         files = {kind: file.data for kind, file in made.items()}

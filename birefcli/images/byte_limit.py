@@ -13,6 +13,7 @@ from birefcli.options import Compress, Format
 BEST_WEBP = 95  # where the search begins; above, bytes grow and nothing is seen of it
 SAMPLES = 1 << 16  # pixels that are looked at for flat colours
 FLAT = 0.02  # share of a picture that has one and the same colour
+BLOCKS = 40  # quality below which a JPEG's blocks show more than a fringe of colour
 COLOURED = 32  # levels between the channels of what is no grey
 
 
@@ -32,11 +33,35 @@ def encode_within(
     The format is one that has a quality; its default is the best that is tried. Raises PhotoError
     where no quality is small enough, and otherwise as :func:`encode` does.
     """
-    full = needs_full_chroma(pixels)
+    if needs_full_chroma(pixels):
+        found = _search(pixels, format_, compress, most, metadata, full_chroma=True)
+        if isinstance(found, Limited) and found.quality >= BLOCKS:
+            return found
+    found = _search(pixels, format_, compress, most, metadata, full_chroma=False)
+    if isinstance(found, Limited):
+        return found
+    height, width = pixels.shape[:2]
+    text = (
+        f"{found:,} bytes at the lowest quality, of {width}×{height} pixels; allowed are {most:,}"
+    )
+    ways = Message("make it smaller with ", Option("resize"), ", or allow more")
+    raise PhotoError(text, hint=ways)
+
+
+def _search(
+    pixels: Pixels,
+    format_: Format,
+    compress: Compress,
+    most: int,
+    metadata: Metadata,
+    *,
+    full_chroma: bool,
+) -> Limited | int:
+    """The best quality that fits, by bisection; or the fewest bytes, where none does."""
 
     def at(quality: int) -> bytes:
         return encode(
-            pixels, format_, compress, quality=quality, full_chroma=full, metadata=metadata
+            pixels, format_, compress, quality=quality, full_chroma=full_chroma, metadata=metadata
         )
 
     high = QUALITY[format_][compress] if format_ in QUALITY else BEST_WEBP
@@ -45,10 +70,7 @@ def encode_within(
         return Limited(data, high)
     low, found = 1, at(1)
     if len(found) > most:
-        height, width = pixels.shape[:2]
-        text = f"{len(found):,} bytes at the lowest quality, of {width}×{height} pixels; allowed"
-        ways = Message("make it smaller with ", Option("resize"), ", or allow more")
-        raise PhotoError(f"{text} are {most:,}", hint=ways)
+        return len(found)
     while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2
         data = at(middle)

@@ -37,11 +37,7 @@ _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
 _LENGTH = 120  # bytes of a stamp that is found from the end
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
 _AVIF_BOX = (
-    struct.pack(">I", 24 + _LENGTH)
-    + b"uuid"
-    + bytes.fromhex(
-        "6269726566636c69a8d17374616d7031"  # "birefcli" and "stamp1", with two bytes that are no text
-    )
+    struct.pack(">I", 24 + _LENGTH) + b"uuid" + bytes.fromhex("6269726566636c69a8d17374616d7031")
 )
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 HALF = 32768  # alpha from which on a pixel is subject
-TALL = 1.3  # times a head's width, from the top of the hair to the chin
+TALL = 1.4  # times a head's width, from the top of the hair to the chin
+HAIRY = 1.25  # the same of one with hair down to the shoulders, which makes it wider
 NECK = 0.8  # share of a head's width that is a neck's at most
-SHOULDERS = 1.6  # times a head's width that shoulders are wide, at least
+SHOULDERS = 1.4  # times a head's width that shoulders are wide, at least
+LOW = 0.6  # times a head's width that a neck is below its top, at least
 WIDTH = 90  # percentile of the widths of rows that is a head's: no ornament, and no shoulder yet
 FEWEST = 8  # rows of a head
 
@@ -26,13 +28,10 @@ def head_box(alpha: NDArray[np.uint16]) -> tuple[int, int, int, int] | None:
     widths = rows[:, 1] - rows[:, 0]
     top = int(np.argmax(widths > 0))
     widths, rows = widths[top:], rows[top:]
-    found = _height(widths)
+    found = _by_neck(widths) or _by_width(widths)
     if found is None:
         return None
-    height, width = found
-    if not (widths[height:] >= SHOULDERS * width).any():
-        return None
-    chin = _above_neck(widths, height, width)
+    chin, width = found
     middle = float(np.median(rows[: chin + 1].mean(1)))
     left = round(middle - width / 2)
     return left, top, left + max(1, round(width)), top + chin
@@ -52,17 +51,28 @@ def _main_runs(seen: NDArray[np.bool_]) -> NDArray[np.int64]:
     return found
 
 
-def _height(widths: NDArray[np.int64]) -> tuple[int, float] | None:
-    """Rows from the top to where a head of that width ends, and its width."""
+def _by_neck(widths: NDArray[np.int64]) -> tuple[int, float] | None:
+    """The chin's row, and the head's width, where a neck is seen between it and the shoulders."""
+    widest = np.maximum.accumulate(widths)
+    rows = np.arange(len(widths))
+    narrow = np.flatnonzero((widths < NECK * widest) & (rows >= LOW * widest) & (rows >= FEWEST))
+    if not narrow.size:
+        return None
+    begin, width = int(narrow[0]), float(widest[narrow[0]])
+    below = np.flatnonzero(widths[begin:] >= SHOULDERS * width)
+    if not below.size:
+        return None
+    # A chin stands out in front of the neck, so it is lower than where the outline is narrowest;
+    # hair makes a head wider than it is, so it is higher than its width says.
+    neck = begin + int(np.argmin(widths[begin : begin + int(below[0]) + 1]))
+    tall = TALL * width
+    return max(FEWEST, round((min(neck, tall) + tall) / 2)), width
+
+
+def _by_width(widths: NDArray[np.int64]) -> tuple[int, float] | None:
+    """The same where hair hides the neck: a head is as tall as its width says."""
     for row in range(FEWEST, len(widths)):
         width = float(np.percentile(widths[:row], WIDTH))
-        if row >= TALL * width:
-            return row, width
+        if row >= HAIRY * width:
+            return (row, width) if (widths[row:] >= SHOULDERS * width).any() else None
     return None
-
-
-def _above_neck(widths: NDArray[np.int64], height: int, width: float) -> int:
-    """The chin's row: not below where the neck begins, where one is seen."""
-    widest = int(np.argmax(widths[:height]))
-    narrow = np.flatnonzero(widths[widest:height] < NECK * width)
-    return max(FEWEST, widest + int(narrow[0])) if narrow.size else height

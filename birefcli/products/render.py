@@ -18,8 +18,6 @@ from birefcli.products.layout import Layout, lay_out
 from birefcli.products.placing import place_alpha, place_matte, place_trimap
 from birefcli.products.shadow import soft_shadow
 
-NOTABLY = 1.01  # times that a subject is enlarged, above which it is said
-
 
 @dataclass(frozen=True)
 class ProductFile:
@@ -119,16 +117,11 @@ def product_files(
     return files
 
 
-def notes_of(
-    files: dict[Product, ProductFile], matte: Matte, rendering: Rendering
-) -> tuple[str, ...]:
-    """What the making of a photo's products noted, each said once; of several, with their names."""
-    layout = lay_out(matte.alpha, rendering) if rendering.canvas is not None else None
-    enlarged = layout is not None and layout.scale > NOTABLY
-    times = (f"enlarged {layout.scale:.1f} times",) if layout is not None and enlarged else ()
+def notes_of(files: dict[Product, ProductFile]) -> tuple[str, ...]:
+    """What the making of a photo's products noted; of several, with their names."""
     if len(files) == 1:
-        return (*times, *next(iter(files.values())).notes)
-    return (*times, *(f"{kind}: {note}" for kind, file in files.items() for note in file.notes))
+        return next(iter(files.values())).notes
+    return tuple(f"{kind}: {note}" for kind, file in files.items() for note in file.notes)
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:

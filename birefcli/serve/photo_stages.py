@@ -41,7 +41,7 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
-    return Finished(files, matte.coverage, notes_of(files, matte, rendering))
+    return Finished(files, matte.coverage, notes_of(files))
 
 
 def warm_up(predictor: Predictor) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from birefcli.batch.memory import bytes_per_pixel, output_pixels
+from birefcli.batch.memory import bytes_in_flight, bytes_per_pixel
 from birefcli.batch.stages import wanted_foreground
 from birefcli.errors import DeviceMemoryError, PhotoError, PhotoTooLargeError
 from birefcli.images.photo import Photo
@@ -148,15 +148,14 @@ class Service:
         timings: Sequence[Timings],
     ) -> Reservation:
         """A place for all of an order, by its pictures' headers. Raises RequestError."""
-        each = bytes_per_pixel(order.rendering)
         size = sum(map(len, files))
         for n, (file, timing) in enumerate(zip(files, timings, strict=True)):
             with _photo_errors(order.field, _which(order, n)):
-                pixels = await self._stated(file, timing)
-                size += each * max(pixels, output_pixels(order.rendering, pixels))
+                size += bytes_in_flight(order.rendering, await self._stated(file, timing))
         if isinstance(background, bytes):
             with _photo_errors("background"):
-                size += each * await self._stated(background, timings[0])
+                stated = await self._stated(background, timings[0])
+                size += bytes_per_pixel(order.rendering) * stated
         return self.admission.admit(len(files), size)
 
     async def _stated(self, data: bytes, timings: Timings) -> int:
