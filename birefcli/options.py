@@ -264,8 +264,8 @@ class Rendering:
     def check(self) -> None:
         """Raise UsageError where a format cannot hold what is asked for."""
         if self.bits not in self.format.bits:
-            held = " or ".join(map(str, self.format.bits))
-            deep = "" if self.bits != 16 else "; use png or tiff"
+            held = " or ".join(str(bits) for bits in self.format.bits if bits > 1)
+            deep = {16: "; use png or tiff", 1: "; use png"}.get(self.bits, "")
             text = f"{self.format.value} holds {held} bits{deep}"
             raise UsageError(text, option="bits", value=self.bits)
         if self.bits == 1 and (self.products != (Product.MASK,) or self.threshold is None):

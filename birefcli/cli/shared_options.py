@@ -8,16 +8,7 @@ import typer
 
 from birefcli.cli import completion
 from birefcli.cli.local_paths import local_path
-from birefcli.options import (
-    Align,
-    Compress,
-    Edges,
-    Existing,
-    Lock,
-    PatchOrder,
-    Precision,
-    Shadow,
-)
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
 from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
@@ -140,122 +131,6 @@ Refine: TypeAlias = Annotated[
 ]
 Strip: TypeAlias = Annotated[
     bool, declare(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
-]
-Preset: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--preset",
-        metavar="NAME",
-        help="A set of these options (birefcli presets); those you type win.",
-        show_default=False,
-        autocompletion=completion.preset,
-    ),
-]
-Canvas: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--canvas",
-        metavar="WxH",
-        help="Size of the result: pixels, or like 35x45mm@300dpi.",
-        show_default=False,
-    ),
-]
-Aspect: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--aspect",
-        metavar="W:H",
-        help="Proportions of the result, like 4:5, at the photo's own pixels.",
-        show_default=False,
-    ),
-]
-Fill: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--fill",
-        metavar="N%",
-        help="Share of the canvas that the subject takes in the tighter direction.",
-        show_default=False,
-    ),
-]
-Head: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--head",
-        metavar="N%",
-        help="Share of the canvas's height from the top of the head to the chin.",
-        show_default=False,
-    ),
-]
-AlignTo: TypeAlias = Annotated[
-    Align,
-    declare(
-        LAYOUT,
-        "--align",
-        metavar="WHERE",
-        help="Where on the canvas: centre, top, bottom, left, right, top-left and so on.",
-        autocompletion=completion.align,
-    ),
-]
-ShadowHow: TypeAlias = Annotated[
-    Shadow,
-    declare(LAYOUT, "--shadow", metavar="HOW", help="Shadow on the ground: none or soft."),
-]
-Resize: TypeAlias = Annotated[
-    str | None,
-    declare(
-        LAYOUT,
-        "--resize",
-        metavar="N|WxH|N%",
-        help="Scale results: longer side, box to fit, or percentage.",
-        show_default=False,
-    ),
-]
-Quality: TypeAlias = Annotated[
-    int | None,
-    declare(
-        OUTPUT,
-        "--quality",
-        metavar="1-100",
-        help="Of jpg and avif, and of webp, which is lossless without it.",
-        min=1,
-        max=100,
-        show_default=False,
-    ),
-]
-MaxBytes: TypeAlias = Annotated[
-    str | None,
-    declare(
-        OUTPUT,
-        "--max-bytes",
-        metavar="N",
-        help="Largest file, like 200k: finds the best quality within it.",
-        show_default=False,
-    ),
-]
-Threshold: TypeAlias = Annotated[
-    str | None,
-    declare(
-        OUTPUT,
-        "--threshold",
-        metavar="0-1",
-        help="Masks without grey: white from this alpha on, like 0.5.",
-        show_default=False,
-    ),
-]
-TrimapWidth: TypeAlias = Annotated[
-    str,
-    declare(
-        OUTPUT,
-        "--trimap-width",
-        metavar="N|N%",
-        help="Unknown band to either side: pixels, or of the longer side.",
-    ),
 ]
 Recursive: TypeAlias = Annotated[
     bool, declare(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")

@@ -101,8 +101,7 @@ def encode(
             return _jpeg(pixels, best, full_chroma, said.metadata)
         case Format.AVIF:
             best = quality or QUALITY[format_][compress]
-            chroma = "4:4:4" if full_chroma else "4:2:0"
-            return _avif(pixels, best, AVIF_SPEED[compress], chroma, said.metadata)
+            return _avif(pixels, best, AVIF_SPEED[compress], full_chroma, said.metadata)
 
 
 def _webp(pixels: Pixels, compress: Compress, quality: int | None, metadata: Metadata) -> bytes:
@@ -114,8 +113,10 @@ def _webp(pixels: Pixels, compress: Compress, quality: int | None, metadata: Met
     return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
 
 
-def _avif(pixels: Pixels, quality: int, speed: int, chroma: str, metadata: Metadata) -> bytes:
-    how: dict[str, object] = {"quality": quality, "speed": speed, "subsampling": chroma}
+def _avif(pixels: Pixels, quality: int, speed: int, full_chroma: bool, metadata: Metadata) -> bytes:
+    how: dict[str, object] = {"quality": quality, "speed": speed}
+    if pixels.ndim == 3:  # grey has none
+        how["subsampling"] = "4:4:4" if full_chroma else "4:2:0"
     data = _pillow(pixels, "AVIF", metadata.icc, **how, **_boxed(metadata))
     return data if metadata.stamp is None else data + stamp.avif_box(metadata.stamp)
 

@@ -68,7 +68,7 @@ def test_commands_options_and_choices_are_offered(offered):
     assert offered("matte --lock ") == [choice.value for choice in Lock]
     assert offered("matte --write mask,c") == ["mask,cutout", "mask,composite"]
     assert "mask,mask" not in offered("matte --write mask,")
-    assert offered("matte --bits ") == ["8", "16"]
+    assert offered("matte --bits ") == ["8", "16", "1"]
     assert offered("matte --background b") == ["black", "blur"]
     assert offered("train --device c")[:2] == ["cpu", "cuda"]
     kinds = offered("matte --device ")
