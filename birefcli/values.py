@@ -10,7 +10,7 @@ from birefcli.system import machine
 
 Choice = TypeVar("Choice", bound=Enum)
 
-NUMBER = r"\d{1,9}(?:\.\d{1,9})?|\.\d{1,9}"
+NUMBER = r"\d{1,9}(?:\.\d{1,20})?|\.\d{1,20}"
 LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
 MOST_TIMES = 10.0  # that a product may be enlarged

@@ -163,9 +163,11 @@ def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: V
     word = words.get(name, otherwise)
     if isinstance(word, kind):
         return word
-    spelt = SPELT.get(word, word)
-    (found,) = values.choices(name, spelt, kind)[:1]
-    return found
+    try:
+        return kind(SPELT.get(word, word))
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise UsageError(f"choose from {known}", option=name, value=word) from None
 
 
 def _trimap_width(words: Mapping[str, Any]) -> Margin:

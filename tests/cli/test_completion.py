@@ -74,7 +74,7 @@ def test_commands_options_and_choices_are_offered(offered):
     kinds = offered("matte --device ")
     assert {"auto", "cpu", "cuda", "all"} <= set(kinds)
     assert offered("matte --device cuda,c")[:1] == ["cuda,cpu"]
-    assert offered("matte --format ") == ["png", "webp", "tiff", "jpg"]
+    assert offered("matte --format ") == ["png", "webp", "tiff", "jpg", "avif"]
 
 
 @pytest.mark.parametrize("line", ["matte x", "score x", "score --photos x", "matte -o x"])
