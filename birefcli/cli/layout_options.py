@@ -2,7 +2,6 @@
 
 from typing import Annotated, TypeAlias
 
-from birefcli import options
 from birefcli.cli import completion, shared_options
 from birefcli.cli.shared_options import declare
 
@@ -68,7 +67,7 @@ AlignTo: TypeAlias = Annotated[
     ),
 ]
 ShadowHow: TypeAlias = Annotated[
-    options.Shadow,
+    str,
     declare(
         shared_options.LAYOUT, "--shadow", metavar="HOW", help="Shadow on the ground: none or soft."
     ),

@@ -4,15 +4,7 @@ from dataclasses import dataclass
 
 from birefcli.cli import layout_options, shared_options
 from birefcli.models import zoo
-from birefcli.options import (
-    Compress,
-    Edges,
-    Existing,
-    Lock,
-    PatchOrder,
-    Precision,
-    Shadow,
-)
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
 
 
 @dataclass(frozen=True)
@@ -37,7 +29,7 @@ class MatteOptions:
     fill: layout_options.Fill = None
     head: layout_options.Head = None
     align: layout_options.AlignTo = "centre"
-    shadow: layout_options.ShadowHow = Shadow.NONE
+    shadow: layout_options.ShadowHow = "none"
     resize: layout_options.Resize = None
     quality: layout_options.Quality = None
     max_bytes: layout_options.MaxBytes = None
