@@ -314,6 +314,25 @@ class ModelOptions:
     edges: Edges = Edges.AUTO
 
 
+class RunOn(StrEnum):
+    """What does the photos of a batch."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """How the machines of a Ray cluster do a batch."""
+
+    workers: int | None = None
+    """At most so many; None: one for each GPU, or for each machine where the CPU does it."""
+    threads: int | None = None
+    """Of each worker, that decode and encode; None: by its machine."""
+    max_memory: int | None = None
+    """Of each worker, in bytes; None: by its machine."""
+
+
 @dataclass(frozen=True)
 class BatchOptions:
     """How a batch is done, but for which photos and where to."""
@@ -338,6 +357,9 @@ class BatchOptions:
 
     What is stuck cannot be ended: a run whose only device is lost ends its process, which is
     right for a command, and seldom for a program.
+    """
+    cluster: ClusterOptions | None = None
+    """The machines of a cluster do the photos, and not this one; then its threads and memory count.
     """
 
 

@@ -344,6 +344,8 @@ class Bucket:
     scheme: str
     variables: dict[str, str]
     """By which a command finds the server, and nothing of the user's."""
+    _headers: dict[str, str] = field(default_factory=dict)
+    """Of the last answer."""
 
     @property
     def url(self) -> str:
@@ -354,6 +356,11 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         return self._ask("GET", key)
+
+    def head(self, key: str) -> dict[str, str]:
+        """Headers of an object, with names in lower case."""
+        self._ask("HEAD", key)
+        return self._headers
 
     def delete(self, key: str) -> None:
         self._ask("DELETE", key)
@@ -383,6 +390,7 @@ class Bucket:
             response = connection.getresponse()
             content = response.read()
             assert response.status < 300, (response.status, content)
+            self._headers = {name.lower(): value for name, value in response.getheaders()}
             return content
         finally:
             connection.close()

@@ -169,18 +169,7 @@ def test_every_flag_of_a_sheet_stands_in_its_help_and_man_page():
 
 
 def test_help_text_does_not_exceed_eighty_columns(shown_help):
-    for name in (
-        "",
-        "matte",
-        "models",
-        "bench",
-        "doctor",
-        "score",
-        "serve",
-        "sheet",
-        "train",
-        "watch",
-    ):
+    for name in ("", *typer.main.get_command(app).commands):
         shown = shown_help(name)
         assert shown
         assert max(map(len, shown.splitlines())) <= 80

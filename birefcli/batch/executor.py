@@ -1,14 +1,14 @@
-"""What does the photos of a batch: this process, or a worker for each device."""
+"""What does the photos of a batch: this process, a worker for each device, or a cluster."""
 
 import gc
 from collections.abc import Generator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Summary
 from birefcli.batch.patience import LOADING
-from birefcli.batch.places import Stdin
+from birefcli.batch.places import Stdin, Stdout
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
 from birefcli.system import allocator
@@ -17,6 +17,7 @@ from birefcli.system.watchdog import Activity
 if TYPE_CHECKING:
     from birefcli.batch.reporter import Reporter
     from birefcli.batch.workers.pool import WorkerPool
+    from birefcli.batch.workers.source import WorkerSource
     from birefcli.matting.device import Placement
     from birefcli.matting.predictor import Predictor
     from birefcli.models.weights import Checkpoint
@@ -73,9 +74,11 @@ class Executors:
 
         Raises DeviceError, ModelError, UsageError.
         """
+        self._reporter = reporter
+        if self.options.cluster is not None:
+            return self._on_cluster(todo, reporter, summary)
         from birefcli.matting.device import parse_devices
 
-        self._reporter = reporter
         model = self.options.model
         devices = parse_devices(model.device, model.precision)
         if min(len(devices), len(todo)) == 1:
@@ -131,19 +134,31 @@ class Executors:
         reporter: "Reporter",
         summary: Summary,
     ) -> "WorkerPool":
-        from birefcli.batch.workers.pool import PoolListener, WorkerPool
-        from birefcli.batch.workers.protocol import WorkerLost
+        from birefcli.batch.workers.process import LocalWorkers
 
-        _refuse_pipes(todo, self.options.model.device)
+        _refuse_pipes(todo, Option("device", self.options.model.device))
         self._predictor = None  # the devices are the workers' now
         checkpoint = self._resolved(list(devices.values()), reporter, summary)
+        return self._pool(LocalWorkers(self.options, checkpoint, devices), reporter, summary)
+
+    def _on_cluster(
+        self, todo: Sequence[Decision], reporter: "Reporter", summary: Summary
+    ) -> "WorkerPool":
+        from birefcli.batch.workers.ray.run import ray_workers
+
+        _refuse_pipes(todo, Option("on", "ray"))
+        return self._pool(ray_workers(self.options, todo, reporter, summary), reporter, summary)
+
+    def _pool(self, source: "WorkerSource", reporter: "Reporter", summary: Summary) -> "WorkerPool":
+        from birefcli.batch.workers.pool import PoolListener, WorkerPool
+        from birefcli.batch.workers.protocol import WorkerLost
 
         def on_lost(name: str, lost: WorkerLost, photos: int) -> None:
             summary.lost.append(f"{name}: {lost.reason}")
             reporter.on_device_lost(name, lost, photos)
 
         listener = PoolListener(reporter.on_state, reporter.on_notice, on_lost)
-        return WorkerPool(self.options, checkpoint, devices, listener)
+        return WorkerPool(source, listener, self.options.photo_timeout)
 
     def _on_state(self, text: str) -> None:
         """The kept network's state, for whoever reports the run of the moment."""
@@ -175,11 +190,20 @@ def _is_slow(placement: "Placement") -> bool:
     return placement.device.type == "cpu" and placement.precision is not Precision.FP32
 
 
-def _refuse_pipes(todo: Sequence[Decision], device: str) -> None:
-    """A pipe can be read once, and by this process; a worker would find nothing in it."""
+def _refuse_pipes(todo: Sequence[Decision], several: Option) -> None:
+    """A pipe can be read once, and by this process; a worker would find nothing in it.
+
+    ``several``: the option that asks for several workers. Raises UsageError.
+    """
     for decision in todo:
-        source = decision.job.source
+        source, targets = decision.job.source, decision.job.targets.values()
+        if any(isinstance(target, Stdout) for target in targets):
+            _refuse("the product on stdout (-)", several)
         if source.comes_by_pipe:
-            label = "stdin (-)" if isinstance(source, Stdin) else decision.job.label
-            wrong = f"{label} is no file; do it alone, on one device"
-            raise UsageError(wrong, option="device", value=device)
+            stdin = isinstance(source, Stdin)
+            _refuse("stdin (-)" if stdin else decision.job.label, several)
+
+
+def _refuse(what: str, several: Option) -> NoReturn:
+    wrong = f"{what} is no file; do it alone, on one device"
+    raise UsageError(wrong, option=several.name, value=several.value)

@@ -65,7 +65,8 @@ class Fetcher:
         source = decision.job.source
         with self._budget.ticket(number) as ticket:
             size, _ = source.state() or (0, 0)
-            ticket.take(size)
+            if size:
+                ticket.take(size)
             fetched = Fetched(number, decision, ticket.taken)
             try:
                 fetched.data, fetched.state = source.read(

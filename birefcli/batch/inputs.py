@@ -145,13 +145,23 @@ def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPh
 
 def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
-    out = prefix_left_out(selection)
-    found = stores.photos_below(prefix, partial(_note_unreadable, search))
-    wanted = _fitting(found, selection, search, out)
+    wanted = photos_below(prefix, selection, search)
     if _is_within(prefix, selection):  # products are expected among the photos
         wanted = stores.marked_products(wanted)
     for relative, photo in wanted:
         yield FoundPhoto(photo, relative, searched=True)
+
+
+def photos_below(
+    prefix: ObjectUrl, selection: Selection, search: Search
+) -> Iterator[tuple[Path, StoredPhoto]]:
+    """What may be a photo by its name below a prefix, and its path there; nothing is read.
+
+    ``search`` learns what is left out. Raises OSError.
+    """
+    out = prefix_left_out(selection)
+    found = stores.photos_below(prefix, partial(_note_unreadable, search))
+    return _fitting(found, selection, search, out)
 
 
 def _fitting(
@@ -403,8 +413,11 @@ def all_missing(missing: list[Missing]) -> Message:
 
 def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
+    if is_url(path):
+        return ""
     if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
-        return "; photos are read from files, not from addresses: download it first"
+        known = "files and stores (s3://, gs://, az://)"
+        return f"; photos are read from {known}, not from addresses: download it first"
     if re.match(r"#\s", path):
         return "; every line of a list is a name, there are no comments"
     return ""

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -43,8 +43,8 @@ class Look(Protocol):
     def photo(self, label: str) -> FoundPhoto:
         """The photo of that label."""
 
-    def is_product(self, label: str) -> bool:
-        """Whether an earlier run made it: it is no photo."""
+    def products(self, labels: Iterable[str]) -> set[str]:
+        """Those that an earlier run made: they are no photos."""
 
     def why_no_events(self) -> str | None:
         """Why nothing is told of changes there, and it has to be looked at; None where it is."""
@@ -117,9 +117,9 @@ class FolderLook:
         """The file, under its path below the folder."""
         return FoundPhoto(LocalFile(Path(label)), Path(label).relative_to(self.root))
 
-    def is_product(self, label: str) -> bool:
-        """Whether it is stamped."""
-        return is_product(Path(label))
+    def products(self, labels: Iterable[str]) -> set[str]:
+        """Those that are stamped."""
+        return {label for label in labels if is_product(Path(label))}
 
     def why_no_events(self) -> str | None:
         """The type of its file system, where that is a network's."""

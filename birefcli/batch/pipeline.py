@@ -20,6 +20,7 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.places import Admit, LeftAloneError, State
+from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
 from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError, PhotoTooLargeError
@@ -29,7 +30,7 @@ from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
 from birefcli.products.render import left_out, notes_of
-from birefcli.system.prefetch import prefetch
+from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
@@ -121,8 +122,9 @@ class Pipeline:
             self._budget.close()
             if self._fetcher is not None:
                 self._fetcher.close()
-            for pool in (loaders, savers, senders):
+            for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
+            senders.shutdown(wait=True)  # what is encoded is written
 
     @property
     def _ahead(self) -> int:
@@ -144,9 +146,9 @@ class Pipeline:
     ) -> Iterator[Future[Outcome]]:
         if senders is None:
             return prefetch(savers, self._save, matted, self._ahead, self._saving)
-        encoded = prefetch(savers, self._encode_alone, matted, self._ahead)
-        connections = self.context.options.connections
-        return prefetch(senders, self._send, encoded, connections, self._saving)
+        pools = TwoStages(savers, senders, self._encode_alone, self._send, self._ahead)
+        ahead = self._ahead + self.context.options.connections
+        return prefetch_by(pools.submit, matted, ahead, self._saving)
 
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1."""
@@ -290,9 +292,8 @@ class Pipeline:
         self._budget.release(encoded.reserved - kept)
         return replace(encoded, reserved=kept)
 
-    def _send(self, future: Future[Encoded | Outcome]) -> Outcome:
-        """Write a photo's products to a store, once they are encoded."""
-        encoded = future.result()
+    def _send(self, encoded: Encoded | Outcome) -> Outcome:
+        """Write a photo's products to a store."""
         return encoded if isinstance(encoded, Outcome) else self._write(encoded)
 
     def _encode(self, item: Matted) -> Encoded | Outcome:

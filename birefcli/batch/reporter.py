@@ -50,7 +50,7 @@ class Reporter(Protocol):
 class WatchReporter(Reporter, Protocol):
     """Callbacks of a watch: those of all its runs, but for where each begins and ends."""
 
-    def on_detail(self, text: str) -> None:
+    def on_detail(self, text: str | Message) -> None:
         """Something that only who follows each step wants to know."""
 
 

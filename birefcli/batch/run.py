@@ -42,7 +42,7 @@ from birefcli.errors import ExitCode, Message, OutputError
 from birefcli.models import hub
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
-from birefcli.options import BatchOptions, BatchTask, Existing, ModelOptions, Product
+from birefcli.options import BatchOptions, BatchTask, Existing, Product
 from birefcli.system import atomic, process_settings
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -103,7 +103,7 @@ def run(
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if task.dry_run:
-            _dry_run(task.options.model, progress)
+            _dry_run(task.options, progress)
         elif progress.left:
             reporter.on_start(len(progress.left))
             with notices_to(reporter.on_notice):
@@ -173,10 +173,10 @@ def _report_up_to_date(
         progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
 
-def _dry_run(model: ModelOptions, progress: Progress) -> None:
+def _dry_run(options: BatchOptions, progress: Progress) -> None:
     """Report what would be done, and why; what a run would fail for is an error here too."""
     if progress.left:
-        check_model(model, progress.reporter)
+        check_model(options, progress.reporter)
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
@@ -184,9 +184,14 @@ def _dry_run(model: ModelOptions, progress: Progress) -> None:
         progress.reporter.on_planned(outcome)
 
 
-def check_model(model: ModelOptions, reporter: Reporter) -> None:
+def check_model(options: BatchOptions, reporter: Reporter) -> None:
     """See that a run could begin. Raises DeviceError, ModelError, UsageError."""
-    if model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
+    model = options.model
+    if options.cluster is not None:
+        from birefcli.batch.workers.ray.run import check_cluster
+
+        check_cluster()
+    elif model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
         parse_devices(model.device, model.precision)
@@ -220,7 +225,7 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
     with InterruptHandler() as signals, watched(activity, limit, overdue):
         try:
             with signals.held():
-                _import_libraries(executors.options.model.name)
+                _import_libraries(executors)
             todo = progress.left
             executor = executors.for_run(
                 todo, background, progress.reporter, progress.summary, activity
@@ -255,9 +260,10 @@ def _close(
             progress.end_finished()
 
 
-def _import_libraries(model: str) -> None:
+def _import_libraries(executors: Executors) -> None:
     """Import torch and what needs it, in one go: an exception of ours in there may be swallowed."""
-    prefetch_weights(model)
+    if not executors.is_loaded:
+        prefetch_weights(executors.options.model.name)
     with process_settings.importing():
         from birefcli.batch import pipeline  # noqa: F401 - for those who come after
         from birefcli.matting import batch_size  # noqa: F401

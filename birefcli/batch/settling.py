@@ -40,15 +40,16 @@ class Settling:
 
     def look(self, now: float, seen: Iterable[tuple[str, Version]]) -> set[str]:
         """Take in what there is; returns what has vanished since, which is forgotten."""
-        gone = set(self._ended) | set(self._waiting)
+        unseen, unsettled = dict(self._ended), set()
         for label, version in seen:
-            gone.discard(label)
-            if self._ended.get(label) == version:
+            if unseen.pop(label, None) == version:  # of nearly all photos nothing more is asked
                 continue
+            unsettled.add(label)
             known = self._waiting.get(label)
             if known is None or known.version != version:
                 self._ended.pop(label, None)
                 self._waiting[label] = _Waiting(version, since=now, due=now + self._settle)
+        gone = unseen.keys() | (self._waiting.keys() - unsettled)
         for label in gone:
             self._ended.pop(label, None)
             self._waiting.pop(label, None)

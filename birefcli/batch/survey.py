@@ -16,6 +16,8 @@ from birefcli.options import Existing, Precision
 from birefcli.system.object_store import ObjectEntry, store_for
 from birefcli.system.object_url import ObjectUrl
 
+FEW = 3  # photos whose products are asked for one by one: a listing is not worth it
+
 
 def decide_all(
     jobs: list[Job], existing: Existing, fingerprints: Fingerprints, precision: Precision
@@ -28,8 +30,11 @@ def decide_all(
     prefixes = _prefixes(jobs)
     if not prefixes:
         return [decide_one(job) for job in jobs]
-    there = _listed(jobs, prefixes)
-    known = (_with_listing(job, existing, there) for job in jobs)
+    if len(jobs) <= FEW:  # the prefix may be that of a million others
+        known = (_with_policy(job, existing) for job in jobs)
+    else:
+        there = _listed(jobs, prefixes)
+        known = (_with_listing(job, existing, there) for job in jobs)
     return list(stores.in_order(decide_one, known))
 
 
@@ -63,13 +68,30 @@ def _listed(jobs: list[Job], prefixes: Iterable[ObjectUrl]) -> dict[ObjectUrl, O
     found = {}
     for prefix in prefixes:
         try:
-            for entry in store_for(prefix).list(prefix.key):
+            for entry in store_for(prefix).list(prefix.key, _pass_over):
                 url = prefix.at(entry.key)
                 if url in wanted:
                     found[url] = entry
         except OSError as error:
             raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
     return found
+
+
+def _pass_over(error: OSError) -> None:
+    """A folder that holds a name which is no path holds other people's objects: no product does."""
+
+
+def _with_policy(job: Job, existing: Existing) -> Job:
+    """A job whose products ask for themselves what is there."""
+    return replace(
+        job,
+        targets={
+            kind: replace(target, existing=existing)
+            if isinstance(target, StoredProduct)
+            else target
+            for kind, target in job.targets.items()
+        },
+    )
 
 
 def _with_listing(job: Job, existing: Existing, there: dict[ObjectUrl, ObjectEntry]) -> Job:

@@ -4,6 +4,7 @@ Nothing is remembered but what the products say: a watch that is started again l
 once, as a run does. What the system tells of changes only wakes it; each look is the truth.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
 from birefcli.batch.lock import hold_output
 from birefcli.batch.look import FolderLook, Look
+from birefcli.batch.look_store import StoreLook
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
@@ -27,15 +29,17 @@ from birefcli.batch.watch_runs import RunListener
 from birefcli.errors import ExitCode, Message, NoInputError, OutputError, UsageError
 from birefcli.models.load import identify_weights
 from birefcli.options import BatchTask, Lock, Selection
-from birefcli.system import file_events
+from birefcli.system import allocator, file_events
 from birefcli.system.clock import Clock
 from birefcli.system.mounts import MountedFolder
 from birefcli.system.notify import notify
+from birefcli.system.object_url import is_url
 from birefcli.system.paths import absence, is_folder, real_path
 
 DISK_PAUSE = 30.0  # seconds between two tries where nothing can be written
 SHARE = 10  # times as long as a look takes, nothing is looked at afterwards: a tenth of a core
 SHORTEST = 0.1  # seconds between two looks
+QUIET = 60.0  # seconds without work after which memory that photos took is given back
 
 Runs: TypeAlias = Callable[[BatchTask, "RunListener", Executors], Summary]
 """What does photos: :func:`.run.run`."""
@@ -69,7 +73,7 @@ def watch(
     does, but OutputError only at the start: later it waits until something can be written.
     """
     looks = _looks(task.batch.selection)
-    check_model(task.batch.options.model, reporter)
+    check_model(task.batch.options, reporter)
     with InterruptHandler() as signals:
         watching = _Watch(task, looks, reporter, clock or Clock(), do)
         try:
@@ -88,20 +92,40 @@ def _looks(selection: Selection) -> list[Look]:
         text = "photos come and go: name a folder"
         raise UsageError(text, option="output", value=selection.output)
     looks: list[Look] = []
-    roots: dict[Path, str] = {}
+    roots: dict[str, str] = {}
     for name in selection.inputs:
-        if name == PIPE:
-            raise UsageError("stdin (-) cannot be watched; name folders")
-        path = Path(name)
-        if not is_folder(path):
-            raise NoInputError(f"{name}: {absence(path, 'folder')}")
-        root = real_path(path)
+        look = _look_at(name, selection)
+        root = look.name if isinstance(look, StoreLook) else f"{real_path(Path(name))}{os.sep}"
         for other, spelled in roots.items():
-            if root.is_relative_to(other) or other.is_relative_to(root):
+            if root.startswith(other) or other.startswith(root):
                 raise UsageError(f"{name} and {spelled} hold the same photos; name one of them")
         roots[root] = name
-        looks.append(FolderLook(path, selection))
+        looks.append(look)
     return looks
+
+
+def _look_at(name: str, selection: Selection) -> Look:
+    """A look at one input, which is there. Raises UsageError, NoInputError."""
+    if name == PIPE:
+        raise UsageError("stdin (-) cannot be watched; name folders")
+    if is_url(name):
+        try:
+            look = StoreLook(name, selection)
+            next(look(), None)  # asks whether it can be listed
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from None
+        except OSError as error:
+            raise NoInputError(f"{error.filename}: {error.strerror}") from error
+        return look
+    path = Path(name)
+    if not is_folder(path):
+        raise NoInputError(f"{name}: {absence(path, 'folder')}")
+    return FolderLook(path, selection)
+
+
+def _output(selection: Selection) -> MountedFolder | None:
+    """The output as a folder that may go; None for a store, which does not. Raises OSError."""
+    return None if is_url(selection.output) else MountedFolder(output_folder(selection))
 
 
 class _Watch:
@@ -121,12 +145,12 @@ class _Watch:
         self._events = ExitStack()
         self._no_events: str | None = None
         """Why nothing is told any more, from the thread that listened."""
-        self._out = output_folder(task.batch.selection)
+        self._out = task.batch.selection.output
         self._paused_until: float | None = None
         """Where nothing can be written."""
         self._worked = clock.now()
         self._cost = 0.0
-        self._was_loaded = False
+        self._was_loaded = self._was_tidied = False
         self.stopped: ExitCode | None = None
         """Why a run ended before its end, where that ends the watch."""
 
@@ -142,12 +166,13 @@ class _Watch:
         begun = False
         while True:
             with hold_output(selection, lock, made):
-                there = MountedFolder(self._out)
+                there = _output(selection)
                 if not begun:
                     self._begin()
                     begun = True
                 self._while_there(there)
             made = []  # a folder that has gone is not made again: it may lie on a disk that has
+            lock = Lock.WAIT if lock is Lock.LEAVE else lock  # and whoever came first ends once
             self._await(there)
 
     def end(self, code: ExitCode | None) -> None:
@@ -160,23 +185,23 @@ class _Watch:
         self._events.close()
 
     def _begin(self) -> None:
-        self._look()
         self._reporter.on_notice(self._greeting())
         self._listen()
+        self._look()
         notify("READY=1")
 
-    def _while_there(self, there: MountedFolder) -> None:
+    def _while_there(self, there: MountedFolder | None) -> None:
         """Look, work and rest, until the output folder is gone or another."""
-        while there.trouble() is None and not there.is_another():
+        while there is None or (there.trouble() is None and not there.is_another()):
             now = self._look()
-            if there.trouble() is None:
+            if there is None or there.trouble() is None:
                 self._work(now)
             self._let_go()
             self._rest(now)
 
-    def _await(self, there: MountedFolder) -> None:
+    def _await(self, there: MountedFolder | None) -> None:
         """Wait for the output folder."""
-        if (trouble := there.trouble()) is None:
+        if there is None or (trouble := there.trouble()) is None:
             return
         self._reporter.on_trouble(f"{self._out}: {trouble}; waits until it is there again")
         while there.trouble() is not None:
@@ -251,9 +276,8 @@ class _Watch:
         jobs = []
         for watched, label in self._due(now):
             job = self._plan(watched, label)
-            if job is not None:
-                jobs.append(job)
-                due[job.label] = (watched.settling, label)
+            jobs.append(job)
+            due[job.label] = (watched.settling, label)
         if not jobs:
             return
         self._listener.expect(due)
@@ -264,19 +288,19 @@ class _Watch:
             self._run(taken)
         for settling, label in self._listener.left():
             settling.put_off(label, now + self._task.every)
-        self._worked = self._clock.now()
+        self._worked, self._was_tidied = self._clock.now(), False
 
     def _due(self, now: float) -> Iterator[tuple[WatchedInput, str]]:
         for watched in self._inputs:
-            if watched.is_there:
-                for label in watched.settling.due(now):
+            labels = watched.settling.due(now) if watched.is_there else []
+            ours = watched.look_at.products(labels) if labels else set()
+            for label in labels:
+                if label in ours:
+                    watched.settling.end(label)
+                else:
                     yield watched, label
 
-    def _plan(self, watched: WatchedInput, label: str) -> Job | None:
-        """What is to be done about a file; None for one that was made here."""
-        if watched.look_at.is_product(label):
-            watched.settling.end(label)
-            return None
+    def _plan(self, watched: WatchedInput, label: str) -> Job:
         rendering = self._batch.options.rendering
         photo = watched.look_at.photo(label)
         return plan_job(photo, self._batch.selection, rendering.products, rendering.format)
@@ -331,11 +355,15 @@ class _Watch:
     # Rest
 
     def _let_go(self) -> None:
-        """Let go of the model where there has been no work for long."""
+        """Let go of the model, and of memory, where there has been no work for long."""
+        without = self._clock.now() - self._worked
+        if without >= QUIET and not self._was_tidied:
+            allocator.give_back()
+            self._was_tidied = True
         idle = self._task.idle
         if idle is None or not self._executors.is_loaded:
             return
-        if self._clock.now() - self._worked >= idle:
+        if without >= idle:
             self._executors.release()
             self._was_loaded = True
             self._reporter.on_detail(f"no photo for {idle:g} s: the model is let go")
@@ -348,6 +376,8 @@ class _Watch:
         else:
             dues = (w.settling.next_due for w in self._inputs if w.is_there)
             until += [due for due in dues if due is not None]
+        if self._task.idle is not None and self._executors.is_loaded:
+            until.append(self._worked + self._task.idle)
         now = self._clock.now()
         least = max(SHORTEST, SHARE * self._cost)
         self._clock.wait(max(min(until) - now, least), at_least=least)

@@ -53,7 +53,8 @@ class RunListener:
             return
         settling, label = self._expected.pop(outcome.input)
         if outcome.status is Status.FAILED and outcome.unread and not settling.unread(label):
-            self._reporter.on_detail(f"{outcome.input}: not yet: {outcome.error}")
+            why = outcome.error or "cannot be read"
+            self._reporter.on_detail(Message(f"{outcome.input}: not yet: ", why))
             return
         settling.end(label)
         self.total.add(outcome)

@@ -18,9 +18,11 @@ from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.options import (
     SUFFIXES,
     BatchOptions,
+    ClusterOptions,
     Format,
     ModelOptions,
     Rendering,
+    RunOn,
     Selection,
     check_device,
 )
@@ -63,7 +65,7 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
             size=values.size(words.size),
             patch_order=words.patch_order,
             offline=words.offline,
-            device=_devices(words.device),
+            device=_devices(words.device, words.on),
             precision=words.precision,
             compile=words.compiled,
             edges=words.edges,
@@ -76,6 +78,17 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
         max_failures=1 if words.fail_fast else words.max_failures,
         fail_if_empty=words.fail_if_empty,
         photo_timeout=values.seconds("photo_timeout", words.photo_timeout),
+        cluster=_cluster(words) if words.on is RunOn.RAY else None,
+    )
+
+
+def _cluster(words: MatteOptions) -> ClusterOptions:
+    """What is each worker's own on a cluster; its machine decides what is ``auto``."""
+    automatic = words.max_memory == "auto"
+    return ClusterOptions(
+        workers=words.workers,
+        threads=values.automatic("threads", words.threads),
+        max_memory=None if automatic else values.memory("max_memory", words.max_memory),
     )
 
 
@@ -138,6 +151,7 @@ def _check_effects(
     rules.refuse_without(context, "--files-from", there=listed, names=("null",))
     refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = selection.output != PIPE and not names_a_file(selection)
+    rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
@@ -152,8 +166,11 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     return named
 
 
-def _devices(text: str) -> str:
+def _devices(text: str, on: RunOn) -> str:
     """See that these can be devices, before it takes torch to see whether they are there."""
+    if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
+        wrong = Message("choose auto, cpu or cuda with ", Option("on", on.value))
+        raise UsageError(wrong, option="device", value=text)
     for name in text.split(","):
         check_device(name.strip())
     return text

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from birefcli.cli import layout_options, shared_options
 from birefcli.models import zoo
-from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class MatteOptions:
     batch: shared_options.Batch = "auto"
     compiled: shared_options.Compiled = True
     threads: shared_options.Threads = "auto"
+    on: shared_options.On = RunOn.LOCAL
+    workers: shared_options.Workers = None
     connections: shared_options.Connections = 64
     photo_timeout: shared_options.PhotoTimeout = "1800"
     existing: shared_options.WhenThere = Existing.UPDATE

@@ -8,7 +8,7 @@ import typer
 
 from birefcli.cli import completion
 from birefcli.cli.local_paths import local_path
-from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision
+from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
 from birefcli.system.paths import named, with_home
 
 VARIABLES: list[str] = []
@@ -42,7 +42,7 @@ Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="PHOTO",
-        help="Photos, folders of photos, or - for stdin.",
+        help="Photos, folders of photos, URLs of either (s3://, gs://, az://), or - for stdin.",
         show_default=False,
         parser=named,
     ),
@@ -54,7 +54,8 @@ Output: TypeAlias = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Output folder; for one photo also a file (its extension sets the format), or -.",
+        help="Output folder or URL; for one photo also a file (its extension sets the format),"
+        " or -.",
         show_default=False,
         parser=with_home,
     ),
@@ -75,7 +76,7 @@ Background: TypeAlias = Annotated[
         OUTPUT,
         "--background",
         metavar="WHAT",
-        help="CSS colour, image, folder of images, or blur[:RADIUS].",
+        help="CSS colour, image, folder of images, URL of either, or blur[:RADIUS].",
         autocompletion=completion.background,
         parser=with_home,
     ),
@@ -154,7 +155,7 @@ FilesFrom: TypeAlias = Annotated[
         SELECTION,
         "--files-from",
         metavar="FILE",
-        help="Read photo names from a file, or -.",
+        help="Read photo names from a file, a URL, or -.",
         parser=with_home,
     ),
 ]
@@ -181,7 +182,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Name (see birefcli models list), weights file, or folder with one.",
+        help="Name (see birefcli models list), weights file, its URL, or folder with one.",
         autocompletion=completion.model,
         parser=with_home,
     ),
@@ -271,6 +272,26 @@ Threads: TypeAlias = Annotated[
     str,
     declare(
         SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+    ),
+]
+On: TypeAlias = Annotated[
+    RunOn,
+    declare(
+        SPEED,
+        "--on",
+        metavar="WHERE",
+        help="local: this machine; ray: the machines of the Ray cluster that it is in.",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    declare(
+        SPEED,
+        "--workers",
+        metavar="N",
+        help="With --on ray, at most N workers. Default: one for each GPU, or machine without.",
+        show_default=False,
+        min=1,
     ),
 ]
 Connections: TypeAlias = Annotated[

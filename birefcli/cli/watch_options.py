@@ -13,7 +13,12 @@ WATCHING = "Watching"
 
 Folders: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FOLDER", help="Folders of photos.", show_default=False, parser=named),
+    typer.Argument(
+        metavar="FOLDER",
+        help="Folders of photos, or prefixes of object stores.",
+        show_default=False,
+        parser=named,
+    ),
 ]
 Output: TypeAlias = Annotated[
     str, reworded(shared_options.Output, "Output folder.", metavar="FOLDER")

@@ -2,6 +2,7 @@
 
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.cli.batch_reporter import TerminalReporter
+from birefcli.errors import Message
 
 
 class WatchTerminalReporter(TerminalReporter):
@@ -14,7 +15,7 @@ class WatchTerminalReporter(TerminalReporter):
         """Every photo that was done is."""
         return outcome.status is Status.WRITTEN or super().is_worth_a_line(outcome)
 
-    def on_detail(self, text: str) -> None:
+    def on_detail(self, text: str | Message) -> None:
         """Say it where every detail is wanted."""
         if self.verbosity.verbose:
-            self.say(text)
+            self.say(Message(text).spelled(self.spell))

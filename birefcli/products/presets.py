@@ -1,9 +1,7 @@
 """Named sets of options: data, which a table holds."""
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from birefcli.errors import UsageError
@@ -26,6 +24,9 @@ class Preset:
 @cache
 def presets() -> dict[str, Preset]:
     """All presets by their names."""
+    import tomllib  # which most commands need not
+    from importlib import resources
+
     table = resources.files("birefcli").joinpath("data", "presets.toml").read_text("utf-8")
     return {
         name: Preset(

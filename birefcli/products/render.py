@@ -11,12 +11,14 @@ from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata, fitted, without_place, without_subject
 from birefcli.images.photo import Photo, Pixels, to_depth
 from birefcli.matting.matte import Matte
-from birefcli.options import Product, Rendering, Shadow, Size
+from birefcli.options import Format, Product, Rendering, Shadow, Size
 from birefcli.products.background import Background
 from birefcli.products.compose import Dark, crop_box, cutout, over, thresholded, trimap
 from birefcli.products.layout import Layout, lay_out
 from birefcli.products.placing import place_alpha, place_matte, place_trimap
 from birefcli.products.shadow import soft_shadow
+
+WITHOUT_DPI = (Format.WEBP, Format.AVIF)
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,11 @@ def notes_of(files: dict[Product, ProductFile]) -> tuple[str, ...]:
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:
     """What a photo says that products of this format cannot hold, as notes."""
     height, width = photo.shape
-    return fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+    notes = fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+    canvas = rendering.canvas
+    if canvas is None or canvas.dpi is None or rendering.format not in WITHOUT_DPI:
+        return notes
+    return (*notes, f"dots per inch left out: {rendering.format.value} holds none")
 
 
 def _metadata(photo: Photo, rendering: Rendering) -> Metadata:

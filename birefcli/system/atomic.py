@@ -40,7 +40,25 @@ def check_writable(folder: Path) -> None:
 def part_name(mark: str = "") -> str:
     """A new name for a file that is being written, or that tries something out; with a ``mark``."""
     # Short, whatever the target's name is: that may already be as long as names can be.
-    return f"{PART}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{mark}{PART_END}"
+    return f"{PART}{writer(os.getpid())}-{secrets.token_hex(4)}{mark}{PART_END}"
+
+
+def writer(process: int) -> str:
+    """What the names of part files have for a process of this machine."""
+    return f"{_host()}-{process}"
+
+
+@contextlib.contextmanager
+def probe(folder: Path) -> Iterator[Path]:
+    """An empty part file that is there within the block, for others to see. Raises OSError."""
+    part = folder / part_name()
+    _writing.add(part)
+    try:
+        part.touch()
+        yield part
+    finally:
+        _remove(part)
+        _writing.discard(part)
 
 
 @cache
@@ -223,6 +241,15 @@ def drop_unfinished() -> None:
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_of(writer: str, folders: Iterable[Path]) -> None:
+    """Remove the part files of a process that is gone, maybe with its machine; see writer()."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not there yet, or not ours to change
+            for entry in list(os.scandir(folder)):
+                if _is_part(entry.name) and entry.name.startswith(f"{PART}{writer}-"):
+                    _remove(Path(entry.path))
 
 
 def clear_stale(folders: Iterable[Path]) -> int:

@@ -14,12 +14,16 @@ Out = TypeVar("Out")
 
 
 _sharers = 1
+_shared: int | None = None
 
 
-def set_sharers(sharers: int) -> None:
-    """From now on this process is one of so many that have the cores between them."""
-    global _sharers
-    _sharers = sharers
+def set_sharers(sharers: int, cores: int | None = None) -> None:
+    """From now on this process is one of so many that have the cores between them.
+
+    ``cores``: that they have at most, by whoever deals them out; None: all.
+    """
+    global _sharers, _shared
+    _sharers, _shared = sharers, cores
 
 
 def count() -> int:
@@ -30,7 +34,7 @@ def count() -> int:
     """
     allowed = cgroup.limits().cores
     cores = admitted() if allowed is None else min(admitted(), math.ceil(allowed))
-    return max(1, cores // _sharers)
+    return max(1, (cores if _shared is None else min(cores, _shared)) // _sharers)
 
 
 def admitted() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 STEP = 200  # milliseconds between two looks at whether something was told
 GATHER = 400  # milliseconds in which further changes are one event
+ONCE_MORE = 1000  # milliseconds without a change after which one more look is due
 
 
 def available() -> bool:
@@ -19,7 +20,7 @@ def available() -> bool:
 def wake_on_changes(
     folders: Iterable[Path], wake: Callable[[], object], failed: Callable[[str], object]
 ) -> Iterator[None]:
-    """Call ``wake`` whenever something changes below the folders, in a thread of its own.
+    """Call ``wake`` when something has changed below the folders, in a thread of its own.
 
     ``failed`` is called once, with the reason, where the system tells no more: its limit of watches
     is reached, or a folder has gone. Whoever looks by itself as well loses nothing.
@@ -65,6 +66,13 @@ def _listen(
         raise_interrupt=False,
         force_polling=False,
         ignore_permission_denied=not strict,
+        rust_timeout=ONCE_MORE,
+        yield_on_timeout=True,
     )
-    for _ in told:
-        wake()
+    # What changed before all of it was listened to, at the start or in a folder that is new, tells
+    # nothing: so the first silence wakes as well.
+    was_change = True
+    for changes in told:
+        if changes or was_change:
+            wake()
+        was_change = bool(changes)

@@ -100,7 +100,7 @@ class NameIndex(Generic[Owner]):
                 return other, owner
             if is_url(other) or is_url(path):
                 continue  # in a store no two names are one object
-            fold = self._folding(_nearest_folder(Path(other)))
+            fold = EXACT if is_url(other) else self._folding(_nearest_folder(Path(other)))
             if fold(other) == fold(path):
                 return other, owner
         return None

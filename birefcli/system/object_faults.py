@@ -157,7 +157,7 @@ def _reason(text: str, details: str) -> str:
     if kind is not None:
         return _KINDS[kind[1]] + (f" ({cause[1]})" if cause else "")
     if "redirect without LOCATION" in text:
-        return "redirected to nowhere: the bucket is in another region"
+        return "the bucket is in another region; set AWS_REGION"
     plain = _PLAIN.match(text)
     return plain[1] if plain else text
 

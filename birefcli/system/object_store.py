@@ -13,6 +13,8 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
@@ -21,7 +23,6 @@ from birefcli.system.atomic import part_name
 from birefcli.system.object_access import CREDENTIALS, Backend, open_backend
 from birefcli.system.object_faults import (
     ObjectChangedError,
-    ObjectDeniedError,
     ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
@@ -130,8 +131,14 @@ class ObjectStore:
                 return
 
     def head(self, key: str) -> ObjectEntry:
-        """Size, ETag and time of an object. Of a fault the store gives no word, but its status."""
-        return _entry(self._persist(key, lambda: self._client().head(key)))
+        """Size, ETag and time of an object."""
+        try:
+            return _entry(self._persist(key, lambda: self._client().head(key)))
+        except ObjectError as error:
+            if error.status not in (400, 401, 403):
+                raise
+            self.read_range(key, 0, 1)  # the store's word comes with a body alone
+            raise
 
     def read(self, key: str, if_match: str = "") -> bytes:
         """A whole object; of this ETag, where one is given (else ESTALE)."""
@@ -153,12 +160,8 @@ class ObjectStore:
         first = next(self.list(prefix), None)
         if first is None:
             return
-        try:
+        with suppress(ObjectNotFoundError):  # deleted since, or the mark of a folder
             self.head(first.key)
-        except ObjectDeniedError:
-            self.read_range(first.key, 0, 1)  # the store's word comes with a body alone
-        except ObjectNotFoundError:
-            return  # deleted since, or the mark of a folder
 
     def open(self, entry: ObjectEntry) -> BinaryIO:
         """An object as a file to read, as it was listed (else ESTALE).
@@ -250,7 +253,7 @@ class ObjectStore:
         from obstore.exceptions import BaseError
 
         try:
-            result = call()
+            result = _interruptible(call)
         except ObjectError:
             raise
         except (BaseError, OSError, ValueError, NotImplementedError) as error:
@@ -321,6 +324,23 @@ class ObjectStore:
             for entry in map(_entry, found["objects"]):
                 if after is None or entry.key > after:
                     yield entry
+
+
+def _interruptible(call: Callable[[], Out]) -> Out:
+    """What a call of obstore's returns; signals are heard meanwhile, which it does not let in."""
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    result: Future[Out] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    # No pool's: Python would wait for those before it ends.
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()
 
 
 class _ObjectFile(io.RawIOBase):

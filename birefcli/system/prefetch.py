@@ -28,6 +28,24 @@ def prefetch(
     as many as may be. The ``cost`` of all calls in flight stays within ``budget``, where whoever
     takes a result waits for it; an item that costs more is called alone.
     """
+
+    def submit(item: In) -> Future[Out]:
+        return pool.submit(call, item)
+
+    return prefetch_by(submit, items, ahead, running, eager=eager, cost=cost, budget=budget)
+
+
+def prefetch_by(
+    submit: Callable[[In], Future[Out]],
+    items: Iterable[In],
+    ahead: int,
+    running: "deque[Future[Out]] | None" = None,
+    *,
+    eager: bool = True,
+    cost: Callable[[In], float] = lambda _: 0,
+    budget: float = math.inf,
+) -> Generator[Future[Out], None, None]:
+    """As :func:`prefetch`, with calls that ``submit`` begins, in whatever pool."""
     running = deque() if running is None else running
     costs: deque[float] = deque()
     for item in items:
@@ -36,7 +54,7 @@ def prefetch(
             yield running[0]
             running.popleft()
             costs.popleft()
-        running.append(pool.submit(call, item))
+        running.append(submit(item))
         costs.append(price)
         # What has ended is given at once: a photo is reported when it is written.
         while running and (len(running) >= ahead or (eager and running[0].done())):

@@ -8,8 +8,9 @@ two before it knows whether it needs either.
 import gc
 import logging
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -247,3 +248,28 @@ def without_libtiff_messages() -> AbstractContextManager[None]:
     Called by decoding. Pillow has no setting for it.
     """
     return _libtiff.to((None, None))
+
+
+def silence_ray() -> None:
+    """Keep what Ray's services say from stdout, which is for results; the user's setting stays.
+
+    And keep Ray from starting a cluster of its own where it is asked for anything without one.
+    It reads the variables when it is imported; a run over a cluster calls this before. What becomes
+    of a machine is told by birefcli.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+
+
+def take_signals_back(numbers: Iterable[int]) -> None:
+    """Have Python handle these signals again, as it did before a library in C took them.
+
+    Ray prints pages at a SIGTERM. Called by a run over a cluster when it has joined it, and when it
+    has left; only the main thread may do it, which is where the handlers of a run are set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in numbers:
+        handler = signal.getsignal(number)
+        if handler is not None:  # it is Python's
+            signal.signal(number, handler)

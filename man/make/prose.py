@@ -29,6 +29,13 @@ MORE = {
         "A list for `--files-from` is a name a line, or names that end in NUL; a byte order mark "
         "and line ends of Windows do not matter. `~/` at the start of a path means the home folder "
         "also in variables, lists, and after `=`; a folder called ~ is ./~.",
+        "PHOTO and `--output` may be URLs of objects or of prefixes in a store: s3://BUCKET/in/, "
+        "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it "
+        "comes with an extra: pip install 'birefcli[cloud]'. Keys and endpoints are found where "
+        "the stores' own tools look (AWS_PROFILE, AWS_ENDPOINT_URL, "
+        "GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, and others). A prefix is "
+        "searched as a folder is. What fails for a moment is tried again for up to a minute; a "
+        "store that refuses stops the run before any work, with its own word.",
         "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
         "products get a folder each there. Two photos with the same output name stop the run "
         "before any work; `--name '{name}'` keeps both.",
@@ -58,7 +65,8 @@ MORE = {
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
         "has changed is done, with the same options and the same results. Its state is the "
-        "products: started again, it does what is missing or out of date.",
+        "products: started again, it does what is missing or out of date. FOLDER may also be a "
+        "prefix of an object store (s3://shop/in/), which each look lists.",
         "It looks every `--every` seconds. Where the package watchfiles is installed (pip install "
         "'birefcli[watch]') file events wake it earlier; on network file systems, where there "
         "are none, it says at the start that it only looks.",

@@ -426,6 +426,9 @@ class Fake:
     def join(self):
         wait_for(lambda: self.over)
 
+    def clear_parts(self, folders):
+        pass
+
     def kill(self, why):
         self.killed = why
         self.gone(why)
@@ -440,7 +443,7 @@ def fakes(monkeypatch):
         made.append(Fake(*words))
         return made[-1]
 
-    monkeypatch.setattr(pool, "WorkerProcess", make)
+    monkeypatch.setattr(process, "WorkerProcess", make)
     monkeypatch.setattr(pool, "LEAVE", LIMIT)
     monkeypatch.setattr(pool, "GRACE", 0.0)
     return made
@@ -449,7 +452,8 @@ def fakes(monkeypatch):
 def a_pool(task, timeout, lost):
     options = dataclasses.replace(task.options, photo_timeout=timeout)
     listener = pool.PoolListener(print, print, lambda name, why, count: lost.append((name, count)))
-    return pool.WorkerPool(options, None, {"a": None, "b": None}, listener)
+    source = process.LocalWorkers(options, None, {"a": None, "b": None})
+    return pool.WorkerPool(source, listener, timeout)
 
 
 def test_worker_that_never_says_ready_is_lost_and_one_at_rest_is_not(task, fakes, monkeypatch):

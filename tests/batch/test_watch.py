@@ -2,20 +2,25 @@
 
 import os
 import shutil
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from birefcli.batch import watch as watch_module
 from birefcli.batch.executor import Executors
-from birefcli.batch.inputs import search_photos
+from birefcli.batch.freshness import Decision
+from birefcli.batch.inputs import FoundPhoto, search_photos
 from birefcli.batch.interrupts import StoppedError
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.places import LocalFile
 from birefcli.batch.reporter import NullReporter
+from birefcli.batch.targets import plan_job
 from birefcli.batch.watch import WatchTask, watch
 from birefcli.errors import (
     BusyError,
@@ -34,6 +39,7 @@ from birefcli.options import (
     Format,
     Lock,
     ModelOptions,
+    Product,
     Rendering,
     Selection,
 )
@@ -81,7 +87,7 @@ class Told(NullReporter):
         self.notices.append(str(message))
 
     def on_detail(self, text):
-        self.details.append(text)
+        self.details.append(str(text))
 
     def on_end(self, summary):
         assert self.summary is None, "the end is told twice"
@@ -414,6 +420,16 @@ def test_the_model_is_kept_where_that_is_wanted(place):
     assert told.details == []
 
 
+def test_the_model_is_let_go_in_time_where_it_seldom_looks(place, monkeypatch):
+    freed = []
+    monkeypatch.setattr(
+        Executors, "release", lambda self: (freed.append(1), setattr(self, "_predictor", None))
+    )
+    put("a.jpg")
+    play({}, end=10.0, what=task(every=1000.0, idle=5.0))
+    assert freed == [1]
+
+
 def test_letting_go_drops_the_network():
     executors = Executors(task().batch.options)
     executors._predictor = Loaded()
@@ -421,6 +437,40 @@ def test_letting_go_drops_the_network():
     executors.release()
     executors.release()
     assert not executors.is_loaded
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+            ],
+        ),
+    ],
+)
+def test_letting_go_frees_the_network_and_the_devices_memory(tiny_weights, device):
+    model = ModelOptions(str(tiny_weights), device=device, compile=device == "cuda")
+    executors = Executors(replace(task().batch.options, model=model))
+    photo = FoundPhoto(LocalFile(Path("a.jpg")), Path("a.jpg"))
+    job = plan_job(photo, Selection(("in",), "out"), (Product.CUTOUT,), Format.PNG)
+    todo = [Decision(job, Message("missing"))]
+    pipeline = executors.for_run(todo, None, NullReporter(), Summary())
+    assert executors._predictor is not None
+    network = weakref.ref(executors._predictor.network)
+    if device == "cuda":
+        for _ in range(3):  # the graph is recorded at the second batch
+            executors._predictor.warm_up(1)
+    held = torch.cuda.memory_reserved() if device == "cuda" else 1
+    del pipeline
+    executors.release()
+    assert network() is None
+    assert (torch.cuda.memory_reserved() if device == "cuda" else 0) < held
+    executors.for_run(todo, None, NullReporter(), Summary())
+    assert executors.is_loaded
 
 
 def test_weights_that_change_are_loaded_again(place, tiny_weights):

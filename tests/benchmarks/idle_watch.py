@@ -15,6 +15,7 @@ from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.watch import WatchTask, watch
 from birefcli.batch.watch_runs import RunListener
+from birefcli.errors import Message
 from birefcli.options import BatchOptions, BatchTask, ModelOptions, Rendering, Selection
 from birefcli.system.clock import Clock
 
@@ -25,7 +26,7 @@ SECONDS = 60.0
 class Quiet(NullReporter):
     """Says nothing."""
 
-    def on_detail(self, text: str) -> None:
+    def on_detail(self, text: str | Message) -> None:
         """Do nothing."""
 
 

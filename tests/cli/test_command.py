@@ -520,7 +520,7 @@ def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, tmp_path, seco
 NEVER_FOR_ONE_PHOTO = (
     *("numba", "llvmlite", "torchvision", "timm", "triton", "huggingface_hub", "scipy", "sympy"),
     *("torch._dynamo", "torch._inductor", "torch.onnx", "torch.fx.experimental.symbolic_shapes"),
-    *("onnxruntime", "concurrent.futures.process", "rich.markdown", "rich.traceback"),
+    *("onnxruntime", "obstore", "concurrent.futures.process", "rich.markdown", "rich.traceback"),
     *("typer.rich_utils", "PIL.ImageFont", "PIL.TiffImagePlugin", "birefcli.batch.workers.pool"),
 )
 """What takes its time to import, and a photo of a kind that most are needs nothing of."""

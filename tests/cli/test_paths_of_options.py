@@ -15,13 +15,14 @@ from birefcli.cli.matte import matte
 from birefcli.cli.score import score
 from birefcli.cli.sheet import sheet
 from birefcli.cli.train import train
+from birefcli.cli.watch import watch
 
 PATHS = re.compile(r"PATH|FILE|DIR|FOLDER|PHOTO|CUTOUT|DATA|PREDICTIONS|TRUTHS|WHAT")
 
 
 def path_options():
     """The parser of every option and argument that takes a path."""
-    for command in (matte, bench, score, sheet, train):
+    for command in (matte, watch, bench, score, sheet, train):
         for name, parameter in inspect.signature(command).parameters.items():
             given = next(iter(get_args(parameter.annotation)[1:]), None)
             if PATHS.search(str(getattr(given, "metavar", ""))):

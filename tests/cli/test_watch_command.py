@@ -302,7 +302,7 @@ def test_a_full_disk_is_waited_for(begin, tmp_path, small_disk):
     filler.unlink()
     wait_for(lambda: watching.written() == ["a.jpg"])
     assert sum("No space left" in line for line in watching.said) == 1
-    assert watching.tells("can be written again")
+    wait_for(lambda: watching.tells("can be written again"))
     _, summary = watching.end()
     assert (summary["written"], summary["failed"]) == (1, 0)
 
@@ -392,6 +392,36 @@ def test_a_wrong_command_line_is_refused_in_one_line(
     left, said = ended("watch", *words)
     assert (left, said.count("\n")) == (code, 1), said
     assert text in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_objects_of_a_store_are_watched_like_files(start, bucket, tmp_path):
+    bucket.put("in/a.jpg", jpeg(1))
+    words = ("watch", f"{bucket.url}/in", "-o", f"{bucket.url}/in/out", "--json", *QUICK)
+    watching = Watching(start(*words, **bucket.variables))
+    wait_for(lambda: watching.written() == ["a.jpg"])
+    bucket.put("in/x/b.jpg", jpeg(2))
+    wait_for(lambda: watching.written() == ["a.jpg", "b.jpg"])
+    bucket.put("in/cut.png", bucket.get("in/out/a.png"))  # a product is no photo
+    bucket.put("in/a.jpg", jpeg(1))  # the same bytes are the same photo
+    bucket.put("in/x/b.jpg", jpeg(3))
+    wait_for(lambda: len(watching.written()) == 3)
+    bucket.put("in/c.jpg", b"none")
+    bucket.put("in/d.jpg", jpeg(4))
+    wait_for(lambda: len(watching.written()) == 4)
+    _, summary = watching.end()
+    assert watching.written() == ["a.jpg", "b.jpg", "b.jpg", "d.jpg"]
+    assert (summary["failed"], summary["pending"]) == (0, 1)  # c.jpg may become a photo yet
+    made = [name for name in bucket.names() if name.startswith("in/out/")]
+    assert made == ["in/out/a.png", "in/out/d.png", "in/out/x/b.png"]
+    assert watching.said[0].endswith(f"no file events: {bucket.url}/in/ is in a store")
+
+
+def test_a_store_that_is_not_there_is_told_before_anything_is_made(command, bucket, tmp_path):
+    words = ("watch", f"{bucket.url}-gone/in", "-o", tmp_path / "out")
+    result = command(*words, **bucket.variables)
+    assert result.returncode == ExitCode.NO_INPUT
+    assert result.stderr.decode().count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

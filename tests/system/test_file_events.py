@@ -11,15 +11,13 @@ watchfiles = pytest.importorskip("watchfiles")
 
 
 def test_a_change_deep_below_wakes_whoever_waits(tmp_path):
-    woken = threading.Event()
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    woken = threading.Semaphore(0)
     failures = []
-    with file_events.wake_on_changes([tmp_path], woken.set, failures.append):
-        for number in range(1000):  # the thread may begin to listen after the first
-            (tmp_path / f"{number}").mkdir()
-            (tmp_path / f"{number}" / "a.jpg").write_bytes(b"x")
-            if woken.wait(0.3):
-                break
-    assert woken.is_set()
+    with file_events.wake_on_changes([tmp_path], woken.release, failures.append):
+        assert woken.acquire(timeout=300)  # it listens from now on
+        (tmp_path / "x" / "y" / "a.jpg").write_bytes(b"x")
+        assert woken.acquire(timeout=300)
     assert failures == []
 
 
@@ -68,6 +66,32 @@ def test_a_folder_that_may_not_be_entered_costs_no_other_its_events(tmp_path, mo
         assert woken.wait(300)
     assert asked == [False, True]
     assert failures == []
+
+
+def test_the_first_silence_after_a_change_wakes_once_more(tmp_path, monkeypatch):
+    """A file may come into a new folder before that is listened to."""
+    change = {(1, "x")}
+    told = [set(), set(), change, change, set(), set()]
+    wakes = []
+    over = threading.Event()
+
+    def watch(*folders, **more):
+        assert more["yield_on_timeout"]
+        for number, changes in enumerate(told):
+            wakes.append(0)
+            yield changes
+            assert len(wakes) == number + 1
+        over.set()
+        more["stop_event"].wait(300)
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+
+    def wake():
+        wakes[-1] += 1
+
+    with file_events.wake_on_changes([tmp_path], wake, pytest.fail):
+        assert over.wait(300)
+    assert wakes == [1, 0, 1, 1, 1, 0]
 
 
 def test_events_can_be_had_where_the_package_is(monkeypatch):

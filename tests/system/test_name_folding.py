@@ -145,3 +145,11 @@ def test_folder_of_this_test_tells_what_names_it_keeps_apart(tmp_path):
     folding = name_folding.probe(tmp_path)
     (tmp_path / "a").touch()
     assert folding.case == (tmp_path / "A").exists()
+
+
+def test_names_in_a_store_are_never_folded_whatever_the_disk_does(monkeypatch):
+    monkeypatch.setattr(name_folding, "probe", lambda folder: LOOSE)
+    index = NameIndex()
+    index.add("s3://shop/out/a.png", 1)
+    assert index.find("s3://shop/out/A.png") is None
+    assert index.find("s3://shop/out/a.png") == ("s3://shop/out/a.png", 1)

@@ -1,6 +1,9 @@
 import errno
+import os
 import pickle
+import signal
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +18,7 @@ from birefcli.system.object_url import parse_url
 
 SLOWLY = ("503 SlowDown", "500 InternalError", "502 BadGateway", "429 TooManyRequests")
 PHOTO = bytes(range(256)) * 200
+WAIT = 120.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -235,6 +239,12 @@ def test_a_store_that_nobody_listens_for_is_told_with_the_systems_word(bucket, m
     assert "Traceback" not in str(failed.value.strerror)
 
 
+def test_a_bucket_of_another_region_is_told(shop, bucket):
+    bucket.proxy.fail(status=301, code="PermanentRedirect")
+    with pytest.raises(OSError, match="the bucket is in another region; set AWS_REGION"):
+        next(shop.list())
+
+
 def test_one_line_is_said_and_no_secret_in_it(shop, bucket):
     secret = "https://user:hunter22@proxy/?token=abc"
     bucket.proxy.fail(status=403, code="Denied", message=f"{secret}\x1b[31m{'long ' * 200}")
@@ -380,6 +390,29 @@ def test_an_error_travels_with_all_it_says(shop):
     assert isinstance(other, FileNotFoundError)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")
+def test_a_signal_is_heard_while_a_store_does_not_answer(shop, bucket, monkeypatch):
+    class HeardError(Exception):
+        pass
+
+    def hear(*_):
+        raise HeardError
+
+    monkeypatch.setattr(object_store, "STALL", WAIT)
+    bucket.put("a", PHOTO)
+    bucket.proxy.fail(stall_after=5)
+    bucket.proxy.before = lambda _: os.kill(os.getpid(), signal.SIGUSR1)
+    before = signal.signal(signal.SIGUSR1, hear)
+    try:
+        with pytest.raises(HeardError):
+            shop.read("a")
+        others = [t for t in threading.enumerate() if t.name.startswith("Thread-") and t.daemon]
+        assert any("run" in t.name for t in others)  # it is still at it
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        bucket.proxy.closing.set()
+
+
 # Without the package
 
 
@@ -397,8 +430,6 @@ def test_without_the_package_one_line_says_how_to_have_it(monkeypatch):
 @pytest.fixture
 def nothing_set(monkeypatch, tmp_path):
     """No variable of any store, and a home without files."""
-    import os
-
     for name in list(os.environ):
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_")):
             monkeypatch.delenv(name)

@@ -2,9 +2,10 @@
 
 import math
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
@@ -14,7 +15,6 @@ from birefcli.batch.outcome import Outcome
 from birefcli.batch.patience import no_answer, step, to_begin
 from birefcli.batch.places import local_folders
 from birefcli.batch.workers.channel import STOPPING
-from birefcli.batch.workers.process import LEAVE, WorkerProcess
 from birefcli.batch.workers.protocol import (
     Assign,
     Beat,
@@ -25,15 +25,11 @@ from birefcli.batch.workers.protocol import (
     Request,
     Result,
     State,
-    WorkerConfig,
     WorkerLost,
 )
 from birefcli.batch.workers.scheduler import Scheduler
+from birefcli.batch.workers.source import LEAVE, NewWorker, Worker, WorkerSource
 from birefcli.errors import BirefcliError
-from birefcli.matting.device import Placement
-from birefcli.models.weights import Checkpoint
-from birefcli.options import BatchOptions
-from birefcli.system import atomic
 from birefcli.system.watchdog import Sign, Watchdog
 
 LAST = 1.0  # seconds for a worker that was killed to be gone, where the run gives up
@@ -52,20 +48,14 @@ class PoolListener:
 
 
 class WorkerPool:
-    """An executor with a process for each device: the promises are those of the pipeline."""
+    """An executor with a worker for each device: the promises are those of the pipeline."""
 
     def __init__(
-        self,
-        options: BatchOptions,
-        checkpoint: Checkpoint,
-        devices: Mapping[str, Placement],
-        listener: PoolListener,
+        self, source: WorkerSource, listener: PoolListener, photo_timeout: float | None
     ) -> None:
-        """``devices``: by the names that messages have for them."""
-        self._options, self._checkpoint, self._devices = options, checkpoint, devices
-        self._listener = listener
-        limit = options.photo_timeout
-        self._limit = math.inf if limit is None else limit
+        """``source``: of the workers; ``photo_timeout``: that of the batch's options."""
+        self._source, self._listener = source, listener
+        self._limit = math.inf if photo_timeout is None else photo_timeout
         # The workers' listeners change what the run looks at; a run that gives up looks at it in a
         # signal handler, which may have interrupted it while it was looking.
         self._lock = threading.RLock()
@@ -73,13 +63,13 @@ class WorkerPool:
         self._reset(())
 
     def _reset(self, todo: Sequence[Decision]) -> None:
-        self._processes: list[WorkerProcess] = []
-        self._scheduler = Scheduler(todo, list(self._devices))
+        self._workers: list[Worker] = []
+        self._scheduler = Scheduler(todo)
         self._waiting: set[int] = set()
         self._shares: dict[int, Mapping[str, float]] = {}
         self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._over = False
-        self._starting = set(range(len(self._devices)))
+        self._starting: set[int] = set()
 
     def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order, but those of a lost device last.
@@ -90,34 +80,41 @@ class WorkerPool:
         self._reset(todo)
         with Watchdog(step(self._limit), self._signs, self._overdue):
             try:
-                for config in self._configs(len(todo)):
-                    self._start_process(config)
+                # All of them, before the first asks for its share.
+                new = self._source.open(len(todo), self._join, self._notice)
+                for worker in list(map(self._add, new)):
+                    worker.start()
                 while (outcome := self._next()) is not None:
                     yield outcome
                     with self._lock:
                         self._scheduler.reported(outcome)
             finally:
-                self._over = True
-                for process in self._processes:
-                    process.stop()
-                for process in self._processes:
-                    process.join()
+                with self._lock:
+                    self._over = True
+                try:
+                    self._end_workers()
+                finally:
+                    self._source.close()
 
-    def _configs(self, photos: int) -> Iterator[WorkerConfig]:
-        sharers, options = len(self._devices), self._options
-        for i, placement in enumerate(self._devices.values()):
-            own = replace(
-                options,
-                threads=max(1, (options.threads + i) // sharers),
-                max_memory=options.max_memory // sharers,
-            )
-            yield WorkerConfig(own, self._checkpoint, placement, sharers, -(-photos // sharers))
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join()
 
-    def _start_process(self, config: WorkerConfig) -> None:
-        worker = len(self._processes)
-        process = WorkerProcess(config, partial(self._receive, worker), partial(self._gone, worker))
-        self._processes.append(process)
-        process.start()
+    def _add(self, new: NewWorker) -> Worker:
+        with self._lock:
+            number = self._scheduler.join(new.name)
+            worker = new.make(partial(self._receive, number), partial(self._gone, number))
+            self._workers.append(worker)
+            self._starting.add(number)
+        return worker
+
+    def _join(self, new: NewWorker) -> None:
+        """Go on with one more worker, which comes while others are at work."""
+        with self._lock:
+            if not self._over:
+                self._add(new).start()
 
     @property
     def finished_unreported(self) -> list[Outcome]:
@@ -132,14 +129,14 @@ class WorkerPool:
 
     def give_up(self) -> None:
         """End every worker that has not ended: nobody would hear of what it does."""
-        left = [process.process for process in self._processes if not process.over]
-        for process in left:
-            process.kill()
-        for process in left:
-            process.join(LAST)
+        left = [worker for worker in self._workers if not worker.over]
+        for worker in left:
+            worker.abandon()
+        for worker in left:
+            worker.wait(LAST)
         with self._lock:
-            for worker in range(len(self._processes)):
-                _clear_parts(self._scheduler.held(worker))
+            for number, worker in enumerate(self._workers):
+                worker.clear_parts(_folders(self._scheduler.held(number)))
 
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the workers' time, and its share of it, 0..1."""
@@ -167,7 +164,7 @@ class WorkerPool:
         """Of the workers that are waited for; one that has nothing to do may say nothing."""
         with self._lock:
             over = self._over
-            waited = {(i, over): p for i, p in enumerate(self._processes) if not p.over}
+            waited = {(i, over): p for i, p in enumerate(self._workers) if not p.over}
             signs = {who: Sign(p.heard, self._patience(who[0])) for who, p in waited.items()}
             return {who: sign for who, sign in signs.items() if sign.limit < math.inf}
 
@@ -182,7 +179,7 @@ class WorkerPool:
         return self._limit if holds else math.inf
 
     def _overdue(self, who: tuple[int, bool], sign: Sign) -> None:
-        self._processes[who[0]].kill(WorkerLost(no_answer(sign.limit), ""))
+        self._workers[who[0]].kill(WorkerLost(no_answer(sign.limit), ""))
 
     # In the threads of the listeners.
 
@@ -206,11 +203,11 @@ class WorkerPool:
     def _answer(self, worker: int, *, patient: bool) -> None:
         decision = self._scheduler.assign(worker)
         if decision is not None:
-            self._processes[worker].send(Assign(decision))
+            self._workers[worker].send(Assign(decision))
         elif patient:
             self._waiting.add(worker)
         else:
-            self._processes[worker].send(NoWork())
+            self._workers[worker].send(NoWork())
 
     def _answer_waiting(self) -> None:
         for worker in sorted(self._waiting):
@@ -238,17 +235,16 @@ class WorkerPool:
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
             held = self._scheduler.lose(worker, why.reason)
-            _clear_parts(held)
+            self._workers[worker].clear_parts(_folders(held))
             self._answer_waiting()
             # Within the lock: a run that has ended by it ends after it was reported.
             name, taken = self._scheduler.names[worker], self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
 
 
-def _clear_parts(held: Sequence[Decision]) -> None:
-    """Half-written files of a worker that is gone are nobody's."""
-    targets = [target for decision in held for target in decision.job.targets.values()]
-    atomic.clear_stale(local_folders(targets))
+def _folders(held: Sequence[Decision]) -> set[Path]:
+    """Where the products of these photos are written, as far as that is a disk."""
+    return local_folders([target for decision in held for target in decision.job.targets.values()])
 
 
 def _nothing() -> None:

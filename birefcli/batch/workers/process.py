@@ -1,28 +1,56 @@
-"""One worker as the run sees it: a process, a connection, and a thread that listens to it."""
+"""Workers of this machine as the run sees them: a process for each, with a thread that listens."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.process import _children  # type: ignore[attr-defined]
+from pathlib import Path
 
 from birefcli.batch.interrupts import CODES
 from birefcli.batch.workers.protocol import FromWorker, Shutdown, ToWorker, WorkerConfig, WorkerLost
+from birefcli.batch.workers.source import LEAVE, Gone, Join, NewWorker, Notify, Receive
 from birefcli.batch.workers.worker import work
+from birefcli.matting.device import Placement
+from birefcli.models.weights import Checkpoint
+from birefcli.options import BatchOptions
+from birefcli.system import atomic
 
-LEAVE = 5.0  # seconds a worker may take to be gone once it has said all, before it is killed
+
+class LocalWorkers:
+    """A source of workers: a process for each device of this machine."""
+
+    def __init__(
+        self, options: BatchOptions, checkpoint: Checkpoint, devices: Mapping[str, Placement]
+    ) -> None:
+        """``devices``: by the names that messages have for them."""
+        self._options, self._checkpoint, self._devices = options, checkpoint, devices
+
+    def open(self, photos: int, join: Join, notify: Notify) -> list[NewWorker]:
+        """All of them; none joins later."""
+        sharers, options = len(self._devices), self._options
+        workers = []
+        for i, (name, placement) in enumerate(self._devices.items()):
+            own = replace(
+                options,
+                threads=max(1, (options.threads + i) // sharers),
+                max_memory=options.max_memory // sharers,
+            )
+            config = WorkerConfig(own, self._checkpoint, placement, sharers, -(-photos // sharers))
+            workers.append(NewWorker(name, partial(WorkerProcess, config)))
+        return workers
+
+    def close(self) -> None:
+        """Nothing is held but by the workers."""
 
 
 class WorkerProcess:
     """A worker, from its start to its end."""
 
-    def __init__(
-        self,
-        config: WorkerConfig,
-        receive: Callable[[FromWorker], None],
-        gone: Callable[[WorkerLost], None],
-    ) -> None:
+    def __init__(self, config: WorkerConfig, receive: Receive, gone: Gone) -> None:
         """``receive`` is called in the thread that listens, ``gone`` (with why) once at the end."""
         # Spawned: a process with CUDA or threads in it cannot be forked.
         context = get_context("spawn")
@@ -76,6 +104,18 @@ class WorkerProcess:
             # multiprocessing waits for its children.
             _children.discard(self.process)
             self._end()
+
+    def abandon(self) -> None:
+        """End it, and wait for nothing."""
+        self.process.kill()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the process is gone, at most so long."""
+        self.process.join(seconds)
+
+    def clear_parts(self, folders: Iterable[Path]) -> None:
+        """Half-written files of a process that is gone are nobody's."""
+        atomic.clear_stale(folders)
 
     def _listen(self) -> None:
         with suppress(EOFError, OSError):

@@ -99,3 +99,7 @@ class WorkerConfig:
     """How many workers have the machine between them."""
     photos: int
     """How many it can expect."""
+    cores: int | None = None
+    """Of the machine that those workers have between them; None: all."""
+    folder: str | None = None
+    """Where relative paths begin; None: where the worker is started."""

@@ -15,11 +15,11 @@ TRIES = 2  # devices on which a photo is tried, where it costs the first, or doe
 
 
 class Scheduler:
-    """The photos of a run, and the workers ``0..workers - 1`` that do them."""
+    """The photos of a run, and the workers that do them, by their numbers from 0."""
 
-    def __init__(self, todo: Iterable[Decision], workers: list[str]) -> None:
-        """``workers``: their names in messages."""
-        self.names = workers
+    def __init__(self, todo: Iterable[Decision], workers: Iterable[str] = ()) -> None:
+        """``workers``: names in messages of those that are there from the start."""
+        self.names: list[str] = []
         self.decisions = {decision.job.label: decision for decision in todo}
         self.lost: dict[int, str] = {}
         """Workers that are gone, and why."""
@@ -27,10 +27,19 @@ class Scheduler:
         """Whether photos were left because no worker was."""
         self._fresh = deque(self.decisions)
         self._suspects: deque[str] = deque()
-        self._held: dict[int, set[str]] = {i: set() for i in range(len(workers))}
+        self._held: dict[int, set[str]] = {}
         self._tried: dict[str, dict[int, str]] = {}  # why a worker could not do a photo
         self._order = dict.fromkeys(self.decisions)  # in which they are reported
         self._ended: dict[str, Outcome] = {}
+        for name in workers:
+            self.join(name)
+
+    def join(self, name: str) -> int:
+        """Count on one more worker, called ``name`` in messages; returns its number."""
+        self.names.append(name)
+        number = len(self.names) - 1
+        self._held[number] = set()
+        return number
 
     @property
     def left(self) -> int:

@@ -57,6 +57,8 @@ def work(connection: Connection, config: WorkerConfig) -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     allocator.keep_freed_memory()
+    if config.folder is not None:
+        os.chdir(config.folder)
     for number in CODES:  # Ctrl-C reaches every process; what is to become of it the run decides
         signal.signal(number, signal.SIG_IGN)
     with InterruptHandler(STOPPING, GRACE - HEAD_START) as signals:
@@ -95,6 +97,13 @@ def _send_beats(channel: WorkerChannel, activity: Activity, step: float) -> None
             channel.send(Beat())
 
 
+def _share_cores(config: WorkerConfig) -> None:
+    cpu.set_sharers(config.sharers, config.cores)
+    # Of a machine of a cluster, torch's own count is that of whoever has started this process.
+    threads = torch.get_num_threads() if config.cores is None else config.cores
+    process_settings.set_torch_threads(threads // config.sharers)
+
+
 class _Worker:
     """Runs the pipeline in rounds: each ends when there is no photo for it at the moment."""
 
@@ -107,8 +116,7 @@ class _Worker:
         """Load the network onto the device, and do rounds until the run is over."""
         config = self.config
         options = config.options
-        cpu.set_sharers(config.sharers)
-        process_settings.set_torch_threads(torch.get_num_threads() // config.sharers)
+        _share_cores(config)
         # Each worker reads the background itself: a picture does not fit the pipe through which a
         # process is started, and its start would wait for that.
         background = background_of(options.rendering, options.max_pixels)

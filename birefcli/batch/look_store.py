@@ -1,0 +1,59 @@
+"""What photos there are in a store just now, by one listing."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from birefcli.batch import stores
+from birefcli.batch.inputs import FoundPhoto, Search, photos_below
+from birefcli.batch.look import Version
+from birefcli.batch.shard import holds
+from birefcli.batch.stores import StoredPhoto
+from birefcli.options import Selection
+from birefcli.system.object_url import parse_url
+
+
+class StoreLook:
+    """A prefix of objects. Objects are whole when they appear."""
+
+    def __init__(self, name: str, selection: Selection) -> None:
+        """Of a URL. Raises ValueError for one that is none."""
+        self.prefix = parse_url(name).as_prefix
+        self.name = str(self.prefix)
+        self.others: Counter[str] = Counter()
+        self.unreadable: dict[str, str] = {}
+        self._selection = selection
+
+    def __call__(self) -> Iterator[tuple[str, Version]]:
+        """Photos in the order of the listing, each with its size and a number of its ETag."""
+        search = Search()
+        for relative, photo in photos_below(self.prefix, self._selection, search):
+            state = photo.state()
+            if state is not None and holds(self._selection, relative):
+                yield photo.label, state
+        self.others = search.left_out
+        self.unreadable = {str(path): reason for path, reason in search.failed}
+
+    def photo(self, label: str) -> FoundPhoto:
+        """The object, under its path below the prefix; it is asked for when it is to be done."""
+        relative = label.removeprefix(self.name)
+        return FoundPhoto(StoredPhoto(self.prefix.below(relative), None), Path(relative))
+
+    def products(self, labels: Iterable[str]) -> set[str]:
+        """Those that are stamped, by a small read each, many at once."""
+        marked = stores.in_order(self._is_product, labels)
+        return {label for label, ours in marked if ours}
+
+    def _is_product(self, label: str) -> tuple[str, bool]:
+        url = self.prefix.below(label.removeprefix(self.name))
+        try:
+            found = stores.find_photo(url)
+            entry = None if found is None else found.entry
+            ours = entry is not None and stores.read_stamp(url, entry) is not None
+        except OSError:  # what has become of it is seen when it is read
+            ours = False
+        return label, ours
+
+    def why_no_events(self) -> str | None:
+        """A store tells of none."""
+        return f"{self.name} is in a store"

@@ -1,0 +1,223 @@
+"""Which machines of a cluster get a worker, and who joins later."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from birefcli.batch.patience import START
+from birefcli.batch.workers.ray.actor import Facts, Share
+from birefcli.batch.workers.ray.candidate import Candidate, Work
+from birefcli.batch.workers.ray.cluster import Cluster, Machine, in_thread
+from birefcli.batch.workers.ray.worker import RayWorker, why_lost
+from birefcli.batch.workers.source import Gone, Join, NewWorker, Notify, Receive, Worker
+from birefcli.errors import BirefcliError, DeviceError
+from birefcli.matting.device import Placement
+from birefcli.options import ClusterOptions
+
+LOOK = 2.0  # seconds between two looks at which machines the cluster has
+WAITING = "waiting for the cluster"
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What a run hears of its machines."""
+
+    on_placements: Callable[[Sequence[Placement]], object]
+    """What all workers that have joined compute on, whenever there are more."""
+    on_notice: Callable[[str], object]
+    """What the user should know before the first photo."""
+    on_state: Callable[[str], object]
+    """What is waited for before the first photo; ``""`` for nothing any more."""
+
+
+class RayWorkers:
+    """A source of workers: an actor for each GPU of a cluster, or for each of its machines."""
+
+    def __init__(self, work: Work, callbacks: Callbacks, cluster: Cluster | None = None) -> None:
+        self._work, self._callbacks = work, callbacks
+        self._cluster = cluster or Cluster()
+        self._candidates: list[Candidate] = []
+        self._changed: SimpleQueue[Candidate] = SimpleQueue()
+        """Candidates whose actor has begun, or of which all is known."""
+        self._closed = threading.Event()
+        self._looker: threading.Thread | None = None
+        self._photos = 0
+        self._most: float = 0
+        """Workers at once."""
+        self._device = "cpu"
+
+    def open(self, photos: int, join: Join, notify: Notify) -> list[NewWorker]:
+        """Join the cluster and see to its machines; those that come later are seen to as they come.
+
+        A machine that will not do, of those that are there, refuses the run. Raises DeviceError,
+        ModelError, OutputError, UsageError.
+        """
+        self._cluster.join()
+        wanted = (self._work.options.cluster or ClusterOptions()).workers
+        self._photos, self._most = photos, min(wanted or math.inf, photos)
+        machines = in_thread(self._cluster.machines)
+        self._device = self._chosen(machines)
+        in_thread(partial(self._ask, machines))
+        if not self._candidates:
+            missing = "GPU" if self._device == "cuda" else "machine with a CPU"
+            raise DeviceError(f"the cluster has no {missing}", option="on", value="ray")
+        self._wait_for_first()
+        ready = [c for c in self._candidates if isinstance(c.found, Facts)]
+        first = [self._new_worker(candidate) for candidate in ready]
+        # Not before: it lets join whoever is ready and has not.
+        self._looker = threading.Thread(target=self._look, args=(join, notify), daemon=True)
+        self._looker.start()
+        return first
+
+    def close(self) -> None:
+        """End all actors, and leave the cluster."""
+        self._closed.set()
+        if self._looker is not None:
+            self._looker.join()
+        actors = [candidate.actor for candidate in self._candidates]
+        in_thread(partial(self._cluster.end_actors, actors))
+        self._cluster.leave()
+
+    def _chosen(self, machines: Sequence[Machine]) -> str:
+        device = self._work.options.model.device
+        if device != "auto":
+            return device
+        return "cuda" if any(machine.gpus for machine in machines) else "cpu"
+
+    def _ask(self, machines: Sequence[Machine]) -> None:
+        """Ask for an actor wherever there is room for one that was never asked for."""
+        room = self._most - sum(not candidate.out for candidate in self._candidates)
+        asked = {(candidate.machine.id, candidate.slot) for candidate in self._candidates}
+        gpus = self._device == "cuda"
+        for machine, slot in slots(machines, gpus=gpus):
+            if room < 1:
+                return
+            if (machine.id, slot) in asked:
+                continue
+            room -= 1
+            name = self._name(machine, slot)
+            actor = self._cluster.start_actor(machine, gpu=gpus)
+            candidate = Candidate(name, machine, slot, actor)
+            self._candidates.append(candidate)
+            threading.Thread(target=self._see_to, args=(candidate,), daemon=True).start()
+
+    def _name(self, machine: Machine, slot: int) -> str:
+        name = f"{machine.name} GPU {slot}" if self._device == "cuda" else machine.name
+        known = {candidate.name for candidate in self._candidates}
+        return f"{name} ({machine.id[:6]})" if name in known else name
+
+    def _see_to(self, candidate: Candidate) -> None:
+        """In a thread of its own: a machine may take as long as it likes to begin."""
+        try:
+            candidate.see_version()
+            self._changed.put(candidate)
+            candidate.found = candidate.see_rest(self._work, self._device)
+        except Exception as error:
+            candidate.found = error
+        self._changed.put(candidate)
+
+    # Before the first photo
+
+    def _wait_for_first(self) -> None:
+        """Wait until all machines that answer are seen to, and there is one of them."""
+        end, told = time.monotonic() + START, False
+        self._callbacks.on_state(WAITING)
+        while not self._may_begin(late=time.monotonic() >= end):
+            with suppress(Empty):
+                self._report_unfit(self._changed.get(timeout=1.0))
+            if time.monotonic() >= end and not told:
+                told = True
+                self._report_silent()
+        for candidate in self._candidates:
+            self._report_unfit(candidate)
+        self._callbacks.on_state("")
+        if all(candidate.out for candidate in self._candidates):
+            raise DeviceError("no machine of the cluster can begin", option="on", value="ray")
+
+    def _may_begin(self, *, late: bool) -> bool:
+        left = [candidate for candidate in self._candidates if candidate.found is None]
+        if not left:
+            return True
+        limit = self._work.options.photo_timeout or math.inf
+        if any(c.begun and time.monotonic() - c.begun < limit for c in left):
+            return False  # it downloads its weights, maybe
+        return late and any(isinstance(c.found, Facts) for c in self._candidates)
+
+    def _report_unfit(self, candidate: Candidate) -> None:
+        """Refuse the run where a machine will not do; say which one has gone meanwhile."""
+        if isinstance(candidate.found, BirefcliError):
+            raise candidate.found
+        if isinstance(candidate.found, Exception) and not candidate.joined:
+            candidate.joined = True  # it is reported once
+            self._callbacks.on_notice(_lost(candidate, candidate.found))
+
+    def _report_silent(self) -> None:
+        for candidate in self._candidates:
+            if not candidate.begun and candidate.found is None:
+                wanted = "GPU" if self._device == "cuda" else "core"
+                self._callbacks.on_notice(
+                    f"{candidate.name} has not begun; it joins once it has a {wanted} to spare"
+                )
+
+    # Later, in a thread of its own
+
+    def _look(self, join: Join, notify: Notify) -> None:
+        looked = time.monotonic()
+        while not self._closed.is_set():
+            with suppress(Empty):
+                self._let_join(self._changed.get(timeout=LOOK / 4), join, notify)
+            if time.monotonic() - looked >= LOOK:
+                with suppress(Exception):  # the next look may succeed
+                    self._ask(self._cluster.machines())
+                looked = time.monotonic()
+
+    def _let_join(self, candidate: Candidate, join: Join, notify: Notify) -> None:
+        if candidate.joined or candidate.found is None:
+            return
+        if isinstance(candidate.found, Facts):
+            join(self._new_worker(candidate, late=True))
+            return
+        candidate.joined = True
+        if isinstance(candidate.found, BirefcliError):
+            notify(f"a machine that has come is not used: {candidate.found}")
+        else:
+            notify(_lost(candidate, candidate.found))
+
+    def _new_worker(self, candidate: Candidate, *, late: bool = False) -> NewWorker:
+        candidate.joined = True
+        working = [c for c in self._candidates if not c.out]
+        sharers = sum(c.machine.id == candidate.machine.id for c in working)
+        share = Share(sharers, candidate.machine.cores, -(-self._photos // len(working)))
+        self._callbacks.on_placements(
+            [c.found.placement for c in working if c.joined and isinstance(c.found, Facts)]
+        )
+        return NewWorker(candidate.name, partial(self._make, candidate, share, late))
+
+    def _make(
+        self, candidate: Candidate, share: Share, late: bool, receive: Receive, gone: Gone
+    ) -> Worker:
+        name, actor, options = candidate.name, candidate.actor, self._work.options
+
+        def begin() -> object:
+            return actor.begin.remote(options, share)
+
+        candidate.worker = RayWorker(name, actor, begin, receive, gone, late=late)
+        return candidate.worker
+
+
+def slots(machines: Sequence[Machine], *, gpus: bool) -> Iterator[tuple[Machine, int]]:
+    """Where workers can be, by machine and number: one on each before a second on any."""
+    room = {m.id: m.gpus if gpus else min(1, m.cores) for m in machines}
+    for slot in range(max(room.values(), default=0)):
+        for machine in machines:
+            if slot < room[machine.id]:
+                yield machine, slot
+
+
+def _lost(candidate: Candidate, error: Exception) -> str:
+    return f"{candidate.name} is lost before it began: {why_lost(error).reason}"
