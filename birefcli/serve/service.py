@@ -15,7 +15,7 @@ from birefcli.errors import DeviceMemoryError, PhotoError, PhotoTooLargeError
 from birefcli.images.photo import Photo
 from birefcli.images.reading import stated_pixels
 from birefcli.matting.predictor import Prepared
-from birefcli.options import Rendering, ServeOptions
+from birefcli.options import Rendering
 from birefcli.products.background import Background, Blur, Colour, decode_background
 from birefcli.products.render import left_out
 from birefcli.serve.admission import Admission, Reservation
@@ -26,6 +26,7 @@ from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.orders import MattedPhoto, Order, Source, Timings, Url
 from birefcli.serve.photo_stages import Finished, finish, load
+from birefcli.serve.settings import ServeOptions
 from birefcli.serve.threads import Threads
 from birefcli.system.watchdog import Activity
 

@@ -39,10 +39,10 @@ MORE = {
         "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
         "products get a folder each there. Two photos with the same output name stop the run "
         "before any work; `--name '{name}'` keeps both.",
-        "`--canvas` or `--aspect` lay results out: with `--fill` by the subject's box, without it the "
-        "whole photo or its `--crop`; beyond the photo's edge is background. `--preset` names a set of "
-        "such options (birefcli-presets(1)); those that are typed win. `--max-bytes` searches the "
-        "quality of jpg, webp or avif, and notes what it took.",
+        "`--canvas` or `--aspect` lay results out: with `--fill` by the subject's box, without it "
+        "the whole photo or its `--crop`; beyond the photo's edge is background. `--preset` names "
+        "a set of such options (birefcli-presets(1)); those that are typed win. `--max-bytes` "
+        "searches the quality of jpg, webp or avif, and notes what it took.",
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
