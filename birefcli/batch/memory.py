@@ -10,8 +10,8 @@ from birefcli.values import MOST_PIXELS
 BYTES_PER_PIXEL = 32
 """Of a photo from decoding to writing: its pixels, their colours, alpha, and the encoder's rows."""
 BYTES_PER_PIXEL_AT_MOST = 64
-"""The same for 16 bits, for WebP, whose encoder takes much, and for several products, which are
-all encoded before the first is written."""
+"""The same for 16 bits, for WebP and AVIF, whose encoders take much, for what is scaled, and for
+several products, which are all encoded before the first is written."""
 
 PADDED = 2.0  # times a photo's pixels that it has on a canvas of other proportions
 
@@ -25,6 +25,7 @@ def bytes_per_pixel(rendering: Rendering) -> int:
     """Memory of a photo in flight, measured at its peak and rounded up."""
     plain = rendering.bits == 8 and len(rendering.products) == 1
     plain &= rendering.format not in (Format.WEBP, Format.AVIF)
+    plain &= rendering.canvas is None and rendering.resize is None  # scaled in float32
     return BYTES_PER_PIXEL if plain else BYTES_PER_PIXEL_AT_MOST
 
 

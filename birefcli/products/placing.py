@@ -31,17 +31,19 @@ def place_matte(matte: Matte, layout: Layout) -> Matte:
         alpha = placer.plane(matte.alpha, pad=False)
         return Matte(alpha, _stacked([placer.plane(colour[:, :, c]) for c in range(3)]))
     alpha = to_unit(matte.alpha)
-    placed = placer.plane(alpha, pad=False)
+    placed = _as_levels(placer.plane(alpha, pad=False), matte.alpha)
     weight = placer.plane(alpha)
     low = weight < LEAST
-    channels = []
-    for channel in range(3):
+    np.copyto(weight, 1, where=low)
+    out: Pixels = np.empty((*placed.shape, 3), colour.dtype)
+    for channel in range(3):  # one by one: all three in float32 would be most of the memory
         plain = to_unit(colour[:, :, channel])
-        mixed = placer.plane(plain * alpha)
-        np.divide(mixed, weight, out=mixed, where=~low)
-        np.copyto(mixed, placer.plane(plain), where=low)
-        channels.append(_as_levels(mixed, colour))
-    return Matte(_as_levels(placed, matte.alpha), _stacked(channels))
+        mixed = placer.plane(plain)
+        plain *= alpha
+        np.copyto(mixed, placer.plane(plain), where=~low)
+        mixed /= weight
+        out[:, :, channel] = _as_levels(mixed, colour)
+    return Matte(placed, out)
 
 
 def place_picture(pixels: Pixels, layout: Layout) -> Pixels:
@@ -101,6 +103,8 @@ class _Placer:
         inner = self._resampled(plane) if self._seen else self._cut(plane)
         around = (box.top, size.height - box.bottom, box.left, size.width - box.right)
         border = cv2.BORDER_REPLICATE if pad else cv2.BORDER_CONSTANT
+        if not any(around):
+            return np.array(inner)  # its owner may write to it
         return np.asarray(cv2.copyMakeBorder(inner, *around, border, value=0))
 
     def _source(self) -> tuple[float, float, float, float]:
@@ -138,6 +142,7 @@ def _stacked(channels: list[Pixels]) -> Pixels:
 
 
 def _as_levels(plane: Plane, like: Pixels) -> Pixels:
-    """Values of 0..1 as levels of another array's dtype."""
-    peak = np.iinfo(like.dtype).max
-    return np.asarray(np.rint(plane.clip(0, 1) * np.float32(peak)), like.dtype)
+    """Values of 0..1, which are lost, as levels of another array's dtype."""
+    plane.clip(0, 1, out=plane)
+    plane *= np.float32(np.iinfo(like.dtype).max)
+    return np.asarray(np.rint(plane, out=plane), like.dtype)
