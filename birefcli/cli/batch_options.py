@@ -95,6 +95,16 @@ def _cluster(words: MatteOptions) -> ClusterOptions:
 RENDERING = {**{name: name for name in NAMES}, "format": "format_"}
 """Fields of the words by the names of options."""
 
+EITHER = (
+    ("canvas", "aspect"),
+    ("canvas", "resize"),
+    ("fill", "head"),
+    ("fill", "crop"),
+    ("head", "crop"),
+    ("quality", "max_bytes"),
+)
+"""Options that exclude each other."""
+
 
 def _read_rendering(context: typer.Context, words: MatteOptions, selection: Selection) -> Rendering:
     """How products look: what is typed, then a preset, then variables and defaults.
@@ -109,6 +119,10 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
         beaten = {rules.DEFAULT, rules.VARIABLE} if typed else {rules.DEFAULT}
         weak = {name for name in NAMES if rules.source(context, RENDERING[name]) in beaten}
         weak -= {"preset", "format"}
+    for pair in EITHER:  # what is typed beats a variable that says otherwise
+        typed_ones = {name for name in pair if rules.is_typed(context, RENDERING[name])}
+        if typed_ones:
+            weak |= set(pair) - typed_ones
     if not Format(given["format"]).has_quality:  # one that is set for other runs does nothing
         idle = {name for name in ("quality", "max_bytes") if not rules.is_typed(context, name)}
         weak |= idle

@@ -221,8 +221,8 @@ MaxMemory: TypeAlias = Annotated[
         SPEED,
         "--max-memory",
         metavar="GB",
-        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
-        " products). auto: a quarter of the machine's, or the container's.",
+        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP, AVIF,"
+        " results that are scaled, or several products). auto: a quarter of the machine's, or the container's.",
     ),
 ]
 Device: TypeAlias = Annotated[

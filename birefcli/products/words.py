@@ -164,7 +164,7 @@ def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: V
     if isinstance(word, kind):
         return word
     try:
-        return kind(SPELT.get(word, word))
+        return kind(SPELT.get(word, str(word).replace(" ", "-")))
     except ValueError:
         known = ", ".join(str(member.value) for member in kind)
         raise UsageError(f"choose from {known}", option=name, value=word) from None

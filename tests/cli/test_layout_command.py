@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image
+from PIL import Image, features
 from support import levels_apart
 
 from birefcli import load
+from birefcli.errors import UsageError
 from birefcli.products.presets import presets
+from birefcli.products.words import read_rendering
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 HOPPER = SAMPLES / "grace_hopper.jpg"
@@ -94,6 +96,27 @@ def test_typed_options_win_over_a_preset_and_a_preset_over_variables(command, tm
     assert corner("--preset", "square", **variable) == (255, 255, 255)
     assert corner("--preset", "square", "--background", "blue", **variable) == (0, 0, 255)
     assert corner(BIREFCLI_PRESET="square", **variable) == (255, 0, 0)
+
+
+def test_typed_options_win_over_variables_that_exclude_them(command, tmp_path):
+    words = ("matte", HOPPER, "-o", tmp_path / "o.webp", "--model", "mini")
+    variables = {
+        "BIREFCLI_CANVAS": "50x50",
+        "BIREFCLI_FILL": "50%",
+        "BIREFCLI_CROP": "1",
+        "BIREFCLI_QUALITY": "50",
+    }
+    assert command(*words, **variables).returncode == 2, "both by variables"
+    typed = ("--resize", "40", "--crop", "--max-bytes", "9k")
+    result = command(*words, *typed, **variables)
+    assert result.returncode == 0, result.stderr
+    assert max(Image.open(tmp_path / "o.webp").size) == 40
+
+
+def test_avif_that_this_pillow_cannot_write_is_told_before_any_work(monkeypatch):
+    monkeypatch.setattr(features, "check", lambda _: False)
+    with pytest.raises(UsageError, match="format=avif: this Pillow writes no AVIF: pip install"):
+        read_rendering({"format": "avif"})
 
 
 def test_masks_for_training_have_two_levels(matted):
