@@ -27,8 +27,8 @@ def matted(command, tmp_path):
         out = tmp_path / name
         result = command("matte", photo, "-o", out, "--model", "mini", "--json", *words)
         assert result.returncode == 0, result.stderr.decode()
-        image = Image.open(out)
-        image.load()
+        with Image.open(out) as image:
+            image.load()
         return image, json.loads(result.stdout.splitlines()[0])
 
     return run
@@ -90,7 +90,8 @@ def test_typed_options_win_over_a_preset_and_a_preset_over_variables(command, tm
         shared = ("matte", HOPPER, "-o", out, "--model", "mini", "--existing", "overwrite")
         result = command(*shared, *words, **variables)
         assert result.returncode == 0, result.stderr.decode()
-        return Image.open(out).getpixel((0, 0))
+        with Image.open(out) as image:
+            return image.getpixel((0, 0))
 
     variable = {"BIREFCLI_BACKGROUND": "red"}
     assert corner("--preset", "square", **variable) == (255, 255, 255)
@@ -110,7 +111,8 @@ def test_typed_options_win_over_variables_that_exclude_them(command, tmp_path):
     typed = ("--resize", "40", "--crop", "--max-bytes", "9k")
     result = command(*words, *typed, **variables)
     assert result.returncode == 0, result.stderr
-    assert max(Image.open(tmp_path / "o.webp").size) == 40
+    with Image.open(tmp_path / "o.webp") as image:
+        assert max(image.size) == 40
 
 
 def test_avif_that_this_pillow_cannot_write_is_told_before_any_work(monkeypatch):
@@ -154,9 +156,9 @@ def test_avif_and_lossy_webp_keep_transparency_and_are_up_to_date(command, tmp_p
         runs = [command("matte", HOPPER, "-o", out, *words) for _ in range(2)]
         statuses = [json.loads(run.stdout.splitlines()[0])["status"] for run in runs]
         assert statuses == ["written", "current"]
-        image = Image.open(out / f"grace_hopper.{format_}")
-        assert image.mode == "RGBA"
-        alpha = np.asarray(image)[:, :, 3]
+        with Image.open(out / f"grace_hopper.{format_}") as image:
+            assert image.mode == "RGBA"
+            alpha = np.asarray(image)[:, :, 3]
         assert (alpha[0, -1], alpha[500, 250]) == (0, 255)
         assert (out / f"grace_hopper.{format_}").stat().st_size < 60_000
 
