@@ -222,7 +222,8 @@ MaxMemory: TypeAlias = Annotated[
         "--max-memory",
         metavar="GB",
         help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP, AVIF,"
-        " results that are scaled, or several products). auto: a quarter of the machine's, or the container's.",
+        " scaled results or several products). auto: a quarter of the machine's, or the"
+        " container's.",
     ),
 ]
 Device: TypeAlias = Annotated[
