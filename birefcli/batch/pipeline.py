@@ -1,12 +1,11 @@
 """A batch in this process: load, matte and save, overlapped. A failed photo is a value."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import chain
 from typing import TypeVar
 
 import cv2
@@ -89,7 +88,8 @@ class Pipeline:
         self._activity = activity or Activity()
         self._budget = MemoryBudget(context.options.max_memory)
         self._fetcher: Fetcher | None = None
-        self._saving: deque[Future[Outcome]] = deque()
+        self._ended: dict[str, Outcome] = {}
+        """By label; a photo is entered by the thread that ends it."""
         self.timer = StageTimer()
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
@@ -109,7 +109,7 @@ class Pipeline:
         self._fetcher = Fetcher(options) if fetches else None
         left = options.max_memory - (options.max_memory // SHARE if fetches else 0)
         self._budget = MemoryBudget(left)
-        self._saving.clear()
+        self._ended.clear()
         self.timer.start()
         try:
             photos = self._loaded(loaders, todo)
@@ -118,6 +118,7 @@ class Pipeline:
                     with self.timer.waiting("save"):
                         outcome = future.result()
                     yield outcome
+                    self._ended.pop(outcome.input, None)
         finally:
             self._budget.close()
             if self._fetcher is not None:
@@ -145,10 +146,10 @@ class Pipeline:
         matted: Iterator[Matted | Outcome],
     ) -> Iterator[Future[Outcome]]:
         if senders is None:
-            return prefetch(savers, self._save, matted, self._ahead, self._saving)
+            return prefetch(savers, self._save, matted, self._ahead)
         pools = TwoStages(savers, senders, self._encode_alone, self._send, self._ahead)
         ahead = self._ahead + self.context.options.connections
-        return prefetch_by(pools.submit, matted, ahead, self._saving)
+        return prefetch_by(pools.submit, matted, ahead)
 
     def bottleneck(self) -> tuple[str, float] | None:
         """The stage that took most of the time, and its share of it, 0..1."""
@@ -157,11 +158,8 @@ class Pipeline:
     @property
     def finished_unreported(self) -> list[Outcome]:
         """What has ended since the last outcome that was given, and that one, of a closed run."""
-        ended = takewhile(
-            lambda future: future.done() and not future.cancelled() and future.exception() is None,
-            list(self._saving),
-        )
-        return [future.result() for future in ended]
+        # Not by the futures: a signal may come when one has begun, and before anybody has it.
+        return list(self._ended.values())
 
     @property
     def no_device_left(self) -> bool:
@@ -275,10 +273,10 @@ class Pipeline:
     def _save(self, item: Matted | Outcome) -> Outcome:
         """Write a photo's products: all of them are encoded before the first is written."""
         if isinstance(item, Outcome):
-            return item
+            return self._end(item)
         with self._activity.on([item.loaded.job.label]):
             encoded = self._encode(item)
-            return encoded if isinstance(encoded, Outcome) else self._write(encoded)
+            return self._end(encoded if isinstance(encoded, Outcome) else self._write(encoded))
 
     def _encode_alone(self, item: Matted | Outcome) -> Encoded | Outcome:
         """Encode a photo's products, which are sent by others: the rest of its memory is free."""
@@ -294,7 +292,11 @@ class Pipeline:
 
     def _send(self, encoded: Encoded | Outcome) -> Outcome:
         """Write a photo's products to a store."""
-        return encoded if isinstance(encoded, Outcome) else self._write(encoded)
+        return self._end(encoded if isinstance(encoded, Outcome) else self._write(encoded))
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        self._ended[outcome.input] = outcome
+        return outcome
 
     def _encode(self, item: Matted) -> Encoded | Outcome:
         loaded, job = item.loaded, item.loaded.job

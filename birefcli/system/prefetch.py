@@ -15,7 +15,6 @@ def prefetch(
     call: Callable[[In], Out],
     items: Iterable[In],
     ahead: int,
-    running: "deque[Future[Out]] | None" = None,
     *,
     eager: bool = True,
     cost: Callable[[In], float] = lambda _: 0,
@@ -23,30 +22,28 @@ def prefetch(
 ) -> Generator[Future[Out], None, None]:
     """Call on a pool, results in order, with at most ``ahead`` calls in flight.
 
-    ``running`` is filled with the calls that are; the first is the last that was given. ``eager``
-    gives what has ended at once, however few calls then are in flight; without it there are always
-    as many as may be. The ``cost`` of all calls in flight stays within ``budget``, where whoever
-    takes a result waits for it; an item that costs more is called alone.
+    ``eager`` gives what has ended at once, however few calls then are in flight; without it there
+    are always as many as may be. The ``cost`` of all calls in flight stays within ``budget``, where
+    whoever takes a result waits for it; an item that costs more is called alone.
     """
 
     def submit(item: In) -> Future[Out]:
         return pool.submit(call, item)
 
-    return prefetch_by(submit, items, ahead, running, eager=eager, cost=cost, budget=budget)
+    return prefetch_by(submit, items, ahead, eager=eager, cost=cost, budget=budget)
 
 
 def prefetch_by(
     submit: Callable[[In], Future[Out]],
     items: Iterable[In],
     ahead: int,
-    running: "deque[Future[Out]] | None" = None,
     *,
     eager: bool = True,
     cost: Callable[[In], float] = lambda _: 0,
     budget: float = math.inf,
 ) -> Generator[Future[Out], None, None]:
     """As :func:`prefetch`, with calls that ``submit`` begins, in whatever pool."""
-    running = deque() if running is None else running
+    running: deque[Future[Out]] = deque()
     costs: deque[float] = deque()
     for item in items:
         price = cost(item)

@@ -1,7 +1,6 @@
 """Calls ahead of what is asked for: in order, and never more than there is room for."""
 
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -57,12 +56,12 @@ def test_only_who_is_not_eager_finds_calls_in_flight_at_each_result(eager, left)
             future.result()
             return future
 
-    running, flying = [], deque()
+    begun, running = [], []
     with Done(1) as pool:
-        futures = prefetch(pool, int, range(10), 4, flying, eager=eager)
+        futures = prefetch(pool, lambda n: begun.append(n) or n, range(10), 4, eager=eager)
         for number, future in enumerate(futures):
             assert future.result() == number
-            running.append(len(flying) - 1)  # without the one that is given
+            running.append(len(begun) - number - 1)  # without the one that is given
     assert running[0] == left
     assert set(running[:-3]) == {left}
 
