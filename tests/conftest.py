@@ -24,8 +24,9 @@ from served import Served, serving
 from birefcli.__main__ import main
 from birefcli.birefnet import BiRefNet, Config
 from birefcli.models import weights
-from birefcli.system import allocator
-from birefcli.system.object_store import store_of
+from birefcli.system import allocator, object_store
+from birefcli.system.object_store import ObjectStore, store_for, store_of
+from birefcli.system.object_url import parse_url
 
 TINY = Config(  # a Swin: timm costs seconds to import, in every subprocess
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=4,
@@ -354,6 +355,23 @@ def bucket(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Bucket
 def container(azurite: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Bucket]:
     """An empty container of Azure, like :func:`bucket`."""
     yield from _in_bucket("az", azurite, monkeypatch)
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put bytes under a URL; every store of this process is memory, made when it is asked for."""
+    made: dict[tuple[str, str], ObjectStore] = {}
+
+    def memory(scheme: str, bucket: str) -> ObjectStore:
+        from obstore.store import MemoryStore
+
+        return made.setdefault((scheme, bucket), ObjectStore(scheme, bucket, MemoryStore()))
+
+    def write(url: str, data: bytes = b"photo") -> None:
+        store_for(parse_url(url)).write(parse_url(url).key, data)
+
+    monkeypatch.setattr(object_store, "store_of", memory)
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,19 @@
-"""Photos fetched from a store ahead of their turn: many at once hide how long each takes."""
+"""Photos fetched from a store ahead of their turn: many at once hide how long each takes.
+
+Photos of this machine, which may come between them, are left to whoever decodes them.
+"""
 
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 
+from birefcli.batch import stages
 from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError
 from birefcli.batch.places import State
 from birefcli.options import BatchOptions
-from birefcli.system.prefetch import prefetch
+from birefcli.system.prefetch import prefetch_by
 
 SHARE = 4
 """Of the memory of photos in flight, one part in so many is for files that wait to be decoded."""
@@ -20,9 +25,10 @@ class Fetched:
 
     number: int
     decision: Decision
-    reserved: int
+    reserved: int = 0
     """Bytes of the fetcher's budget."""
-    data: bytes = b""
+    data: bytes | None = None
+    """None where it was not fetched: it is a file of this machine."""
     state: State = (0, 0)
     error: Exception | None = None
 
@@ -30,6 +36,7 @@ class Fetched:
         """Bytes of the photo, and its state. Raises what reading did."""
         if self.error is not None:
             raise self.error
+        assert self.data is not None, "it was not fetched"
         data, self.data = self.data, b""
         return data, self.state
 
@@ -41,15 +48,27 @@ class Fetcher:
     this memory to be decoded: so whoever waits for some can always go on.
     """
 
-    def __init__(self, options: BatchOptions) -> None:
-        """``options``: how many at once, and what they may take."""
-        self._options = options
+    def __init__(self, options: BatchOptions, of: MemoryBudget) -> None:
+        """``options``: how many at once; ``of``: whose share they take, once there are any."""
+        self._options, self._of = options, of
         self._budget = MemoryBudget(options.max_memory // SHARE)
+        self._turns = count()
         self._pool = ThreadPoolExecutor(options.connections, "fetch")
 
     def __call__(self, todo: Iterable[Decision]) -> Generator[Future[Fetched], None, None]:
         """Photos in order, fetched or about to be."""
-        return prefetch(self._pool, self._fetch, enumerate(todo), self._options.connections)
+        return prefetch_by(self._submit, enumerate(todo), self._options.connections)
+
+    def _submit(self, numbered: tuple[int, Decision]) -> Future[Fetched]:
+        number, decision = numbered
+        if decision.job.source.is_remote:
+            turn = next(self._turns)
+            if turn == 0:
+                self._of.give_away(self._options.max_memory // SHARE)
+            return self._pool.submit(self._fetch, turn, number, decision)
+        local: Future[Fetched] = Future()
+        local.set_result(Fetched(number, decision))
+        return local
 
     def release(self, fetched: Fetched) -> None:
         """Give back what a photo's file took."""
@@ -60,17 +79,15 @@ class Fetcher:
         self._budget.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _fetch(self, numbered: tuple[int, Decision]) -> Fetched:
-        number, decision = numbered
-        source = decision.job.source
-        with self._budget.ticket(number) as ticket:
-            size, _ = source.state() or (0, 0)
+    def _fetch(self, turn: int, number: int, decision: Decision) -> Fetched:
+        with self._budget.ticket(turn) as ticket:
+            size, _ = decision.job.source.state() or (0, 0)
             if size:
                 ticket.take(size)
             fetched = Fetched(number, decision, ticket.taken)
             try:
-                fetched.data, fetched.state = source.read(
-                    self._options.max_pixels, lambda *_: None, self._options.photo_timeout
+                fetched.data, fetched.state = stages.read_source(
+                    decision.job, self._options.max_pixels
                 )
             except RunClosedError:
                 raise

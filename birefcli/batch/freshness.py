@@ -195,10 +195,10 @@ def _verdict(
             return _against_stamp(job, target, fingerprint, precisions)
 
 
-def _is_there(target: Target) -> bool:
+def _is_there(target: Target, *, again: bool = False) -> bool:
     """Whether something is at a target that may be replaced. Raises PhotoError for the rest."""
     try:
-        return target.exists()
+        return target.exists(again=again)
     except OSError as error:
         raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
 
@@ -217,7 +217,7 @@ def _against_stamp(
     try:
         found = target.stamp()
     except (OSError, MemoryError) as error:
-        if isinstance(error, FileNotFoundError) and not _is_there(target):
+        if isinstance(error, FileNotFoundError) and not _is_there(target, again=True):
             return MISSING  # it has just gone
         cause = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None

@@ -6,13 +6,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch import stores
+from birefcli.batch.output import prefix_left_out
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
@@ -28,6 +28,7 @@ from birefcli.images.files import (
     walk_folder,
 )
 from birefcli.options import Selection
+from birefcli.system.object_store import ObjectEntry
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import is_folder, is_link, real_path
 
@@ -57,6 +58,9 @@ class Search:
     """Photos that are in other shards."""
     replaceable: set[str] = field(default_factory=set)
     """Keys of those among them that lie in the output folder, where a product could go."""
+    beside: list[tuple[ObjectEntry, int]] = field(default_factory=list)
+    """Objects in other shards, found in the output's prefix, which may be products; and how long
+    the path of each is below what was searched. There may be millions."""
 
     @property
     def left_out(self) -> Counter[str]:
@@ -145,10 +149,7 @@ def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPh
 
 def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
-    wanted = photos_below(prefix, selection, search)
-    if _is_within(prefix, selection):  # products are expected among the photos
-        wanted = stores.marked_products(wanted)
-    for relative, photo in wanted:
+    for relative, photo in photos_below(prefix, selection, search):
         yield FoundPhoto(photo, relative, searched=True)
 
 
@@ -159,7 +160,7 @@ def photos_below(
 
     ``search`` learns what is left out. Raises OSError.
     """
-    out = prefix_left_out(selection)
+    out = prefix_left_out(prefix, selection)
     found = stores.photos_below(prefix, partial(_note_unreadable, search))
     return _fitting(found, selection, search, out)
 
@@ -173,7 +174,7 @@ def _fitting(
     """Those that a walk over folders of the same names would come to."""
     for relative, photo in found:
         url = photo.url
-        if out is not None and out.bucket == url.bucket and url.key.startswith(out.key):
+        if out is not None and url.is_within(out):
             continue
         if len(relative.parts) > 1 and not selection.recursive:
             continue
@@ -183,46 +184,21 @@ def _fitting(
             yield relative, photo
 
 
-def prefix_left_out(selection: Selection) -> ObjectUrl | None:
-    """The output's prefix where it is another than every input's, to be left out of a search."""
-    if not is_url(selection.output):
-        return None
-    out = parse_url(selection.output).as_prefix
-    return None if any(prefix == out for prefix in _prefixes(selection)) else out
-
-
-def _prefixes(selection: Selection) -> Iterator[ObjectUrl]:
-    for name in selection.inputs:
-        if is_url(name):
-            with suppress(ValueError):
-                yield parse_url(name).as_prefix
-
-
-def _is_within(prefix: ObjectUrl, selection: Selection) -> bool:
-    """Whether products are written to a prefix of objects, or around it."""
-    if not is_url(selection.output):
-        return False
-    out = parse_url(selection.output).as_prefix
-    same = (out.scheme, out.bucket) == (prefix.scheme, prefix.bucket)
-    return same and prefix.key.startswith(out.key)
-
-
 def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     """Whether a photo is in the shard that is taken; what must be known of another is noted."""
     if holds(selection, photo.relative):
         return True
+    folder, source = _output_start(selection.output), photo.source
+    inside = [key for key in source.keys if key.startswith(folder)]
+    if inside and isinstance(source, LocalFile) and is_product(source.path):
+        return False
     search.elsewhere += 1
-    folder = _output_start(selection.output)
-    inside = [key for key in photo.source.keys if key.startswith(folder)]
-    if inside and not _is_ours(photo.source):
+    if inside and photo.searched and isinstance(source, StoredPhoto):
+        assert source.entry is not None, "it was listed"
+        search.beside.append((source.entry, len(photo.relative.as_posix())))
+    else:
         search.replaceable.update(inside)
     return False
-
-
-def _is_ours(source: Source) -> bool:
-    if isinstance(source, StoredPhoto):
-        return source.made_by_us
-    return isinstance(source, LocalFile) and is_product(source.path)
 
 
 @lru_cache
@@ -235,9 +211,6 @@ def _output_start(output: str) -> str:
 
 def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     """Note a photo; or why it is none, if it lies in a folder and was not named itself."""
-    if isinstance(photo.source, StoredPhoto) and photo.source.made_by_us:
-        search.skipped.append((str(photo.source), MADE_BY_US))
-        return False
     if photo.searched and isinstance(photo.source, LocalFile):
         path = photo.source.path
         try:

@@ -108,6 +108,11 @@ class MemoryBudget:
             self._changed.notify_all()
             return size
 
+    def give_away(self, size: int) -> None:
+        """Have so many bytes less, as others take them."""
+        with self._changed:
+            self._limit -= size
+
     def close(self) -> None:
         """Let nobody wait any longer: the run is over."""
         with self._changed:

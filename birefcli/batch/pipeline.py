@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
-from birefcli.batch.fetching import SHARE, Fetched, Fetcher
+from birefcli.batch.fetching import Fetched, Fetcher
 from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
 from birefcli.batch.outcome import Outcome, Seconds, Status
@@ -87,7 +88,6 @@ class Pipeline:
         self.context, self.batch = context, batch
         self._activity = activity or Activity()
         self._budget = MemoryBudget(context.options.max_memory)
-        self._fetcher: Fetcher | None = None
         self._ended: dict[str, Outcome] = {}
         """By label; a photo is entered by the thread that ends it."""
         self.timer = StageTimer()
@@ -99,20 +99,19 @@ class Pipeline:
         """
         options = self.context.options
         first, todo = _peek(todo)
-        fetches = first is not None and first.job.source.is_remote
         sends = first is not None and any(t.is_remote for t in first.job.targets.values())
         # Pools of their own: photos that wait for memory must not keep others from being written,
         # nor those that wait for a store the cores from work.
         loaders = ThreadPoolExecutor(options.threads, "load")
         savers = ThreadPoolExecutor(options.threads, "save")
         senders = ThreadPoolExecutor(options.connections, "send")
-        self._fetcher = Fetcher(options) if fetches else None
-        left = options.max_memory - (options.max_memory // SHARE if fetches else 0)
-        self._budget = MemoryBudget(left)
+        self._budget = MemoryBudget(options.max_memory)
+        fetcher = Fetcher(options, self._budget)
         self._ended.clear()
         self.timer.start()
         try:
-            photos = self._loaded(loaders, todo)
+            load = partial(self._load, fetcher)
+            photos = prefetch(loaders, load, fetcher(todo), self._ahead)
             with self.context.predictor.heard_by(self._activity.beat):
                 for future in self._saved(savers, senders if sends else None, self._matte(photos)):
                     with self.timer.waiting("save"):
@@ -121,8 +120,7 @@ class Pipeline:
                     self._ended.pop(outcome.input, None)
         finally:
             self._budget.close()
-            if self._fetcher is not None:
-                self._fetcher.close()
+            fetcher.close()
             for pool in (loaders, savers):
                 pool.shutdown(wait=True, cancel_futures=True)
             senders.shutdown(wait=True)  # what is encoded is written
@@ -131,13 +129,6 @@ class Pipeline:
     def _ahead(self) -> int:
         """Photos in full size: enough to keep the network fed, and no more."""
         return self.context.options.threads + self.batch
-
-    def _loaded(
-        self, pool: ThreadPoolExecutor, todo: Iterable[Decision]
-    ) -> Iterator[Future[Loaded | Outcome]]:
-        if self._fetcher is None:
-            return prefetch(pool, self._load, enumerate(todo), self._ahead)
-        return prefetch(pool, self._load_fetched, self._fetcher(todo), self._ahead)
 
     def _saved(
         self,
@@ -169,18 +160,16 @@ class Pipeline:
     def give_up(self) -> None:
         """Nothing is held outside this process."""
 
-    def _load(self, numbered: tuple[int, Decision]) -> Loaded | Outcome:
-        """Read and decode a photo, and make the network's input of it."""
-        return self._decoded(*numbered, self._read)
-
-    def _load_fetched(self, future: Future[Fetched]) -> Loaded | Outcome:
-        """Decode a photo that is fetched, or about to be."""
+    def _load(self, fetcher: Fetcher, future: Future[Fetched]) -> Loaded | Outcome:
+        """Decode a photo that is fetched or about to be, or is read here; make the input of it."""
         fetched = future.result()
-        assert self._fetcher is not None
+        number, decision = fetched.number, fetched.decision
+        if not decision.job.source.is_remote:
+            return self._decoded(number, decision, self._read)
         try:
-            return self._decoded(fetched.number, fetched.decision, lambda *_: fetched.take())
+            return self._decoded(number, decision, lambda *_: fetched.take())
         finally:
-            self._fetcher.release(fetched)
+            fetcher.release(fetched)
 
     def _decoded(
         self,

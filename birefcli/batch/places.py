@@ -101,8 +101,11 @@ class Target(Protocol):
     def is_remote(self) -> bool:
         """Whether it is sent over a network, where many at once hide how long one takes."""
 
-    def exists(self) -> bool:
-        """Whether something is there that a product may replace. Raises OSError."""
+    def exists(self, *, again: bool = False) -> bool:
+        """Whether something is there that a product may replace. Raises OSError.
+
+        ``again``: whatever was known of it before.
+        """
 
     def stamp(self) -> StampedFile:
         """Look at what is there without decoding it. Raises OSError, MemoryError."""
@@ -215,7 +218,7 @@ class LocalFile:
         """False: what would have to be waited for is not written to."""
         return False
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """Whether a regular file is there. Raises OSError for anything else."""
         return regular_status(self.path) is not None
 
@@ -313,7 +316,7 @@ class Stdout:
         """True: whoever reads from a pipe may take as long as it likes."""
         return True
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """False: nothing is replaced."""
         return False
 

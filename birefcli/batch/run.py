@@ -28,6 +28,7 @@ from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
 from birefcli.batch.places import MADE_BY_US, PIPE, Target, local_folders
+from birefcli.batch.products_among import set_products_aside
 from birefcli.batch.progress import Progress
 from birefcli.batch.reporter import NullReporter, Reporter
 from birefcli.batch.shard import described
@@ -116,13 +117,14 @@ def run(
 
 def _plan(task: BatchTask) -> Plan | Message:
     """The photos and their targets; a message where there is no photo."""
+    rendering = task.options.rendering
     search = search_photos(task.selection)
+    set_products_aside(search, task.selection, rendering.products, rendering.format)
     if not search.found and not search.elsewhere:
         return nothing_found(task.selection, search)
     found, missing = partition_missing(search.found)
     if missing and not found and not search.elsewhere:
         return all_missing(missing)
-    rendering = task.options.rendering
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
     return Plan(search, missing, jobs)
 

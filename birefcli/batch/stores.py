@@ -8,7 +8,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+TRIES = 3  # looks at a product that others write at the same time
 CHANGED = "changed while it was read; run again when it is complete"
 EXISTS = Message("exists")
 TYPES = {
@@ -51,8 +52,6 @@ class StoredPhoto:
     """Why nothing can be read there."""
     searched: bool = False
     """Whether it was found below a prefix, where a product of ours is no photo."""
-    made_by_us: bool = False
-    """Whether it is known to be such a product."""
 
     def __str__(self) -> str:
         return str(self.url)
@@ -137,19 +136,28 @@ class StoredProduct:
         """True: it is written while others are encoded."""
         return True
 
-    def exists(self) -> bool:
+    def exists(self, *, again: bool = False) -> bool:
         """Whether it is in the listing. Raises OSError for a name that no object can have."""
         wrong = why_no_key(self.url.key)
         if wrong is not None:
             raise object_error(errno.EINVAL, wrong, str(self.url))
-        return self._listed() is not None
+        return (self._asked() if again else self._listed()) is not None
 
     def stamp(self) -> StampedFile:
-        """Look at the end of the object that has its stamp, in one read: an object is whole."""
-        entry = self._listed()
-        if entry is None:
-            raise object_error(errno.ENOENT, "no such object", str(self.url))
-        return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+        """Look at the end of the object that has its stamp, in one read: an object is whole.
+
+        Another run may write or delete it at the same time.
+        """
+        entry, tries = self._listed(), 0
+        while entry is not None:
+            try:
+                return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+            except (ObjectChangedError, ObjectNotFoundError):
+                tries += 1
+                if tries == TRIES:
+                    raise
+                entry = self._asked()
+        raise object_error(errno.ENOENT, "no such object", str(self.url))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
@@ -169,8 +177,9 @@ class StoredProduct:
         return isinstance(error, ObjectDeniedError) or error.errno == errno.ENOSPC
 
     def _listed(self) -> ObjectEntry | None:
-        if self.is_listed:
-            return self.entry
+        return self.entry if self.is_listed else self._asked()
+
+    def _asked(self) -> ObjectEntry | None:
         try:
             return store_for(self.url).head(self.url.key)
         except FileNotFoundError:
@@ -236,21 +245,13 @@ def _listed_photo(name: str) -> StoredPhoto | tuple[str, str]:
         return StoredPhoto(url, None, trouble=error.strerror or str(error))
 
 
-def marked_products(
-    found: Iterable[tuple[Path, StoredPhoto]],
-) -> Iterator[tuple[Path, StoredPhoto]]:
-    """The same, each looked at by a small read: whether it is a product of ours. Raises OSError."""
-    return in_order(_marked, found)
-
-
-def _marked(found: tuple[Path, StoredPhoto]) -> tuple[Path, StoredPhoto]:
-    relative, photo = found
-    assert photo.entry is not None
+def is_product(photo: StoredPhoto) -> bool:
+    """Whether an object that was listed is a product of ours, by a small read. Raises OSError."""
+    assert photo.entry is not None, "it was listed"
     try:
-        ours = read_stamp(photo.url, photo.entry) is not None
+        return read_stamp(photo.url, photo.entry) is not None
     except (ObjectChangedError, ObjectNotFoundError):
-        ours = False  # what has become of it is seen when it is read
-    return relative, replace(photo, made_by_us=ours)
+        return False  # what has become of it is seen when it is read
 
 
 def in_order(call: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefcli.batch.inputs import FoundPhoto
+from birefcli.batch.output import output_url
 from birefcli.batch.places import PIPE, LocalFile, Source, Stdin, Stdout, Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.errors import Message, Option, OutputError, UsageError
@@ -15,7 +16,7 @@ from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.system.atomic import check_writable
 from birefcli.system.name_folding import NameIndex
 from birefcli.system.object_store import store_for
-from birefcli.system.object_url import ObjectUrl, is_url, parse_url
+from birefcli.system.object_url import ObjectUrl, is_url
 from birefcli.system.paths import is_folder, obstacle, real_path
 
 ANOTHER = Message("choose another ", Option("output"))
@@ -80,14 +81,6 @@ def output_suffix(selection: Selection) -> str:
     if is_url(selection.output):
         return output_url(selection).suffix
     return Path(selection.output).suffix.lower()
-
-
-def output_url(selection: Selection) -> ObjectUrl:
-    """The prefix or object that the output is. Raises UsageError."""
-    try:
-        return parse_url(selection.output)
-    except ValueError as error:
-        raise UsageError(str(error), option="output", value=selection.output) from None
 
 
 def _single(found: list[FoundPhoto], selection: Selection, products: tuple[Product, ...]) -> Job:

@@ -8,9 +8,10 @@ import typer
 
 from birefcli import values
 from birefcli.batch.lists import read_list
+from birefcli.batch.output import output_url
 from birefcli.batch.places import PIPE
 from birefcli.batch.shard import parse_shard
-from birefcli.batch.targets import names_a_file, output_suffix, output_url
+from birefcli.batch.targets import names_a_file, output_suffix
 from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
 from birefcli.errors import Message, NoInputError, Option, UsageError

@@ -40,7 +40,7 @@ def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> Non
     selection = read_selection(words)
     options = read_options(context, words, selection)
     idle = values.seconds("idle", own.idle)
-    from birefcli.batch import watch as watching  # help needs none of it
+    from birefcli.batch.watch import run as watching  # help needs none of it
     from birefcli.cli.batch_reporter import Verbosity
     from birefcli.cli.watch_reporter import WatchTerminalReporter
 

@@ -63,6 +63,7 @@ class MountedFolder:
     def __init__(self, path: Path) -> None:
         """Of a folder that is there. Raises OSError."""
         self.path = path
+        self._identity: tuple[int, int] | None = None
         self._remember()
 
     def _remember(self) -> None:
@@ -84,7 +85,11 @@ class MountedFolder:
         return None
 
     def is_another(self) -> bool:
-        """Whether the folder has been replaced since the last time it was asked. Raises OSError."""
+        """Whether the folder has been replaced since the last time it was asked, or has gone."""
         before = self._identity
-        self._remember()
+        try:
+            self._remember()
+        except OSError:  # whatever is there next is another
+            self._identity = None
+            return True
         return before != self._identity

@@ -39,6 +39,13 @@ class ObjectUrl(NamedTuple):
         """The same as a prefix, with a slash at its end unless it is a whole bucket."""
         return self if self.is_prefix else self._replace(key=f"{self.key}/")
 
+    def is_within(self, other: "ObjectUrl") -> bool:
+        """Whether it is in another prefix, which may be the same."""
+        there = other.as_prefix
+        return (self.scheme, self.bucket) == (there.scheme, there.bucket) and self.key.startswith(
+            there.key
+        )
+
     def at(self, key: str) -> "ObjectUrl":
         """Another object of the same bucket."""
         return self._replace(key=key)

@@ -4,13 +4,15 @@ import dataclasses
 import errno
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TIMEOUT
+from conftest import TIMEOUT, wait_for
 from PIL import Image
 from support import levels_apart
 from torch import nn
@@ -458,6 +460,47 @@ def test_failed_photos_give_their_memory_back(todo, tmp_path):
         run = a_run(network, batch=2, memory=one)
         assert len(finished(run, todo * 3)) == 27
         assert run._budget._used == 0
+
+
+# Photos of a store
+
+
+@dataclass(frozen=True)
+class Stored(LocalFile):
+    """A file that comes when it is let come, as from a store."""
+
+    comes: threading.Event = field(default_factory=threading.Event)
+    is_asked_for: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_remote(self):
+        return True
+
+    def read(self, *limits):
+        self.is_asked_for.set()
+        assert self.comes.wait(300)
+        return super().read(*limits)
+
+
+def test_a_store_that_does_not_answer_is_no_device_that_does_not(tmp_path):
+    """Wherever the photo comes in the run: behind one of this machine, too."""
+    paths = [tmp_path / "in" / f"{number}.png" for number in range(3)]
+    for path in paths:
+        level_photo(path, 100)
+    decisions = [decision(path, tmp_path / "out") for path in paths]
+    stored = Stored(paths[1])
+    decisions[1] = replace(decisions[1], job=replace(decisions[1].job, source=stored))
+    run = a_run(batch=1)
+    outcomes = run(decisions)
+    assert next(outcomes).status is Status.WRITTEN
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(next, outcomes)
+        assert stored.is_asked_for.wait(300)
+        wait_for(lambda: not run._activity.names, "that nothing is at work but the store")
+        stored.comes.set()
+        assert second.result().status is Status.WRITTEN
+    assert next(outcomes).status is Status.WRITTEN
+    outcomes.close()
 
 
 # Ending early

@@ -1,13 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from obstore import delete
 
 from birefcli.batch import survey
 from birefcli.batch.places import LocalFile
 from birefcli.batch.stores import StoredPhoto, StoredProduct
 from birefcli.batch.targets import Job
-from birefcli.options import Product
-from birefcli.system.object_store import ObjectEntry
+from birefcli.options import Existing, Precision, Product
+from birefcli.system.object_store import ObjectEntry, ObjectStore
 from birefcli.system.object_url import parse_url
 
 
@@ -42,3 +44,33 @@ def test_a_photo_is_as_old_as_its_content_and_not_as_its_upload():
     size, version = state('"x"', 1)
     assert size == 5
     assert 0 <= version < 2**63
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_what_another_run_writes_or_deletes_meanwhile_is_seen_as_it_is(
+    put, count, tmp_path, monkeypatch
+):
+    """Between the listing, or the question of one by one, and the small read."""
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"photo")
+    urls = [f"s3://b/out/{number}.png" for number in range(count)]
+    jobs = [replace(job, source=LocalFile(photo)) for job in jobs_for(*urls)]
+    for url in urls:
+        put(url, b"theirs")
+    read_range, written = ObjectStore.read_range, []
+
+    def overtaken(self, key, *rest):
+        if key == "out/0.png" and not written:
+            written.append(key)
+            put(urls[0], b"of another run")
+        if key == "out/1.png":
+            delete(self._backend, key)
+        return read_range(self, key, *rest)
+
+    monkeypatch.setattr(ObjectStore, "read_range", overtaken)
+    made = {Product.CUTOUT: "f" * 16}
+    decisions = survey.decide_all(jobs, Existing.UPDATE, lambda _: made, Precision.AUTO)
+    assert [decision.trouble for decision in decisions] == [None] * count
+    assert [decision.not_ours for decision in decisions] == [True, False] + [True] * (count - 2)
+    assert str(decisions[1].reason) == "missing"
+    assert list(decisions[1].job.targets) == [Product.CUTOUT]

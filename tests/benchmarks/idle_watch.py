@@ -13,8 +13,8 @@ from pathlib import Path
 from birefcli.batch.executor import Executors
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import NullReporter
-from birefcli.batch.watch import WatchTask, watch
-from birefcli.batch.watch_runs import RunListener
+from birefcli.batch.watch.listener import RunListener
+from birefcli.batch.watch.run import WatchTask, watch
 from birefcli.errors import Message
 from birefcli.options import BatchOptions, BatchTask, ModelOptions, Rendering, Selection
 from birefcli.system.clock import Clock

@@ -79,6 +79,19 @@ def test_a_folder_that_goes_and_comes_back_is_told(tmp_path):
     assert not folder.is_another()
 
 
+def test_a_folder_that_goes_between_two_questions_is_another(tmp_path):
+    (tmp_path / "a").mkdir()
+    folder = MountedFolder(tmp_path / "a")
+    assert folder.trouble() is None
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert folder.is_another()
+    assert folder.trouble() == "No such file or directory"
+    (tmp_path / "b").rename(tmp_path / "a")
+    assert folder.trouble() is None
+    assert folder.is_another()
+    assert not folder.is_another()
+
+
 def test_what_an_unmounted_disk_hid_is_not_taken_for_it(small_disk):
     (small_disk / "x").mkdir()
     folder = MountedFolder(small_disk)

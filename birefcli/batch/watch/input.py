@@ -1,8 +1,8 @@
 """One input of a watch: what is there, what is known of it, and what was said of it."""
 
-from birefcli.batch.look import Look
 from birefcli.batch.reporter import WatchReporter
-from birefcli.batch.settling import Settling
+from birefcli.batch.watch.folder_look import Look
+from birefcli.batch.watch.settling import Settling
 from birefcli.images.files import left_out_text
 
 

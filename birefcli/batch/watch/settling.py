@@ -7,7 +7,7 @@ the files: a copy may keep old times, and another machine's clock may be wrong.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from birefcli.batch.look import Version
+from birefcli.batch.watch.folder_look import Version
 
 GRACE = 60.0
 """Seconds that a photo which cannot be read must have been still for, to fail."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from birefcli.batch import stores
 from birefcli.batch.inputs import FoundPhoto, Search, photos_below
-from birefcli.batch.look import Version
 from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
+from birefcli.batch.watch.folder_look import Version
 from birefcli.options import Selection
 from birefcli.system.object_url import parse_url
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from birefcli.batch.claims import Claims
 from birefcli.batch.inputs import FoundPhoto
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import plan_job
+from birefcli.batch.watch.claims import Claims
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp

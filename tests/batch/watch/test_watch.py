@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from birefcli.batch import watch as watch_module
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import FoundPhoto, search_photos
@@ -21,7 +20,8 @@ from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.targets import plan_job
-from birefcli.batch.watch import WatchTask, watch
+from birefcli.batch.watch import run as watch_module
+from birefcli.batch.watch.run import WatchTask, watch
 from birefcli.errors import (
     BusyError,
     ExitCode,
@@ -45,6 +45,7 @@ from birefcli.options import (
 )
 from birefcli.system import file_events
 from birefcli.system.clock import Clock
+from birefcli.system.mounts import MountedFolder
 
 
 class Story(Clock):
@@ -359,6 +360,32 @@ def test_an_output_that_goes_is_not_made_again_and_waited_for(place):
     assert "out: is there again" in told.notices
 
 
+def test_an_output_that_goes_after_it_was_asked_for_is_waited_for(place, monkeypatch):
+    put("a.jpg")
+    ask = MountedFolder.trouble
+    acts = {
+        20.0: lambda: put("b.jpg"),
+        60.0: lambda: Path("gone").rename("out"),
+    }
+
+    def asked(folder):
+        """Asks, and has the output go right after the answer, once."""
+        answer = ask(folder)
+        if clock.time > 10 and folder.path == Path("out") and not went:
+            went.append(clock.time)
+            Path("out").rename("gone")
+        return answer
+
+    went = []
+    monkeypatch.setattr(MountedFolder, "trouble", asked)
+    clock, told = Story(acts, 200.0), Told()
+    runs = Runs(clock)
+    watch(task(), told, clock, runs)
+    assert len(went) == 1
+    assert names(runs) == ["a.jpg", "b.jpg"]
+    assert told.troubles == ["out: No such file or directory; waits until it is there again"]
+
+
 def test_a_full_disk_pauses_it_until_there_is_room(place):
     put("a.jpg")
     put("b.jpg")
@@ -506,7 +533,7 @@ def test_it_says_at_the_start_what_it_watches_and_how_often(place):
 
 
 def test_a_network_file_system_is_named(place, monkeypatch):
-    monkeypatch.setattr("birefcli.batch.look.network_type", lambda _: "nfs4")
+    monkeypatch.setattr("birefcli.batch.watch.folder_look.network_type", lambda _: "nfs4")
     told, _ = play({}, end=1.0)
     assert told.notices == [
         "watching in: looks every 5 s; no file events: in is on a network (nfs4)"
@@ -580,6 +607,7 @@ def test_a_run_that_no_device_is_left_for_ends_it(place):
         ({"inputs": ("gone",)}, NoInputError, "gone: no such folder"),
         ({"inputs": ("file.jpg",)}, NoInputError, "file.jpg: is a file"),
         ({"inputs": ("in", "./in/x")}, UsageError, "hold the same photos"),
+        ({"inputs": ("in", "/")}, UsageError, "hold the same photos"),
         ({"model": "unknown"}, Exception, "unknown"),
     ],
 )

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from birefcli.batch.checks import files_read
-from birefcli.batch.claims import Claims
 from birefcli.batch.executor import Executors
 from birefcli.batch.interrupts import InterruptHandler, StoppedError
 from birefcli.batch.lock import hold_output
-from birefcli.batch.look import FolderLook, Look
-from birefcli.batch.look_store import StoreLook
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.places import PIPE
 from birefcli.batch.reporter import WatchReporter
 from birefcli.batch.run import check_model, load_background, run
-from birefcli.batch.settling import GRACE
 from birefcli.batch.targets import Job, check_output, names_a_file, output_folder, plan_job
-from birefcli.batch.watch_input import WatchedInput
-from birefcli.batch.watch_runs import RunListener
+from birefcli.batch.watch.claims import Claims
+from birefcli.batch.watch.folder_look import FolderLook, Look
+from birefcli.batch.watch.input import WatchedInput
+from birefcli.batch.watch.listener import RunListener
+from birefcli.batch.watch.settling import GRACE
+from birefcli.batch.watch.store_look import StoreLook
 from birefcli.errors import ExitCode, Message, NoInputError, OutputError, UsageError
 from birefcli.models.load import identify_weights
 from birefcli.options import BatchTask, Lock, Selection
@@ -42,7 +42,7 @@ SHORTEST = 0.1  # seconds between two looks
 QUIET = 60.0  # seconds without work after which memory that photos took is given back
 
 Runs: TypeAlias = Callable[[BatchTask, "RunListener", Executors], Summary]
-"""What does photos: :func:`.run.run`."""
+"""What does photos: :func:`birefcli.batch.run.run`."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ def watch(
 ) -> Summary:
     """Do photos as they come, until a signal ends it.
 
-    ``clock`` and ``do`` may be others than those of this machine. Raises what :func:`.run.run`
-    does, but OutputError only at the start: later it waits until something can be written.
+    ``clock`` and ``do`` may be others than those of this machine. Raises what
+    :func:`birefcli.batch.run.run` does, but OutputError only at the start: later it waits until
+    something can be written.
     """
     looks = _looks(task.batch.selection)
     check_model(task.batch.options, reporter)
@@ -95,13 +96,18 @@ def _looks(selection: Selection) -> list[Look]:
     roots: dict[str, str] = {}
     for name in selection.inputs:
         look = _look_at(name, selection)
-        root = look.name if isinstance(look, StoreLook) else f"{real_path(Path(name))}{os.sep}"
+        root = look.name if isinstance(look, StoreLook) else _as_prefix(real_path(Path(name)))
         for other, spelled in roots.items():
             if root.startswith(other) or other.startswith(root):
                 raise UsageError(f"{name} and {spelled} hold the same photos; name one of them")
         roots[root] = name
         looks.append(look)
     return looks
+
+
+def _as_prefix(folder: Path) -> str:
+    """What the paths below a folder begin with; ``/`` ends with its separator already."""
+    return f"{folder}".removesuffix(os.sep) + os.sep
 
 
 def _look_at(name: str, selection: Selection) -> Look:
@@ -163,11 +169,11 @@ class _Watch:
         """Watch, for as long as nothing stops it. Raises StoppedError."""
         selection, lock = self._batch.selection, self._batch.lock
         made = check_output([], selection)
-        begun = False
+        there, begun = None, False
         while True:
             with hold_output(selection, lock, made):
-                there = _output(selection)
                 if not begun:
+                    there = _output(selection)
                     self._begin()
                     begun = True
                 self._while_there(there)

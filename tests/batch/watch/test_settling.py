@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birefcli.batch.settling import Settling
+from birefcli.batch.watch.settling import Settling
 
 SETTLE, GRACE = 2.0, 60.0
 

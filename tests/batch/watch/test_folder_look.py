@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from birefcli.batch.inputs import search_photos
-from birefcli.batch.look import FolderLook
+from birefcli.batch.watch.folder_look import FolderLook
 from birefcli.options import Selection, Shard
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import Bottleneck, DeviceLost, WatchReporter
 from birefcli.batch.run import NO_DEVICE
-from birefcli.batch.settling import Settling
+from birefcli.batch.watch.settling import Settling
 from birefcli.errors import ExitCode, Message
 from birefcli.options import Shard
 

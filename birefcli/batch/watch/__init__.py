@@ -1,0 +1,1 @@
+"""Photos as they come: ``birefcli watch``. ``run`` is its story."""
