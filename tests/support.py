@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from birefcli.birefnet import BiRefNet
+from birefcli.images.stamp import Stamp
 
 DATA = Path(__file__).parent / "data"
 
@@ -246,3 +248,12 @@ def icc_profile(kind, space, connection, tags):
         0, 0, round(0.9642 * 65536), 65536, round(0.8249 * 65536),
     )  # fmt: skip
     return header.ljust(128, b"\0") + table + body
+
+
+def stamped_png(size=8, version=1):
+    """A product: a PNG with the stamp of a photo of that size and version."""
+    data, text = io.BytesIO(), PngInfo()
+    stamp = Stamp("f" * 16, "fp32", "cutout", size, version)
+    text.add_text("Software", stamp.text())
+    Image.new("RGBA", (4, 4)).save(data, "PNG", pnginfo=text)
+    return data.getvalue()

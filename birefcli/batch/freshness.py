@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from birefcli.batch.places import PIPE, Target
+from birefcli.batch.places import EXISTS, PIPE, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
@@ -166,7 +166,6 @@ def _decided(
 
 
 MISSING = Message("missing")
-EXISTS = Message("exists")
 UP_TO_DATE = Message("up to date")
 OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")

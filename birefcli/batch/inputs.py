@@ -30,7 +30,7 @@ from birefcli.images.files import (
 from birefcli.options import Selection
 from birefcli.system.object_store import ObjectEntry
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
-from birefcli.system.paths import is_folder, is_link, real_path
+from birefcli.system.paths import exists, is_folder, is_link, real_path
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class FoundPhoto:
     relative: Path
     searched: bool = False
     """Whether it was found in a folder: what is named is tried whatever it is."""
+    everywhere: bool = False
+    """Whether every shard has it: a name under which nothing is."""
 
 
 @dataclass
@@ -109,7 +111,8 @@ def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[
         elif is_folder(path := Path(name)):
             yield from _walk(path, selection, skip, search)
         else:
-            yield FoundPhoto(LocalFile(path), Path(path.name))
+            # A folder that is not mounted must not be the matter of one shard alone.
+            yield FoundPhoto(LocalFile(path), Path(path.name), everywhere=not exists(path))
     yield from _listed_ones(selection.listed, search)
 
 
@@ -186,7 +189,7 @@ def _fitting(
 
 def _is_here(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     """Whether a photo is in the shard that is taken; what must be known of another is noted."""
-    if holds(selection, photo.relative):
+    if photo.everywhere or holds(selection, photo.relative):
         return True
     folder, source = _output_start(selection.output), photo.source
     inside = [key for key in source.keys if key.startswith(folder)]
@@ -388,6 +391,9 @@ def _hint(path: str) -> str:
     """What may have been meant by a name under which no file is."""
     if is_url(path):
         return ""
+    if slip := re.match(r"(s3|gs|az):/+", path, re.IGNORECASE):
+        scheme = slip[1].lower()
+        return f"; write {scheme}://{path[slip.end() :]} for what is in an object store"
     if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
         known = "files and stores (s3://, gs://, az://)"
         return f"; photos are read from {known}, not from addresses: download it first"

@@ -8,7 +8,7 @@ again; no file would be torn, only time lost.
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from birefcli.batch.places import PIPE
@@ -27,16 +27,24 @@ POLL = 0.5  # seconds between two tries of a run that waits
 
 
 @contextlib.contextmanager
-def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Iterator[None]:
+def hold_output(
+    selection: Selection,
+    lock: Lock,
+    made: Iterable[Path],
+    on_wait: Callable[[str], object] = lambda _: None,
+) -> Iterator[None]:
     """Hold the output folder; one file, which is replaced in one step, needs no lock.
 
-    Of the folders that were ``made`` none is left behind empty. Raises BusyError.
+    Of the folders that were ``made`` none is left behind empty. ``on_wait`` is called once, with a
+    line, where another run has to be waited for. Raises BusyError.
     """
-    if not _is_folder(selection):
-        yield
-        return
     shared = selection.shard is not None
-    with hold_folder(output_folder(selection), lock, shared=shared):
+    held = (
+        hold_folder(output_folder(selection), lock, shared=shared, on_wait=on_wait)
+        if _is_folder(selection)
+        else contextlib.nullcontext()
+    )
+    with held:
         try:
             yield
         finally:
@@ -46,10 +54,10 @@ def hold_output(selection: Selection, lock: Lock, made: Iterable[Path]) -> Itera
 def clear_made(selection: Selection, lock: Lock, made: Iterable[Path]) -> None:
     """Remove folders into which nothing came.
 
-    Only who holds the lock alone removes them: others may be about to write there.
+    Of folders that are locked, only who holds the lock alone removes them: others may be about to
+    write there. Whoever writes one file makes its folder.
     """
-    alone = lock is not Lock.NONE and selection.shard is None
-    if _is_folder(selection) and alone:
+    if lock is not Lock.NONE and selection.shard is None:
         remove_empty(made)
 
 
@@ -60,8 +68,16 @@ def _is_folder(selection: Selection) -> bool:
 
 
 @contextlib.contextmanager
-def hold_folder(folder: Path, lock: Lock, *, shared: bool = False) -> Iterator[None]:
+def hold_folder(
+    folder: Path,
+    lock: Lock,
+    *,
+    shared: bool = False,
+    on_wait: Callable[[str], object] = lambda _: None,
+) -> Iterator[None]:
     """Hold the folder for a run; ``shared``: beside others that hold it so.
+
+    ``on_wait`` is called once, with a line, where another run has to be waited for.
 
     Raises BusyError when another run has it and ``lock`` is leave, OutputError where it cannot be
     made or opened.
@@ -70,7 +86,7 @@ def hold_folder(folder: Path, lock: Lock, *, shared: bool = False) -> Iterator[N
         yield
         return
     try:
-        descriptor = _held(folder, lock, shared=shared)
+        descriptor = _held(folder, lock, shared, on_wait)
     except PermissionError:  # a folder that may be written to and not read cannot be locked
         yield
         return
@@ -82,7 +98,7 @@ def hold_folder(folder: Path, lock: Lock, *, shared: bool = False) -> Iterator[N
         os.close(descriptor)
 
 
-def _held(folder: Path, lock: Lock, *, shared: bool) -> int:
+def _held(folder: Path, lock: Lock, shared: bool, on_wait: Callable[[str], object]) -> int:
     """Descriptor of the folder, locked. Whoever held it before us may have removed it empty."""
     while True:
         try:
@@ -91,7 +107,7 @@ def _held(folder: Path, lock: Lock, *, shared: bool) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             continue
         try:
-            _acquire(descriptor, folder, lock, shared=shared)
+            _acquire(descriptor, folder, lock, shared, on_wait)
             if exists(folder) and os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         except BaseException:
@@ -100,7 +116,10 @@ def _held(folder: Path, lock: Lock, *, shared: bool) -> int:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, folder: Path, lock: Lock, *, shared: bool) -> None:
+def _acquire(
+    descriptor: int, folder: Path, lock: Lock, shared: bool, on_wait: Callable[[str], object]
+) -> None:
+    told = False
     while not _try(descriptor, shared=shared):
         if lock is Lock.LEAVE:
             raise BusyError(
@@ -110,6 +129,9 @@ def _acquire(descriptor: int, folder: Path, lock: Lock, *, shared: bool) -> None
                     " to wait for it",
                 )
             )
+        if not told:
+            on_wait(f"{folder}: another run is writing here; waits for it")
+            told = True
         time.sleep(POLL)
 
 

@@ -26,6 +26,9 @@ from birefcli.system.streams import STDOUT
 PIPE = "-"
 MADE_BY_US = "made by birefcli"
 """Why a product of an earlier run is no photo of this one."""
+CHANGED = "changed while it was read; run again when it is complete"
+EXISTS = Message("exists")
+"""Why a product is left that must not be replaced."""
 
 State: TypeAlias = tuple[int, int]
 """A photo's size in bytes, and its modification time in ns or another number of its version."""
@@ -195,7 +198,7 @@ class LocalFile:
             after = os.fstat(file.fileno())
         state = (before.st_size, before.st_mtime_ns)
         if state != (after.st_size, after.st_mtime_ns):
-            raise PhotoError("changed while it was read; run again when it is complete")
+            raise PhotoError(CHANGED)
         return data, state
 
     def listed_as(self, relative: Path) -> str | None:

@@ -5,7 +5,7 @@ It can be run again and again with the same :class:`.executor.Executors`, which 
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from birefcli.batch import freshness
 from birefcli.batch.checks import check_failed_to, files_read
 from birefcli.batch.executor import Executors
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import Decision, Fingerprints
 from birefcli.batch.inputs import (
     Missing,
     Search,
@@ -40,7 +40,7 @@ from birefcli.batch.targets import (
     refuse_overwriting,
 )
 from birefcli.errors import ExitCode, Message, OutputError
-from birefcli.models import hub
+from birefcli.models import hub, stored
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, BatchTask, Existing, Product
@@ -87,16 +87,12 @@ def run(
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
     if task.failed_to is not None and not task.dry_run:
         check_failed_to(task.failed_to, plan.jobs, read)
-    fingerprints = freshness.fingerprints(
-        task.options,
-        identify_weights(task.options.model, progress=reporter.shows_progress),
-        (lambda _: "") if background is None else background.identity,
-    )
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
-    held = nullcontext() if task.dry_run else hold_output(task.selection, task.lock, made)
-    with held:
+    with _held(task, made, reporter):
         if not task.dry_run:
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
+        # After the output is checked: to tell weights of a store, they may have to be downloaded.
+        fingerprints = _fingerprints(task, background, progress=reporter.shows_progress)
         precision = task.options.model.precision
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
         progress = Progress(task, reporter, made)
@@ -110,6 +106,13 @@ def run(
             with notices_to(reporter.on_notice):
                 _execute(executors or Executors(task.options), background, progress)
         return _end(task, progress)
+
+
+def _held(task: BatchTask, made: list[Path], reporter: Reporter) -> AbstractContextManager[None]:
+    """The output folder, held for the run; a dry run looks and changes nothing."""
+    if task.dry_run:
+        return nullcontext()
+    return hold_output(task.selection, task.lock, made, reporter.on_notice)
 
 
 # Find and plan
@@ -136,6 +139,17 @@ def load_background(options: BatchOptions) -> "Background | None":
     from birefcli.products.background import background_of
 
     return background_of(options.rendering, options.max_pixels)
+
+
+def _fingerprints(
+    task: BatchTask, background: "Background | None", *, progress: bool
+) -> Fingerprints:
+    model = task.options.model
+    return freshness.fingerprints(
+        task.options,
+        identify_weights(model, progress=progress, download=not task.dry_run),
+        (lambda _: "") if background is None else background.identity,
+    )
 
 
 def _targets(jobs: list[Job]) -> list[Target]:
@@ -207,6 +221,12 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
             hub.fetch(found.model, offline=True)  # says so
         size = f"{found.model.megabytes} MB"
         reporter.on_notice(f"{found.model.name} is to be downloaded first: {size}")
+    elif found.url is not None:
+        seen = stored.glance(found.url, offline=model.offline)
+        if seen.path is None:
+            size = f"{max(1, round(seen.size / 1e6))} MB"
+            unknown = "before, nobody can tell which products were made with it"
+            reporter.on_notice(f"{found.url} is to be downloaded first: {size}; {unknown}")
 
 
 # Execute

@@ -25,10 +25,12 @@ class _Scheduler:
 
     index: str
     count: str | None = None
-    """None: it does not tell."""
+    """None: it does not tell, or only by the highest number."""
     least: str | None = None
     """The variable of the lowest number; without one that is ``first``."""
     step: str | None = None
+    most: str | None = None
+    """The variable of the highest number."""
     first: int = 0
 
     def told(self, variables: Mapping[str, str]) -> tuple[int, int | None] | None:
@@ -36,10 +38,13 @@ class _Scheduler:
         index = _number(variables, self.index)
         if index is None:
             return None
-        least = _number(variables, self.least) if self.least is not None else None
-        step = _number(variables, self.step) if self.step is not None else None
-        number = index - (self.first if least is None else least)
-        return number // (step or 1), _number(variables, self.count)
+        least = _number(variables, self.least)
+        least = self.first if least is None else least
+        step = _number(variables, self.step) or 1
+        count, most = _number(variables, self.count), _number(variables, self.most)
+        if count is None and most is not None:
+            count = (most - least) // step + 1
+        return (index - least) // step, count
 
 
 SCHEDULERS = (
@@ -48,6 +53,7 @@ SCHEDULERS = (
         "SLURM_ARRAY_TASK_COUNT",
         "SLURM_ARRAY_TASK_MIN",
         "SLURM_ARRAY_TASK_STEP",
+        "SLURM_ARRAY_TASK_MAX",
     ),
     _Scheduler("SLURM_PROCID", "SLURM_NTASKS"),
     _Scheduler("JOB_COMPLETION_INDEX"),  # Kubernetes
@@ -55,11 +61,20 @@ SCHEDULERS = (
     _Scheduler("BATCH_TASK_INDEX", "BATCH_TASK_COUNT"),  # Google Cloud Batch
     _Scheduler("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT"),
     _Scheduler("PBS_ARRAY_INDEX"),
-    _Scheduler("SGE_TASK_ID", "SGE_TASK_LAST", "SGE_TASK_FIRST", "SGE_TASK_STEPSIZE", first=1),
+    _Scheduler(
+        "SGE_TASK_ID",
+        least="SGE_TASK_FIRST",
+        step="SGE_TASK_STEPSIZE",
+        most="SGE_TASK_LAST",
+        first=1,
+    ),
 )
 """Those whose variables are read, in this order."""
+UNDEFINED = "undefined"
+"""The number of a task of Grid Engine that is none of an array."""
 ALONE = "1"
 """Tasks of a job in which ``SLURM_PROCID`` says nothing: every job of Slurm has a first one."""
+REPEAT = "to repeat a part write its number and the count, like 3/8"
 
 
 def parse_shard(text: str, variables: Mapping[str, str]) -> Shard:
@@ -71,7 +86,7 @@ def parse_shard(text: str, variables: Mapping[str, str]) -> Shard:
     def wrong(why: str) -> UsageError:
         return UsageError(why, option="shard", value=text)
 
-    found = re.fullmatch(r"(auto|\d{1,9})(?:/(\d{1,9}))?", text.strip())
+    found = re.fullmatch(r"(auto|[0-9]{1,9})(?:/([0-9]{1,9}))?", text.strip())
     if found is None or (found[1] != AUTO and found[2] is None):
         raise wrong("give a number from 0 and a count like 3/8, auto, or auto/8")
     count = None if found[2] is None else int(found[2])
@@ -101,12 +116,28 @@ def _told(variables: Mapping[str, str], count: int | None) -> Shard | str:
             continue
         index, whole = told
         if count is not None and whole is not None and count != whole:
-            return f"{scheduler.count} says {whole} parts"
+            return f"{scheduler.count} says {whole} parts; {REPEAT}"
+        if whole is not None and _is_excerpt(scheduler, variables, whole):
+            return f"the tasks of {scheduler.index} are some of an array's; {REPEAT}"
         if count is None and whole is None:
             return f"{scheduler.index} tells the number and not the count; give auto/COUNT"
         return Shard(index, count or whole or 0, scheduler.index)
     names = ", ".join(scheduler.index for scheduler in SCHEDULERS)
+    for scheduler in SCHEDULERS:
+        value = variables.get(scheduler.index, UNDEFINED)
+        if value not in ("", UNDEFINED) and _number(variables, scheduler.index) is None:
+            return f"{scheduler.index}={value} is no number; give a number and a count like 3/8"
     return f"no scheduler's variable is set ({names}); give a number and a count like 3/8"
+
+
+def _is_excerpt(scheduler: _Scheduler, variables: Mapping[str, str], whole: int) -> bool:
+    """Whether an array leaves out numbers, as one does that repeats some tasks of another."""
+    least = _number(variables, scheduler.least)
+    most = _number(variables, scheduler.most)
+    if least is None or most is None:
+        return False
+    step = _number(variables, scheduler.step) or 1
+    return (most - least) // step + 1 != whole or (whole == 1 and least > 1)
 
 
 def _is_alone(scheduler: _Scheduler, variables: Mapping[str, str]) -> bool:
@@ -116,7 +147,7 @@ def _is_alone(scheduler: _Scheduler, variables: Mapping[str, str]) -> bool:
 def _number(variables: Mapping[str, str], name: str | None) -> int | None:
     """A variable's number; None where it is not set, or none (SGE says ``undefined``)."""
     text = variables.get(name or "", "").strip()
-    return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else None
 
 
 def holds(selection: Selection, relative: Path) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from birefcli.batch.places import MADE_BY_US, Admit, LeftAloneError, State
+from birefcli.batch.places import CHANGED, EXISTS, MADE_BY_US, Admit, LeftAloneError, State
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
@@ -32,8 +32,6 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
 TRIES = 3  # looks at a product that others write at the same time
-CHANGED = "changed while it was read; run again when it is complete"
-EXISTS = Message("exists")
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
     **{".jpg": "image/jpeg", ".jpeg": "image/jpeg"},
@@ -171,10 +169,19 @@ class StoredProduct:
             raise
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
-        """Whether the bucket is gone, full, or closed to us."""
+        """Whether the bucket is gone, full, or closed to us; a single key may be closed, too."""
         if isinstance(error, ObjectNotFoundError):
             return error.code not in NO_OBJECT
-        return isinstance(error, ObjectDeniedError) or error.errno == errno.ENOSPC
+        if isinstance(error, ObjectDeniedError):
+            return self._is_closed("/".join(self.url.key.split("/")[: -len(relative.parts)]))
+        return error.errno == errno.ENOSPC
+
+    def _is_closed(self, prefix: str) -> bool:
+        try:
+            store_for(self.url).check_writable(prefix)
+        except OSError as error:
+            return isinstance(error, ObjectDeniedError)
+        return False
 
     def _listed(self) -> ObjectEntry | None:
         return self.entry if self.is_listed else self._asked()

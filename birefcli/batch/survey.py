@@ -4,11 +4,12 @@ Files are looked at one by one. In a store one listing says which products are t
 read what each of them was made with.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from birefcli.batch import stores
 from birefcli.batch.freshness import Decision, Fingerprints, decide
+from birefcli.batch.places import Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.batch.targets import Job
 from birefcli.errors import OutputError
@@ -30,11 +31,9 @@ def decide_all(
     prefixes = _prefixes(jobs)
     if not prefixes:
         return [decide_one(job) for job in jobs]
-    if len(jobs) <= FEW:  # the prefix may be that of a million others
-        known = (_with_policy(job, existing) for job in jobs)
-    else:
-        there = _listed(jobs, prefixes)
-        known = (_with_listing(job, existing, there) for job in jobs)
+    # Of a few photos, the prefix may be that of a million others.
+    there = _listed(jobs, prefixes) if len(jobs) > FEW else None
+    known = (_informed(job, existing, there) for job in jobs)
     return list(stores.in_order(decide_one, known))
 
 
@@ -81,24 +80,14 @@ def _pass_over(error: OSError) -> None:
     """A folder that holds a name which is no path holds other people's objects: no product does."""
 
 
-def _with_policy(job: Job, existing: Existing) -> Job:
-    """A job whose products ask for themselves what is there."""
-    return replace(
-        job,
-        targets={
-            kind: replace(target, existing=existing)
-            if isinstance(target, StoredProduct)
-            else target
-            for kind, target in job.targets.items()
-        },
-    )
+def _informed(job: Job, existing: Existing, there: Mapping[ObjectUrl, ObjectEntry] | None) -> Job:
+    """A job whose products know what is there; without a listing, they ask for it themselves."""
 
+    def informed(target: Target) -> Target:
+        if not isinstance(target, StoredProduct):
+            return target
+        if there is None:
+            return replace(target, existing=existing)
+        return replace(target, existing=existing, entry=there.get(target.url), is_listed=True)
 
-def _with_listing(job: Job, existing: Existing, there: dict[ObjectUrl, ObjectEntry]) -> Job:
-    targets = {
-        kind: replace(target, existing=existing, entry=there.get(target.url), is_listed=True)
-        if isinstance(target, StoredProduct)
-        else target
-        for kind, target in job.targets.items()
-    }
-    return replace(job, targets=targets)
+    return replace(job, targets={kind: informed(t) for kind, t in job.targets.items()})

@@ -17,9 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from birefcli.batch.freshness import EXISTS, MISSING
+from birefcli.batch.freshness import MISSING
 from birefcli.batch.outcome import Outcome, Status, Summary
-from birefcli.batch.places import MADE_BY_US, Stdout, Target
+from birefcli.batch.places import EXISTS, MADE_BY_US, Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable

@@ -301,7 +301,8 @@ Connections: TypeAlias = Annotated[
         SPEED,
         "--connections",
         metavar="N",
-        help="Photos fetched from a store at once, and as many written to one.",
+        help="With an object store, fetch at most N photos at once, ahead of their turn, and send "
+        "N products.",
         min=1,
         max=1024,
     ),

@@ -21,7 +21,10 @@ Folders: TypeAlias = Annotated[
     ),
 ]
 Output: TypeAlias = Annotated[
-    str, reworded(shared_options.Output, "Output folder.", metavar="FOLDER")
+    str,
+    reworded(
+        shared_options.Output, "Output folder, or prefix of an object store.", metavar="FOLDER"
+    ),
 ]
 Every: TypeAlias = Annotated[
     float,

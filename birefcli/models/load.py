@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.errors import ModelError
@@ -11,6 +12,7 @@ from birefcli.models import checksum, stored
 from birefcli.models.files import notes_of
 from birefcli.models.locate import locate
 from birefcli.options import ModelOptions
+from birefcli.system.object_url import ObjectUrl
 from birefcli.system.regular_file import open_regular
 
 if TYPE_CHECKING:
@@ -79,18 +81,19 @@ def prefetch_weights(model: str) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def identify_weights(options: ModelOptions, *, progress: bool = False) -> str:
+def identify_weights(
+    options: ModelOptions, *, progress: bool = False, download: bool = True
+) -> str:
     """What tells a model's weights from others, without loading them: SHA-256 (hex).
 
     Empty where that cannot be told: loading them says what is wrong. Those in a store are
-    downloaded; ``progress`` shows on stderr how far that is. Raises ModelError for a name that
-    nobody knows, and for an object that cannot be had.
+    downloaded, and ``progress`` shows on stderr how far that is; without ``download`` those of
+    which there is no copy cannot be told. Raises ModelError for a name that nobody knows, and for
+    an object that cannot be had.
     """
     found = locate(options.name)
     if found.url is not None:
-        return checksum.sha256_of(
-            stored.fetch(found.url, offline=options.offline, progress=progress)
-        )
+        return _identify_stored(found.url, options, progress=progress, download=download)
     if found.model is not None and found.model.sha256 is not None:
         return found.model.sha256
     assert found.path is not None, "a published model has a checksum"
@@ -99,3 +102,14 @@ def identify_weights(options: ModelOptions, *, progress: bool = False) -> str:
         return checksum.sha256_of(found.path)
     except (OSError, ModelError):
         return ""
+
+
+def _identify_stored(
+    url: ObjectUrl, options: ModelOptions, *, progress: bool, download: bool
+) -> str:
+    path: Path | None
+    if download:
+        path = stored.fetch(url, offline=options.offline, progress=progress)
+    else:
+        path = stored.glance(url, offline=options.offline).path
+    return "" if path is None else checksum.sha256_of(path)

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from birefcli.errors import Message, ModelError, Option, UsageError
 from birefcli.models import checksum
@@ -60,13 +60,8 @@ def fetch(url: ObjectUrl, *, offline: bool = False, progress: bool = True) -> Pa
 
     ``progress`` shows a bar on stderr where that is a terminal. Raises ModelError.
     """
-    if url in _current and is_file(_current[url]):
-        return _current[url]
-    path = copy_of(url)
-    if offline:
-        if path is None:
-            why = Message(f"{url}: not downloaded yet, and ", Option("offline"), " forbids it")
-            raise ModelError(why, hint="run once without it")
+    path = _unasked(url, offline=offline)
+    if path is not None:
         return path
     for last in (False, True):
         try:
@@ -76,6 +71,38 @@ def fetch(url: ObjectUrl, *, offline: bool = False, progress: bool = True) -> Pa
             if last or error.errno != errno.ESTALE:  # replaced while it was downloaded
                 raise ModelError(f"{url}: {_reason(error, url)}") from error
     return _current[url]
+
+
+class Glance(NamedTuple):
+    """What is known of an object without downloading it."""
+
+    path: Path | None
+    """Of its copy on this machine; None where there is none that is current."""
+    size: int
+    """Bytes of the object; 0 where it was not asked for."""
+
+
+def glance(url: ObjectUrl, *, offline: bool = False) -> Glance:
+    """See by one small request what :func:`fetch` would have to do. Raises ModelError."""
+    path = _unasked(url, offline=offline)
+    if path is not None:
+        return Glance(path, 0)
+    try:
+        entry = store_for(url).head(url.key)
+    except OSError as error:
+        raise ModelError(f"{url}: {_reason(error, url)}") from error
+    return Glance(_path(url) if _is_current(_path(url), entry) else None, entry.size)
+
+
+def _unasked(url: ObjectUrl, *, offline: bool) -> Path | None:
+    """The copy that is taken without a question to the store. Raises ModelError."""
+    if url in _current and is_file(_current[url]):
+        return _current[url]
+    path = copy_of(url)
+    if offline and path is None:
+        why = Message(f"{url}: not downloaded yet, and ", Option("offline"), " forbids it")
+        raise ModelError(why, hint="run once without it")
+    return path if offline else None
 
 
 def _reason(error: OSError, url: ObjectUrl) -> str:

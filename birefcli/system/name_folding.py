@@ -42,7 +42,7 @@ class Folding:
         return unicodedata.normalize("NFD", path) if self.composition else path
 
 
-EXACT, LOOSE = Folding(), Folding(case=True, composition=True, ending=True)
+LOOSE = Folding(case=True, composition=True, ending=True)
 
 
 def probe(folder: Path) -> Folding:
@@ -100,7 +100,7 @@ class NameIndex(Generic[Owner]):
                 return other, owner
             if is_url(other) or is_url(path):
                 continue  # in a store no two names are one object
-            fold = EXACT if is_url(other) else self._folding(_nearest_folder(Path(other)))
+            fold = self._folding(_nearest_folder(Path(other)))
             if fold(other) == fold(path):
                 return other, owner
         return None

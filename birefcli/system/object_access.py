@@ -7,11 +7,11 @@ of containers, web identities, files of Google's, managed identities of Azure's.
 import errno
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from birefcli.errors import UsageError
-from birefcli.system.object_faults import object_error, translated
+from birefcli.system.object_faults import is_panic, object_error, one_line, translated
+from birefcli.system.paths import expanded
 
 if TYPE_CHECKING:
     from obstore.store import (
@@ -41,6 +41,29 @@ _AWS_OWN = (  # any of these, and obstore finds the credentials
     *("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE"),
     *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
 )
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_SETTINGS = {
+    "s3": (
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"),
+        *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+    ),
+    "gs": (
+        *("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"),
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+    ),
+    "az": (
+        *("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_KEY"),
+        *("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_TOKEN"),
+        *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_MASTER_KEY"),
+        *("AZURE_STORAGE_KEY", "AZURE_STORAGE_CLIENT_ID", "AZURE_STORAGE_CLIENT_SECRET"),
+        *("AZURE_STORAGE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
+    ),
+}
+"""Variables that are one line each, beside the endpoints."""
 _AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key")
 _AWS_SOURCES = ("sso_", "role_arn", "credential_process", "credential_source", "web_identity")
 
@@ -56,6 +79,8 @@ def open_backend(scheme: str, bucket: str, stall: float) -> Backend:
     except ImportError:
         text = f"{scheme}://{bucket}: object stores need the package obstore"
         raise UsageError(text, hint="pip install 'birefcli[cloud]'") from None
+    url = f"{scheme}://{bucket}"
+    _refuse_odd_settings(scheme, url)
     try:
         match scheme:
             case "s3":
@@ -64,8 +89,34 @@ def open_backend(scheme: str, bucket: str, stall: float) -> Backend:
                 return _open_gcs(bucket, stall)
             case _:
                 return _open_azure(bucket, stall)
-    except (BaseError, ValueError) as error:
-        raise translated(error, f"{scheme}://{bucket}", CREDENTIALS[scheme]) from None
+    except BaseException as error:
+        if isinstance(error, (BaseError, ValueError)) or is_panic(error):
+            raise translated(error, url, CREDENTIALS[scheme]) from None
+        raise
+
+
+def _refuse_odd_settings(scheme: str, url: str) -> None:
+    """See that no setting has a line break in it, as files of secrets do that echo has written.
+
+    Signatures would be wrong by it, and obstore breaks off. Raises OSError without the value.
+    """
+    for name in (*_SETTINGS[scheme], *_ENDPOINTS[scheme]):
+        value = os.environ.get(name, "")
+        if any(ord(char) < 32 or ord(char) == 127 for char in value):
+            at_end = value.rstrip().isprintable()
+            what = "ends in a line break" if at_end else "has a control character in it"
+            text = f"the variable {name} {what}; set it without one"
+            raise object_error(errno.EINVAL, text, url)
+
+
+def _endpoint(scheme: str, bucket: str, other: str, what: str) -> str:
+    """What the variables say, or else ``other`` does, which is ``what``. Raises OSError."""
+    found = next((name for name in _ENDPOINTS[scheme] if os.environ.get(name)), None)
+    value, told = (other, what) if found is None else (os.environ[found], f"the variable {found}")
+    if value and not value.lower().startswith(("http://", "https://")):
+        text = f"{told} is no address; it begins with http:// or https://"
+        raise object_error(errno.EINVAL, text, f"{scheme}://{bucket}")
+    return value
 
 
 def _client(endpoint: str, stall: float) -> "ClientConfig":
@@ -96,8 +147,9 @@ def _open_s3(bucket: str, stall: float) -> "S3Store":
     profile = _aws_profile()
     # Not all that speak S3 know how to delete many at once.
     config: S3Config = {"disable_bulk_delete": True}
-    endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    endpoint = endpoint or profile.get("endpoint_url", "")
+    endpoint = _endpoint(
+        "s3", bucket, profile.get("endpoint_url", ""), "the profile's endpoint_url"
+    )
     if endpoint:
         config["endpoint"] = endpoint
     region = _first("AWS_REGION", "AWS_DEFAULT_REGION") or profile.get("region", "")
@@ -126,7 +178,7 @@ def _aws_profile() -> dict[str, str]:
         ("AWS_CONFIG_FILE", "config", name if name == "default" else f"profile {name}"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials", name),
     ):
-        path = Path(os.environ.get(variable) or Path.home() / ".aws" / usual).expanduser()
+        path = expanded(os.environ.get(variable) or f"~/.aws/{usual}")
         try:
             found.read(path, encoding="utf-8")
         except (configparser.Error, UnicodeError):
@@ -171,7 +223,7 @@ def _boto3_credentials(profile: str, url: str) -> "S3CredentialProvider":
     try:
         return Boto3CredentialProvider()
     except Exception as error:  # of botocore: a dozen of its own, without a common base
-        text = f"the profile {profile} gives no credentials ({error})"
+        text = f"the profile {profile} gives no credentials ({one_line(str(error))})"
         raise object_error(errno.EACCES, text, url) from None
 
 
@@ -182,11 +234,12 @@ def _open_gcs(bucket: str, stall: float) -> "GCSStore":
     from obstore.store import GCSStore
 
     config: GCSConfig = {}
-    endpoint = _first("GOOGLE_BASE_URL")
     emulator = _first("STORAGE_EMULATOR_HOST")  # what Google's own libraries know
-    if emulator and not endpoint:
-        endpoint = emulator if "://" in emulator else f"http://{emulator}"
+    if emulator and "://" not in emulator:
+        emulator = f"http://{emulator}"
+    if emulator and not _first(*_ENDPOINTS["gs"]):
         config["skip_signature"] = True
+    endpoint = _endpoint("gs", bucket, emulator, "the variable STORAGE_EMULATOR_HOST")
     if endpoint:
         config["base_url"] = endpoint
     return GCSStore(
@@ -210,7 +263,8 @@ def _open_azure(bucket: str, stall: float) -> "AzureStore":
     )
     if key:
         config["account_key"] = key
-    endpoint = _first("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT") or config.get("endpoint", "")
+    told = config.get("endpoint", "")
+    endpoint = _endpoint("az", bucket, told, "BlobEndpoint in AZURE_STORAGE_CONNECTION_STRING")
     if endpoint:
         config["endpoint"] = endpoint
     elif not config.get("account_name") and not _first("AZURE_STORAGE_USE_EMULATOR"):

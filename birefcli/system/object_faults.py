@@ -88,11 +88,19 @@ class _Answer(NamedTuple):
     """Of the store, in one line."""
 
 
-def translated(error: Exception, url: str, credentials: str) -> ObjectError:
+def is_panic(error: BaseException) -> bool:
+    """Whether the library, which is written in Rust, has broken off: no Exception of Python's."""
+    return type(error).__name__ == "PanicException"
+
+
+def translated(error: BaseException, url: str, credentials: str) -> ObjectError:
     """What an exception of obstore's means.
 
     ``credentials``: what to do where none are found.
     """
+    if is_panic(error):
+        text = f"obstore broke off ({one_line(str(error))}); check the endpoint and the credentials"
+        return object_error(errno.EINVAL, text, url)
     text, _, details = str(error).partition("\n\nDebug source:")
     answer = _answer(text, details)
     if _METADATA.search(text) and not isinstance(error, FileNotFoundError):
@@ -107,7 +115,7 @@ def translated(error: Exception, url: str, credentials: str) -> ObjectError:
     return found
 
 
-def _number(error: Exception, answer: _Answer, lost: bool) -> int:
+def _number(error: BaseException, answer: _Answer, lost: bool) -> int:
     """``errno`` of an exception of obstore's."""
     name = type(error).__name__
     if lost or _is_transient(answer):
@@ -135,19 +143,19 @@ def _is_transient(answer: _Answer) -> bool:
 def _answer(text: str, details: str) -> _Answer:
     found = _STATUS.search(text)
     if found is None:
-        return _Answer(0, "", _one_line(_reason(text, details)))
+        return _Answer(0, "", one_line(_reason(text, details)))
     status, phrase, body = int(found[1]), found[2].strip(), found[3] or ""
     tags = dict(_TAGS.findall(body))
     code = html.unescape(tags.get("Code", ""))
     # Azure's messages end with lines that name the request.
     message = html.unescape(tags.get("Message", "")).partition("\n")[0]
     if code and message:
-        return _Answer(status, code, _one_line(f"{code}: {message}"))
+        return _Answer(status, code, one_line(f"{code}: {message}"))
     if status == 404 and not code:  # HEAD has no body
         return _Answer(status, "", "no such object (HTTP 404)")
     told = _JSON.search(body)
     word = code or f"HTTP {status} {phrase}".strip()
-    return _Answer(status, code, _one_line(f"{word}: {told[1]}" if told else word))
+    return _Answer(status, code, one_line(f"{word}: {told[1]}" if told else word))
 
 
 def _reason(text: str, details: str) -> str:
@@ -162,6 +170,7 @@ def _reason(text: str, details: str) -> str:
     return plain[1] if plain else text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text as a message has it: no line break, no secret, and not for ever."""
     line = printable(without_secrets(" ".join(text.split())))
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

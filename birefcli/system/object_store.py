@@ -26,6 +26,7 @@ from birefcli.system.object_faults import (
     ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
+    is_panic,
     object_error,
     translated,
 )
@@ -248,15 +249,17 @@ class ObjectStore:
 
     def _ask(self, key: str, call: Callable[[], Out]) -> Out:
         """What a call of obstore's returns, with its exceptions translated."""
-        client = self._client()  # without obstore there are no exceptions of it
-        del client
+        self._client()  # without obstore there are no exceptions of it
         from obstore.exceptions import BaseError
 
         try:
             result = _interruptible(call)
         except ObjectError:
             raise
-        except (BaseError, OSError, ValueError, NotImplementedError) as error:
+        except BaseException as error:
+            known = (BaseError, OSError, ValueError, NotImplementedError)
+            if not isinstance(error, known) and not is_panic(error):
+                raise
             fault = translated(error, self.url(key), CREDENTIALS[self.scheme])
             self._has_answered |= not fault.is_unreachable
             raise fault from None

@@ -5,12 +5,15 @@ its node from outside, or by a fault that all of its processes are started with.
 """
 
 import json
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import torch
@@ -355,26 +358,26 @@ def machines(monkeypatch):
     An answer may be an exception, or an event that is waited for.
     """
     from birefcli.batch.workers.ray import candidate, source
-    from birefcli.batch.workers.ray.actor import Facts
+    from birefcli.batch.workers.ray.actor import NodeInfo
     from birefcli.batch.workers.ray.cluster import Machine
 
     monkeypatch.setattr(source, "LOOK", 0.04)
-    monkeypatch.setattr(source, "START", 0.1)
+    monkeypatch.setattr(source, "START", TIMEOUT)
     answers = {}
     placement = parse_device("cpu", Precision.AUTO)
 
-    def see_version(self):
+    def check_version(self):
         if isinstance(answers[self.name], threading.Event):
             assert answers[self.name].wait(TIMEOUT)
-        self.begun = 1.0
+        self.answered = 1.0
 
-    def see_rest(self, work, device):
+    def validate(self, work, device):
         if isinstance(answers[self.name], Exception):
             raise answers[self.name]
-        return Facts(placement, "")
+        return NodeInfo(placement, "")
 
-    monkeypatch.setattr(candidate.Candidate, "see_version", see_version)
-    monkeypatch.setattr(candidate.Candidate, "see_rest", see_rest)
+    monkeypatch.setattr(candidate.Candidate, "check_version", check_version)
+    monkeypatch.setattr(candidate.Candidate, "validate", validate)
     cluster = FakeCluster()
 
     def add(name, answer=None):
@@ -393,12 +396,26 @@ def machines(monkeypatch):
     return build
 
 
+class Late:
+    """A clock on which the time for a start is over once something has come about."""
+
+    def __init__(self, come_about):
+        self.come_about = come_about
+
+    def monotonic(self):
+        return math.inf if self.come_about() else time.monotonic()
+
+
 @needs_ray
-def test_run_begins_without_a_machine_that_has_no_room_yet_and_it_joins_later(machines):
+def test_run_begins_without_a_machine_that_has_no_room_yet_and_it_joins_later(
+    machines, monkeypatch
+):
     room, joined = threading.Event(), []
     machines.add("a")
     machines.add("busy", room)
     source = machines()
+    late = Late(lambda: any(each.found is not None for each in source._candidates))
+    monkeypatch.setattr("birefcli.batch.workers.ray.source.time", late)
     first = source.open(9, joined.append, print)
     assert [new.name for new in first] == ["a"]
     assert source.said == ["busy has not begun; it joins once it has a core to spare"]
@@ -462,6 +479,25 @@ def test_no_more_workers_than_asked_for_or_than_photos_and_another_when_one_is_l
     wait_for(lambda: joined)
     source.close()
     assert [new.name for new in joined] == ["c"]
+
+
+@needs_ray
+def test_giving_a_worker_up_waits_for_nothing_that_the_cluster_does_not_do(monkeypatch):
+    from birefcli.batch.workers.ray import worker as module
+
+    answers, ended = threading.Event(), SimpleQueue()
+
+    def end_actor(actor):
+        """As Ray's, whose head is gone."""
+        answered = answers.wait(TIMEOUT)
+        ended.put((actor, answered, threading.current_thread().daemon))
+
+    monkeypatch.setattr(module, "end_actor", end_actor)
+    worker = module.RayWorker("node-7", "actor", None, print, print)
+    worker.abandon()
+    assert ended.empty()
+    answers.set()
+    assert ended.get(timeout=TIMEOUT) == ("actor", True, True), "the process ends without it"
 
 
 # Without a cluster
@@ -683,17 +719,23 @@ def test_when_no_machine_is_left_the_exit_code_says_so(command, cluster, nodes, 
 def test_worker_that_does_not_answer_is_killed_and_counts_as_lost(
     command, cluster, nodes, tmp_path
 ):
-    stuck = "if job.label.endswith('003.png'): os.kill(os.getpid(), signal.SIGSTOP)"
-    nodes(IN_A_WORKER.format(fault=stuck))
-    nodes(IN_A_WORKER.format(fault="time.sleep(0.1)"))
+    mark = str(tmp_path / "mark")
+    fault = f"if not os.path.exists({mark!r}): "
+    fault += f"open({mark!r}, 'x').close(); os.kill(os.getpid(), signal.SIGSTOP)"
+    for _ in range(2):  # whoever reads that photo first is stuck with it
+        nodes(IN_A_WORKER.format(fault=f"if job.label.endswith('003.png'):\n            {fault}"))
+    # However busy this machine is, the other one is not lost while it begins.
+    patient = tmp_path / "sitecustomize.py"
+    patient.write_text("from birefcli.batch import patience\npatience.START = 600.0\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     folder = fill(tmp_path / "in", 12)
     more = ("--photo-timeout", 5, "--threads", 1)
     words = ("matte", folder, "-o", tmp_path / "out", *ON_RAY, *more)
-    result = command(*words, **cluster.environment)
+    result = command(*words, **cluster.environment, PYTHONPATH=path)
     lines, summary = told(result.stdout)
     assert result.returncode == 0, result.stderr
     each_once(lines, folder)
-    assert ["no answer within 5 s" in text for text in summary["lost"]] in ([True], [])
+    assert ["no answer within 5 s" in text for text in summary["lost"]] == [True]
 
 
 @needs_ray

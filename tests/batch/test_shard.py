@@ -4,10 +4,11 @@ import os
 import random
 import tempfile
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT, picture
+from conftest import TIMEOUT, picture, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_batch_faults import kill_somewhere, many, others, summary, whole
@@ -147,6 +148,26 @@ TOLD = [
     ({"PBS_ARRAY_INDEX": "1"}, "auto/2", (1, 2)),
     ({"SGE_TASK_ID": "1", "SGE_TASK_LAST": "4"}, "auto", (0, 4)),
     ({"SGE_TASK_ID": "7", "SGE_TASK_FIRST": "3", "SGE_TASK_STEPSIZE": "2"}, "auto/4", (2, 4)),
+    (
+        {
+            "SGE_TASK_ID": "7",
+            "SGE_TASK_FIRST": "3",
+            "SGE_TASK_LAST": "9",
+            "SGE_TASK_STEPSIZE": "2",
+        },
+        "auto",
+        (2, 4),
+    ),
+    (
+        {
+            "SLURM_ARRAY_TASK_ID": "1",
+            "SLURM_ARRAY_TASK_COUNT": "1",
+            "SLURM_ARRAY_TASK_MIN": "1",
+            "SLURM_ARRAY_TASK_MAX": "1",
+        },
+        "auto",
+        (0, 1),
+    ),
     ({}, "0/1", (0, 1)),
     ({"SLURM_ARRAY_TASK_ID": "3"}, "7/8", (7, 8)),
 ]
@@ -172,6 +193,14 @@ def test_number_and_count_are_those_that_a_scheduler_tells(variables, text, expe
         ({}, "", "like 3/8"),
         ({}, "auto", "SGE_TASK_ID"),
         ({"SGE_TASK_ID": "undefined"}, "auto", "no scheduler's variable"),
+        ({"SLURM_ARRAY_TASK_ID": "x"}, "auto", "SLURM_ARRAY_TASK_ID=x is no number"),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "5",
+          "SLURM_ARRAY_TASK_COUNT": "2"}, "auto", "some of an array's; to repeat a part"),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "3",
+          "SLURM_ARRAY_TASK_COUNT": "1"}, "auto", "like 3/8"),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "3",
+          "SLURM_ARRAY_TASK_COUNT": "1"}, "auto/8", "COUNT says 1 parts; to repeat a part"),
+        ({}, "\u0663/\u0665", "like 3/8"),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, "auto", "no scheduler's variable"),
         ({"JOB_COMPLETION_INDEX": "1"}, "auto", "give auto/COUNT"),
         ({"JOB_COMPLETION_INDEX": "9"}, "auto/4", "number 9 (by JOB_COMPLETION_INDEX)"),
@@ -238,6 +267,32 @@ def test_a_shard_without_photos_is_no_failure(command, tmp_path):
     empty.mkdir()
     words = ("matte", empty, "-o", tmp_path / "out", "--shard", f"{index}/4")
     assert command(*words).returncode == ExitCode.NO_INPUT
+
+
+def test_a_folder_that_is_not_there_fails_in_every_shard(command, photos, tmp_path):
+    """As where a node of a cluster has not mounted it."""
+    for index in range(3):
+        more = ("-o", tmp_path / "out", "--shard", f"{index}/3", "--dry-run")
+        result = command("matte", tmp_path / "nophotos", *more)
+        assert result.returncode == ExitCode.NO_INPUT
+        result = command("matte", tmp_path / "nophotos", photos, *more)
+        assert result.returncode == ExitCode.SOME_FAILED
+        assert b"nophotos: No such file" in result.stderr
+
+
+def test_who_waits_for_another_run_says_so_once(tmp_path):
+    said = []
+
+    def wait():
+        with hold_folder(tmp_path, Lock.WAIT, on_wait=said.append):
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        with hold_folder(tmp_path, Lock.LEAVE):
+            waiting = pool.submit(wait)
+            wait_for(lambda: said)
+        assert waiting.result()
+    assert said == [f"{tmp_path}: another run is writing here; waits for it"]
 
 
 def test_number_and_count_come_from_the_environment(command, photos, tmp_path):

@@ -1,18 +1,15 @@
 """Which objects are photos of a run: without a server, in stores that are memory."""
 
-import io
 from pathlib import Path
 
 import pytest
-from conftest import picture
-from PIL.PngImagePlugin import PngInfo
+from support import stamped_png
 
 from birefcli.batch.inputs import search_photos
 from birefcli.batch.products_among import set_products_aside
 from birefcli.batch.shard import holds
 from birefcli.batch.targets import plan_targets, refuse_overwriting
 from birefcli.errors import NoInputError, OutputError, UsageError
-from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product, Selection, Shard
 from birefcli.system.object_store import ObjectStore
 
@@ -58,14 +55,6 @@ def test_an_output_below_what_is_searched_is_left_out(put, output):
 # Products of ours among them
 
 
-def product(of=(8, 1)):
-    """A PNG with a stamp."""
-    data, text = io.BytesIO(), PngInfo()
-    text.add_text("Software", Stamp("f" * 16, "fp32", "cutout", *of).text())
-    picture().save(data, "PNG", pnginfo=text)
-    return data.getvalue()
-
-
 @pytest.fixture
 def small_reads(monkeypatch):
     """The keys of which a part was read."""
@@ -92,7 +81,7 @@ def planned(selection, products=(Product.CUTOUT,)):
 def test_a_product_beside_its_photo_is_none_wherever_the_output_is(put, small_reads, tmp_path):
     names = ("a.jpg", "b.jpg", "sub/c.jpg")
     (tmp_path / "in" / "sub").mkdir(parents=True)
-    for name, data in [*((name, b"photo") for name in names), ("a.png", product())]:
+    for name, data in [*((name, b"photo") for name in names), ("a.png", stamped_png())]:
         put(f"s3://b/in/{name}", data)
         (tmp_path / "in" / name).write_bytes(data)
     for output in ("s3://b/out/", "s3://b/in/", str(tmp_path / "out")):
@@ -115,7 +104,7 @@ def test_photos_that_want_one_target_are_refused_still(put):
 
 def test_where_nothing_can_be_a_product_nothing_is_read(put, small_reads):
     for name in ("a.jpg", "b.png", "sub/a.jpg", "old/c.png"):
-        put(f"s3://b/in/{name}", product())
+        put(f"s3://b/in/{name}", stamped_png())
     assert len(planned(Selection(("s3://b/in/",), "s3://b/out/"))[0]) == 4
     assert small_reads == []
 
@@ -124,7 +113,7 @@ def test_products_in_place_are_none_for_every_kind(put, small_reads):
     for name in ("a.jpg", "b.jpg"):
         put(f"s3://b/in/{name}")
     for kind in ("cutout", "mask"):
-        put(f"s3://b/in/{kind}/a.png", product())
+        put(f"s3://b/in/{kind}/a.png", stamped_png())
     both = (Product.CUTOUT, Product.MASK)
     labels, search = planned(Selection(("s3://b/in/",), "s3://b/in/"), both)
     assert labels == ["s3://b/in/a.jpg", "s3://b/in/b.jpg"]
@@ -134,12 +123,12 @@ def test_products_in_place_are_none_for_every_kind(put, small_reads):
 
 def test_a_product_whose_photo_has_gone_is_no_photo_in_place(put):
     put("s3://b/in/a.jpg")
-    put("s3://b/in/gone.png", product())
+    put("s3://b/in/gone.png", stamped_png())
     assert planned(Selection(("s3://b/in/",), "s3://b/in/"))[0] == ["s3://b/in/a.jpg"]
 
 
 def test_what_is_named_is_tried_though_it_is_a_product(put):
-    put("s3://b/in/a.png", product())
+    put("s3://b/in/a.png", stamped_png())
     labels, _ = planned(Selection(("s3://b/in/a.png",), "s3://b/out/"))
     assert labels == ["s3://b/in/a.png"]
 
@@ -160,7 +149,7 @@ def test_shards_in_place_look_at_their_own_products_only_and_count_photos(put, s
     names = [f"{number}.jpg" for number in range(12)]
     for name in names:
         put(f"s3://b/in/{name}")
-        put(f"s3://b/in/{name[:-4]}-cut.png", product())
+        put(f"s3://b/in/{name[:-4]}-cut.png", stamped_png())
     labels = []
     for index in range(4):
         small_reads.clear()

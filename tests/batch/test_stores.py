@@ -175,6 +175,45 @@ def test_weights_backgrounds_and_lists_come_from_the_same_store(
     assert "not downloaded yet, and --offline forbids it" in said
 
 
+def test_weights_are_downloaded_after_the_output_is_checked(
+    matte, bucket, tree, tiny_weights, tmp_path
+):
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    model = ("--model", f"{bucket.url}/m/tiny.safetensors")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    bucket.proxy.fail(method="PUT", status=403, code="AccessDenied", times=9)
+    matte(tree, "-o", f"{bucket.url}/out/", *model, expect=5, **cache)
+    (tmp_path / "file").touch()
+    matte(tree, "-o", tmp_path / "file", *model, expect=5, **cache)
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+    gone = ("--model", f"{bucket.url}/m/gone.safetensors")
+    for output in ("new/out", "new/a.png"):
+        matte(tree / "a.jpg", "-o", tmp_path / output, *gone, expect=4, **cache)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_dry_run_downloads_no_weights_and_says_what_it_cannot_know(
+    matte, bucket, tree, tiny_weights, tmp_path
+):
+    bucket.put("m/tiny.safetensors", tiny_weights.read_bytes())
+    words = (tree, "-o", tmp_path / "out", "--model", f"{bucket.url}/m/tiny.safetensors")
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    _, total, said = matte(*words, "--dry-run", **cache)
+    assert total["pending"] == len(TREE)
+    assert "tiny.safetensors is to be downloaded first: 1 MB" in said
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+    *_, said = matte(*words, "--dry-run", "--offline", expect=4, **cache)
+    assert "not downloaded yet, and --offline forbids it" in said
+    *_, said = matte(*words[:3], "--model", f"{bucket.url}/m/x.pth", "--dry-run", expect=4, **cache)
+    assert "no such object" in said
+    assert matte(*words, **cache)[1]["written"] == len(TREE)
+    bucket.proxy.reset()
+    _, total, said = matte(*words, "--dry-run", **cache)
+    assert total["current"] == len(TREE)
+    assert "downloaded" not in said
+    assert bucket.proxy.count("GET", ".*tiny.*") == 0
+
+
 def test_products_say_what_they_are_to_browsers(matte, bucket, tree):
     upload(bucket, tree, "in/")
     matte(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--format", "webp")
@@ -521,11 +560,27 @@ def test_a_fault_that_stays_costs_its_photo_and_is_named(here, bucket, tree):
 def test_rights_that_end_in_the_middle_stop_the_run(here, bucket, tree):
     upload(bucket, tree, "in/")
     refusal = {"status": 403, "code": "ExpiredToken", "message": "too late"}
-    bucket.proxy.fail(method="PUT", key=".*/out/.*png", times=float("inf"), **refusal)
+
+    def expire(request):
+        if request.method == "PUT" and request.key.endswith("png"):
+            bucket.proxy.fail(method="PUT", times=float("inf"), **refusal)
+
+    bucket.proxy.before = expire
     code, _lines, said = here(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
     assert code == 5
     assert "ExpiredToken: too late" in said
     assert "nothing more can be written here" in said
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/a.png"])
+def test_one_key_that_may_not_be_written_costs_its_photo_alone(here, bucket, tree, name):
+    upload(bucket, tree, "in/")
+    bucket.proxy.fail(method="PUT", key=f".*/out/{name}", times=9, status=403, code="AccessDenied")
+    code, lines, said = here(f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
+    assert code == 1
+    assert sorted(statuses(lines).values()) == ["failed"] + ["written"] * (len(TREE) - 1)
+    assert f"AccessDenied: Please reduce your request rate. ({bucket.url}/out/{name})" in said
+    assert "nothing more can be written" not in said
 
 
 def test_a_photo_that_changes_between_listing_and_reading_fails_as_in_a_folder(here, bucket, tree):

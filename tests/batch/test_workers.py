@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,14 +21,19 @@ from PIL import Image
 from support import nearly_same
 
 from birefcli import doctor
+from birefcli.batch.fetching import Fetcher
 from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.interrupts import InterruptHandler
+from birefcli.batch.memory import MemoryBudget
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
+from birefcli.batch.workers import worker as one_worker
+from birefcli.batch.workers.protocol import WorkerConfig
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.errors import DeviceError, ExitCode, Message, UsageError
 from birefcli.matting.device import parse_device, parse_devices
-from birefcli.options import Precision
+from birefcli.options import BatchOptions, ModelOptions, Precision, Product, Rendering
 
 Kill = Callable[[str], None]
 
@@ -91,6 +97,54 @@ def test_doctor_lists_every_gpu_and_says_how_to_use_them(two_gpus, monkeypatch):
 
 
 # Who does what
+
+
+class Stalled:
+    """A photo in a store that does not answer before it is told to."""
+
+    is_remote = True
+
+    def __init__(self):
+        self.gate = threading.Event()
+
+    def state(self):
+        return 10, 1
+
+    def read(self, *_):
+        self.gate.wait(TIMEOUT)
+        return b"x", (10, 1)
+
+
+@pytest.mark.parametrize(("connections", "held"), [(64, 10), (3, 3)])
+def test_a_worker_holds_few_photos_of_a_store_ahead_of_their_turn(monkeypatch, connections, held):
+    """The others are dealt to whoever comes first; in one process more of them hide the delay."""
+    contexts = []
+
+    def pipeline(context, batch, activity):
+        contexts.append(context)
+
+    monkeypatch.setattr(one_worker, "Pipeline", pipeline)
+    monkeypatch.setattr(one_worker, "load_predictor", lambda *_: None)
+    monkeypatch.setattr(one_worker, "_share_cores", lambda _: None)
+    rendering = Rendering((Product.CUTOUT,))
+    model = ModelOptions("mini")
+    options = BatchOptions(rendering, model, 3, 2, 10**6, 1 << 30, connections=connections)
+    channel = SimpleNamespace(send=lambda _: None, receive=lambda: None)
+    config = WorkerConfig(options, None, None, 2, 100)
+    one_worker._Worker(channel, config, InterruptHandler()).work()
+
+    source, asked = Stalled(), []
+
+    def photos():
+        for number in range(100):
+            asked.append(number)
+            yield Decision(Job(source, {}, Path("a.jpg")), MISSING)
+
+    fetcher = Fetcher(contexts[0].options, MemoryBudget(1 << 30))
+    next(fetcher(photos()))
+    source.gate.set()
+    fetcher.close()
+    assert len(asked) == held
 
 
 def decisions(count):

@@ -120,6 +120,7 @@ def test_what_is_wrong_is_called_as_it_was_given(
         ("https://example.org/a.jpg", "download it first"),
         ("# my photos", "there are no comments"),
         ("HTTP://example.org/a.jpg", "download it first"),
+        ("s3:/shop/in", "write s3://shop/in for what is in an object store"),
     ],
 )
 def test_names_that_are_none_are_told_as_what_they_are(ended, monkeypatch, tmp_path, name, hint):

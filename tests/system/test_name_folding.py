@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from birefcli.system import name_folding
-from birefcli.system.name_folding import EXACT, LOOSE, Folding, NameIndex
+from birefcli.system.name_folding import LOOSE, Folding, NameIndex
 
+EXACT = Folding()
 ONE, TWO = "caf\u00e9", "cafe\u0301"  # é as one character and as two
 PAIRS = {
     "case": ("/out/Portrait.png", "/out/portrait.PNG"),

@@ -4,6 +4,7 @@ import pickle
 import signal
 import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -507,3 +508,97 @@ def test_googles_emulator_is_found_by_the_variable_of_its_own_tools(nothing_set,
     found = open_backend("gs", "b", 9)
     assert found.config["base_url"] == "http://127.0.0.1:4443"
     assert str(found.client_options["allow_http"]).lower() == "true"
+
+
+ONE_LINE = [
+    ("s3", "AWS_ACCESS_KEY_ID"),
+    ("s3", "AWS_SECRET_ACCESS_KEY"),
+    ("s3", "AWS_SESSION_TOKEN"),
+    ("s3", "AWS_REGION"),
+    ("s3", "AWS_ENDPOINT_URL"),
+    ("gs", "GOOGLE_BASE_URL"),
+    ("az", "AZURE_STORAGE_ACCOUNT_KEY"),
+    ("az", "AZURE_STORAGE_CONNECTION_STRING"),
+]
+
+
+@pytest.mark.parametrize(("scheme", "name"), ONE_LINE)
+def test_a_setting_that_ends_in_a_line_break_is_refused_by_its_name(
+    nothing_set, monkeypatch, scheme, name
+):
+    """As it does in a secret of Kubernetes that was made by echo."""
+    monkeypatch.setenv(name, "http://hidden:1\n")
+    with pytest.raises(OSError, match=f"the variable {name} ends in a line break") as refused:
+        ObjectStore(scheme, "b").check_readable()
+    assert refused.value.errno == errno.EINVAL
+    assert "hidden" not in str(refused.value)
+    monkeypatch.setenv(name, "hid\nden")
+    with pytest.raises(OSError, match=f"the variable {name} has a control character in it"):
+        ObjectStore(scheme, "b").check_readable()
+
+
+def test_what_is_no_address_is_refused_by_the_name_of_who_gives_it(nothing_set, monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;BlobEndpoint=a:pw@host")
+    with pytest.raises(OSError, match=r"BlobEndpoint in AZURE_.* is no address") as refused:
+        ObjectStore("az", "b").check_readable()
+    assert "pw" not in str(refused.value)
+    (nothing_set / ".aws" / "config").write_text("[default]\nendpoint_url = 127.0.0.1:9\n")
+    with pytest.raises(OSError, match="the profile's endpoint_url is no address"):
+        ObjectStore("s3", "b").check_readable()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "user:password@127.0.0.1:9")
+    with pytest.raises(OSError, match="the variable AWS_ENDPOINT_URL is no address") as refused:
+        ObjectStore("s3", "b").check_readable()
+    assert "password" not in str(refused.value)
+
+
+def test_where_the_client_itself_breaks_off_one_line_says_so():
+    """What it raises then is no Exception, and would pass every handler."""
+
+    class Broken:
+        def head(self, key):
+            raise PanicException("called unwrap() on https://me:password@host")
+
+    class PanicException(BaseException):
+        pass
+
+    with pytest.raises(OSError, match=r"obstore broke off .*; check the endpoint") as told:
+        ObjectStore("s3", "b", Broken()).head("a.jpg")
+    assert told.value.errno == errno.EINVAL
+    assert told.value.filename == "s3://b/a.jpg"
+    assert "password" not in str(told.value)
+
+
+def test_keys_in_variables_need_no_home(nothing_set, monkeypatch):
+    """A container may run as a user whom its system does not know."""
+    pytest.importorskip("pwd")
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.delenv(name)
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert open_backend("s3", "b", 9).config["region"] == "eu-west-1"
+
+
+def test_what_boto3_says_is_said_without_secrets(nothing_set, monkeypatch):
+    lines = "[profile work]\ncredential_process = /nowhere/tool\n"
+    (nothing_set / ".aws" / "config").write_text(lines)
+    monkeypatch.setenv("AWS_PROFILE", "work")
+
+    class Refused:
+        def __init__(self):
+            raise RuntimeError("asked https://me:password@host/?token=abcdef\nin vain")
+
+    module = types.ModuleType("obstore.auth.boto3")
+    module.Boto3CredentialProvider = Refused
+    monkeypatch.setitem(sys.modules, "obstore.auth.boto3", module)
+    with pytest.raises(PermissionError, match=r"gives no credentials \(asked") as refused:
+        ObjectStore("s3", "b").check_readable()
+    said = str(refused.value)
+    assert "password" not in said
+    assert "abcdef" not in said
+    assert "\n" not in said

@@ -117,9 +117,10 @@ def _look_at(name: str, selection: Selection) -> Look:
     if is_url(name):
         try:
             look = StoreLook(name, selection)
-            next(look(), None)  # asks whether it can be listed
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from None
+        try:
+            next(look(), None)  # asks whether it can be listed
         except OSError as error:
             raise NoInputError(f"{error.filename}: {error.strerror}") from error
         return look

@@ -10,6 +10,7 @@ from birefcli.batch.shard import holds
 from birefcli.batch.stores import StoredPhoto
 from birefcli.batch.watch.folder_look import Version
 from birefcli.options import Selection
+from birefcli.system.object_store import ObjectEntry
 from birefcli.system.object_url import parse_url
 
 
@@ -23,21 +24,26 @@ class StoreLook:
         self.others: Counter[str] = Counter()
         self.unreadable: dict[str, str] = {}
         self._selection = selection
+        self._entries: dict[str, ObjectEntry] = {}
+        """Of the photos that were there at the last look, by label."""
 
     def __call__(self) -> Iterator[tuple[str, Version]]:
         """Photos in the order of the listing, each with its size and a number of its ETag."""
         search = Search()
+        entries: dict[str, ObjectEntry] = {}
         for relative, photo in photos_below(self.prefix, self._selection, search):
             state = photo.state()
-            if state is not None and holds(self._selection, relative):
-                yield photo.label, state
+            if photo.entry is None or state is None or not holds(self._selection, relative):
+                continue
+            entries[photo.label] = photo.entry
+            yield photo.label, state
+        self._entries = entries
         self.others = search.left_out
         self.unreadable = {str(path): reason for path, reason in search.failed}
 
     def photo(self, label: str) -> FoundPhoto:
-        """The object, under its path below the prefix; it is asked for when it is to be done."""
-        relative = label.removeprefix(self.name)
-        return FoundPhoto(StoredPhoto(self.prefix.below(relative), None), Path(relative))
+        """The object as it was at the last look, under its path below the prefix."""
+        return FoundPhoto(self._stored(label), Path(label.removeprefix(self.name)))
 
     def products(self, labels: Iterable[str]) -> set[str]:
         """Those that are stamped, by a small read each, many at once."""
@@ -45,14 +51,15 @@ class StoreLook:
         return {label for label, ours in marked if ours}
 
     def _is_product(self, label: str) -> tuple[str, bool]:
-        url = self.prefix.below(label.removeprefix(self.name))
+        photo = self._stored(label)
         try:
-            found = stores.find_photo(url)
-            entry = None if found is None else found.entry
-            ours = entry is not None and stores.read_stamp(url, entry) is not None
+            return label, photo.entry is not None and stores.is_product(photo)
         except OSError:  # what has become of it is seen when it is read
-            ours = False
-        return label, ours
+            return label, False
+
+    def _stored(self, label: str) -> StoredPhoto:
+        url = self.prefix.below(label.removeprefix(self.name))
+        return StoredPhoto(url, self._entries.get(label))
 
     def why_no_events(self) -> str | None:
         """A store tells of none."""

@@ -37,11 +37,13 @@ from birefcli.errors import BirefcliError, ExitCode
 from birefcli.matting.batch_size import choose_batch_size
 from birefcli.matting.device import device_answers
 from birefcli.models.load import load_predictor
+from birefcli.options import BatchOptions
 from birefcli.products.background import background_of
 from birefcli.system import allocator, cpu, process_settings
 from birefcli.system.watchdog import Activity
 
 HEAD_START = 2.0  # seconds before the run gives up, in which it gets what was written till then
+AHEAD = 2  # photos of a store that a worker has requested, for each that it is at work on
 
 
 class WorkerBugError(Exception):
@@ -97,6 +99,16 @@ def _send_beats(channel: WorkerChannel, activity: Activity, step: float) -> None
             channel.send(Beat())
 
 
+def with_few_ahead(options: BatchOptions, batch: int) -> BatchOptions:
+    """A worker's options, by which it requests few photos of a store ahead of their turn.
+
+    What it fetches is dealt out: with as many as one process fetches, the workers that come first
+    have all photos of a small run, and a slow one ends long after the others.
+    """
+    busy = options.threads + batch  # decoded, and before the network
+    return replace(options, connections=min(options.connections, AHEAD * busy))
+
+
 def _share_cores(config: WorkerConfig) -> None:
     cpu.set_sharers(config.sharers, config.cores)
     # Of a machine of a cluster, torch's own count is that of whoever has started this process.
@@ -125,6 +137,7 @@ class _Worker:
                 options.model, config.checkpoint, config.placement, self._send_state
             )
             batch = options.batch or choose_batch_size(predictor, config.photos)
+            options = with_few_ahead(options, batch)
             activity = Activity()
             pipeline = Pipeline(StageContext(options, predictor, background), batch, activity)
             if options.photo_timeout is not None:

@@ -25,8 +25,8 @@ SHARED = "all machines must see the same output folder, under one path"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a machine is to see to before any work."""
+class Requirements:
+    """What a machine must have and see, to take part."""
 
     device: str
     model: ModelOptions
@@ -49,7 +49,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Facts:
+class NodeInfo:
     """What a machine would do photos with."""
 
     placement: Placement
@@ -64,14 +64,14 @@ class Ended:
     why: WorkerLost
 
 
-Said: TypeAlias = FromWorker | Ended
+ActorMessage: TypeAlias = FromWorker | Ended
 
 
 class WorkerActor:
     """Ray calls its methods, each in a thread of its group."""
 
     def __init__(self) -> None:
-        self._said: SimpleQueue[Said] = SimpleQueue()
+        self._messages: SimpleQueue[ActorMessage] = SimpleQueue()
         self._process: WorkerProcess | None = None
         self._placement: Placement | None = None
         self._checkpoint: Checkpoint | None = None
@@ -81,12 +81,12 @@ class WorkerActor:
         """Of birefcli; asked before anything of ours travels, that may differ by version."""
         return __version__
 
-    def check(self, question: Question) -> BirefcliError | None:
+    def check(self, requirements: Requirements) -> BirefcliError | None:
         """Why this machine cannot take part; None where it can, as far as was looked."""
         try:
-            self._enter(question.folder)
-            self._placement = parse_device(question.device, question.model.precision)
-            for probe in question.probes:
+            self._enter(requirements.folder)
+            self._placement = parse_device(requirements.device, requirements.model.precision)
+            for probe in requirements.probes:
                 check_output(probe)
         except BirefcliError as error:
             return error
@@ -102,16 +102,16 @@ class WorkerActor:
             raise DeviceError(why, hint="give absolute paths that all machines see") from None
         self._folder = folder
 
-    def resolve(self, model: ModelOptions) -> Facts | BirefcliError:
+    def resolve(self, model: ModelOptions) -> NodeInfo | BirefcliError:
         """Find the weights, and download them if need be: once on each machine."""
         assert self._placement is not None, "it was checked before"
         try:
             self._checkpoint = weights.resolve(model.name, offline=model.offline, progress=False)
         except BirefcliError as error:
             return error
-        return Facts(self._placement, self._checkpoint.sha256)
+        return NodeInfo(self._placement, self._checkpoint.sha256)
 
-    def begin(self, options: BatchOptions, share: Share) -> str:
+    def start(self, options: BatchOptions, share: Share) -> str:
         """Start the worker; returns what the names of its part files have for it."""
         assert self._placement is not None
         assert self._checkpoint is not None
@@ -129,24 +129,24 @@ class WorkerActor:
             cores,
             self._folder,
         )
-        self._process = WorkerProcess(config, self._said.put, self._end)
+        self._process = WorkerProcess(config, self._messages.put, self._end)
         self._process.start()
         return atomic.writer(self._process.process.pid or 0)
 
     def _end(self, why: WorkerLost) -> None:
-        self._said.put(Ended(why))
+        self._messages.put(Ended(why))
 
-    def tell(self, message: ToWorker) -> None:
+    def send(self, message: ToWorker) -> None:
         """Pass a message on to the worker."""
         if self._process is not None:
             self._process.send(message)
 
-    def listen(self) -> list[Said]:
-        """Wait for what the worker says; all that it has said."""
-        said = [self._said.get()]
-        while not self._said.empty():
-            said.append(self._said.get())
-        return said
+    def listen(self) -> list[ActorMessage]:
+        """Wait for messages of the worker; all that have come."""
+        messages = [self._messages.get()]
+        while not self._messages.empty():
+            messages.append(self._messages.get())
+        return messages
 
     def kill(self) -> None:
         """Kill a worker that does not answer."""

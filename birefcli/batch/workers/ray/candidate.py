@@ -1,4 +1,4 @@
-"""What is seen to on a machine of the cluster before it gets any photo."""
+"""What is checked on a machine of the cluster before it gets any photo."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from birefcli import __version__
-from birefcli.batch.workers.ray.actor import Facts, Question
+from birefcli.batch.workers.ray.actor import NodeInfo, Requirements
 from birefcli.batch.workers.ray.cluster import Machine
 from birefcli.batch.workers.ray.worker import RayWorker, at
 from birefcli.errors import BirefcliError, DeviceError, ModelError
@@ -42,19 +42,19 @@ class Candidate:
     slot: int
     """Which of the workers of its machine, from 0."""
     actor: Any
-    begun: float = 0.0
+    answered: float = 0.0
     """When its actor first answered, by :func:`time.monotonic`; 0: not yet."""
-    found: Facts | Exception | None = None
+    found: NodeInfo | Exception | None = None
     """What it would work with, or why it will not do; None: that is not known yet."""
     joined: bool = False
     worker: RayWorker | None = field(default=None)
 
     @property
-    def out(self) -> bool:
+    def is_dead(self) -> bool:
         """Whether it does nothing for the run any more, and never will."""
         return isinstance(self.found, Exception) or (self.worker is not None and self.worker.over)
 
-    def see_version(self) -> None:
+    def check_version(self) -> None:
         """Wait for its actor. Raises DeviceError for another version, and what Ray raises."""
         try:
             version = ray.get(self.actor.version.remote())
@@ -62,22 +62,22 @@ class Candidate:
             if NOT_THERE not in str(error):
                 raise
             version = "another, or missing"
-        self.begun = time.monotonic()
+        self.answered = time.monotonic()
         if version != __version__:
             text = f"its birefcli is {version}, and the run's is {__version__}"
             raise at(self.name, DeviceError(text, hint="install one version on all machines"))
 
-    def see_rest(self, work: Work, device: str) -> Facts:
-        """See to paths, device, output and weights. Raises BirefcliError, and what Ray raises."""
+    def validate(self, work: Work, device: str) -> NodeInfo:
+        """Check paths, device, output and weights. Raises BirefcliError, and what Ray raises."""
         model = work.options.model
         with probes(work.outputs) as files:
-            question = Question(device, model, work.folder, tuple(files))
-            found = ray.get(self.actor.check.remote(question))
+            requirements = Requirements(device, model, work.folder, tuple(files))
+            found = ray.get(self.actor.check.remote(requirements))
         if found is None:
             found = ray.get(self.actor.resolve.remote(model))
         if isinstance(found, BirefcliError):
             raise at(self.name, found)
-        assert isinstance(found, Facts)
+        assert isinstance(found, NodeInfo)
         if found.sha256 != work.sha256:
             text = f"its {model.name} holds other weights than the run's"
             raise at(self.name, ModelError(text, hint="copy one file to all machines"))

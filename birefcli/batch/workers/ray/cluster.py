@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 ADDRESS = "RAY_ADDRESS"
 AUTO = "auto"
 ANSWER = 5.0  # seconds that a cluster may take to answer a connection
-AT_ONCE = {"listen": 1, "tell": 1, "kill": 1}
+AT_ONCE = {"listen": 1, "send": 1, "kill": 1}
 """Threads of an actor, by what is asked of it: what it is told is heard in order."""
 
 

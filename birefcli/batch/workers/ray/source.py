@@ -10,7 +10,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from birefcli.batch.patience import START
-from birefcli.batch.workers.ray.actor import Facts, Share
+from birefcli.batch.workers.ray.actor import NodeInfo, Share
 from birefcli.batch.workers.ray.candidate import Candidate, Work
 from birefcli.batch.workers.ray.cluster import Cluster, Machine, in_thread
 from birefcli.batch.workers.ray.worker import RayWorker, why_lost
@@ -67,7 +67,7 @@ class RayWorkers:
             missing = "GPU" if self._device == "cuda" else "machine with a CPU"
             raise DeviceError(f"the cluster has no {missing}", option="on", value="ray")
         self._wait_for_first()
-        ready = [c for c in self._candidates if isinstance(c.found, Facts)]
+        ready = [c for c in self._candidates if isinstance(c.found, NodeInfo)]
         first = [self._new_worker(candidate) for candidate in ready]
         # Not before: it lets join whoever is ready and has not.
         self._looker = threading.Thread(target=self._look, args=(join, notify), daemon=True)
@@ -91,7 +91,7 @@ class RayWorkers:
 
     def _ask(self, machines: Sequence[Machine]) -> None:
         """Ask for an actor wherever there is room for one that was never asked for."""
-        room = self._most - sum(not candidate.out for candidate in self._candidates)
+        room = self._most - sum(not candidate.is_dead for candidate in self._candidates)
         asked = {(candidate.machine.id, candidate.slot) for candidate in self._candidates}
         gpus = self._device == "cuda"
         for machine, slot in slots(machines, gpus=gpus):
@@ -104,19 +104,19 @@ class RayWorkers:
             actor = self._cluster.start_actor(machine, gpu=gpus)
             candidate = Candidate(name, machine, slot, actor)
             self._candidates.append(candidate)
-            threading.Thread(target=self._see_to, args=(candidate,), daemon=True).start()
+            threading.Thread(target=self._validate, args=(candidate,), daemon=True).start()
 
     def _name(self, machine: Machine, slot: int) -> str:
         name = f"{machine.name} GPU {slot}" if self._device == "cuda" else machine.name
         known = {candidate.name for candidate in self._candidates}
         return f"{name} ({machine.id[:6]})" if name in known else name
 
-    def _see_to(self, candidate: Candidate) -> None:
+    def _validate(self, candidate: Candidate) -> None:
         """In a thread of its own: a machine may take as long as it likes to begin."""
         try:
-            candidate.see_version()
+            candidate.check_version()
             self._changed.put(candidate)
-            candidate.found = candidate.see_rest(self._work, self._device)
+            candidate.found = candidate.validate(self._work, self._device)
         except Exception as error:
             candidate.found = error
         self._changed.put(candidate)
@@ -125,18 +125,20 @@ class RayWorkers:
 
     def _wait_for_first(self) -> None:
         """Wait until all machines that answer are seen to, and there is one of them."""
-        end, told = time.monotonic() + START, False
+        end = time.monotonic() + START
+        late = told = False
         self._callbacks.on_state(WAITING)
-        while not self._may_begin(late=time.monotonic() >= end):
+        while not self._may_begin(late=late):
             with suppress(Empty):
                 self._report_unfit(self._changed.get(timeout=1.0))
-            if time.monotonic() >= end and not told:
+            late = time.monotonic() >= end
+            if late and not told:
                 told = True
                 self._report_silent()
         for candidate in self._candidates:
             self._report_unfit(candidate)
         self._callbacks.on_state("")
-        if all(candidate.out for candidate in self._candidates):
+        if all(candidate.is_dead for candidate in self._candidates):
             raise DeviceError("no machine of the cluster can begin", option="on", value="ray")
 
     def _may_begin(self, *, late: bool) -> bool:
@@ -144,9 +146,9 @@ class RayWorkers:
         if not left:
             return True
         limit = self._work.options.photo_timeout or math.inf
-        if any(c.begun and time.monotonic() - c.begun < limit for c in left):
+        if any(c.answered and time.monotonic() - c.answered < limit for c in left):
             return False  # it downloads its weights, maybe
-        return late and any(isinstance(c.found, Facts) for c in self._candidates)
+        return late and any(isinstance(c.found, NodeInfo) for c in self._candidates)
 
     def _report_unfit(self, candidate: Candidate) -> None:
         """Refuse the run where a machine will not do; say which one has gone meanwhile."""
@@ -158,7 +160,7 @@ class RayWorkers:
 
     def _report_silent(self) -> None:
         for candidate in self._candidates:
-            if not candidate.begun and candidate.found is None:
+            if not candidate.answered and candidate.found is None:
                 wanted = "GPU" if self._device == "cuda" else "core"
                 self._callbacks.on_notice(
                     f"{candidate.name} has not begun; it joins once it has a {wanted} to spare"
@@ -179,7 +181,7 @@ class RayWorkers:
     def _let_join(self, candidate: Candidate, join: Join, notify: Notify) -> None:
         if candidate.joined or candidate.found is None:
             return
-        if isinstance(candidate.found, Facts):
+        if isinstance(candidate.found, NodeInfo):
             join(self._new_worker(candidate, late=True))
             return
         candidate.joined = True
@@ -190,11 +192,11 @@ class RayWorkers:
 
     def _new_worker(self, candidate: Candidate, *, late: bool = False) -> NewWorker:
         candidate.joined = True
-        working = [c for c in self._candidates if not c.out]
+        working = [c for c in self._candidates if not c.is_dead]
         sharers = sum(c.machine.id == candidate.machine.id for c in working)
         share = Share(sharers, candidate.machine.cores, -(-self._photos // len(working)))
         self._callbacks.on_placements(
-            [c.found.placement for c in working if c.joined and isinstance(c.found, Facts)]
+            [c.found.placement for c in working if c.joined and isinstance(c.found, NodeInfo)]
         )
         return NewWorker(candidate.name, partial(self._make, candidate, share, late))
 
@@ -203,10 +205,10 @@ class RayWorkers:
     ) -> Worker:
         name, actor, options = candidate.name, candidate.actor, self._work.options
 
-        def begin() -> object:
-            return actor.begin.remote(options, share)
+        def start_process() -> object:
+            return actor.start.remote(options, share)
 
-        candidate.worker = RayWorker(name, actor, begin, receive, gone, late=late)
+        candidate.worker = RayWorker(name, actor, start_process, receive, gone, late=late)
         return candidate.worker
 
 

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
 from birefcli.batch.workers.protocol import Refused, Shutdown, ToWorker, WorkerLost
-from birefcli.batch.workers.ray.actor import Ended, Said
+from birefcli.batch.workers.ray.actor import ActorMessage, Ended
 from birefcli.batch.workers.ray.cluster import end_actor
 from birefcli.batch.workers.source import LEAVE, Gone, Receive
 from birefcli.errors import BirefcliError, Message
@@ -29,18 +29,19 @@ class RayWorker:
         self,
         name: str,
         actor: Any,  # noqa: ANN401 - Ray's handle
-        begin: Callable[[], object],
+        start_process: Callable[[], object],
         receive: Receive,
         gone: Gone,
         *,
         late: bool = False,
     ) -> None:
-        """``begin``: asks the actor to start its process, and gives what will name its files.
+        """``start_process``: asks the actor for it, and gives what will name its files.
 
         ``receive`` is called in the thread that listens, ``gone`` (with why) once at the end.
         ``late``: others are at work already; where it cannot start, the run goes on without it.
         """
-        self._name, self._actor, self._begin, self._late = name, actor, begin, late
+        self._name, self._actor, self._late = name, actor, late
+        self._start_process = start_process
         self._receive, self._gone = receive, gone
         self.heard = 0
         """Messages that have come."""
@@ -49,8 +50,8 @@ class RayWorker:
         self._over = threading.Event()
         self._writer: str | None = None
         # The run's main thread never calls Ray: a signal may interrupt it anywhere.
-        self._to_tell: SimpleQueue[ToWorker | None] = SimpleQueue()
-        self._teller = threading.Thread(target=self._tell, daemon=True)
+        self._outbox: SimpleQueue[ToWorker | None] = SimpleQueue()
+        self._sender = threading.Thread(target=self._send_all, daemon=True)
         self._listener = threading.Thread(target=self._listen, daemon=True)
 
     def start(self) -> None:
@@ -59,7 +60,7 @@ class RayWorker:
 
     def send(self, message: ToWorker) -> None:
         """Send a message; the listener notices a worker that is gone."""
-        self._to_tell.put(message)
+        self._outbox.put(message)
 
     def stop(self) -> None:
         """Ask the worker to end."""
@@ -85,7 +86,9 @@ class RayWorker:
 
     def abandon(self) -> None:
         """End it without waiting: its process ends when the actor does."""
-        end_actor(self._actor)
+        # A thread of its own: this may be a signal handler of the main thread, and where the
+        # cluster's head is gone, Ray waits for it.
+        threading.Thread(target=end_actor, args=(self._actor,), daemon=True).start()
 
     def wait(self, seconds: float) -> None:
         """Wait for its last word, at most so long."""
@@ -96,15 +99,15 @@ class RayWorker:
         if self._writer is not None:
             atomic.clear_of(self._writer, folders)
 
-    def _tell(self) -> None:
+    def _send_all(self) -> None:
         with suppress(Exception):  # the listener sees it as well
-            while (message := self._to_tell.get()) is not None:
-                self._actor.tell.options(concurrency_group="tell").remote(message)
+            while (message := self._outbox.get()) is not None:
+                self._actor.send.options(concurrency_group="send").remote(message)
 
     def _listen(self) -> None:
         try:
-            self._writer = ray.get(self._begin())
-            self._teller.start()
+            self._writer = ray.get(self._start_process())
+            self._sender.start()
             while not self._over.is_set():
                 for message in ray.get(
                     self._actor.listen.options(concurrency_group="listen").remote()
@@ -114,7 +117,7 @@ class RayWorker:
             self._lost = self._lost or why_lost(error)
         self._end()
 
-    def _hear(self, message: Said) -> None:
+    def _hear(self, message: ActorMessage) -> None:
         self.heard += 1
         if isinstance(message, Ended):
             self._lost = self._lost or message.why
@@ -131,7 +134,7 @@ class RayWorker:
     def _end(self) -> None:
         with self._once:
             if not self._over.is_set():
-                self._to_tell.put(None)
+                self._outbox.put(None)
                 self.abandon()
                 self._gone(self._lost or WorkerLost(DIED, ""))
                 self._over.set()
