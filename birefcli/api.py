@@ -1,11 +1,11 @@
 """birefcli in Python: photos in, mattes out, as ``birefcli matte`` makes them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from birefcli.options import (
     SUFFIXES,
     Compress,
     Edges,
-    Format,
     ModelOptions,
     PatchOrder,
     Precision,
@@ -38,13 +37,14 @@ from birefcli.options import (
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.render import encode_product, render_product
+from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
 from birefcli.system.atomic import replace_file
 
 Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
 """A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
 H×W×4 (RGBA, straight alpha) of uint8 or uint16."""
 
-Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress, Format)
+Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
 
 def load(
@@ -325,18 +325,43 @@ class Result:
         return self._picture(Product.COMPOSITE, background)
 
     def pixels(
-        self, product: str = "cutout", *, bits: int = 8, background: Source = "white"
+        self,
+        product: str = "cutout",
+        *,
+        bits: int = 8,
+        background: "Source | None" = None,
+        **layout: Unpack[LayoutWords],
     ) -> Pixels:
         """One product as an array: H×W, H×W×3 or H×W×4 (``cutout``) of uint8 or uint16.
 
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
-        or 16, of which the photo's colours may fill 8. Raises ValueError.
+        or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
+        ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
+        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError, and
+        PhotoError for a photo that cannot be laid out.
         """
-        if bits not in (8, 16):
-            raise UsageError("choose 8 or 16", option="bits", value=bits)
+        rendering = self._rendering(product, {"bits": bits, **layout}, background)
+        return self._drawn(rendering, background)
+
+    def _rendering(
+        self, product: str, words: Mapping[str, Any], background: "Source | None"
+    ) -> Rendering:
+        """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
-        behind = _background(background) if kind is Product.COMPOSITE else None
-        return render_product(kind, self._photo, self._matte(kind), bits, behind, Path())
+        texts = {name: as_word(name, value) for name, value in words.items()}
+        if isinstance(background, (str, os.PathLike)):
+            texts["background"] = os.fspath(background)
+        rendering = read_rendering({**texts, "write": kind.value})
+        refuse_idle(rendering, words)
+        return rendering
+
+    def _drawn(self, rendering: Rendering, background: "Source | None") -> Pixels:
+        (kind,) = rendering.products
+        behind = None
+        if kind is Product.COMPOSITE:
+            behind = _background(rendering.background if background is None else background)
+        matte = self._matte(kind)
+        return render_product(kind, self._photo, matte, rendering, behind, Path())
 
     def _picture(self, kind: Product, background: Source = "white") -> Image.Image:
         picture = Image.fromarray(self.pixels(kind.value, background=background))
@@ -352,53 +377,54 @@ class Result:
         *,
         format: str = "png",  # noqa: A002 - as Pillow's save has it
         bits: int = 8,
-        background: Source = "white",
+        background: "Source | None" = None,
         compress: str = "fast",
         strip: bool = False,
+        quality: int | None = None,
+        max_bytes: int | str | None = None,
+        **layout: Unpack[LayoutWords],
     ) -> bytes:
         """One product as the bytes of a file, the same that :meth:`save` writes.
 
-        ``format``: ``png``, ``webp``, ``tiff``, or ``jpg`` for what has no transparency. Colour
-        profile, resolution, EXIF, XMP and IPTC of the photo go with it, as far as the format holds
-        them; ``strip`` removes the location. ``bits``: 16 for png and tiff; ``compress``: ``fast``,
-        ``balanced`` or ``small``. Raises ValueError for what the format cannot hold.
+        ``format``: ``png``, ``webp``, ``tiff``, ``avif``, or ``jpg`` for what has no transparency.
+        Colour profile, resolution, EXIF, XMP and IPTC of the photo go with it, as far as the format
+        holds them; ``strip`` removes the location. ``bits``: 16 for png and tiff; ``compress``:
+        ``fast``, ``balanced`` or ``small``. ``quality``: 1 to 100, of jpg, avif, and webp, which is
+        lossless without it; ``max_bytes`` finds the best one within so many bytes. ``background``
+        and ``layout``: as of :meth:`pixels`. Raises ValueError for what the format cannot hold,
+        PhotoError for a photo that cannot be laid out or made so small.
         """
-        kind = _chosen(Product, "product", product)
-        chosen = _chosen(Format, "format", format)
-        effort = _chosen(Compress, "compress", compress)
-        rendering = Rendering((kind,), chosen, bits, effort, strip=strip)
-        rendering.check()
-        pixels = self.pixels(product, bits=bits, background=background)
-        return encode_product(pixels, self._photo, rendering)
+        words: dict[str, Any] = {
+            "format": format,
+            "bits": bits,
+            "compress": _chosen(Compress, "compress", compress),
+            "strip": strip,
+            "quality": quality,
+            "max_bytes": max_bytes,
+            **layout,
+        }
+        rendering = self._rendering(product, words, background)
+        return encode_product(self._drawn(rendering, background), self._photo, rendering).data
 
     def save(
         self,
         path: "str | os.PathLike[str]",
         product: str = "cutout",
         *,
-        bits: int = 8,
-        background: Source = "white",
-        compress: str = "fast",
-        strip: bool = False,
+        background: "Source | None" = None,
+        **how: Unpack[FileWords],
     ) -> None:
         """Write one product: the file is whole or not there, and replaces what was there.
 
-        The format is that of the name: png, webp, tiff, or jpg for what has no transparency. All
-        else is as :meth:`encode` has it. Raises ValueError for what the format cannot hold, OSError
-        where it cannot be written.
+        The format is that of the name: png, webp, tiff, avif, or jpg for what has no transparency.
+        All else is as :meth:`encode` has it. Raises ValueError for what the format cannot hold,
+        OSError where it cannot be written.
         """
         target = Path(path)
         format_ = SUFFIXES.get(target.suffix.lower())
         if format_ is None:
             raise UsageError(f"{target}: name it {', '.join(SUFFIXES)}")
-        data = self.encode(
-            product,
-            format=format_.value,
-            bits=bits,
-            background=background,
-            compress=compress,
-            strip=strip,
-        )
+        data = self.encode(product, format=format_.value, background=background, **how)
         try:
             replace_file(target, data)
         except OSError as error:  # of the part file beside it

@@ -1,8 +1,7 @@
 """What the user asked for, as plain values. Standard library only: help must be instant."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +39,7 @@ class Format(StrEnum):
     WEBP = "webp"
     TIFF = "tiff"
     JPG = "jpg"
+    AVIF = "avif"
 
     @property
     def suffix(self) -> str:
@@ -48,8 +48,15 @@ class Format(StrEnum):
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """Bits a channel can have."""
-        return (8, 16) if self in (Format.PNG, Format.TIFF) else (8,)
+        """Bits a channel can have; of one bit are masks alone."""
+        if self is Format.PNG:
+            return (1, 8, 16)
+        return (8, 16) if self is Format.TIFF else (8,)
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether pixels may be lost for fewer bytes; WebP loses some only where that is asked."""
+        return self in (Format.JPG, Format.WEBP, Format.AVIF)
 
 
 SUFFIXES = {
@@ -59,12 +66,13 @@ SUFFIXES = {
     ".tiff": Format.TIFF,
     ".jpg": Format.JPG,
     ".jpeg": Format.JPG,
+    ".avif": Format.AVIF,
 }
 """Which format the name of an output file asks for."""
 
 
 class Compress(StrEnum):
-    """How much time a file may cost to be small. Nothing but JPEG ever loses pixels."""
+    """How much time a file may cost to be small. JPEG and AVIF lose more pixels for it."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -134,14 +142,86 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Margin:
-    """Room left around the subject by a crop: pixels, or a share of the subject's longer side."""
+    """A width in pixels, or as a share of the longer side of what it is around."""
 
     amount: float = 0.0
     relative: bool = False
 
     def pixels(self, width: int, height: int) -> int:
-        """Margin around a subject of ``width``×``height`` pixels."""
+        """Of a subject, or a photo, of ``width``×``height`` pixels."""
         return round(self.amount * max(width, height) if self.relative else self.amount)
+
+
+TRIMAP_WIDTH = Margin(0.01, relative=True)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """What size products come to, in proportion: one of ``box`` and ``share`` is set."""
+
+    box: Size | None = None
+    """Products fit it, and meet it in one direction at least."""
+    share: float | None = None
+    """Of the size they have, above 0."""
+    enlarge: bool = True
+    """Whether products smaller than the box are enlarged."""
+
+    def scale(self, size: Size) -> float:
+        """By how much a picture of that size is enlarged."""
+        if self.box is None:
+            return self.share or 1.0
+        scale = min(self.box.width / size.width, self.box.height / size.height)
+        return scale if self.enlarge else min(1.0, scale)
+
+    def of(self, size: Size) -> Size:
+        """The size that a picture of that size comes to."""
+        scale = self.scale(size)
+        return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+
+
+class Align(StrEnum):
+    """Where on a canvas the subject is."""
+
+    CENTRE = "centre"
+    TOP = "top"
+    BOTTOM = "bottom"
+    LEFT = "left"
+    RIGHT = "right"
+    TOP_LEFT = "top-left"
+    TOP_RIGHT = "top-right"
+    BOTTOM_LEFT = "bottom-left"
+    BOTTOM_RIGHT = "bottom-right"
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """How much of the room that is left is at its left, and how much above it: 0..1."""
+        words = self.value.split("-")
+        across = 0.0 if "left" in words else 1.0 if "right" in words else 0.5
+        return across, 0.0 if "top" in words else 1.0 if "bottom" in words else 0.5
+
+
+class Shadow(StrEnum):
+    """What is drawn below a subject."""
+
+    NONE = "none"
+    SOFT = "soft"
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What products are laid out on. One of ``size`` and ``aspect`` is set."""
+
+    size: Size | None = None
+    aspect: float | None = None
+    """Width by height; the size is as small as what is on the canvas allows."""
+    dpi: float | None = None
+    """Dots per inch that the file states; None: those of the photo."""
+    fill: float | None = None
+    """Share of the canvas that the subject takes in the tighter direction; None: the whole photo,
+    or its crop, is laid out."""
+    head: float | None = None
+    """Share of the canvas's height from the top of the head to the chin."""
+    align: Align = Align.CENTRE
 
 
 @dataclass(frozen=True)
@@ -158,25 +238,40 @@ class Rendering:
     refine: bool = True
     strip: bool = False
     """Leave out where the photo was taken."""
-    fit: Size | None = None
-    """A box that products are shrunk to fit; they are never enlarged."""
+    resize: Resize | None = None
     quality: int | None = None
-    """Of JPEG, 1..100; None: what ``compress`` says."""
+    """Of JPEG, AVIF and lossy WebP, 1..100; None: what ``compress`` says, and lossless WebP."""
+    max_bytes: int | None = None
+    """A file has no more; the quality is searched."""
+    threshold: float | None = None
+    """Alpha, above 0 and up to 1, from which on a mask is white; it has no grey then."""
+    trimap_width: Margin = TRIMAP_WIDTH
+    """How far a trimap's unknown band reaches to either side, of the photo."""
+    canvas: Canvas | None = None
+    shadow: Shadow = Shadow.NONE
 
     @property
     def has_colour(self) -> bool:
         """Whether any product shows the subject."""
         return any(kind.has_colour for kind in self.products)
 
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether products show the photo elsewhere, or in other pixels, than it does itself."""
+        return self.crop or self.resize is not None or self.canvas is not None
+
     def check(self) -> None:
         """Raise UsageError where a format cannot hold what is asked for."""
         if self.bits not in self.format.bits:
-            held = " or ".join(map(str, self.format.bits))
-            deep = "" if self.bits != 16 else "; use png or tiff"
+            held = " or ".join(str(bits) for bits in self.format.bits if bits > 1)
+            deep = {16: "; use png or tiff", 1: "; use png"}.get(self.bits, "")
             text = f"{self.format.value} holds {held} bits{deep}"
             raise UsageError(text, option="bits", value=self.bits)
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError("give a number from 1 to 100", option="quality", value=self.quality)
+        if self.bits == 1 and (self.products != (Product.MASK,) or self.threshold is None):
+            text = "1 bit holds a mask without grey, alone: "
+            ways = Option("write", "mask"), " and ", Option("threshold", "0.5")
+            raise UsageError(Message(text, *ways), option="bits", value=1)
+        self._check_quality()
         transparent = [kind.value for kind in self.products if kind.has_alpha]
         if self.format is Format.JPG and transparent:
             raise UsageError(
@@ -186,6 +281,18 @@ class Rendering:
                     ", or png",
                 )
             )
+
+    def _check_quality(self) -> None:
+        lossless = not self.format.has_quality
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError("give a number from 1 to 100", option="quality", value=self.quality)
+        if self.max_bytes is not None and self.quality is not None:
+            text = "the quality is searched: leave it out"
+            raise UsageError(text, option="quality", value=self.quality)
+        for name in ("quality", "max_bytes"):
+            if lossless and (value := getattr(self, name)) is not None:
+                text = f"{self.format.value} loses nothing: use jpg, webp or avif"
+                raise UsageError(text, option=name, value=value)
 
 
 @dataclass(frozen=True)
@@ -253,41 +360,6 @@ class BatchOptions:
     cluster: ClusterOptions | None = None
     """The machines of a cluster do the photos, and not this one; then its threads and memory count.
     """
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """How the photo service runs, but for where it listens."""
-
-    models: tuple[str, ...]
-    """The first is the default."""
-    model: ModelOptions
-    """How all of them run; its name does not count."""
-    batch: int | None
-    """Photos the network sees at once; None chooses by device."""
-    threads: int
-    """Photos decoded or encoded at once."""
-    max_pixels: int
-    max_memory: int
-    """Bytes that photos in flight may take, by estimate."""
-    max_body: int
-    """Bytes of a request, and of what a URL leads to."""
-    queue: int
-    """Photos accepted and not yet answered."""
-    timeout: float
-    """Seconds from a whole request to its answer; what is fetched for it counts."""
-    grace: float
-    """Seconds for what is accepted, once the service is to stop."""
-    urls: str
-    """Which addresses photos may be fetched from: public, none, or names with commas."""
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    """Other names of models."""
-    keys: str | None = None
-    """File of the keys of those who may ask; None: anybody may."""
-    cors: tuple[str, ...] = ()
-    """Origins of web pages that may ask from a browser."""
-    page: bool = True
-    metrics: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,21 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
+import re
 from enum import Enum
 from typing import TypeVar
 
 from birefcli.errors import UsageError
-from birefcli.options import SUFFIXES, Format, Margin, Size, check_size
+from birefcli.options import SUFFIXES, Canvas, Format, Margin, Resize, Size, check_size
 from birefcli.system import machine
 
 Choice = TypeVar("Choice", bound=Enum)
+
+NUMBER = r"\d{1,9}(?:\.\d{1,20})?|\.\d{1,20}"
+LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
+MOST_PIXELS = 100_000_000  # of a product that is laid out anew
+MOST_TIMES = 10.0  # that a product may be enlarged
+MILLIMETRES = {"mm": 1.0, "cm": 10.0, "in": 25.4}
+UNITS_OF_BYTES = {"": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1 << 10}
 
 
 def size(text: str | None) -> Size | None:
@@ -23,8 +31,8 @@ def size(text: str | None) -> Size | None:
     return both
 
 
-def margin(text: str) -> Margin:
-    """Read ``20`` (pixels) or ``5%`` (of the subject's longer side)."""
+def margin(text: str, option: str = "margin") -> Margin:
+    """Read ``20`` (pixels) or ``5%`` (of a longer side)."""
     relative = text.endswith("%")
     try:
         amount = float(text.removesuffix("%"))
@@ -32,8 +40,86 @@ def margin(text: str) -> Margin:
         amount = -1.0
     if not 0 <= amount < 100_000:
         wrong = "give pixels or a percentage, like 20 or 5%"
-        raise UsageError(wrong, option="margin", value=text)
+        raise UsageError(wrong, option=option, value=text)
     return Margin(amount / 100 if relative else amount, relative)
+
+
+def resize(text: str) -> Resize:
+    """Read ``1200`` (the longer side), ``1200x800`` (a box) or ``50%``."""
+    if found := re.fullmatch(rf"({NUMBER})\s*%", text.strip()):
+        share = float(found[1]) / 100
+        if 0 < share <= MOST_TIMES:
+            return Resize(share=share)
+    elif found := re.fullmatch(r"(\d{1,6})(?:[x×](\d{1,6}))?", text.strip().lower()):
+        box = Size(int(found[1]), int(found[2] or found[1]))
+        if all(1 <= side <= LONGEST_SIDE for side in box):
+            return Resize(box)
+    wrong = f"give N, WxH or N%, like 1200, 1200x800 or 50%, up to {LONGEST_SIDE} pixels or 1000%"
+    raise UsageError(wrong, option="resize", value=text)
+
+
+def canvas_size(text: str) -> Canvas:
+    """Read ``1200x1200`` in pixels or, with dots per inch, ``35x45mm@300dpi``; also cm and in."""
+    pattern = rf"({NUMBER})[x×]({NUMBER})(mm|cm|in|px)?(?:@({NUMBER})(?:dpi)?)?"
+    found = re.fullmatch(pattern, text.strip().lower().replace(" ", ""))
+    wrong = "give WxH in pixels, or WxHmm@DPI, like 1200x1200 or 35x45mm@300dpi"
+    if found is None:
+        raise UsageError(wrong, option="canvas", value=text)
+    width, height, unit, dots = float(found[1]), float(found[2]), found[3], found[4]
+    dpi = None if dots is None else float(dots)
+    if unit in MILLIMETRES:
+        if dpi is None:
+            raise UsageError("say how many dots an inch: @300dpi", option="canvas", value=text)
+        width, height = (side * MILLIMETRES[unit] / 25.4 * dpi for side in (width, height))
+    elif not (width.is_integer() and height.is_integer()):
+        raise UsageError(wrong, option="canvas", value=text)
+    if dpi is not None and not 1 < dpi < 1e5:
+        raise UsageError("dots per inch are above 1", option="canvas", value=text)
+    size = Size(round(width), round(height))
+    if not all(1 <= side <= LONGEST_SIDE for side in size):
+        text_ = f"sides are from 1 to {LONGEST_SIDE} pixels, not {size}"
+        raise UsageError(text_, option="canvas", value=text)
+    return Canvas(size, dpi=dpi)
+
+
+def aspect(text: str) -> float:
+    """Read ``4:5``: width by height."""
+    found = re.fullmatch(rf"({NUMBER})\s*[:/]\s*({NUMBER})", text.strip())
+    sides = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+    if not min(sides) or not 0.01 <= sides[0] / sides[1] <= 100:
+        raise UsageError("give W:H, like 4:5, up to 100:1", option="aspect", value=text)
+    return sides[0] / sides[1]
+
+
+def percentage(option: str, text: str) -> float:
+    """Read ``85%``, above 0 and up to 100, as a share."""
+    found = re.fullmatch(rf"({NUMBER})\s*%", text.strip())
+    share = float(found[1]) / 100 if found else 0.0
+    if not 0 < share <= 1:
+        wrong = "give a percentage above 0% and up to 100%, like 85%"
+        raise UsageError(wrong, option=option, value=text)
+    return share
+
+
+def threshold(text: str) -> float:
+    """Read alpha above 0 and up to 1."""
+    found = re.fullmatch(NUMBER, text.strip())
+    share = float(text) if found else 0.0
+    if not 0 < share <= 1:
+        wrong = "give a number above 0 and up to 1, like 0.5"
+        raise UsageError(wrong, option="threshold", value=text)
+    return share
+
+
+def max_bytes(text: str) -> int:
+    """Read ``200k``, ``1.5M`` or a number of bytes; ``200KiB`` counts in 1024."""
+    found = re.fullmatch(rf"({NUMBER})\s*([a-z]*)", text.strip().lower())
+    unit = UNITS_OF_BYTES.get(found[2]) if found else None
+    amount = float(found[1]) * unit if found and unit else 0.0
+    if not 100 <= amount < 1e10:
+        wrong = "give bytes, like 200k or 1.5M, from 100"
+        raise UsageError(wrong, option="max_bytes", value=text)
+    return int(amount)
 
 
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:

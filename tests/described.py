@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from birefcli.images.formats.boxes import media_exif
+
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 POINTERS = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
@@ -85,6 +87,9 @@ def said(data):
         return of_png(data)
     if data.startswith(b"\xff\xd8"):
         return of_jpeg(data)
+    if data[4:8] == b"ftyp":  # Pillow would write its EXIF anew
+        with Image.open(io.BytesIO(data)) as image:
+            return media_exif(data, len(data)), image.info.get("xmp"), None
     parts = dict(riff(data))
     exif = parts.get(b"EXIF")
     return exif and exif.removeprefix(b"Exif\0\0"), parts.get(b"XMP "), None

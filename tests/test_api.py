@@ -293,7 +293,7 @@ def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path)
     result = model(picture())
     with pytest.raises(ValueError, match="choose from cutout"):
         result.pixels("cut")
-    with pytest.raises(ValueError, match="choose 8 or 16"):
+    with pytest.raises(ValueError, match="holds 8 or 16 bits"):
         result.pixels(bits=12)
     for background in ("no colour", tmp_path, (255, 0, 0)):
         with pytest.raises(ValueError, match="background"):

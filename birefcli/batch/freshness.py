@@ -17,7 +17,7 @@ from typing import Any
 from birefcli.batch.places import EXISTS, PIPE, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
-from birefcli.options import BatchOptions, Existing, Margin, Precision, Product, Rendering, Size
+from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
 
 ALGORITHM = 4  # to be raised whenever the same options come to give other pixels
@@ -26,7 +26,19 @@ AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
 
 PER_PRODUCT = frozenset({"products", "refine", "background"})
-"""Fields of :class:`Rendering` that show in some products only: see :func:`fingerprints`."""
+"""Fields of :class:`Rendering` that count in ways of their own: see :func:`fingerprints`."""
+
+FIRST = ("format", "bits", "compress", "crop", "margin", "strip", "resize", "quality")
+"""Fields that count in every fingerprint. All others do where they have not their default: so a
+field that is added leaves products as they are that were made without it."""
+
+ALL = frozenset(Product)
+SHOWN_IN: Mapping[str, frozenset[Product]] = {
+    "threshold": frozenset({Product.MASK}),
+    "trimap_width": frozenset({Product.TRIMAP}),
+    "shadow": frozenset({Product.CUTOUT, Product.COMPOSITE}),
+}
+"""Fields that show in some products only; what is not named shows in all."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,14 @@ def fingerprints(
     network = [identity, model.size, model.patch_order.value, model.edges.value]
     shared = [ALGORITHM, *network, *visible(rendering)]
     plain = {
-        kind: _digest([*shared, kind.value, rendering.refine if kind.has_colour else None])
+        kind: _digest(
+            [
+                *shared,
+                kind.value,
+                rendering.refine if kind.has_colour else None,
+                *added(rendering, kind),
+            ]
+        )
         for kind in rendering.products
     }
 
@@ -73,27 +92,35 @@ def fingerprints(
 
 
 def visible(rendering: Rendering) -> list[object]:
-    """Everything of a rendering that shows in all products: every field but :data:`PER_PRODUCT`.
-
-    A field that is added counts by itself, and products made before it are out of date.
-    """
-    shown = [
-        _plain(getattr(rendering, field.name), rendering)
-        for field in dataclasses.fields(rendering)
-        if field.name not in PER_PRODUCT
-    ]
+    """What of a rendering always counts, in all products."""
+    shown = [_plain(getattr(rendering, name)) for name in FIRST]
+    if not rendering.crop:
+        shown[FIRST.index("margin")] = None
     return [*shown, rendering.has_colour]  # without colour, JPEGs are read smaller
 
 
-def _plain(value: Any, rendering: Rendering) -> object:  # noqa: ANN401 - of any field
-    """A field's value as JSON has it; a margin counts where there is a crop."""
-    if isinstance(value, Margin):
-        return dataclasses.astuple(value) if rendering.crop else None
+def added(rendering: Rendering, kind: Product) -> list[object]:
+    """What else shows in a product: every other field with a value that is not its default.
+
+    A field that is added to :class:`Rendering` counts by itself.
+    """
+    found = {
+        field.name: _plain(value)
+        for field in dataclasses.fields(rendering)
+        if field.name not in PER_PRODUCT and field.name not in FIRST
+        if kind in SHOWN_IN.get(field.name, ALL)
+        if (value := getattr(rendering, field.name)) != field.default
+    }
+    return [found] if found else []
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - of any field
+    """A field's value as JSON has it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.astuple(value)
     if isinstance(value, Enum):
         return str(value.value)
-    if value is None or isinstance(value, Size):
-        return value
-    assert isinstance(value, (bool, int, str)), f"{value!r}: say how it is written"
+    assert value is None or isinstance(value, (bool, int, float, str)), f"{value!r}: how to write?"
     return value
 
 

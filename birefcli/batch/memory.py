@@ -5,19 +5,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from birefcli.options import Format, Rendering
+from birefcli.values import MOST_PIXELS
 
 BYTES_PER_PIXEL = 32
 """Of a photo from decoding to writing: its pixels, their colours, alpha, and the encoder's rows."""
 BYTES_PER_PIXEL_AT_MOST = 64
-"""The same for 16 bits, for WebP, whose encoder takes much, and for several products, which are
-all encoded before the first is written."""
+"""The same for 16 bits, for WebP and AVIF, whose encoders take much, for what is scaled, and for
+several products, which are all encoded before the first is written."""
+
+PADDED = 2.0  # times a photo's pixels that it has on a canvas of other proportions
+
+
+def bytes_in_flight(rendering: Rendering, pixels: int) -> int:
+    """Memory of a photo of so many pixels, and of its products; its file comes on top."""
+    return bytes_per_pixel(rendering) * max(pixels, output_pixels(rendering, pixels))
 
 
 def bytes_per_pixel(rendering: Rendering) -> int:
-    """Memory of a photo in flight, measured at its peak and rounded up; its file comes on top."""
+    """Memory of a photo in flight, measured at its peak and rounded up."""
     plain = rendering.bits == 8 and len(rendering.products) == 1
-    plain &= rendering.format is not Format.WEBP
+    plain &= rendering.format not in (Format.WEBP, Format.AVIF)
+    plain &= rendering.canvas is None and rendering.resize is None  # scaled in float32
     return BYTES_PER_PIXEL if plain else BYTES_PER_PIXEL_AT_MOST
+
+
+def output_pixels(rendering: Rendering, pixels: int) -> int:
+    """Pixels that a product of a photo of so many may have, as far as that is known before."""
+    canvas, resize = rendering.canvas, rendering.resize
+    most = pixels
+    if canvas is not None and canvas.size is not None:
+        most = canvas.size.width * canvas.size.height
+    elif canvas is not None:
+        most = round(PADDED * pixels / min(1.0, canvas.fill or canvas.head or 1.0))
+    if resize is not None:
+        box, share = resize.box, resize.share
+        most = box.width * box.height if box is not None else round(most * (share or 1.0) ** 2)
+    return min(MOST_PIXELS, most)
 
 
 class RunClosedError(Exception):

@@ -17,7 +17,7 @@ from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.fetching import Fetched, Fetcher
 from birefcli.batch.freshness import Decision
-from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_per_pixel
+from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
 from birefcli.batch.outcome import Outcome, Seconds, Status
 from birefcli.batch.places import Admit, LeftAloneError, State
 from birefcli.batch.sending import TwoStages
@@ -29,7 +29,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
-from birefcli.products.render import left_out
+from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
 
@@ -181,12 +181,12 @@ class Pipeline:
         started = time.perf_counter()
         try:
             with self._budget.ticket(number) as ticket, self._activity.on([decision.job.label]):
-                each = bytes_per_pixel(options.rendering)
 
                 def admit(pixels: int, length: int, ticket: Ticket = ticket) -> None:
                     if not ticket.taken:  # a large file takes its memory before it is read
+                        size = bytes_in_flight(options.rendering, pixels) + length
                         with self._activity.waiting(decision.job.label):
-                            ticket.take(pixels * each + length)
+                            ticket.take(size)
 
                 data, state = read(decision.job, admit)
                 photo = stages.decode(self.context, data, lambda pixels: admit(pixels, len(data)))
@@ -296,7 +296,7 @@ class Pipeline:
             coverage = matte.coverage
             if self.context.options.fail_if_empty and coverage < EMPTY:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
-            files = stages.encode_all(
+            made = stages.encode_all(
                 self.context, loaded.decision, loaded.photo, matte, loaded.state
             )
         except Exception as error:
@@ -316,8 +316,10 @@ class Pipeline:
                 *((NO_SUBJECT,) if coverage < EMPTY else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
+                *notes_of(made),
             ),
         )
+        files = {kind: file.data for kind, file in made.items()}
         return Encoded(job, files, written, loaded.reserved)
 
     def _write(self, item: Encoded) -> Outcome:

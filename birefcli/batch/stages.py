@@ -19,7 +19,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
-from birefcli.products.render import encode_product, framed, render_product
+from birefcli.products.render import ProductFile, encode_product, render_product
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -106,22 +106,15 @@ def wanted_foreground(
 def compose(
     context: StageContext, kind: Product, photo: Photo, matte: Matte, relative: Path
 ) -> Pixels:
-    """Pixels of one product, at the photo's size."""
-    bits = context.options.rendering.bits
-    return render_product(kind, photo, matte, bits, context.background, relative)
-
-
-def encode(
-    context: StageContext,
-    pixels: Pixels,
-    photo: Photo,
-    matte: Matte,
-    stamp: Stamp | None,
-) -> bytes:
-    """The file of a product, cropped where that is asked for. Raises PhotoError."""
-    text = None if stamp is None else stamp.text()
+    """Pixels of one product, laid out as is asked for. Raises PhotoError."""
     rendering = context.options.rendering
-    return encode_product(framed(pixels, matte, rendering), photo, rendering, text)
+    return render_product(kind, photo, matte, rendering, context.background, relative)
+
+
+def encode(context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp | None) -> ProductFile:
+    """The file of a product. Raises PhotoError."""
+    text = None if stamp is None else stamp.text()
+    return encode_product(pixels, photo, context.options.rendering, text)
 
 
 def make_stamp(context: StageContext, decision: Decision, kind: Product, state: State) -> Stamp:
@@ -141,7 +134,7 @@ def encode_all(
     photo: Photo,
     matte: Matte,
     state: State,
-) -> dict[Product, bytes]:
+) -> dict[Product, ProductFile]:
     """Files of all of a photo's products: they are encoded before the first is written.
 
     ``state``: of :func:`read_source`. Raises PhotoError.
@@ -151,5 +144,5 @@ def encode_all(
     for kind in job.targets:
         pixels = compose(context, kind, photo, matte, job.relative)
         stamp = make_stamp(context, decision, kind, state)
-        encoded[kind] = encode(context, pixels, photo, matte, stamp)
+        encoded[kind] = encode(context, pixels, photo, stamp)
     return encoded

@@ -224,7 +224,7 @@ class Bench:
                 pixels = stages.compose(self.context, kind, photo, matte, job.relative)
             with clock("encode"):
                 stamp = stages.make_stamp(self.context, decision, kind, state)
-                data = stages.encode(self.context, pixels, photo, matte, stamp)
+                data = stages.encode(self.context, pixels, photo, stamp).data
             with clock("write"):
                 stages.write(job, kind, data)
 

@@ -11,6 +11,7 @@ from birefcli.cli.bench import bench
 from birefcli.cli.command import Command, Group
 from birefcli.cli.doctor import doctor
 from birefcli.cli.matte import matte
+from birefcli.cli.presets import list_presets
 from birefcli.cli.score import score
 from birefcli.cli.serve import serve
 from birefcli.cli.sheet import sheet
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 for _command in (matte, watch, serve, bench, doctor, score, sheet, train):
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
+app.command("presets", cls=Command, epilog=EXIT_CODES)(list_presets)
 app.add_typer(models.app, name="models")
 
 

@@ -21,12 +21,12 @@ from birefcli.options import (
     ClusterOptions,
     Format,
     ModelOptions,
-    Product,
     Rendering,
     RunOn,
     Selection,
     check_device,
 )
+from birefcli.products.words import NAMES, read_rendering, refuse_idle
 from birefcli.system import cpu
 from birefcli.system.paths import is_folder
 
@@ -55,18 +55,7 @@ def read_selection(words: MatteOptions) -> Selection:
 
 def read_options(context: typer.Context, words: MatteOptions, selection: Selection) -> BatchOptions:
     """How the photos are done. Raises UsageError."""
-    rendering = Rendering(
-        products=values.choices("write", words.write, Product),
-        format=_format(values.file_format(words.format_), selection),
-        bits=words.bits,
-        compress=words.compress,
-        background=words.background,
-        crop=words.crop,
-        margin=values.margin(words.margin),
-        refine=words.refine,
-        strip=words.strip,
-    )
-    rendering.check()
+    rendering = _read_rendering(context, words, selection)
     _check_effects(context, words, selection, rendering)
     return BatchOptions(
         rendering=rendering,
@@ -100,6 +89,43 @@ def _cluster(words: MatteOptions) -> ClusterOptions:
         threads=values.automatic("threads", words.threads),
         max_memory=None if automatic else values.memory("max_memory", words.max_memory),
     )
+
+
+RENDERING = {**{name: name for name in NAMES}, "format": "format_"}
+"""Fields of the words by the names of options."""
+
+EITHER = (
+    ("canvas", "aspect"),
+    ("canvas", "resize"),
+    ("fill", "head"),
+    ("fill", "crop"),
+    ("head", "crop"),
+    ("quality", "max_bytes"),
+)
+"""Options that exclude each other."""
+
+
+def _read_rendering(context: typer.Context, words: MatteOptions, selection: Selection) -> Rendering:
+    """How products look: what is typed, then a preset, then variables and defaults.
+
+    A preset that a variable names comes after other variables. Raises UsageError.
+    """
+    given = {name: getattr(words, field) for name, field in RENDERING.items()}
+    given["format"] = _format(values.file_format(words.format_), selection).value
+    weak = set()
+    if words.preset is not None:
+        typed = rules.is_typed(context, "preset")
+        beaten = {rules.DEFAULT, rules.VARIABLE} if typed else {rules.DEFAULT}
+        weak = {name for name in NAMES if rules.source(context, RENDERING[name]) in beaten}
+        weak -= {"preset", "format"}
+    for pair in EITHER:  # what is typed beats a variable that says otherwise
+        typed_ones = {name for name in pair if rules.is_typed(context, RENDERING[name])}
+        if typed_ones:
+            weak |= set(pair) - typed_ones
+    if not Format(given["format"]).has_quality:  # one that is set for other runs does nothing
+        idle = {name for name in ("quality", "max_bytes") if not rules.is_typed(context, name)}
+        weak |= idle
+    return read_rendering({name: value for name, value in given.items() if name not in weak})
 
 
 def _check_selection(selection: Selection, json_lines: bool) -> None:
@@ -136,9 +162,7 @@ def _check_effects(
         raise UsageError("--quiet and --verbose: choose one")
     listed = words.files_from is not None
     rules.refuse_without(context, "--files-from", there=listed, names=("null",))
-    composed = Product.COMPOSITE in rendering.products
-    rules.refuse_without(context, "--write composite", there=composed, names=("background",))
-    rules.refuse_without(context, "--crop", there=rendering.crop, names=("margin",))
+    refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = not output_of(selection).is_one
     rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))

@@ -15,13 +15,11 @@ from birefcli.options import (
     BatchOptions,
     Compress,
     Edges,
-    Format,
     ModelOptions,
     PatchOrder,
     Precision,
-    Product,
-    Rendering,
 )
+from birefcli.products.words import read_rendering
 from birefcli.system import cpu
 from birefcli.system.paths import with_home
 from birefcli.system.text import json_line
@@ -126,15 +124,16 @@ def bench(
     Each stage is measured by itself, then all of them overlapped as `matte` runs them. Results are
     written to a temporary folder (TMPDIR chooses the disk) and deleted.
     """
-    rendering = Rendering(
-        products=values.choices("write", write, Product),
-        format=values.file_format(format_) or Format.PNG,
-        bits=bits,
-        compress=compress,
-        background=background,
-        refine=refine,
+    rendering = read_rendering(
+        {
+            "write": write,
+            "format": format_,
+            "bits": bits,
+            "compress": compress,
+            "background": background,
+            "refine": refine,
+        }
     )
-    rendering.check()
     model_options = ModelOptions(
         name=model,
         size=values.size(size),

@@ -12,7 +12,8 @@ import typer
 
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.models import zoo
-from birefcli.options import Format, Product
+from birefcli.options import Align, Format, Product
+from birefcli.products.presets import presets
 from birefcli.system.paths import names_in
 
 Completions: TypeAlias = list[tuple[str, str]]
@@ -90,7 +91,18 @@ def background(incomplete: str) -> Completions:
 
 def bits(incomplete: str) -> Completions:
     """Bits a channel."""
-    return _matching({"8": "a channel", "16": "a channel: png, tiff"}, incomplete)
+    words = {"8": "a channel", "16": "a channel: png, tiff", "1": "a mask without grey: png"}
+    return _matching(words, incomplete)
+
+
+def preset(incomplete: str) -> Completions:
+    """Sets of options."""
+    return _matching({name: each.purpose for name, each in presets().items()}, incomplete)
+
+
+def align(incomplete: str) -> Completions:
+    """Places on a canvas."""
+    return _matching({place.value: "" for place in Align}, incomplete)
 
 
 def _names(models: Iterable[zoo.Model], incomplete: str) -> Completions:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from birefcli.cli import shared_options
+from birefcli.cli import layout_options, shared_options
 from birefcli.models import zoo
 from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
 
@@ -23,6 +23,18 @@ class MatteOptions:
     margin: shared_options.Margin = "0"
     refine: shared_options.Refine = True
     strip: shared_options.Strip = False
+    preset: layout_options.Preset = None
+    canvas: layout_options.Canvas = None
+    aspect: layout_options.Aspect = None
+    fill: layout_options.Fill = None
+    head: layout_options.Head = None
+    align: layout_options.AlignTo = "centre"
+    shadow: layout_options.ShadowHow = "none"
+    resize: layout_options.Resize = None
+    quality: layout_options.Quality = None
+    max_bytes: layout_options.MaxBytes = None
+    threshold: layout_options.Threshold = None
+    trimap_width: layout_options.TrimapWidth = "1%"
     recursive: shared_options.Recursive = True
     include: shared_options.Include = None
     exclude: shared_options.Exclude = None

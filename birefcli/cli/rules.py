@@ -4,10 +4,17 @@ import typer
 
 from birefcli.errors import UsageError
 
+TYPED, VARIABLE, DEFAULT = "COMMANDLINE", "ENVIRONMENT", "DEFAULT"
+
+
+def source(context: typer.Context, name: str) -> str | None:
+    """Where an option's value is from: typed, a variable, or its default."""
+    return getattr(context.get_parameter_source(name), "name", None)
+
 
 def is_typed(context: typer.Context, name: str) -> bool:
     """Whether an option is given on the command line, not by a variable or default."""
-    return getattr(context.get_parameter_source(name), "name", None) == "COMMANDLINE"
+    return source(context, name) == TYPED
 
 
 def refuse_without(

@@ -16,7 +16,8 @@ from birefcli.cli import serve_options, shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, UsageError
 from birefcli.models import zoo
-from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, ServeOptions
+from birefcli.options import Edges, ModelOptions, PatchOrder, Precision
+from birefcli.serve.settings import ServeOptions
 from birefcli.system import cpu
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ VARIABLES: list[str] = []
 """Names of the environment variables of all options."""
 NEGATABLE: list[str] = []
 """Those of options with a --no- form."""
+LAYOUT = "Layout"
 OUTPUT, MODEL, SPEED, RUNNING, SELECTION = "Output", "Model", "Speed", "Running", "Photos"
 COMPARED, DATA, HYPERPARAMETERS = "What is compared", "Data", "Hyperparameters"
 MEASURING = "Measuring"
@@ -86,7 +87,7 @@ FormatName: TypeAlias = Annotated[
         OUTPUT,
         "--format",
         metavar="FORMAT",
-        help="png, webp, tiff or jpg. Default: png.",
+        help="png, webp, tiff, avif or jpg. Default: png.",
         show_default=False,
         autocompletion=completion.formats,
     ),
@@ -96,8 +97,8 @@ Bits: TypeAlias = Annotated[
     declare(
         OUTPUT,
         "--bits",
-        metavar="8|16",
-        help="Bits a channel: 8 or 16.",
+        metavar="8|16|1",
+        help="Bits a channel: 8 or 16; 1 for masks with --threshold.",
         autocompletion=completion.bits,
     ),
 ]
@@ -220,8 +221,9 @@ MaxMemory: TypeAlias = Annotated[
         SPEED,
         "--max-memory",
         metavar="GB",
-        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP or several"
-        " products). auto: a quarter of the machine's, or the container's.",
+        help="Memory of photos in flight, at 32 bytes a pixel (64 for 16 bits, WebP, AVIF,"
+        " scaled results or several products). auto: a quarter of the machine's, or the"
+        " container's.",
     ),
 ]
 Device: TypeAlias = Annotated[

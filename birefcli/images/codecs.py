@@ -13,12 +13,18 @@ def describe() -> dict[str, str]:
         "jpeg": _pillow_codec("jpg", "libjpeg_turbo"),
         "png": f"zlib {features.version('zlib')}" + _zlib_ng(),
         "webp": _pillow_codec("webp", None),
+        "avif": _pillow_codec("avif", None),
         "tiff": _pillow_codec("libtiff", None),
         "colour_profiles": _pillow_codec("littlecms2", None),
         "opencv_baseline": _opencv_build_line(build, "Baseline"),
         "opencv_dispatch": _opencv_build_line(build, "Dispatched code generation"),
         "opencv_used": _opencv_cpu_features(cv2.getCPUFeaturesLine()),
     }
+
+
+def can_write_avif() -> bool:
+    """Whether this Pillow has AVIF: from 11.3 on, in its own wheels."""
+    return features.check("avif") is True
 
 
 def missing() -> list[str]:

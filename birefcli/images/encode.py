@@ -43,8 +43,17 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
 }
 ALPHA = 0x10  # bit of a WebP that has transparency
 STRIP = 1 << 20  # bytes of pixels that are packed at once
-LONGEST = {Format.WEBP: 16383, Format.JPG: 65500}  # pixels on a side, where there is a limit
-JPEG_QUALITY = {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85}
+LONGEST = {  # pixels on a side, where there is a limit
+    Format.WEBP: 16383,
+    Format.JPG: 65500,
+    Format.AVIF: 32768,  # which decoders take
+}
+QUALITY = {
+    Format.JPG: {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85},
+    Format.AVIF: {Compress.FAST: 85, Compress.BALANCED: 80, Compress.SMALL: 70},
+}
+LOSSY_METHOD = {Compress.FAST: 2, Compress.BALANCED: 4, Compress.SMALL: 6}  # effort of a WebP
+AVIF_SPEED = {Compress.FAST: 8, Compress.BALANCED: 6, Compress.SMALL: 4}
 
 
 def encode(
@@ -53,13 +62,15 @@ def encode(
     compress: Compress = Compress.FAST,
     *,
     quality: int | None = None,
+    full_chroma: bool = True,
     metadata: Metadata | None = None,
 ) -> bytes:
     """Encode one picture.
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
-    and TIFF. All formats but JPEG are lossless; ``quality`` is its own,
-    1..100, None what ``compress`` says. Raises ValueError for what the format cannot hold,
+    and TIFF; or H×W of bool, for PNG. JPEG and AVIF lose pixels, WebP where ``quality`` is given:
+    1..100, None what ``compress`` says. ``full_chroma``: of JPEG and AVIF, colour is kept for each
+    pixel, not for every second across and down. Raises ValueError for what the format cannot hold,
     and PhotoError for a picture that is too long for it. It leaves out what it cannot hold of
     ``metadata``: see :func:`.metadata.fitted`.
     """
@@ -72,6 +83,8 @@ def encode(
         )
     if pixels.dtype == np.uint16 and 16 not in format_.bits:
         raise ValueError(f"{format_.value} holds 8 bits a channel")
+    if pixels.dtype == np.bool_ and (1 not in format_.bits or pixels.ndim != 2):
+        raise ValueError("png alone holds 1 bit, of grey")
     metadata = metadata or Metadata()
     if pixels.ndim == 2:
         metadata = replace(metadata, icc=None)
@@ -82,23 +95,40 @@ def encode(
         case Format.TIFF:
             return _tiff(pixels, ZLIB_LEVEL[compress], said)
         case Format.WEBP:
-            return _webp(pixels, compress, said.metadata)
+            return _webp(pixels, compress, quality, said.metadata)
         case Format.JPG:
-            return _jpeg(pixels, quality or JPEG_QUALITY[compress], said.metadata)
+            best = quality or QUALITY[format_][compress]
+            return _jpeg(pixels, best, full_chroma, said.metadata)
+        case Format.AVIF:
+            best = quality or QUALITY[format_][compress]
+            return _avif(pixels, best, AVIF_SPEED[compress], full_chroma, said.metadata)
 
 
-def _webp(pixels: Pixels, compress: Compress, metadata: Metadata) -> bytes:
-    method, quality = WEBP[compress]
+def _webp(pixels: Pixels, compress: Compress, quality: int | None, metadata: Metadata) -> bytes:
+    method, effort = WEBP[compress]
+    how: dict[str, object] = {"lossless": True, "method": method, "quality": effort, "exact": True}
+    if quality is not None:
+        how = {"method": LOSSY_METHOD[compress], "quality": quality, "alpha_quality": 100}
+    data = _pillow(pixels, "WEBP", metadata.icc, **how, **_boxed(metadata))
+    return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
+
+
+def _avif(pixels: Pixels, quality: int, speed: int, full_chroma: bool, metadata: Metadata) -> bytes:
+    how: dict[str, object] = {"quality": quality, "speed": speed}
+    if pixels.ndim == 3:  # grey has none
+        how["subsampling"] = "4:4:4" if full_chroma else "4:2:0"
+    data = _pillow(pixels, "AVIF", metadata.icc, **how, **_boxed(metadata))
+    return data if metadata.stamp is None else data + stamp.avif_box(metadata.stamp)
+
+
+def _boxed(metadata: Metadata) -> dict[str, object]:
+    """EXIF and XMP as Pillow takes them for WebP and AVIF."""
     options: dict[str, object] = {}
     if metadata.xmp is not None:
         options["xmp"] = metadata.xmp
     if metadata.exif is not None:
         options["exif"] = EXIF_HEAD + metadata.exif
-    data = _pillow(
-        pixels, "WEBP", metadata.icc, lossless=True, method=method, quality=quality, exact=True,
-        **options,
-    )  # fmt: skip
-    return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
+    return options
 
 
 def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
@@ -109,17 +139,19 @@ def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
     chunks = data[12:]
     if not chunks.startswith(b"VP8X"):
         width, height = ((side - 1).to_bytes(3, "little") for side in pixels.shape[1::-1])
-        flags = chunks[12] & ALPHA  # of the lossless chunk, it is the same bit
+        # Of the lossless chunk, it is the same bit; a lossy one without others has none.
+        flags = chunks[12] & ALPHA if chunks.startswith(b"VP8L") else 0
         chunks = b"VP8X" + struct.pack("<II", 10, flags) + width + height + chunks
     body = b"".join([b"WEBP", chunks, stamp.webp_chunk(text)])
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _jpeg(pixels: Pixels, quality: int, metadata: Metadata) -> bytes:
+def _jpeg(pixels: Pixels, quality: int, full_chroma: bool, metadata: Metadata) -> bytes:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         raise ValueError("jpg holds no transparency")
     options: dict[str, object] = {} if metadata.dpi is None else {"dpi": metadata.dpi}
-    data = _pillow(pixels, "JPEG", metadata.icc, quality=quality, subsampling=0, **options)
+    options |= {"quality": quality, "subsampling": 0 if full_chroma else 2}
+    data = _pillow(pixels, "JPEG", metadata.icc, **options)
     # Behind the JFIF segment, which must come first; Pillow would put them behind the profile.
     at = stamp.jpeg_place(data)
     return b"".join([data[:at], *_segments(metadata), data[at:]])
@@ -157,7 +189,10 @@ def _png(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
     """PNG, third edition: IHDR, what is said beside the pixels, an IDAT a strip, IEND."""
     height, width = pixels.shape[:2]
     colour = {1: 0, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[2]]
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, colour, 0, 0, 0)
+    bits = 8 * pixels.dtype.itemsize
+    if pixels.dtype == np.bool_:  # eight pixels a byte, the rest of a row's last one is 0
+        bits, pixels = 1, np.packbits(pixels, axis=1)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     chunks = [png.pieces(b"IHDR", header), *_said_chunks(metadata)]
     packed = cpu.parallel_map(partial(_packed, pixels, level), _strips(pixels))
     chunks.append(png.pieces(b"IDAT", deflate.HEAD))

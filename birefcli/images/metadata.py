@@ -19,7 +19,7 @@ class Metadata:
     icc: bytes | None = None
     """Colour profile; left out of grey pictures, whose values are no colours."""
     dpi: tuple[float, float] | None = None
-    """Dots per inch, across and down; WebP holds none."""
+    """Dots per inch, across and down; WebP and AVIF hold none."""
     exif: bytes | None = None
     """EXIF block, beginning with its TIFF header."""
     stamp: str | None = None
@@ -27,7 +27,7 @@ class Metadata:
     xmp: bytes | None = None
     """XMP packet in UTF-8."""
     iptc: bytes | None = None
-    """Datasets of IPTC-IIM; WebP holds none."""
+    """Datasets of IPTC-IIM; WebP and AVIF hold none."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ LIMITS = {
     Format.PNG: Limits(exif.MOST_BYTES, xmp.MOST_BYTES, iptc.MOST_BYTES),
     Format.TIFF: Limits(exif.MOST_BYTES, xmp.MOST_BYTES, iptc.MOST_BYTES),
     Format.WEBP: Limits(exif.MOST_BYTES, xmp.MOST_BYTES, 0),
+    Format.AVIF: Limits(exif.MOST_BYTES, xmp.MOST_BYTES, 0),
     Format.JPG: Limits(SEGMENT - 6, SEGMENT - 29, SEGMENT - 28),  # less what each begins with
 }
 

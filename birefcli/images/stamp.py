@@ -11,6 +11,7 @@ description, is nobody's stamp.
 - JPEG: all of the comment that follows the JFIF header.
 - TIFF: right behind the header, and once more where the file ends.
 - WebP: a chunk of our own, :func:`webp_chunk`, which ends the file.
+- AVIF: a box of our own, :func:`avif_box`, which ends the file.
 """
 
 import errno
@@ -29,11 +30,15 @@ _PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 _OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
 WINDOW = 4096  # bytes at either end of a file in which its stamp lies
-AT_END = frozenset({".webp", ".tif", ".tiff"})
+AT_END = frozenset({".webp", ".avif", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
-_WEBP_CHUNK = b"BRFC" + struct.pack("<I", 120)  # of one length: so it is found from the end
+_LENGTH = 120  # bytes of a stamp that is found from the end
+_WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
+_AVIF_BOX = (
+    struct.pack(">I", 24 + _LENGTH) + b"uuid" + bytes.fromhex("6269726566636c69a8d17374616d7031")
+)
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,11 @@ def _parsed(text: bytes) -> Stamp | None:
 
 
 def _text_at_end(tail: bytes) -> bytes:
-    """What stands where a WebP or a TIFF of ours ends with its stamp: anything, or nothing."""
+    """What stands where a WebP, AVIF or TIFF of ours ends with its stamp: anything, or nothing."""
     at = tail.rfind(END)
     if at >= 0 and tail.endswith(b";"):
         return tail[at + len(END) :]
-    return _webp_text(tail)
+    return _last_text(tail, _WEBP_CHUNK) or _last_text(tail, _AVIF_BOX)
 
 
 def _window(file: BinaryIO, at: int, length: int, path: Path) -> bytes:
@@ -159,15 +164,18 @@ def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
     if head.startswith(_RIFF) and head[8:12] == b"WEBP":
-        return _webp_text(tail)
+        return _last_text(tail, _WEBP_CHUNK)
+    if head[4:8] == b"ftyp":
+        return _last_text(tail, _AVIF_BOX)
     found = _PATTERN.match(head, 8) or _OTHER.match(head, 8)
     return found[0] if found and head.startswith(_TIFF) else b""
 
 
-def _webp_text(tail: bytes) -> bytes:
-    at = len(tail) - len(webp_chunk(""))
-    is_ours = at >= 0 and tail[at:].startswith(_WEBP_CHUNK)
-    return tail[at + len(_WEBP_CHUNK) :].rstrip(b"\0") if is_ours else b""
+def _last_text(tail: bytes, start: bytes) -> bytes:
+    """What a chunk or box of ours says that ends a file; ``start``: how it begins."""
+    at = len(tail) - _LENGTH - len(start)
+    is_ours = at >= 0 and tail[at:].startswith(start)
+    return tail[at + len(start) :].rstrip(b"\0") if is_ours else b""
 
 
 def _png_software(head: bytes) -> bytes:
@@ -199,8 +207,12 @@ def webp_chunk(text: str) -> bytes:
     Readers skip chunks that they do not know. XMP would be the other place; but that is the
     photo's, as long as it likes to be, and programs that edit it write it anew.
     """
-    length = int.from_bytes(_WEBP_CHUNK[4:], "little")
-    return _WEBP_CHUNK + text.encode().ljust(length, b"\0")
+    return _WEBP_CHUNK + text.encode().ljust(_LENGTH, b"\0")
+
+
+def avif_box(text: str) -> bytes:
+    """A box that holds a stamp, to stand behind all others of an AVIF file: readers skip it."""
+    return _AVIF_BOX + text.encode().ljust(_LENGTH, b"\0")
 
 
 SHEET = "sheet"
@@ -221,6 +233,8 @@ def _is_whole(head: bytes, tail: bytes, length: int, text: bytes) -> bool:
         return tail.endswith(b"\xff\xd9")
     if head.startswith(_RIFF) and head[8:12] == b"WEBP":
         return int.from_bytes(head[4:8], "little") + 8 == length
+    if head[4:8] == b"ftyp":
+        return bool(text)
     if head.startswith(_TIFF):
         if text:
             return tail.endswith(END + text)

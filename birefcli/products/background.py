@@ -28,6 +28,8 @@ from birefcli.products.background_files import (
     find_pictures,
     read_picture,
 )
+from birefcli.products.layout import Layout
+from birefcli.products.placing import place_picture
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -38,7 +40,9 @@ class Colour:
 
     rgb: tuple[int, int, int]
 
-    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
+    def pixels(
+        self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
+    ) -> Pixels:
         """The colour in the photo's colour space: 1×1×3."""
         return _in_colour_space(np.array([[self.rgb]], np.uint8), photo)
 
@@ -53,9 +57,12 @@ class Blur:
 
     radius: float
 
-    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
-        """The blurred background: H×W×3 of the photo's dtype."""
-        return blurred(photo.pixels, matte, self.radius)
+    def pixels(
+        self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
+    ) -> Pixels:
+        """The blurred background, beyond the photo that of its edge: H×W×3 of its dtype."""
+        soft = blurred(photo.pixels, matte, self.radius)
+        return soft if layout is None else place_picture(soft, layout)
 
     def identity(self, relative: Path) -> str:
         """What a composite depends on."""
@@ -70,9 +77,11 @@ class Picture:
     file: StoredPicture | None = None
     """What it was read from."""
 
-    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
-        """The part that covers the photo, in its colour space: H×W×3."""
-        return _in_colour_space(cover(self.image, photo.shape), photo)
+    def pixels(
+        self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
+    ) -> Pixels:
+        """The part that covers photo or canvas, in the photo's colour space: H×W×3."""
+        return _in_colour_space(cover(self.image, _shape(photo, layout)), photo)
 
     def identity(self, relative: Path) -> str:
         """What a composite depends on: the file, with its size and time or ETag."""
@@ -88,9 +97,11 @@ class Folder:
     """A larger picture fails, and its photo with it."""
     pictures: Pictures
 
-    def pixels(self, photo: Photo, matte: Matte, relative: Path) -> Pixels:
-        """The photo's own background, covering it: H×W×3. Raises PhotoError."""
-        return _in_colour_space(cover(self._load(relative), photo.shape), photo)
+    def pixels(
+        self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
+    ) -> Pixels:
+        """The photo's own background, covering it, or its canvas: H×W×3. Raises PhotoError."""
+        return _in_colour_space(cover(self._load(relative), _shape(photo, layout)), photo)
 
     def identity(self, relative: Path) -> str:
         """What a composite depends on: the photo's background, with its size and time or ETag."""
@@ -164,6 +175,11 @@ def parse_colour_or_blur(text: str) -> Colour | Blur | None:
     if text == "blur" or text.startswith("blur:"):
         return Blur(_blur_radius(text))
     return _colour(text)
+
+
+def _shape(photo: Photo, layout: Layout | None) -> tuple[int, int]:
+    """(height, width) of what is to be covered."""
+    return photo.shape if layout is None else (layout.size.height, layout.size.width)
 
 
 def _in_colour_space(srgb: Pixels, photo: Photo) -> Pixels:

@@ -6,21 +6,24 @@ from numpy.typing import NDArray
 
 from birefcli.images.photo import Pixels, row_blocks, to_depth, to_unit
 from birefcli.matting.matte import Matte
-from birefcli.options import Margin, Size
+from birefcli.options import TRIMAP_WIDTH, Margin
 
+Dark = NDArray[np.float32] | None
+"""How dark a shadow makes what is behind the subject, 0..1: H×W; None without one."""
 BLEED = 8  # pixels around the subject that keep a colour, so that scaling shows no dark edge
-UNSURE = 0.01  # radius of a trimap's unknown band, as a share of the longer side
-WIDEST = 10_000  # pixels of that radius, of photos a megapixel wide and a few high
+WIDEST = 10_000  # pixels of a trimap's band to either side, of photos a megapixel wide
 STRIP = 8192  # rows or columns that a trimap is made of at once; OpenCV squares them in 32 bits
 
 
-def cutout(matte: Matte, bits: int) -> Pixels:
-    """RGBA with straight alpha, H×W×4.
+def cutout(matte: Matte, bits: int, dark: Dark = None) -> Pixels:
+    """RGBA with straight alpha, H×W×4; a shadow is black of its own alpha, behind the subject.
 
     Colour far from the subject is set to zero, which halves the file; near it the colour stays, for
     whoever scales the picture mixes it in.
     """
     alpha, colour = to_depth(matte.alpha, bits), to_depth(matte.foreground, bits)
+    if dark is not None:
+        alpha, colour = _over_shadow(alpha, colour, dark)
     box = np.ones((2 * BLEED + 1, 2 * BLEED + 1), np.uint8)
     far = cv2.dilate((alpha > 0).view(np.uint8), box) == 0
     out = np.asarray(cv2.cvtColor(colour, cv2.COLOR_RGB2RGBA))
@@ -30,7 +33,21 @@ def cutout(matte: Matte, bits: int) -> Pixels:
     return out
 
 
-def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
+def _over_shadow(alpha: Pixels, colour: Pixels, dark: NDArray[np.float32]) -> tuple[Pixels, Pixels]:
+    """Alpha and colour of a subject over a black shadow."""
+    peak = np.iinfo(alpha.dtype).max
+    both, mixed = np.empty_like(alpha), np.empty_like(colour)
+    for rows in row_blocks(len(alpha)):
+        a = to_unit(alpha[rows])
+        total = a + dark[rows] * (1 - a)
+        both[rows] = np.rint(total * peak)
+        # Beside the shadow the colour stays, for whoever scales the picture.
+        share = np.divide(a, total, out=np.ones_like(a), where=dark[rows] * peak >= 0.5)
+        mixed[rows] = np.rint(colour[rows] * share[:, :, None])
+    return both, mixed
+
+
+def over(matte: Matte, background: Pixels, bits: int, dark: Dark = None) -> Pixels:
     """Composite the subject over ``background`` (H×W×3 or one pixel 1×1×3): H×W×3."""
     out: Pixels = np.empty(matte.foreground.shape, np.uint8 if bits == 8 else np.uint16)
     peak = 255 if bits == 8 else 65535
@@ -38,14 +55,20 @@ def over(matte: Matte, background: Pixels, bits: int) -> Pixels:
         a = matte.alpha[rows, :, None].astype(np.float32) / 65535
         front = to_unit(matte.foreground[rows])
         back = to_unit(background if background.shape[0] == 1 else background[rows])
+        if dark is not None:
+            back = back * (1 - dark[rows, :, None])
         out[rows] = np.rint((front * a + back * (1 - a)) * peak)
     return out
 
 
-def trimap(matte: Matte) -> NDArray[np.uint8]:
-    """0 background, 255 subject, 128 where alpha is soft or within the unknown band: H×W."""
+def trimap(matte: Matte, width: Margin = TRIMAP_WIDTH) -> NDArray[np.uint8]:
+    """0 background, 255 subject, 128 where alpha is soft or so near to it: H×W.
+
+    ``width``: how far the unknown band reaches, to either side; of the photo's longer side.
+    """
     alpha = to_depth(matte.alpha, 8)
-    radius = min(WIDEST, max(1, round(UNSURE * max(alpha.shape))))
+    reach = width.pixels(alpha.shape[1], alpha.shape[0])
+    radius = min(WIDEST, max(1, reach) if width.amount else 0)
     out = np.empty(alpha.shape, np.uint8)
     upright = alpha.shape[0] > alpha.shape[1]
     along, made = (alpha, out) if upright else (alpha.T, out.T)
@@ -76,33 +99,12 @@ def _is_far(seen: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return np.asarray(nearest > radius + 0.25)
 
 
-def shrunk(pixels: Pixels, box: Size) -> Pixels:
-    """A product that fits a box, its sides in proportion; as it is where it fits already.
-
-    ``pixels``: H×W, H×W×3, or H×W×4 of straight alpha, whose colour is averaged by it.
-    """
-    height, width = pixels.shape[:2]
-    scale = min(box.width / width, box.height / height)
-    if scale >= 1:
-        return pixels
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), pixels.dtype)
-    return _shrunk_straight(pixels, size)
-
-
-def _shrunk_straight(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """RGBA of straight alpha, averaged as what it shows: each colour counts by its alpha."""
-    alpha = pixels[:, :, 3].astype(np.float32)
-    # A little weight for clear pixels too, whose colour others may scale again.
-    weight = alpha + np.float32(1e-3)
-    total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    out: Pixels = np.empty((size[1], size[0], 4), pixels.dtype)
-    for channel in range(3):
-        part = cv2.resize(pixels[:, :, channel] * weight, size, interpolation=cv2.INTER_AREA)
-        out[:, :, channel] = np.rint(part / total)
-    out[:, :, 3] = np.rint(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA))
-    return out
+def thresholded(alpha: NDArray[np.uint16], threshold: float, bits: int) -> Pixels:
+    """A mask without grey, H×W: 0 and full scale of 8 or 16 bits; of 1 bit it is bool."""
+    seen = alpha >= np.float32(threshold * 65535)
+    if bits == 1:
+        return seen
+    return np.where(seen, 255, 0).astype(np.uint8) if bits == 8 else seen * np.uint16(65535)
 
 
 def crop_box(alpha: NDArray[np.uint16], margin: Margin) -> tuple[slice, slice]:

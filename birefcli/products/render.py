@@ -1,72 +1,139 @@
 """From a matte to the bytes of a product."""
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from birefcli.images.byte_limit import encode_within
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata, fitted, without_place, without_subject
 from birefcli.images.photo import Photo, Pixels, to_depth
 from birefcli.matting.matte import Matte
-from birefcli.options import Product, Rendering
+from birefcli.options import Format, Product, Rendering, Shadow, Size
 from birefcli.products.background import Background
-from birefcli.products.compose import crop_box, cutout, over, shrunk, trimap
+from birefcli.products.compose import Dark, crop_box, cutout, over, thresholded, trimap
+from birefcli.products.layout import Layout, lay_out
+from birefcli.products.placing import place_alpha, place_matte, place_trimap
+from birefcli.products.shadow import soft_shadow
+
+WITHOUT_DPI = (Format.WEBP, Format.AVIF)
+
+
+@dataclass(frozen=True)
+class ProductFile:
+    """One product: its file, its size in pixels, and what its owner may want to know."""
+
+    data: bytes
+    size: Size
+    notes: tuple[str, ...] = ()
 
 
 def render_product(
     kind: Product,
     photo: Photo,
     matte: Matte,
-    bits: int,
+    rendering: Rendering,
     background: Background | None,
     relative: Path,
 ) -> Pixels:
-    """One product of a photo, at the photo's size; ``background`` is that of a composite."""
+    """One product of a photo, laid out as is asked for; ``background`` is that of a composite.
+
+    Raises PhotoError for a photo that cannot be laid out.
+    """
+    layout = lay_out(matte.alpha, rendering)
+    pixels = _product(kind, photo, matte, rendering, background, relative, layout)
+    if layout is None and rendering.crop:
+        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
+    return pixels
+
+
+def _product(
+    kind: Product,
+    photo: Photo,
+    matte: Matte,
+    rendering: Rendering,
+    background: Background | None,
+    relative: Path,
+    layout: Layout | None,
+) -> Pixels:
+    bits = rendering.bits
     match kind:
-        case Product.CUTOUT:
-            return cutout(matte, bits)
         case Product.MASK:
-            return to_depth(matte.alpha, bits)
-        case Product.FOREGROUND:
-            return to_depth(matte.foreground, bits)
+            alpha = matte.alpha if layout is None else place_alpha(matte.alpha, layout)
+            if rendering.threshold is not None:
+                return thresholded(alpha, rendering.threshold, bits)
+            return to_depth(alpha, bits)
         case Product.TRIMAP:
-            return to_depth(trimap(matte), bits)
+            unsure = trimap(matte, rendering.trimap_width)
+            return to_depth(unsure if layout is None else place_trimap(unsure, layout), bits)
+    placed = matte if layout is None else place_matte(matte, layout)
+    match kind:
+        case Product.FOREGROUND:
+            return to_depth(placed.foreground, bits)
+        case Product.CUTOUT:
+            return cutout(placed, bits, _shadow(placed, rendering))
         case Product.COMPOSITE:
             assert background is not None, "a composite has a background"
-            return over(matte, background.pixels(photo, matte, relative), bits)
+            behind = background.pixels(photo, matte, relative, layout)
+            return over(placed, behind, bits, _shadow(placed, rendering))
 
 
-def framed(pixels: Pixels, matte: Matte, rendering: Rendering) -> Pixels:
-    """A product as much of it as is wanted: cropped to the subject, shrunk to fit a box."""
-    if rendering.crop:
-        pixels = pixels[crop_box(matte.alpha, rendering.margin)]
-    if rendering.fit is not None:
-        pixels = shrunk(pixels, rendering.fit)
-    return pixels
+def _shadow(matte: Matte, rendering: Rendering) -> Dark:
+    return None if rendering.shadow is Shadow.NONE else soft_shadow(matte.alpha)
 
 
 def encode_product(
     pixels: Pixels, photo: Photo, rendering: Rendering, stamp: str | None = None
-) -> bytes:
-    """Encode a product, see :func:`framed`, with what its photo says.
+) -> ProductFile:
+    """Encode a product with what its photo says.
 
-    ``stamp``: as of :class:`Metadata`. Raises as :func:`encode` does.
+    ``stamp``: as of :class:`Metadata`. Raises as :func:`encode` and :func:`encode_within` do.
     """
     metadata = replace(_metadata(photo, rendering), stamp=stamp)
-    return encode(
-        np.ascontiguousarray(pixels),
-        rendering.format,
-        rendering.compress,
-        quality=rendering.quality,
-        metadata=metadata,
-    )
+    pixels = np.ascontiguousarray(pixels)
+    size = Size(pixels.shape[1], pixels.shape[0])
+    how = rendering.format, rendering.compress
+    if rendering.max_bytes is None:
+        data = encode(pixels, *how, quality=rendering.quality, metadata=metadata)
+        return ProductFile(data, size)
+    found = encode_within(pixels, *how, rendering.max_bytes, metadata)
+    return ProductFile(found.data, size, (f"quality {found.quality}: {len(found.data):,} bytes",))
+
+
+def product_files(
+    kinds: Iterable[Product],
+    photo: Photo,
+    matte: Matte,
+    rendering: Rendering,
+    background: Background | None,
+    relative: Path,
+    stamp: Callable[[Product], str | None] = lambda _: None,
+) -> dict[Product, ProductFile]:
+    """Files of a photo's products. Raises PhotoError."""
+    files = {}
+    for kind in kinds:
+        pixels = render_product(kind, photo, matte, rendering, background, relative)
+        files[kind] = encode_product(pixels, photo, rendering, stamp(kind))
+    return files
+
+
+def notes_of(files: dict[Product, ProductFile]) -> tuple[str, ...]:
+    """What the making of a photo's products noted; of several, with their names."""
+    if len(files) == 1:
+        return next(iter(files.values())).notes
+    return tuple(f"{kind}: {note}" for kind, file in files.items() for note in file.notes)
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:
     """What a photo says that products of this format cannot hold, as notes."""
     height, width = photo.shape
-    return fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+    notes = fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+    canvas = rendering.canvas
+    if canvas is None or canvas.dpi is None or rendering.format not in WITHOUT_DPI:
+        return notes
+    return (*notes, f"dots per inch left out: {rendering.format.value} holds none")
 
 
 def _metadata(photo: Photo, rendering: Rendering) -> Metadata:
@@ -74,6 +141,8 @@ def _metadata(photo: Photo, rendering: Rendering) -> Metadata:
     metadata = Metadata(
         icc=photo.icc, dpi=photo.dpi, exif=photo.exif, xmp=photo.xmp, iptc=photo.iptc
     )
-    if rendering.crop or rendering.fit is not None:
+    if rendering.canvas is not None and rendering.canvas.dpi is not None:
+        metadata = replace(metadata, dpi=(rendering.canvas.dpi, rendering.canvas.dpi))
+    if rendering.is_laid_out:
         metadata = without_subject(metadata)
     return without_place(metadata) if rendering.strip else metadata

@@ -12,10 +12,10 @@ from birefcli.matting.predictor import Predictor
 from birefcli.models import weights, zoo
 from birefcli.models.load import load_predictor
 from birefcli.models.locate import locate
-from birefcli.options import ServeOptions
 from birefcli.serve.batcher import Batcher
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.photo_stages import warm_up
+from birefcli.serve.settings import ServeOptions
 from birefcli.system.watchdog import Activity
 
 

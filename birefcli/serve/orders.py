@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from birefcli.options import Product, Rendering, Size
+from birefcli.options import Product, Rendering
 from birefcli.products.background import Blur, Colour
+from birefcli.products.render import ProductFile
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,10 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class EncodedPicture:
-    """One product: its file, and its size in pixels."""
-
-    data: bytes
-    size: Size
-
-
-@dataclass(frozen=True)
 class MattedPhoto:
     """What was made of a photo. ``coverage``: share of it that its subject covers, 0..1."""
 
-    pictures: dict[Product, EncodedPicture]
+    pictures: dict[Product, ProductFile]
     coverage: float
     model: str
     megapixels: float

@@ -1,6 +1,7 @@
 """A photo's stages as plain functions: before the network, and after it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,12 +11,19 @@ from birefcli.images.encode import encode
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
-from birefcli.options import Format, Product, Rendering, Size
+from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
-from birefcli.products.render import encode_product, framed, render_product
-from birefcli.serve.orders import EncodedPicture
+from birefcli.products.render import ProductFile, notes_of, product_files
 
 SIDE = 512  # pixels of the photo that warms up
+
+
+class Finished(NamedTuple):
+    """What became of a photo. ``coverage``: share of it that its subject covers, 0..1."""
+
+    files: dict[Product, ProductFile]
+    coverage: float
+    notes: tuple[str, ...]
 
 
 def load(
@@ -29,15 +37,11 @@ def load(
 
 def finish(
     photo: Photo, matte: Matte, rendering: Rendering, background: Background | None
-) -> tuple[dict[Product, EncodedPicture], float]:
-    """Files of a photo's products, and its coverage. Raises PhotoError."""
-    pictures = {}
-    for kind in rendering.products:
-        whole = render_product(kind, photo, matte, rendering.bits, background, Path())
-        pixels = framed(whole, matte, rendering)
-        size = Size(pixels.shape[1], pixels.shape[0])
-        pictures[kind] = EncodedPicture(encode_product(pixels, photo, rendering), size)
-    return pictures, matte.coverage
+) -> Finished:
+    """Files of a photo's products. Raises PhotoError."""
+    kinds = rendering.products
+    files = product_files(kinds, photo, matte, rendering, background, Path())
+    return Finished(files, matte.coverage, notes_of(files))
 
 
 def warm_up(predictor: Predictor) -> None:

@@ -16,7 +16,6 @@ import uvicorn
 from birefcli.batch import patience
 from birefcli.batch.interrupts import leave
 from birefcli.errors import DeviceError, ExitCode, UsageError
-from birefcli.options import ServeOptions
 from birefcli.serve.app import make_app
 from birefcli.serve.connections import Protocol
 from birefcli.serve.engines import Engines, check_names, load_engines
@@ -25,6 +24,7 @@ from birefcli.serve.keys import Keys
 from birefcli.serve.listening import ListenAddress, listening, shown
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.service import Service, State
+from birefcli.serve.settings import ServeOptions
 from birefcli.system import process_settings
 from birefcli.system.notify import notify
 from birefcli.system.watchdog import Activity

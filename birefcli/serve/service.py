@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from birefcli.batch.memory import bytes_per_pixel
+from birefcli.batch.memory import bytes_in_flight, bytes_per_pixel
 from birefcli.batch.stages import wanted_foreground
 from birefcli.errors import DeviceMemoryError, PhotoError, PhotoTooLargeError
 from birefcli.images.photo import Photo
 from birefcli.images.reading import stated_pixels
 from birefcli.matting.predictor import Prepared
-from birefcli.options import Product, Rendering, ServeOptions
+from birefcli.options import Rendering
 from birefcli.products.background import Background, Blur, Colour, decode_background
 from birefcli.products.render import left_out
 from birefcli.serve.admission import Admission, Reservation
@@ -24,8 +24,9 @@ from birefcli.serve.engines import Engine, Engines
 from birefcli.serve.errors import Code, RequestError, in_words
 from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
-from birefcli.serve.orders import EncodedPicture, MattedPhoto, Order, Source, Timings, Url
-from birefcli.serve.photo_stages import finish, load
+from birefcli.serve.orders import MattedPhoto, Order, Source, Timings, Url
+from birefcli.serve.photo_stages import Finished, finish, load
+from birefcli.serve.settings import ServeOptions
 from birefcli.serve.threads import Threads
 from birefcli.system.watchdog import Activity
 
@@ -148,14 +149,14 @@ class Service:
         timings: Sequence[Timings],
     ) -> Reservation:
         """A place for all of an order, by its pictures' headers. Raises RequestError."""
-        each = bytes_per_pixel(order.rendering)
         size = sum(map(len, files))
         for n, (file, timing) in enumerate(zip(files, timings, strict=True)):
             with _photo_errors(order.field, _which(order, n)):
-                size += each * await self._stated(file, timing)
+                size += bytes_in_flight(order.rendering, await self._stated(file, timing))
         if isinstance(background, bytes):
             with _photo_errors("background"):
-                size += each * await self._stated(background, timings[0])
+                stated = await self._stated(background, timings[0])
+                size += bytes_per_pixel(order.rendering) * stated
         return self.admission.admit(len(files), size)
 
     async def _stated(self, data: bytes, timings: Timings) -> int:
@@ -203,13 +204,13 @@ class Service:
         timings.queue += loaded.waited + pending.queued + finished.waited
         timings.network, timings.finish = pending.network, finished.seconds
         height, width = photo.whole or photo.shape
-        pictures, coverage = finished.result
+        made = finished.result
         matted = MattedPhoto(
-            pictures,
-            coverage,
+            made.files,
+            made.coverage,
             engine.name,
             height * width / 1e6,
-            (*photo.notes, *left_out(photo, rendering)),
+            (*photo.notes, *left_out(photo, rendering), *made.notes),
             timings,
         )
         self.metrics.photo_done(matted.megapixels, timings)
@@ -225,7 +226,7 @@ class Service:
         pending: PendingMatte,
         rendering: Rendering,
         background: Background | None,
-    ) -> tuple[dict[Product, EncodedPicture], float]:
+    ) -> Finished:
         with self._activity.on(["photo"]):
             return finish(photo, pending.end(), rendering, background)
 

@@ -39,6 +39,10 @@ MORE = {
         "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
         "products get a folder each there. Two photos with the same output name stop the run "
         "before any work; `--name '{name}'` keeps both.",
+        "`--canvas` or `--aspect` lay results out: with `--fill` by the subject's box, without it "
+        "the whole photo or its `--crop`; beyond the photo's edge is background. `--preset` names "
+        "a set of such options (birefcli-presets(1)); those that are typed win. `--max-bytes` "
+        "searches the quality of jpg, webp or avif, and notes what it took.",
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
@@ -136,6 +140,11 @@ MORE = {
         "TLS, limits for each client and patience with slow clients are left to a proxy in "
         "front of it.",
     ],
+    "birefcli presets": [
+        "A preset is a set of options of birefcli-matte(1). Those of marketplaces and of ID photos "
+        "have the page that their figures are from, and the day it was read: requirements change. "
+        "A head is found by the matte's outline, without a face detector: look at each picture.",
+    ],
     "birefcli models": [
         "birefcli downloads a model at first use; these commands download it earlier, check it or "
         "delete it. In the cache they delete what the Hub downloaded, and of files that are linked "
@@ -180,7 +189,12 @@ EXAMPLES = {
     "birefcli matte": [
         ("Cut out every portrait of a folder:", "birefcli matte photos/ -o cutouts/"),
         ("White background, as shops want it:",
-         "birefcli matte photos/ -o shop/ --write composite --format jpg"),
+         "birefcli matte photos/ -o shop/ --preset square --format jpg"),
+        ("On a canvas of a size, in files of no more than 200 kB:",
+         "birefcli matte photos/ -o shop/ --write composite \\\n"
+         "    --canvas 1200x1200 --fill 85% --format jpg --max-bytes 200k"),
+        ("Masks of two levels at half size, to train on:",
+         "birefcli matte photos/ -o masks/ --write mask \\\n    --resize 50% --threshold 0.5"),
         ("Cutouts and mattes in 16 bits, each in a folder:",
          "birefcli matte photos/ -o out/ --write cutout,mask --bits 16"),
         ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),
@@ -236,6 +250,9 @@ EXAMPLES = {
         ("Four GPUs:",
          "torchrun --nproc-per-node 4 -m birefcli train people/ \\\n"
          "    -o mine.safetensors --from portrait --batch 16"),
+    ],
+    "birefcli presets": [
+        ("For a script:", "birefcli presets --json"),
     ],
     "birefcli models": [
         ("Prepare for use without a network:", "birefcli models pull portrait"),

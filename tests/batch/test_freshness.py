@@ -15,6 +15,7 @@ from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.options import (
     BatchOptions,
+    Canvas,
     Compress,
     Edges,
     Existing,
@@ -25,6 +26,8 @@ from birefcli.options import (
     Precision,
     Product,
     Rendering,
+    Resize,
+    Shadow,
     Size,
 )
 
@@ -185,7 +188,8 @@ def test_look_at_a_huge_file_takes_two_short_reads(job, tmp_path, start):
 
 # Fingerprints
 
-CROPPED = Rendering((Product.CUTOUT, Product.MASK, Product.COMPOSITE), crop=True)
+KINDS = (Product.CUTOUT, Product.MASK, Product.COMPOSITE, Product.TRIMAP)
+CROPPED = Rendering(KINDS, crop=True)
 OTHER = {
     "products": None,  # each product has a fingerprint of its own
     "format": Format.TIFF,
@@ -196,8 +200,13 @@ OTHER = {
     "margin": Margin(20),
     "refine": False,
     "strip": True,
-    "fit": Size(64, 64),
+    "resize": Resize(Size(64, 64)),
     "quality": 80,
+    "max_bytes": 1000,
+    "threshold": 0.5,
+    "trimap_width": Margin(3),
+    "canvas": Canvas(Size(64, 64)),
+    "shadow": Shadow.SOFT,
 }
 """For each field of a rendering another value than that of ``CROPPED``."""
 
@@ -220,7 +229,13 @@ def test_every_field_of_a_rendering_shows_in_the_fingerprints():
         changed = fingerprints(dataclasses.replace(CROPPED, **{name: value}))
         differ = {kind for kind, digest in fingerprints().items() if changed[kind] != digest}
         coloured = {Product.CUTOUT, Product.COMPOSITE}
-        assert differ == (coloured if name == "refine" else set(CROPPED.products)), name
+        shown = {
+            "refine": coloured,
+            "shadow": coloured,
+            "threshold": {Product.MASK},
+            "trimap_width": {Product.TRIMAP},
+        }
+        assert differ == shown.get(name, set(CROPPED.products)), name
 
 
 def test_what_else_shows_in_products_shows_in_the_fingerprints():

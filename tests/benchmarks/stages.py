@@ -92,6 +92,7 @@ def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
     """Products of a photo, 8 bits."""
     from birefcli.images.decode import decode_photo
     from birefcli.matting import predictor
+    from birefcli.options import Rendering
     from birefcli.products.background import Colour
     from birefcli.products.render import render_product
 
@@ -100,7 +101,9 @@ def matted(data: bytes, model: str, kinds: Iterable[Any]) -> list[Any]:
     alpha = network.alphas([network.prepare(decoded)])[0]
     matte = network.matte(decoded, alpha, predictor.ForegroundOptions())
     white = Colour((255, 255, 255))
-    return [render_product(kind, decoded, matte, 8, white, Path("a.jpg")) for kind in kinds]
+    return [
+        render_product(kind, decoded, matte, Rendering(), white, Path("a.jpg")) for kind in kinds
+    ]
 
 
 def work(model: str, product: str, compress: str) -> None:
@@ -111,7 +114,7 @@ def work(model: str, product: str, compress: str) -> None:
     from birefcli.images.encode import encode
     from birefcli.matting import predictor
     from birefcli.matting.foreground import cpu as foreground_cpu
-    from birefcli.options import Compress, Format, Product
+    from birefcli.options import Compress, Format, Product, Rendering
     from birefcli.products.background import Colour
     from birefcli.products.render import render_product
     from birefcli.system import atomic
@@ -139,7 +142,7 @@ def work(model: str, product: str, compress: str) -> None:
         with clock.stage("levels"):
             matte = network.matte(decoded, alpha, colour)
         with clock.stage("compose"):
-            made = render_product(kind, decoded, matte, 8, background, file)
+            made = render_product(kind, decoded, matte, Rendering(), background, file)
         with clock.stage("encode"):
             encoded = encode(made, Format.PNG, Compress(compress))
         with clock.stage("write"):

@@ -68,13 +68,13 @@ def test_commands_options_and_choices_are_offered(offered):
     assert offered("matte --lock ") == [choice.value for choice in Lock]
     assert offered("matte --write mask,c") == ["mask,cutout", "mask,composite"]
     assert "mask,mask" not in offered("matte --write mask,")
-    assert offered("matte --bits ") == ["8", "16"]
+    assert offered("matte --bits ") == ["8", "16", "1"]
     assert offered("matte --background b") == ["black", "blur"]
     assert offered("train --device c")[:2] == ["cpu", "cuda"]
     kinds = offered("matte --device ")
     assert {"auto", "cpu", "cuda", "all"} <= set(kinds)
     assert offered("matte --device cuda,c")[:1] == ["cuda,cpu"]
-    assert offered("matte --format ") == ["png", "webp", "tiff", "jpg"]
+    assert offered("matte --format ") == ["png", "webp", "tiff", "jpg", "avif"]
 
 
 @pytest.mark.parametrize("line", ["matte x", "score x", "score --photos x", "matte -o x"])

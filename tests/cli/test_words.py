@@ -23,7 +23,7 @@ def told(result):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("matte a.jpg -o o --format gif", "--format gif: choose from png, webp, tiff, jpg"),
+        ("matte a.jpg -o o --format gif", "--format gif: choose from png, webp, tiff, jpg, avif"),
         ("matte a.jpg -o o -q -v", "--quiet and --verbose: choose one"),
         ("nothing", "nothing is no command; see birefcli --help"),
         ("matte -o o", "no photo named; see birefcli matte --help"),

@@ -23,7 +23,7 @@ from birefcli.options import Compress, Format
 from birefcli.system import cpu
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-LOSSLESS = [f for f in Format if f is not Format.JPG]
+LOSSLESS = [Format.PNG, Format.WEBP, Format.TIFF]
 
 
 def pictures(depths=(np.uint8, np.uint16)):

@@ -18,9 +18,9 @@ from birefcli.images.encode import encode
 from birefcli.images.photo import Photo, to_depth
 from birefcli.matting import predictor
 from birefcli.matting.matte import Matte
-from birefcli.options import Format, Margin, Product
+from birefcli.options import Format, Margin, Product, Rendering
 from birefcli.products import compose
-from birefcli.products.background import Blur, Colour, blurred, cover, parse_background
+from birefcli.products.background import Blur, blurred, cover, parse_background
 from birefcli.products.compose import BLEED, crop_box, cutout, over, trimap
 from birefcli.products.render import render_product
 
@@ -523,7 +523,8 @@ def test_every_product_has_the_photos_size_and_its_own_channels(tmp_path):
     channels = {"cutout": 4, "mask": 1, "composite": 3, "foreground": 3, "trimap": 1}
     for kind in Product:
         for bits, dtype in ((8, np.uint8), (16, np.uint16)):
-            out = render_product(kind, photo, Matte(alpha, photo.pixels), bits, white, tmp_path)
+            how = Rendering(bits=bits)
+            out = render_product(kind, photo, Matte(alpha, photo.pixels), how, white, tmp_path)
             assert out.shape[:2] == (30, 40)
             assert (1 if out.ndim == 2 else out.shape[2]) == channels[kind.value]
             assert out.dtype == dtype
@@ -533,7 +534,7 @@ def test_every_product_has_the_photos_size_and_its_own_channels(tmp_path):
 def test_mask_is_exact_at_both_ends(bits, tmp_path):
     photo = Photo(flat(1, 3, RED))
     out = render_product(
-        Product.MASK, photo, matte([[0, 32768, 65535]]), bits, Colour((255, 255, 255)), tmp_path
+        Product.MASK, photo, matte([[0, 32768, 65535]]), Rendering(bits=bits), None, tmp_path
     )
     assert out.tolist() == [[0, 128, 255] if bits == 8 else [0, 32768, 65535]]
 

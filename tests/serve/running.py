@@ -14,13 +14,14 @@ from typing import Any
 import uvicorn
 from served import TIMEOUT, Answer
 
-from birefcli.options import ModelOptions, ServeOptions
+from birefcli.options import ModelOptions
 from birefcli.serve.app import make_app
 from birefcli.serve.connections import Protocol
 from birefcli.serve.engines import load_engines
 from birefcli.serve.keys import Keys
 from birefcli.serve.metrics import Metrics
 from birefcli.serve.service import Service
+from birefcli.serve.settings import ServeOptions
 from birefcli.system.watchdog import Activity
 
 OPTIONS = ServeOptions(

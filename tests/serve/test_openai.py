@@ -25,7 +25,7 @@ from running import running
 from served import Served
 
 import birefcli
-from birefcli.options import Format, Margin, Product, Rendering, Size
+from birefcli.options import Format, Margin, Product, Rendering, Resize, Size
 from birefcli.products.background import Colour
 from birefcli.serve.content import Content
 from birefcli.serve.dialects.openai.photos import read_photos
@@ -313,7 +313,7 @@ def rendering_of(**fields: object):
         ({"write": "composite"}, Rendering((Product.COMPOSITE,)), Colour((255, 255, 255))),
         ({"write": "mask", "background": "opaque"}, Rendering((Product.MASK,)), None),
         ({"n": "1", "size": "auto", "output_format": "WEBP"}, Rendering(format=Format.WEBP), None),
-        ({"size": "640x480"}, Rendering(fit=Size(640, 480)), None),
+        ({"size": "640x480"}, Rendering(resize=Resize(Size(640, 480), enlarge=False)), None),
         (
             {"write": "mask", "output_format": "jpg", "output_compression": "0"},
             Rendering((Product.MASK,), Format.JPG, quality=1),

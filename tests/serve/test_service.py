@@ -4,8 +4,10 @@ import base64
 import hashlib
 import io
 import json
+import re
 import signal
 import socket
+import urllib.parse
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,6 +63,44 @@ def test_files_equal_those_of_the_python_face(mini_service, portrait, model, pro
     assert answer.status == 200, answer.body
     path = mini_service.samples / "grace_hopper.jpg"
     assert answer.body == model(path).encode(product, format=format_)
+
+
+LAID_OUT = [
+    {"write": "composite", "preset": "square"},
+    {"write": "composite", "preset": "id-us", "background": "#eeeeff", "format": "jpg"},
+    {"write": "cutout", "canvas": "300x400@150dpi", "fill": "60%", "shadow": "soft"},
+    {"write": "mask", "resize": "50%", "threshold": 0.5, "bits": 1},
+    {"write": "trimap", "trimap_width": 3, "aspect": "4:5", "align": "bottom"},
+    {"write": "composite", "background": "blur", "canvas": "700x300", "format": "jpg",
+     "max_bytes": "20k"},
+    {"write": "cutout", "format": "webp", "quality": 60, "resize": 200},
+    {"write": "foreground", "format": "avif", "quality": 40, "crop": True, "margin": "5%"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LAID_OUT, ids=[str(n) for n in range(len(LAID_OUT))])
+def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, model, words):
+    query = urllib.parse.urlencode({name: str(word).lower() for name, word in words.items()})
+    answer = mini_service.post(f"{PHOTO}?{query}", portrait)
+    assert answer.status == 200, answer.body
+    given = {name: word for name, word in words.items() if name != "write"}
+    ours = model(mini_service.samples / "grace_hopper.jpg").encode(words["write"], **given)
+    assert answer.body == ours
+
+
+def test_what_a_photos_making_noted_is_told(mini_service, portrait):
+    path = f"{PHOTO}?write=composite&format=jpg&resize=200&max_bytes=6000"
+    said = mini_service.post(path, portrait, Accept="application/json").json
+    size = len(base64.b64decode(said["pictures"]["composite"]))
+    assert size <= 6000
+    assert re.fullmatch(rf"quality \d+: {size:,} bytes", said["notes"][-1]), said["notes"]
+    assert (said["width"], said["height"]) == (171, 200)
+
+
+def test_photo_that_cannot_be_made_so_small_is_refused_with_its_size(mini_service, portrait):
+    answer = mini_service.post(f"{PHOTO}?write=composite&format=jpg&max_bytes=900", portrait)
+    assert answer.status == 400
+    assert "bytes at the lowest quality, of 512×600 pixels" in answer.json["error"]["message"]
 
 
 def test_four_clients_at_once_get_their_own_pictures(mini_service, model):
@@ -153,6 +193,16 @@ def test_answers_say_what_was_done(mini_service, portrait, result):
         ("?write=composite&background=file:///etc/passwd", None, 400, "url_not_allowed",
          "background"),
         ("?colour=red", None, 400, "invalid_value", "colour"),
+        ("?fill=85%25", None, 400, "invalid_value", "fill"),
+        ("?canvas=20000x20000", None, 400, "invalid_value", "canvas"),
+        ("?canvas=100x100&fill=110%25", None, 400, "invalid_value", "fill"),
+        ("?preset=round", None, 400, "invalid_value", "preset"),
+        ("?quality=80", None, 400, "invalid_value", "quality"),
+        ("?max_bytes=9000", None, 400, "invalid_value", "max_bytes"),
+        ("?threshold=0.5", None, 400, "invalid_value", "threshold"),
+        ("?write=mask&threshold=2", None, 400, "invalid_value", "threshold"),
+        ("?resize=0", None, 400, "invalid_value", "resize"),
+        ("?resize=40000", None, 400, "invalid_image", "photo"),
         ("?model=portrait", None, 404, "model_not_found", "model"),
         ("?photo=http://127.0.0.1/a.png", b"", 400, "url_not_allowed", "photo"),
     ],

@@ -2,14 +2,15 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from birefcli import values
-from birefcli.options import Compress, Format, Margin, Product, Rendering
+from birefcli.options import Format, Product, Rendering
+from birefcli.products.words import NAMES, refuse_idle
+from birefcli.products.words import read_rendering as words_to_rendering
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.dialects.json_files import JsonFiles
@@ -21,12 +22,11 @@ MEDIA = {
     Format.WEBP: "image/webp",
     Format.TIFF: "image/tiff",
     Format.JPG: "image/jpeg",
+    Format.AVIF: "image/avif",
 }
 PHOTO = "photo"
-OPTIONS = (
-    *("write", "format", "bits", "compress", "background", "crop", "margin", "refine", "strip"),
-    *("quality", "model"),
-)
+OPTIONS = (*NAMES, "model")
+SWITCHES, NUMBERS = ("crop", "refine", "strip"), ("bits", "quality")
 
 
 async def read_order(request: Request, max_body: int) -> Order:
@@ -86,36 +86,18 @@ def _photo(request: Request, content: Content, max_body: int) -> Source:
 
 def read_rendering(given: Mapping[str, Any], default: Product) -> Rendering:
     """Products, and how they look, by the options of ``birefcli matte``. Raises RequestError."""
-
-    def read(name: str, parse: Callable[[str], Any], otherwise: Any) -> Any:  # noqa: ANN401
-        return parse(fields.word(given[name], name)) if name in given else otherwise
-
-    def flag(name: str, otherwise: bool) -> bool:
-        return fields.switch(given[name], name) if name in given else otherwise
-
+    words = {name: _word(value, name) for name, value in given.items() if name in NAMES}
     with fields.usage_errors():
-        rendering = Rendering(
-            products=read(
-                "write", lambda text: values.choices("write", text, Product), (default,)
-            ),
-            format=read("format", values.file_format, Format.PNG),
-            bits=fields.number(given.get("bits", 8), "bits"),
-            compress=read(
-                "compress", lambda text: values.choices("compress", text, Compress)[0],
-                Compress.FAST,
-            ),
-            crop=flag("crop", False),
-            margin=read("margin", values.margin, Margin()),
-            refine=flag("refine", True),
-            strip=flag("strip", False),
-            quality=fields.number(given["quality"], "quality") if "quality" in given else None,
-        )  # fmt: skip
-        rendering.check()
-    if "margin" in given and not rendering.crop:
-        raise fields.wrong("margin does nothing without crop=true", "margin")
-    if "quality" in given and rendering.format is not Format.JPG:
-        raise fields.wrong("quality is that of format=jpg", "quality")
+        rendering = words_to_rendering(words, default)
+        refuse_idle(rendering, words)
     return rendering
+
+
+def _word(value: Any, name: str) -> Any:  # noqa: ANN401 - of JSON
+    """An option's value as :mod:`.products.words` takes it. Raises RequestError."""
+    if name in SWITCHES:
+        return fields.switch(value, name)
+    return fields.number(value, name) if name in NUMBERS else fields.word(value, name)
 
 
 def read_background(
@@ -123,13 +105,13 @@ def read_background(
 ) -> Any:  # noqa: ANN401 - as an order has it
     """What composites are put over; None, and nothing read, without any. Raises RequestError."""
     if Product.COMPOSITE not in rendering.products:
-        if "background" in given or "background" in content.files:
+        if "background" in content.files:
             wrong = "background does nothing without write=composite"
             raise RequestError(Code.INVALID_VALUE, wrong, "background")
         return None
     if uploaded := content.files.get("background"):
         return uploaded[-1]
-    return fields.background(given.get("background", "white"), max_body)
+    return fields.background(given.get("background", rendering.background), max_body)
 
 
 def answer(request: Request, order: Order, results: list[MattedPhoto]) -> Response:

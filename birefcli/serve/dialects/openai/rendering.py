@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from birefcli.options import Format, Product, Rendering, Size
+from birefcli.options import Format, Product, Rendering, Resize, Size
 from birefcli.products.background import Colour, parse_colour_or_blur
 from birefcli.serve import fields
 from birefcli.serve.content import Content
@@ -53,7 +53,7 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
     quality = _quality(given)
     if file_format is not Format.JPG:  # the others lose nothing
         quality = None
-    return replace(rendering, fit=_fit(given), quality=quality), background
+    return replace(rendering, resize=_fit(given), quality=quality), background
 
 
 def _format(given: Given) -> Format:
@@ -73,8 +73,8 @@ def _quality(given: Given) -> int | None:
     return max(1, value)
 
 
-def _fit(given: Given) -> Size | None:
-    """The box that results are shrunk to fit; None: as large as their photos."""
+def _fit(given: Given) -> Resize | None:
+    """The box that results are shrunk to fit, never enlarged; None: as large as their photos."""
     word = _word(given, "size", AUTO).lower()
     if word == AUTO:
         return None
@@ -83,7 +83,7 @@ def _fit(given: Given) -> Size | None:
         raise wrong_value(
             f"size={word[:40]}", "give auto, or WxH in pixels, like 1024x1024", "size"
         )
-    return Size(int(sides[1]), int(sides[2]))
+    return Resize(Size(int(sides[1]), int(sides[2])), enlarge=False)
 
 
 def _product(given: Given) -> tuple[Product, Colour | None]:

@@ -6,21 +6,22 @@ from typing import Any
 from starlette.responses import Response
 
 from birefcli.options import Format
+from birefcli.products.render import ProductFile
 from birefcli.serve.dialects import own
 from birefcli.serve.dialects.json_files import JsonFiles
-from birefcli.serve.orders import EncodedPicture, MattedPhoto
+from birefcli.serve.orders import MattedPhoto
 
 DONE = b"data: [DONE]\n\n"
 """The last event of a chat."""
 
 
-def picture_of(matted: MattedPhoto) -> EncodedPicture:
+def picture_of(matted: MattedPhoto) -> ProductFile:
     """The one product that this dialect makes of a photo."""
     (picture,) = matted.pictures.values()
     return picture
 
 
-def data_url(files: JsonFiles, picture: EncodedPicture, file_format: Format) -> str:
+def data_url(files: JsonFiles, picture: ProductFile, file_format: Format) -> str:
     """Its file as a URL."""
     return f"data:{own.MEDIA[file_format]};base64,{files.add(picture.data)}"
 

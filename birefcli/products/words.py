@@ -1,0 +1,236 @@
+"""From the words of options to how products look: one reader for commands, requests and Python."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import Any, TypedDict, TypeVar
+
+from birefcli import values
+from birefcli.errors import Message, Option, UsageError
+from birefcli.options import (
+    TRIMAP_WIDTH,
+    Align,
+    Canvas,
+    Compress,
+    Format,
+    Margin,
+    Product,
+    Rendering,
+    Shadow,
+    Size,
+)
+from birefcli.products.presets import preset_words
+
+Value = TypeVar("Value", bound=Enum)
+
+NAMES = (
+    *("write", "format", "bits", "compress", "background", "crop", "margin", "refine", "strip"),
+    *("preset", "resize", "quality", "max_bytes", "threshold", "trimap_width"),
+    *("canvas", "aspect", "fill", "head", "align", "shadow"),
+)
+"""Options that say how products look."""
+SPELT = {"center": "centre", "middle": "centre"}
+ONE_SIZE = ("canvas", "aspect")
+SHARES = ("fill", "head")
+"""Options that Python also takes as a number from 0 to 1."""
+
+
+class LayoutWords(TypedDict, total=False):
+    """What products show, and where: options of ``birefcli matte``, by their names in Python.
+
+    Texts are those of the command line; sizes may be tuples or numbers, shares numbers from 0 to 1.
+    """
+
+    crop: bool
+    margin: int | str
+    preset: str
+    canvas: str | tuple[int, int]
+    aspect: str | tuple[int, int]
+    fill: float | str
+    head: float | str
+    align: str
+    shadow: str
+    resize: int | str | tuple[int, int]
+    threshold: float | str
+    trimap_width: int | str
+
+
+class FileWords(LayoutWords, total=False):
+    """The same, and how a file holds it."""
+
+    bits: int
+    compress: str
+    strip: bool
+    quality: int | None
+    max_bytes: int | str | None
+
+
+def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
+    """What Python gave for an option, as :func:`read_rendering` takes it."""
+    if isinstance(value, tuple):
+        return (":" if name == "aspect" else "x").join(map(str, value))
+    if name in SHARES and isinstance(value, (int, float)):
+        return f"{100 * value:.9g}%"
+    if name in ("crop", "refine", "strip", "bits", "quality") or value is None:
+        return value
+    return str(value)
+
+
+class IdleError(UsageError):
+    """An option was given that does nothing without another one."""
+
+    def __init__(self, name: str, other: Option | Message) -> None:
+        """``name``: the option; ``other``: what it wants."""
+        super().__init__(Message(Option(name), " does nothing without ", other))
+        self.option = name
+
+
+def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) -> Rendering:
+    """How products look, by the words of options; what is not given has its default.
+
+    ``given``: by names of :data:`NAMES`, texts as of a command line; numbers, switches and members
+    of enumerations may be such already. A preset's words count where no others are given. Raises
+    UsageError.
+    """
+    words = with_preset(given)
+    rendering = Rendering(
+        products=_products(words, default),
+        format=values.file_format(words.get("format")) or Format.PNG,
+        bits=words.get("bits", 8),
+        compress=_choice(words, "compress", Compress, Compress.FAST),
+        background=words.get("background", "white"),
+        crop=words.get("crop", False),
+        margin=values.margin(words["margin"]) if "margin" in words else Margin(),
+        refine=words.get("refine", True),
+        strip=words.get("strip", False),
+        resize=values.resize(words["resize"]) if "resize" in words else None,
+        quality=words.get("quality"),
+        max_bytes=values.max_bytes(words["max_bytes"]) if "max_bytes" in words else None,
+        threshold=values.threshold(words["threshold"]) if "threshold" in words else None,
+        trimap_width=_trimap_width(words),
+        canvas=_canvas(words),
+        shadow=_choice(words, "shadow", Shadow, Shadow.NONE),
+    )
+    rendering.check()
+    _check_layout(rendering)
+    _check_codec(rendering.format)
+    return rendering
+
+
+def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same words, and those of the preset among them, which come second. Raises UsageError.
+
+    What is None counts as not given.
+    """
+    words = {name: value for name, value in given.items() if value is not None}
+    if "preset" not in words:
+        return words
+    preset = preset_words(words.pop("preset"))
+    # One size is enough: that of the preset gives way to another; so does what its share is of.
+    for pair in (ONE_SIZE, ("fill", "head")):
+        if any(name in words for name in pair):
+            preset = {name: word for name, word in preset.items() if name not in pair}
+    return {**preset, **words}
+
+
+def refuse_idle(rendering: Rendering, names: Collection[str]) -> None:
+    """Raise UsageError where one of the options that were given by name does nothing."""
+    laid_out = rendering.canvas is not None
+    placed = Message(Option("canvas"), " or ", Option("aspect"))
+    kinds = set(rendering.products)
+    shaded = bool(kinds & {Product.CUTOUT, Product.COMPOSITE})
+    needed: dict[str, tuple[bool, Option | Message]] = {
+        "background": (Product.COMPOSITE in kinds, Option("write", "composite")),
+        "margin": (rendering.crop, Option("crop")),
+        "threshold": (Product.MASK in kinds, Option("write", "mask")),
+        "trimap_width": (Product.TRIMAP in kinds, Option("write", "trimap")),
+        "shadow": (shaded, Message(Option("write", "cutout"), " or composite")),
+        "fill": (laid_out, placed),
+        "head": (laid_out, placed),
+        "align": (laid_out, placed),
+    }
+    for name, (there, other) in needed.items():
+        if name in names and not there:
+            raise IdleError(name, other)
+
+
+def _products(words: Mapping[str, Any], default: Product) -> tuple[Product, ...]:
+    return values.choices("write", words["write"], Product) if "write" in words else (default,)
+
+
+def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: Value) -> Value:
+    """A word of an enumeration, or a member of it."""
+    word = words.get(name, otherwise)
+    if isinstance(word, kind):
+        return word
+    try:
+        return kind(SPELT.get(word, str(word).replace(" ", "-")))
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise UsageError(f"choose from {known}", option=name, value=word) from None
+
+
+def _trimap_width(words: Mapping[str, Any]) -> Margin:
+    if "trimap_width" not in words:
+        return TRIMAP_WIDTH
+    return values.margin(words["trimap_width"], "trimap_width")
+
+
+def _canvas(words: Mapping[str, Any]) -> Canvas | None:
+    if "canvas" in words and "aspect" in words:
+        text = Message("says its proportions; leave ", Option("aspect"), " out")
+        raise UsageError(text, option="canvas", value=words["canvas"])
+    if "canvas" in words:
+        plain = values.canvas_size(words["canvas"])
+    elif "aspect" in words:
+        plain = Canvas(aspect=values.aspect(words["aspect"]))
+    else:
+        for name in ("fill", "head"):  # a wrong word is wrong without a canvas too
+            if name in words:
+                values.percentage(name, words[name])
+        return None
+    fill, head = (
+        values.percentage(name, words[name]) if name in words else None for name in ("fill", "head")
+    )
+    return replace(plain, fill=fill, head=head, align=_choice(words, "align", Align, Align.CENTRE))
+
+
+def _check_codec(format_: Format) -> None:
+    if format_ is not Format.AVIF:
+        return
+    from birefcli.images.codecs import can_write_avif  # libraries of pictures take their time
+
+    if not can_write_avif():
+        text = "this Pillow writes no AVIF: pip install -U pillow, or use webp"
+        raise UsageError(text, option="format", value=format_.value)
+
+
+def _check_layout(rendering: Rendering) -> None:
+    """Raise UsageError for a layout that no photo can have."""
+    canvas = rendering.canvas
+    if canvas is None:
+        return
+    subject = "fill" if canvas.fill is not None else "head" if canvas.head is not None else None
+    if canvas.fill is not None and canvas.head is not None:
+        raise UsageError(Message(Option("fill"), " and ", Option("head"), ": choose one"))
+    if canvas.head is not None and canvas.align is not Align.CENTRE:
+        raise UsageError(Message(Option("head"), " and ", Option("align"), ": choose one"))
+    if rendering.crop and subject is not None:
+        raise UsageError(Message(Option("crop"), " and ", Option(subject), ": choose one"))
+    if canvas.size is None:
+        return
+    if rendering.resize is not None:
+        raise UsageError(
+            Message(Option("canvas"), " says the size; leave ", Option("resize"), " out")
+        )
+    _check_size(canvas.size, canvas)
+
+
+def _check_size(size: Size, canvas: Canvas) -> None:
+    if size.width * size.height > values.MOST_PIXELS:
+        text = f"more than {values.MOST_PIXELS // 10**6} megapixels"
+        raise UsageError(text, option="canvas", value=size)
+    share = canvas.fill or canvas.head or 1.0
+    if share * max(size) < 1:
+        text = f"leaves less than a pixel to a subject that takes {share:.0%} of it"
+        raise UsageError(text, option="canvas", value=size)
