@@ -216,7 +216,8 @@ def is_made_since(decision: Decision) -> bool:
     A product appears whole or not at all. Raises OSError.
     """
     targets = decision.job.targets.values()
-    return decision.reason == MISSING and all(target.exists(again=True) for target in targets)
+    missing = decision.reason == MISSING and bool(targets)
+    return missing and all(target.exists(again=True) for target in targets)
 
 
 def _against_stamp(
