@@ -44,6 +44,7 @@ def test_each_task_of_the_slurm_array_does_its_part(shell, photos):
     assert len(list(photos.parent.glob("failed-*.txt"))) == 8
 
 
+@pytest.mark.slow
 def test_the_pods_of_the_kubernetes_job_are_the_parts(shell, photos):
     yaml = pytest.importorskip("yaml")
     spec = yaml.safe_load(block("yaml"))["spec"]
@@ -57,6 +58,7 @@ def test_the_pods_of_the_kubernetes_job_are_the_parts(shell, photos):
     assert len(dry_runs_of(shell, command, count, JOB_COMPLETION_INDEX="{}")) == len(ALL)
 
 
+@pytest.mark.slow
 def test_the_array_job_of_aws_is_the_parts(shell, photos):
     job = json.loads(block("json"))
     size = job["arrayProperties"]["size"]

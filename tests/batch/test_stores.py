@@ -231,6 +231,7 @@ def test_several_workers_share_a_store(matte, bucket, tree):
     assert total["current"] == len(TREE)
 
 
+@pytest.mark.slow
 def test_shards_of_a_store_make_the_whole(matte, bucket, tree):
     upload(bucket, tree, "in/")
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
@@ -247,6 +248,7 @@ def test_an_empty_object_fails_alone(matte, bucket, tree):
     assert "in/a0.jpg: the file is empty" in said
 
 
+@pytest.mark.slow
 def test_little_memory_and_few_connections_do_all_the_same(matte, bucket, tree):
     upload(bucket, tree, "in/")
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/", "--max-memory", "0.0001")
@@ -360,6 +362,7 @@ def test_what_another_run_writes_meanwhile_is_left_to_it(here, bucket, tree):
 # Which photos
 
 
+@pytest.mark.slow
 def test_a_store_is_searched_as_a_folder_is(matte, bucket, tmp_path):
     names = (
         *("a.jpg", "B.JPG", ".hidden.jpg", ".hidden/a.jpg", "@eaDir/a.jpg", "raw/a.jpg"),

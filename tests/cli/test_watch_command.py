@@ -244,6 +244,7 @@ def test_a_log_names_each_photo_and_failures_and_nothing_else(begin, tmp_path):
     assert len(watching.said) == 4
 
 
+@pytest.mark.slow
 def test_quiet_says_failures_only(begin, tmp_path):
     (tmp_path / "in" / "a.jpg").write_bytes(jpeg())
     watching = begin("--no-events", "--quiet", json_lines=False)
@@ -255,6 +256,7 @@ def test_quiet_says_failures_only(begin, tmp_path):
     assert "a.png" in watching.said[0]
 
 
+@pytest.mark.slow
 def test_every_detail_tells_what_it_waits_for(begin, tmp_path):
     (tmp_path / "in" / "a.jpg").write_bytes(jpeg()[:200])
     watching = begin("--no-events", "--verbose", "--idle", 0.5)
