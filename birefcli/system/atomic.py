@@ -30,9 +30,9 @@ HOST = 17  # characters of a machine's name
 STALE = 24 * 3600.0  # seconds after which a part file is nobody's, whatever its process number says
 
 
-def check_writable(folder: Path) -> None:
-    """See that files can be made in a folder. Raises OSError."""
-    part = folder / part_name()
+def check_writable(folder: Path, part: Path | None = None) -> None:
+    """See that files can be made in a folder: ``part``, or one of a new name. Raises OSError."""
+    part = part or folder / part_name()
     part.touch()
     part.unlink()
 
@@ -50,7 +50,10 @@ def writer(process: int) -> str:
 
 @contextlib.contextmanager
 def probe(folder: Path) -> Iterator[Path]:
-    """An empty part file that is there within the block, for others to see. Raises OSError."""
+    """An empty part file that is there within the block, for others to see. Raises OSError.
+
+    Their answers (:func:`answer_to`) go with it, also of those that have ended meanwhile.
+    """
     part = folder / part_name()
     _writing.add(part)
     try:
@@ -58,7 +61,13 @@ def probe(folder: Path) -> Iterator[Path]:
         yield part
     finally:
         _remove(part)
+        _remove(answer_to(part))
         _writing.discard(part)
+
+
+def answer_to(probe: Path) -> Path:
+    """The file that another process makes beside a probe, to try whether it can."""
+    return probe.with_name(f"{probe.name.removesuffix(PART_END)}w{PART_END}")
 
 
 @cache

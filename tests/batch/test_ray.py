@@ -1088,7 +1088,7 @@ def test_killed_run_stops_its_workers_and_the_next_does_the_rest(start, command,
         ),
         (
             "from birefcli.system import atomic\n"
-            "    def fail(folder): raise PermissionError(13, 'Permission denied')\n"
+            "    def fail(*_): raise PermissionError(13, 'Permission denied')\n"
             "    atomic.check_writable = fail",
             ExitCode.OUTPUT,
             "out: cannot be written: Permission denied",

@@ -344,7 +344,12 @@ def test_eight_shards_at_once_two_of_them_killed_make_what_a_whole_run_makes(
     out = tmp_path / "out"
     assert command("matte", photos, "-o", tmp_path / "whole").returncode == ExitCode.OK
     words = ("matte", photos, "-o", out, "--json", "--threads", 1)
-    runs = [start(*words, "--shard", f"{i}/8") for i in range(8)]
+    gates = []
+    for index in range(2):  # what nobody writes into keeps these from their end
+        here = chosen("", index, 8)
+        gates.append(tmp_path / next(f"g{n}" for n in range(999) if holds(here, Path(f"g{n}"))))
+        os.mkfifo(gates[-1])
+    runs = [start(*words, *gates[i : i + 1], "--shard", f"{i}/8") for i in range(8)]
     for number, run in enumerate(runs[:2]):
         kill_somewhere(run, 3, 0.02 * number)
     again = [start(*words, "--shard", f"{i}/8") for i in range(2)]

@@ -96,6 +96,13 @@ def test_parts_of_another_machine_are_cleared_after_a_day(tmp_path):
     assert not old.exists()
 
 
+def test_a_probe_takes_the_answers_to_it_along(tmp_path):
+    with atomic.probe(tmp_path) as probe:
+        atomic.answer_to(probe).touch()  # by a process that has ended since
+        assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("told", ["_machine_id", "_process_namespace"])
 def test_machines_and_containers_of_one_name_leave_each_others_parts_alone(
     tmp_path, monkeypatch, told

@@ -168,7 +168,7 @@ def check_output(probe: Path) -> None:
     if not exists(probe):
         raise OutputError(f"{folder}: is another folder than that of the run; {SHARED}")
     try:
-        atomic.check_writable(folder)
+        atomic.check_writable(folder, atomic.answer_to(probe))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
 
