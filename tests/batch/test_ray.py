@@ -379,7 +379,7 @@ def test_machine_sees_the_run_s_output_and_can_write_to_it(tmp_path, monkeypatch
         (out / ("probe" if change != "another" else "other")).touch()
     if change == "closed":
 
-        def fail(folder):
+        def fail(*_):
             raise OSError(30, os.strerror(30))
 
         monkeypatch.setattr(actor.atomic, "check_writable", fail)
