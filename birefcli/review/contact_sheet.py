@@ -1,4 +1,4 @@
-"""Contact sheets: many cutouts small, on a checkerboard, so that a person can look at all of them.
+"""Contact sheets: many cutouts small, so that a person can look at all of them.
 
 Find cutouts, read them, sort them, write the pages. Cutouts are read once. The tile of each is kept
 in a file without a name: ten thousand take some hundred megabytes of disk, and memory holds one
@@ -6,101 +6,29 @@ page.
 """
 
 import contextlib
-import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
-
-from birefcli.batch.inputs import find_photos, split_missing
-from birefcli.batch.places import PIPE, LocalFile
-from birefcli.errors import Message, NoInputError, Option, OutputError, PhotoError, UsageError
+from birefcli.errors import Message, NoInputError, Option, OutputError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
-from birefcli.images.opening import open_image
-from birefcli.images.photo import to_depth
 from birefcli.images.stamp import Stamp
-from birefcli.images.text import Font, best_face, fit_text, load_font, missing_glyphs
-from birefcli.options import SUFFIXES, Format, Selection, SheetOrder
-from birefcli.products import quality
-from birefcli.products.quality import Defect, Quality
-from birefcli.scoring import masks
-from birefcli.scoring.masks import NotAMaskError
+from birefcli.images.text import missing_glyphs
+from birefcli.options import Format, SheetOrder
+from birefcli.products.quality.check import Defect
+from birefcli.review import html_page, tile_page
+from birefcli.review.cutouts import Entry, Tile, Unread, find_cutouts, read_tiles
+from birefcli.review.photos import PhotoIndex, lonely
+from birefcli.review.tile_page import Layout, Pixels8
 from birefcli.system import atomic
-from birefcli.system.paths import is_file, is_folder, names_in
-from birefcli.system.prefetch import prefetch
+from birefcli.system.paths import is_file, names_in
 from birefcli.system.temporary_store import TemporaryStore
-
-PRODUCTS = ("cutout", "mask")  # folders of a run that wrote both; others show no matte
-SHOWN = ("png", "webp", "tif", "tiff", "jpg", "jpeg")
-"""Endings of names that are tried in folders."""
-GAP = 8  # pixels between tiles
-SQUARE = 8  # of the checkerboard
-LIGHT, DARK = 255, 208
-PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
-Pixels8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One cutout. ``name``: its path below the folder that was named."""
-
-    path: Path
-    name: str
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A cutout that was read: its figures, and where its small picture is."""
-
-    entry: Entry
-    findings: Quality
-    place: tuple[int, int]
-    """Offset and length in the store."""
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A cutout that cannot be shown, and why."""
-
-    entry: Entry
-    error: Message
-    not_a_matte: bool
-    """Whether it is a good picture, and only no matte."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Of a page. ``side``: of a tile's picture, in pixels; ``face``: file of the names' font."""
-
-    columns: int
-    side: int
-    face: str | None = None
-
-    @property
-    def text(self) -> int:
-        """Height of a line of text."""
-        return max(10, min(18, self.side // 12))
-
-    @property
-    def font(self) -> Font:
-        """What names are drawn with. Raises OSError, or ImportError without FreeType."""
-        return load_font(self.face, self.text)
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        """(width, height) of a tile with its two lines, and the gap after it."""
-        return self.side + GAP, self.side + 2 * (self.text + 4) + 2 * GAP
 
 
 @dataclass(frozen=True)
@@ -109,7 +37,8 @@ class SheetTask:
 
     inputs: tuple[str, ...]
     output: Path
-    format: Format
+    format: Format | None
+    """Of pages that are pictures; None for HTML."""
     layout: Layout
     per_page: int
     max_pixels: int
@@ -117,6 +46,8 @@ class SheetTask:
     flagged: bool = False
     """Show only cutouts with a flag."""
     sort: SheetOrder = SheetOrder.FLAGGED
+    photos: Path | None = None
+    """Where the photo of each cutout is."""
 
 
 @dataclass
@@ -142,6 +73,9 @@ class SheetReporter(Protocol):
     def on_failure(self, path: str, reason: str | Message) -> None:
         """A cutout cannot be shown."""
 
+    def on_note(self, text: str | Message) -> None:
+        """Something is not as it was asked for."""
+
     def on_read(self, result: Tile | Unread) -> None:
         """A cutout was read, or could not be."""
 
@@ -153,16 +87,15 @@ def make_sheet(task: SheetTask, reporter: SheetReporter) -> Sheet:
     """
     sheet = Sheet()
     entries = _find(task, sheet, reporter)
-    if not entries:
-        raise NoInputError(f"no cutout or mask found in {', '.join(task.inputs)}")
     _check_output(task, -(-len(entries) // task.per_page))
     with TemporaryStore() as store:
         _read(task, entries, store, sheet, reporter)
         shown = sorted_tiles(sheet.tiles, task.sort, flagged=task.flagged)
-        names = "".join(tile.entry.name for tile in shown)
-        layout = with_font_for(task.layout, names)
-        sheet.pages = _write(replace(task, layout=layout), shown, store)
-    sheet.has_boxes = missing_glyphs(layout.font, names) > 0
+        if task.format is not None:
+            names = "".join(tile.entry.name for tile in shown)
+            task = replace(task, layout=tile_page.with_font_for(task.layout, names))
+            sheet.has_boxes = missing_glyphs(task.layout.font, names) > 0
+        sheet.pages = _write(task, shown, store)
     return sheet
 
 
@@ -171,44 +104,31 @@ def make_sheet(task: SheetTask, reporter: SheetReporter) -> Sheet:
 
 def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]:
     """Cutouts in the order of their names; what cannot be looked at is reported."""
-    roots = tuple(_products_folder(name) for name in task.inputs)
-    patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
-    search = find_photos(Selection(roots, PIPE, include=patterns, products=True))
-    there, missing = split_missing(search.found)
-    for name, reason in [*search.failed, *((str(photo.source), why) for photo, why in missing)]:
-        sheet.failed += 1
-        reporter.on_failure(str(name), reason)
-    entries = []
-    for photo in there:
-        assert isinstance(photo.source, LocalFile), "others are refused as an input"
-        path = photo.source.path
-        if str(path) in roots or _may_be_matte(path):
-            entries.append(Entry(path, str(photo.relative)))
-        else:
-            sheet.not_mattes += not stamp.is_sheet(path)
-    return entries
+    found = find_cutouts(task.inputs)
+    sheet.failed, sheet.not_mattes = len(found.failed), found.not_mattes
+    for name, reason in found.failed:
+        reporter.on_failure(name, reason)
+    if not found.entries:
+        raise NoInputError(f"no cutout or mask found in {', '.join(task.inputs)}")
+    return found.entries if task.photos is None else _paired(found.entries, task.photos, reporter)
 
 
-def _products_folder(name: str) -> str:
-    """The folder of cutouts or masks, where several products lie in a folder each."""
-    if name == PIPE:
-        raise UsageError("a sheet is made of files, and not of stdin (-)")
-    inside = [Path(name, product) for product in PRODUCTS]
-    return next((str(path) for path in inside if is_folder(path)), name)
-
-
-def _may_be_matte(path: Path) -> bool:
-    """Whether a file of a folder is tried: of ours cutouts and masks, of others no JPEG.
-
-    A black and white photo that was put on white would pass for a mask.
-    """
-    try:
-        made = stamp.read(path).stamp
-    except OSError:
-        return True  # reading it says why
-    if made is None:
-        return SUFFIXES[path.suffix.lower()] is not Format.JPG
-    return made.product in (*PRODUCTS, "")  # another version's: reading it says what it is
+def _paired(entries: list[Entry], photos: Path, reporter: SheetReporter) -> list[Entry]:
+    """Cutouts with their photos; those without one are named. Raises NoInputError."""
+    index = PhotoIndex(photos)
+    pairs = [(entry, index.of(entry.name)) for entry in entries]
+    without = [str(entry.path) for entry, of in pairs if not of]
+    unclear = [str(entry.path) for entry, of in pairs if len(of) > 1]
+    if len(without) == len(entries):
+        raise NoInputError(
+            f"{photos}: no photo of any cutout: {entries[0].name} would be of a photo named"
+            f" {Path(entries[0].name).with_suffix('')}.*",
+            option="pairs",
+        )
+    for names, several in ((without, False), (unclear, True)):
+        if names:
+            reporter.on_note(lonely(names, several))
+    return [replace(entry, photo=of[0]) if len(of) == 1 else entry for entry, of in pairs]
 
 
 def _read(
@@ -219,70 +139,20 @@ def _read(
     reporter: SheetReporter,
 ) -> None:
     reporter.on_start(len(entries))
-    for result in tiles(entries, store, task.layout, task.threads, task.max_pixels):
+    draw = html_page.draw if task.format is None else tile_page.draw
+    read = read_tiles(entries, store, draw, task.layout.side, task.threads, task.max_pixels)
+    for result in read:
         reporter.on_read(result)
         if isinstance(result, Tile):
             sheet.tiles.append(result)
+            if result.note is not None:
+                reporter.on_note(Message(result.note, "; its cutout is shown without it"))
         # A folder may hold photos and composites too; whoever names one wants to see it.
         elif result.not_a_matte and str(result.entry.path) not in task.inputs:
             sheet.not_mattes += 1
         else:
             sheet.failed += 1
             reporter.on_failure(str(result.entry.path), result.error)
-
-
-def tiles(
-    entries: Iterable[Entry], store: TemporaryStore, layout: Layout, threads: int, max_pixels: int
-) -> Generator[Tile | Unread, None, None]:
-    """Read cutouts and masks, in order, ``threads`` at once."""
-
-    def make(entry: Entry) -> tuple[Quality, bytes] | Unread:
-        try:
-            return _read_tile(entry.path, layout.side, max_pixels)
-        except PhotoError as error:
-            return Unread(entry, error.message, isinstance(error, NotAMaskError))
-
-    listed = list(entries)
-    with ThreadPoolExecutor(threads, "tile") as pool:
-        calls = prefetch(pool, make, listed, threads + 1)
-        for entry, future in zip(listed, calls, strict=True):
-            made = future.result()
-            yield made if isinstance(made, Unread) else Tile(entry, made[0], store.put(made[1]))
-
-
-def _read_tile(path: Path, side: int, max_pixels: int) -> tuple[Quality, bytes]:
-    """Figures of a cutout or mask, and its picture on a checkerboard, as a file."""
-    found = masks.read(path, max_pixels)
-    small = picture(found.alpha, found.colours, side)
-    # Without loss, and quick: it is read once more.
-    return quality.check(found.alpha), encode(small, Format.WEBP)
-
-
-def picture(alpha: NDArray[Any], colours: NDArray[Any] | None, side: int) -> Pixels8:
-    """A cutout over a checkerboard, or a mask as it is, at most ``side`` wide and high: h×w×3.
-
-    ``alpha``: H×W, ``colours``: H×W×3, straight, both uint8 or uint16.
-    """
-    height, width = alpha.shape
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    share = _small(to_depth(alpha, 8), size)[..., None]
-    if colours is None:
-        return np.repeat(np.rint(share).astype(np.uint8), 3, 2)
-    # Premultiplied before it is shrunk: what lies under transparent pixels is nobody's colour.
-    shown = cv2.multiply(to_depth(colours, 8), cv2.merge([to_depth(alpha, 8)] * 3), scale=1 / 255)
-    over = _small(shown, size) + (1 - share / 255) * _checkerboard(size)[..., None]
-    return np.rint(over).clip(0, 255).astype(np.uint8)
-
-
-def _small(plane: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
-    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
-
-
-def _checkerboard(size: tuple[int, int]) -> NDArray[np.float32]:
-    x, y = np.meshgrid(np.arange(size[0]) // SQUARE, np.arange(size[1]) // SQUARE)
-    return np.where((x + y) % 2, LIGHT, DARK).astype(np.float32)
 
 
 # Sort
@@ -296,66 +166,18 @@ def sorted_tiles(tiles: list[Tile], sort: SheetOrder, *, flagged: bool) -> list[
         return sorted(tiles, key=lambda tile: tile.entry.name)
     if sort is SheetOrder.COVERAGE:
         return sorted(tiles, key=lambda tile: (tile.findings.coverage, tile.entry.name))
-    return sorted(tiles, key=lambda tile: (_gravest(tile), tile.entry.name))
+    return sorted(tiles, key=lambda tile: (_gravest(tile), -tile.findings.doubt, tile.entry.name))
 
 
 def _gravest(tile: Tile) -> int:
-    """Rank of the gravest flag; without a flag, after all others."""
+    """Rank of the gravest flag; without a flag, after all others.
+
+    Flags whose limits are fitted have one rank: the doubt says which of them is worse.
+    """
     order = list(Defect)
-    return min((order.index(flag) for flag in tile.findings.flags), default=len(order))
-
-
-# Draw
-
-
-def with_font_for(layout: Layout, names: str) -> Layout:
-    """The layout with that font of the machine's which has most letters, unless it names one."""
-    face = layout.face or best_face(names, layout.text)
-    return layout if face == layout.face else replace(layout, face=face)
-
-
-def page(tiles: Sequence[Tile], layout: Layout, fetch: Callable[[Tile], bytes]) -> Pixels8:
-    """One page: H×W×3."""
-    width, height = layout.cell
-    rows = -(-len(tiles) // layout.columns)
-    columns = min(layout.columns, len(tiles))
-    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, layout.columns)
-        corner = (GAP + column * width, GAP + row * height)
-        with open_image(io.BytesIO(fetch(tile))) as small:
-            _put(sheet, draw, tile, small, corner, layout)
-    return np.asarray(sheet)
-
-
-def _put(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    tile: Tile,
-    small: Image.Image,
-    corner: tuple[int, int],
-    layout: Layout,
-) -> None:
-    x, y = corner
-    left, top = x + (layout.side - small.width) // 2, y + (layout.side - small.height) // 2
-    sheet.paste(small, (left, top))
-    if tile.findings.flags:
-        box = (left - 2, top - 2, left + small.width + 1, top + small.height + 1)
-        draw.rectangle(box, outline=ALARM, width=2)
-    font = layout.font
-    y += layout.side + 4
-    draw.text((x, y), fit_text(tile.entry.name, font, layout.side), INK, font)
-    colour = ALARM if tile.findings.flags else FAINT
-    below = fit_text(caption(tile.findings), font, layout.side)
-    draw.text((x, y + layout.text + 2), below, colour, font)
-
-
-def caption(findings: Quality) -> str:
-    """Coverage and flags, as ``37% soft, parts``."""
-    share = findings.coverage
-    text = f"{share:.0%}" if share >= 0.01 or share == 0 else f"{share:.2%}"
-    return " ".join([text, ", ".join(flag.value for flag in findings.flags)]).strip()
+    fitted = order.index(Defect.UNSURE)
+    ranks = (min(order.index(flag), fitted) for flag in tile.findings.flags)
+    return min(ranks, default=len(order))
 
 
 # Write
@@ -397,13 +219,19 @@ def _write(task: SheetTask, shown: Sequence[Tile], store: TemporaryStore) -> lis
     targets = _page_names(task.output, -(-len(shown) // task.per_page)) if shown else []
     for number, target in enumerate(targets):
         part = shown[number * task.per_page :][: task.per_page]
-        pixels = page(part, task.layout, lambda tile: store.get(tile.place))
         try:
-            atomic.replace_file(target, encode_page(pixels, task.format, task.output.name))
+            atomic.replace_file(target, _page_file(task, part, target, store))
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
     _remove_old_pages(task.output, set(targets))
     return targets
+
+
+def _page_file(task: SheetTask, part: Sequence[Tile], target: Path, store: TemporaryStore) -> bytes:
+    """One page as a file."""
+    if task.format is None:
+        return html_page.render(part, target, task.output.name, store.get)
+    return encode_page(tile_page.page(part, task.layout, store.get), task.format, task.output.name)
 
 
 def _remove_old_pages(output: Path, written: set[Path]) -> None:
@@ -419,6 +247,8 @@ def _remove_old_pages(output: Path, written: set[Path]) -> None:
 
 def is_page_of(path: Path, name: str) -> bool:
     """Whether a file is a page of the contact sheet of this name. Raises OSError."""
+    if html_page.is_html(Path(name)):
+        return html_page.is_page_of(path, name)
     found = stamp.read(path).stamp
     return found == _page_stamp(name)
 

@@ -110,9 +110,7 @@ def _within(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inner
 
 
-def _blob(
-    shape: tuple[int, ...], centre: tuple[float, float], radius: float, rng: Rng
-) -> Plane:
+def _blob(shape: tuple[int, ...], centre: tuple[float, float], radius: float, rng: Rng) -> Plane:
     """A disc that is none quite: 1 inside, 0 outside."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     x, y = x - centre[0], y - centre[1]

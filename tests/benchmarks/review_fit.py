@@ -140,9 +140,7 @@ def not_negative(columns: Floats, goal: Floats) -> Floats:
     return weights
 
 
-def limit_of(
-    part: Part, score: Score, alone: Mapping[Sign, float], signs: Sequence[Sign]
-) -> float:
+def limit_of(part: Part, score: Score, alone: Mapping[Sign, float], signs: Sequence[Sign]) -> float:
     """From what error a matte is flagged, so that few good ones are in all."""
     errors = np.array([score.error(each.signs) for each in part.examples])
     single = np.array(
@@ -160,9 +158,7 @@ def limit_of(
 
 def flagged(part: Part, *, photo: bool) -> Bools:
     """What ``birefcli sheet`` flags, by limits that are written."""
-    return np.array(
-        [bool(check(e.alpha, e.photo if photo else None).flags) for e in part.examples]
-    )
+    return np.array([bool(check(e.alpha, e.photo if photo else None).flags) for e in part.examples])
 
 
 def report(name: str, part: Part) -> None:
@@ -202,9 +198,7 @@ def trade(part: Part, limits: Fitted) -> None:
 def reasons(part: Part) -> None:
     """Print how often each word is said."""
     print("  word: of the bad, of the good")
-    said = [
-        {flag.value for flag in check(each.alpha, each.photo).flags} for each in part.examples
-    ]
+    said = [{flag.value for flag in check(each.alpha, each.photo).flags} for each in part.examples]
     for word in sorted(set().union(*said)):
         has = np.array([word in words for words in said])
         print(f"    {word:12} {has[part.bad].mean():5.1%} {has[part.good].mean():5.1%}")

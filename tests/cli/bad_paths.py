@@ -73,7 +73,7 @@ OPTIONS = {
 BEFORE_FORKING = (
     *("birefcli.cli.app", "birefcli.cli.failures", "birefcli.batch.pipeline", "birefcli.doctor"),
     *("birefcli.batch.executor", "birefcli.models.load", "birefcli.products.background"),
-    *("birefcli.scoring.run", "birefcli.contact_sheet", "birefcli.training.run"),
+    *("birefcli.scoring.run", "birefcli.review.contact_sheet", "birefcli.training.run"),
     *("birefcli.bench.run", "safetensors.torch", "rich.progress", "typer.rich_utils"),
     *("birefcli.__main__", "birefcli.cli.process", "birefcli.cli.score_reporter"),
     *("birefcli.cli.terminal", "birefcli.system.ending", "birefcli.system.allocator"),

@@ -10,11 +10,11 @@ import sys
 
 import numpy as np
 import pytest
+from birefcli.contact_sheet import Layout
 from conftest import TIMEOUT, picture
 from PIL import Image, ImageFont
 
 from birefcli import contact_sheet
-from birefcli.contact_sheet import Layout
 from birefcli.images import stamp
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode

@@ -27,7 +27,9 @@ ALIEN = 0.1  # share of the subject among pixels of a colour that is the backgro
 
 Plane = NDArray[np.float32]
 
-_NEIGHBOURS = (2 * np.eye(LEVELS) + np.eye(LEVELS, k=1) + np.eye(LEVELS, k=-1)).astype(np.float32) / 4
+_NEIGHBOURS = (2 * np.eye(LEVELS) + np.eye(LEVELS, k=1) + np.eye(LEVELS, k=-1)).astype(
+    np.float32
+) / 4
 """A level of colour is also the levels beside it: noise."""
 
 
@@ -163,8 +165,8 @@ def _islands(inside: NDArray[np.uint8]) -> float:
 
 def _without_edge(shape: _Shape, photo: Plane) -> float:
     """Length of the outline across which the photo's colour does not change, of the size."""
-    lab = cv2.GaussianBlur(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), (0, 0), 1)
-    smooth = cv2.GaussianBlur(shape.alpha, (0, 0), 1)
+    lab = _smooth(np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), np.float32))
+    smooth = _smooth(shape.alpha)
     # Only there does it matter: the rest of the picture is no work.
     band = np.nonzero((shape.depth <= 3) & (shape.outside <= 3))
     across = [_sobel(smooth, *way)[band] for way in ((1, 0), (0, 1))]
@@ -174,6 +176,10 @@ def _without_edge(shape: _Shape, photo: Plane) -> float:
     steepness[band] = np.linalg.norm(along, axis=1) / np.maximum(np.hypot(*across), 1e-6)
     nearby = cv2.dilate(steepness / 8, np.ones((3, 3), np.uint8))  # Sobel's weights add up to 8
     return float((shape.outline & (nearby < NO_EDGE)).sum()) / shape.size
+
+
+def _smooth(picture: Plane) -> Plane:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1), np.float32)
 
 
 def _sobel(picture: Plane, x: int, y: int) -> Plane:
@@ -200,15 +206,14 @@ def _histogram(colours: NDArray[np.int32]) -> Plane:
     """Share of pixels of each colour, smoothed: neighbours are the same colour under noise."""
     counts = np.bincount(colours, minlength=LEVELS**3).reshape((LEVELS,) * 3).astype(np.float32)
     for axis in range(3):
-        counts = np.moveaxis(np.tensordot(_NEIGHBOURS, counts, (1, axis)), 0, axis)
-    return counts.ravel() / max(1, len(colours))
+        mixed = np.tensordot(_NEIGHBOURS, counts, (1, axis))
+        counts = np.moveaxis(mixed.astype(np.float32), 0, axis)
+    return np.asarray(counts.ravel() / max(1, len(colours)), np.float32)
 
 
 def _largest_at_outline(region: NDArray[np.bool_], distance: Plane) -> float:
     """Area of the largest connected part of a region that begins at the outline, in pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(
-        region.astype(np.uint8), connectivity=4
-    )
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
     begins = np.unique(labels[(distance > 0) & (distance <= TOUCHES)])
     areas = stats[begins[begins > 0], cv2.CC_STAT_AREA]
     return float(areas.max()) if len(areas) else 0.0
