@@ -1,7 +1,7 @@
 """Signs of a bad matte, measured on its alpha and, where there is one, its photo.
 
-Both are reduced or enlarged to one size first, so that a sign means the same whatever the camera,
-and costs milliseconds. Which values are suspicious is fitted, not chosen: see :mod:`.fitted`.
+Both are reduced to one size first, so that a sign means the same whatever the camera, and costs
+milliseconds. Which values are suspicious is fitted, not chosen: see :mod:`.fitted`.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 256  # pixels of the longer side, of all that is measured
+SIDE = 256  # pixels of the longer side, of what is measured
 FAR = 4.0  # pixels from the outline that hair and blur seldom reach
 SURE = 3.0  # pixels from the outline where colours are the subject's or the background's alone
 TOUCHES = 2.5  # pixels from the outline within which a region begins at it
@@ -88,7 +88,7 @@ def measure(alpha: NDArray[Any], pixels: NDArray[Any] | None = None) -> dict[Sig
 def _size_of(picture: NDArray[Any]) -> tuple[int, int]:
     """(width, height) at which a picture is measured."""
     height, width = picture.shape[:2]
-    scale = SIDE / max(height, width)
+    scale = min(1.0, SIDE / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
