@@ -15,6 +15,7 @@ good mattes (``review_faults.py``), how many are flagged.
 
 import argparse
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,6 +180,18 @@ def report(name: str, part: Part) -> None:
         print(row)
 
 
+def cost(part: Part) -> None:
+    """Print the processor time of a matte, on one thread."""
+    cv2.setNumThreads(1)
+    for name, photo in (("alpha", False), ("with the photo", True)):
+        spent = []
+        for each in part.examples[::5]:
+            before = time.thread_time()
+            check(each.alpha, each.photo if photo else None)
+            spent.append(time.thread_time() - before)
+        print(f"  milliseconds of a processor, {name}: {1e3 * float(np.median(spent)):.1f}")
+
+
 def trade(part: Part, limits: Fitted) -> None:
     """Print what other limits of the score, with the photo, would flag."""
     alone = np.array(
@@ -241,6 +254,7 @@ def main() -> None:
             report(name, seen)
             reasons(seen)
             trade(seen, fitted())
+            cost(seen)
             made_faults(seen)
 
 

@@ -1,5 +1,8 @@
 """What in an alpha, and in its photo, asks for a look."""
 
+import json
+from importlib import resources
+
 import numpy as np
 import pytest
 from benchmarks.review_faults import FAULTS
@@ -119,3 +122,9 @@ def test_fitted_limits_are_written_as_they_are_read():
     from birefcli.products.quality.fitted import fitted, from_json, to_json
 
     assert from_json(to_json(fitted())) == fitted()
+
+
+def test_contract_of_the_service_names_every_flag():
+    contract = json.loads(resources.files("birefcli").joinpath("serve/openapi.json").read_text())
+    named = contract["components"]["schemas"]["Flags"]["items"]["enum"]
+    assert named == [flag.value for flag in Defect]
