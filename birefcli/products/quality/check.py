@@ -18,7 +18,8 @@ UNSURE = (0.1, 0.9)  # alpha between these is neither subject nor background
 SOFT = 0.35  # hair and blur alike stay below; a network that is not sure does not
 EDGE = 0.5  # less is a person close to the camera as often as a wall that is kept
 MAIN = 0.8
-ENOUGH = 512  # pixels of the longer side that a large picture is looked at in, or more
+ENOUGH = 512  # pixels of the longer side from which a large picture is reduced, or more
+FEW = 256  # the same, of what is only counted
 
 
 class Defect(StrEnum):
@@ -81,19 +82,19 @@ def check(alpha: NDArray[Any], pixels: NDArray[Any] | None = None) -> Quality:
     the photo shows.
     """
     coverage = cv2.mean(alpha)[0] / float(np.iinfo(alpha.dtype).max)
-    alpha, pixels = _thinned(alpha), None if pixels is None else _thinned(pixels)
     found = plain_flags(alpha, coverage)
     if Defect.EMPTY in found:
         return Quality(coverage, (Defect.EMPTY,))
-    signs = measure(alpha, pixels)
+    photo = None if pixels is None else _thinned(pixels, ENOUGH)
+    signs = measure(_thinned(alpha, ENOUGH), photo)
     found |= {Defect(sign.value) for sign in fitted().suspicious(signs)}
     flags = tuple(flag for flag in Defect if flag in found)
     return Quality(coverage, flags, fitted().score(signs).error(signs))
 
 
-def _thinned(picture: NDArray[Any]) -> NDArray[Any]:
+def _thinned(picture: NDArray[Any], least: int) -> NDArray[Any]:
     """Every n-th pixel of every n-th row: 24 megapixels would take a quarter of a second."""
-    every = max(1, max(picture.shape[:2]) // ENOUGH)
+    every = max(1, max(picture.shape[:2]) // least)
     return np.ascontiguousarray(picture[::every, ::every])
 
 
@@ -101,7 +102,7 @@ def plain_flags(alpha: NDArray[Any], coverage: float) -> set[Defect]:
     """Flags of any matte, whose limits are chosen and not fitted."""
     if coverage < EMPTY:
         return {Defect.EMPTY}
-    peak = float(np.iinfo(alpha.dtype).max)
+    alpha, peak = _thinned(alpha, FEW), float(np.iinfo(alpha.dtype).max)
     found = {
         Defect.SMALL: coverage < SMALL,
         Defect.FULL: coverage > FULL,
