@@ -10,6 +10,7 @@ from birefcli.cli import models
 from birefcli.cli.bench import bench
 from birefcli.cli.command import Command, Group
 from birefcli.cli.doctor import doctor
+from birefcli.cli.export import export
 from birefcli.cli.matte import matte
 from birefcli.cli.presets import list_presets
 from birefcli.cli.score import score
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (matte, watch, serve, bench, doctor, score, sheet, train):
+for _command in (matte, watch, serve, bench, doctor, score, sheet, train, export):
     app.command(cls=Command, epilog=EXIT_CODES)(_command)
 app.command("presets", cls=Command, epilog=EXIT_CODES)(list_presets)
 app.add_typer(models.app, name="models")

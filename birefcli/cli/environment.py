@@ -15,7 +15,7 @@ COMPLETING = "_BIREFCLI_COMPLETE"
 SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 """Variables for experiments, without an option."""
 THREADS = "OMP_NUM_THREADS"
-COMPUTING = ("matte", "watch", "serve", "bench", "train", "doctor")
+COMPUTING = ("matte", "watch", "serve", "bench", "train", "export", "doctor")
 """Commands that import torch."""
 LEAST = 1 << 30
 """Bytes of addresses with less of which libraries crash while they are imported."""

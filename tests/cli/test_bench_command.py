@@ -14,9 +14,9 @@ import pytest
 from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
 
-from birefcli.bench import synthetic
 from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
 from birefcli.cli.bench_table import noise_warning
+from birefcli.images import synthetic
 
 NO_PRICES = ("0", "-0", "-4.59", "nan", "inf", "-inf", "1e+07")
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
