@@ -31,7 +31,7 @@ class ExportableNetwork(nn.Module):
             _replace_attention(self.network.bb, height, width)
         for name, module in list(self.network.named_modules()):
             if isinstance(module, DeformableConv):
-                self.network.set_submodule(name, _DeformableConv(module))
+                self.network.set_submodule(name, ExportableDeformableConv(module))
 
     def forward(self, image: Tensor) -> Tensor:
         """Alpha N×1×H×W, 0..1, of ``image`` N×3×H×W, normalised as for :class:`BiRefNet`."""
@@ -95,7 +95,7 @@ class _WindowAttention(nn.Module):
         return cast("Tensor", self.qkv(padded.index_select(1, plan.gather)))
 
 
-class _DeformableConv(nn.Module):
+class ExportableDeformableConv(nn.Module):
     """:class:`DeformableConv` by the operator that exporters know."""
 
     def __init__(self, convolution: DeformableConv) -> None:

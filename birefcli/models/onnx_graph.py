@@ -34,25 +34,29 @@ def record(network: BiRefNet, size: Size, *, logits: bool) -> Program:
     exportable = ExportableNetwork(network, size.height, size.width, logits=logits).eval()
     # Two photos: of one, torch would take the batch to be always one.
     image = torch.zeros(2, 3, size.height, size.width)
-    with without_warnings("torch.onnx", "onnxscript", "onnx_ir"):
-        return _exported(exportable, image, LOGITS if logits else ALPHA)
+    return to_graph(exportable, image, LOGITS if logits else ALPHA)
 
 
-def _exported(network: nn.Module, image: torch.Tensor, output: str) -> Program:
+def to_graph(module: nn.Module, image: torch.Tensor, output: str) -> Program:
+    """Record a module of one input, called as the network's, whose first side stays open.
+
+    ``image``: of the input's shape, two or more in a batch. Raises what torch's exporter raises.
+    """
     import torchvision.ops  # noqa: F401 - registers its operators
 
-    return torch.onnx.export(
-        network,
-        (image,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=[output],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-        custom_translation_table={torch.ops.torchvision.deform_conv2d.default: _deform_conv},
-        external_data=False,
-        verbose=False,
-    )
+    with without_warnings("torch.onnx", "onnxscript", "onnx_ir"):
+        return torch.onnx.export(
+            module,
+            (image,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[output],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            custom_translation_table={torch.ops.torchvision.deform_conv2d.default: _deform_conv},
+            external_data=False,
+            verbose=False,
+        )
 
 
 def _deform_conv(

@@ -140,6 +140,17 @@ MORE = {
         "TLS, limits for each client and patience with slow clients are left to a proxy in "
         "front of it.",
     ],
+    "birefcli export": [
+        "MODEL is what `--model` takes elsewhere: a name, a weights file, its URL, or a folder with "
+        "one. The packages for it come with an extra: pip install 'birefcli[export]'.",
+        "The file takes input_image, float32 Nx3xHxW (RGB of 0 to 1, minus ImageNet's mean, divided "
+        "by its standard deviation), for any N, and gives alpha, Nx1xHxW; with `--logits` "
+        "output_image. Input size, mean, standard deviation, the model's name and the SHA-256 of "
+        "its weights are in its metadata. It needs a runtime with DeformConv (ONNX opset 19), like "
+        "ONNX Runtime 1.25.",
+        "A file that differs from torch by more than 0.001 of alpha is not kept (exit status 4). "
+        "`birefcli bench --against FILE.onnx` compares its speed with birefcli's.",
+    ],
     "birefcli presets": [
         "A preset is a set of options of birefcli-matte(1). Those of marketplaces and of ID photos "
         "have the page that their figures are from, and the day it was read: requirements change. "
@@ -251,6 +262,13 @@ EXAMPLES = {
          "torchrun --nproc-per-node 4 -m birefcli train people/ \\\n"
          "    -o mine.safetensors --from portrait --batch 16"),
     ],
+    "birefcli export": [
+        ("A small network for another program:", "birefcli export lite -o lite.onnx"),
+        ("Your own training, for photos of another shape:",
+         "birefcli export mine.safetensors -o mine.onnx --size 512x768"),
+        ("Is it quicker here than birefcli?",
+         "birefcli bench --model lite --against lite.onnx"),
+    ],
     "birefcli presets": [
         ("For a script:", "birefcli presets --json"),
     ],
@@ -277,5 +295,6 @@ FILES = {
         ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
          "and the best epoch's weights. You can delete it after training."),
     ],
+    "birefcli export": [CACHE, DIGESTS],
     "birefcli models": [CACHE],
 }  # fmt: skip
