@@ -141,10 +141,10 @@ MORE = {
         "front of it.",
     ],
     "birefcli export": [
-        "MODEL is what `--model` takes elsewhere: a name, a weights file, its URL, or a folder with "
-        "one. The packages for it come with an extra: pip install 'birefcli[export]'.",
-        "The file takes input_image, float32 Nx3xHxW (RGB of 0 to 1, minus ImageNet's mean, divided "
-        "by its standard deviation), for any N, and gives alpha, Nx1xHxW; with `--logits` "
+        "MODEL is what `--model` takes elsewhere: a name, a weights file, its URL, or a folder "
+        "with one. The packages for it come with an extra: pip install 'birefcli[export]'.",
+        "The file takes input_image, float32 Nx3xHxW (RGB of 0 to 1, minus ImageNet's mean, "
+        "divided by its standard deviation), for any N, and gives alpha, Nx1xHxW; with `--logits` "
         "output_image. Input size, mean, standard deviation, the model's name and the SHA-256 of "
         "its weights are in its metadata. It needs a runtime with DeformConv (ONNX opset 19), like "
         "ONNX Runtime 1.25.",
@@ -267,7 +267,8 @@ EXAMPLES = {
         ("Your own training, for photos of another shape:",
          "birefcli export mine.safetensors -o mine.onnx --size 512x768"),
         ("Is it quicker here than birefcli?",
-         "birefcli bench --model lite --against lite.onnx"),
+         "birefcli export mini -o mini.onnx\n"
+         "birefcli bench --model mini --against mini.onnx"),
     ],
     "birefcli presets": [
         ("For a script:", "birefcli presets --json"),
