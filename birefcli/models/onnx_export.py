@@ -96,7 +96,8 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
                 )
             size_bytes = part.stat().st_size
     except OSError as error:
-        raise OutputError(f"{task.output}: cannot be written ({error.strerror})") from error
+        reason = error.strerror or error
+        raise OutputError(f"{task.output}: cannot be written ({reason})") from error
     return ExportedFile(task.output, checkpoint, size, size_bytes, difference)
 
 
