@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import blocks, known_image, known_network
+from support import blocks, known_image, known_network, write_mean_of_channels
 
 import birefcli
 from birefcli.birefnet import SWIN_T
@@ -88,25 +88,11 @@ def test_a_missing_package_and_an_old_runtime_name_the_line_that_helps(
 def test_a_file_that_differs_from_torch_is_not_kept(monkeypatch, tmp_path, tiny_weights):
     monkeypatch.setattr(onnx_graph, "record", lambda *_, **__: None)
     monkeypatch.setattr(onnx_graph, "describe", lambda *_: None)
-    monkeypatch.setattr(onnx_graph, "write", lambda _, path: _write_mean_of_channels(path))
+    monkeypatch.setattr(onnx_graph, "write", lambda _, path: write_mean_of_channels(path))
     task = ExportTask(ModelOptions(str(tiny_weights)), tmp_path / "m.onnx")
     with pytest.raises(ModelError, match=r"differs from torch's by up to \S+, and 0.001 is allow"):
         export(task)
     assert list(tmp_path.iterdir()) == []
-
-
-def _write_mean_of_channels(path):
-    """A network of one operator: N×3×H×W to the mean of the channels, N×1×H×W."""
-    make, kind = onnx.helper, onnx.TensorProto.FLOAT
-    ends = [
-        make.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
-        for name, channels in (("image", 3), ("mean", 1))
-    ]
-    node = make.make_node("ReduceMean", ["image", "axis"], ["mean"], keepdims=1)
-    axis = make.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
-    graph = make.make_graph([node], "mean", ends[:1], ends[1:], [axis])
-    version = make.make_opsetid("", 18)
-    onnx.save(make.make_model(graph, opset_imports=[version], ir_version=9), path)
 
 
 # What is written
