@@ -16,7 +16,7 @@ from birefcli.birefnet import SWIN_T
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.birefnet.exportable import ExportableDeformableConv
 from birefcli.errors import ModelError
-from birefcli.models import checksum, onnx_export, onnx_graph, weights
+from birefcli.models import checksum, onnx_graph, weights
 from birefcli.models.onnx_export import ExportTask, export
 from birefcli.options import ModelOptions
 
@@ -201,12 +201,12 @@ def test_logits_are_those_of_published_files(tiny_weights, tmp_path):
 
 
 @pytest.mark.slow
-def test_mini_and_swin_t_at_their_sizes_are_equal_to_torch(tmp_path):
-    weights.save(
-        known_network(SWIN_T), tmp_path / "t.safetensors",
-        config=SWIN_T, size=(1024, 1024), dtype=torch.float32,
-    )  # fmt: skip
-    for name in (str(tmp_path / "t.safetensors"), "mini"):
-        made = export(ExportTask(ModelOptions(name), tmp_path / "m.onnx", overwrite=True))
-        # Products of float32 are rounded elsewhere: mini's by up to 6e-5 of alpha on one machine.
-        assert made.difference < onnx_export.TOLERANCE / 2
+@pytest.mark.parametrize("name", ["mini", "t.safetensors"])
+def test_mini_and_swin_t_are_equal_to_torch(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    if name != "mini":  # at half its size: at 1024×1024 it takes 6 GB
+        known = known_network(SWIN_T)
+        weights.save(known, Path(name), config=SWIN_T, size=(512, 512), dtype=torch.float32)
+    made = export(ExportTask(ModelOptions(name), Path("m.onnx")))
+    # mini enlarges what float32 rounds: to 6e-5 of alpha on one machine, maybe more on another.
+    assert made.difference < (CLOSE if name != "mini" else 4 * CLOSE)
