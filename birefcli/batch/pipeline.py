@@ -334,7 +334,7 @@ class Pipeline:
             seconds.save += time.perf_counter() - started
         if len(left) == len(item.files):
             return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=left[0])
-        return item.outcome
+        return replace(item.outcome, notes=(*item.outcome.notes, *map(str, left)))
 
     def _write_one(self, item: Encoded, kind: Product) -> Message | None:
         """Write a product; why it is left alone, if it is."""

@@ -8,11 +8,19 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from birefcli.batch.places import CHANGED, EXISTS, MADE_BY_US, Admit, LeftAloneError, State
+from birefcli.batch.places import (
+    CHANGED,
+    EXISTS,
+    MADE_BY_US,
+    OVERTAKEN,
+    Admit,
+    LeftAloneError,
+    State,
+)
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
@@ -115,6 +123,8 @@ class StoredProduct:
     entry: ObjectEntry | None = None
     """As it was listed, where it is there."""
     is_listed: bool = False
+    seen: int | None = field(default=None, compare=False)
+    """The version that must still be there for it to be replaced; None for any."""
 
     def __str__(self) -> str:
         return str(self.url)
@@ -149,16 +159,33 @@ class StoredProduct:
         entry, tries = self._listed(), 0
         while entry is not None:
             try:
-                return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+                found = read_stamp(self.url, entry)
+                return StampedFile(True, found, blank=entry.size == 0, length=entry.size)
             except (ObjectChangedError, ObjectNotFoundError):
                 tries += 1
                 if tries == TRIES:
                     raise
                 entry = self._asked()
-        raise object_error(errno.ENOENT, "no such object", str(self.url))
+        raise self._gone()
+
+    def open(self) -> BinaryIO:
+        """The object that is there now, read by blocks."""
+        entry = self._asked()
+        if entry is None:
+            raise self._gone()
+        return store_for(self.url).open(entry)
+
+    def as_seen(self) -> "StoredProduct":
+        """The object as long as it is of the version that was listed."""
+        entry = self._listed()
+        return self if entry is None else replace(self, seen=_version(entry))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
+        if self.seen is not None:
+            entry = self._asked()
+            if entry is not None and _version(entry) != self.seen:
+                raise LeftAloneError(OVERTAKEN)
         new = self.existing in (Existing.SKIP, Existing.ERROR)
         kind = TYPES.get(self.url.suffix, "")
         try:
@@ -182,6 +209,9 @@ class StoredProduct:
         except OSError as error:
             return isinstance(error, ObjectDeniedError)
         return False
+
+    def _gone(self) -> OSError:
+        return object_error(errno.ENOENT, "no such object", str(self.url))
 
     def _listed(self) -> ObjectEntry | None:
         return self.entry if self.is_listed else self._asked()

@@ -181,7 +181,8 @@ def _numbers(file: BinaryIO, order: str, entry: tuple[Any, ...] | None) -> tuple
     form = f"{order}{count}{_NUMBERS[kind]}"
     size = struct.calcsize(form)
     if size > len(value):
-        value = _read(file, *struct.unpack(order + "I", value), size)
+        (place,) = struct.unpack(order + "I", value)
+        value = _read(file, place, size)
     return struct.unpack(form, value[:size])
 
 
