@@ -51,7 +51,7 @@ def refuse_other_kinds(decisions: Iterable[Decision], selection: Selection) -> N
     if not found:
         return
     first = found[0]
-    more = f" (so are {len(found) - 1:,} more)" if len(found) > 1 else ""
+    more = f"; {len(found) - 1:,} more like this" if len(found) > 1 else ""
     both = Message(", ask for both with ", Option("write", f"{first.there},{first.wanted.value}"))
     has_both = first.is_only and first.there != SHEET and not output_of(selection).is_one
     ways = Message(ANOTHER, *([both] if has_both else []), ", or use ", OVERWRITING)

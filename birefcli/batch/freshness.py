@@ -21,8 +21,7 @@ from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import EXISTS, PIPE, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
-from birefcli.images import image_data
-from birefcli.images.stamp import SHEET, Checksum, Stamp, StampedFile
+from birefcli.images.stamp import SHEET, Checksum, Stamp, StampedFile, has_own_pixels
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
 
@@ -305,10 +304,5 @@ def _is_edited(target: Target, found: StampedFile, written: Checksum, verdict: M
     stays = verdict == UP_TO_DATE
     if stays and found.length == written.file_length:
         return False
-    try:
-        with target.open() as file:
-            if image_data.length(file) != written.data.length:
-                return True
-            return not stays and image_data.measure(file) != written.data
-    except ValueError:
-        return True
+    with target.open() as file:
+        return not has_own_pixels(file, written, by_length=stays)

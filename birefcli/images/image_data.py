@@ -7,7 +7,7 @@ that somebody described is the same picture, and one that somebody encoded anew 
 - JPEG: every segment but APPn and comments, and all from the first scan to the file's end.
 - WebP: what VP8, VP8L, ALPH and ANMF chunks hold.
 - TIFF: the strips or tiles of every page.
-- AVIF: what ``mdat`` boxes hold.
+- AVIF: what ``mdat`` boxes hold, EXIF and XMP among it.
 """
 
 import io

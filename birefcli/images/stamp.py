@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from birefcli.images import image_data
 from birefcli.images.formats import png
 from birefcli.images.image_data import ImageData
 from birefcli.system.regular_file import open_regular
@@ -119,6 +120,19 @@ def read(path: Path) -> StampedFile:
 def of_bytes(data: bytes) -> Stamp | None:
     """The stamp of a whole file."""
     return _parsed(_text_at_its_place(data[:WINDOW], data[-WINDOW:]))
+
+
+def has_own_pixels(file: BinaryIO, written: Checksum, *, by_length: bool = False) -> bool:
+    """Whether a file holds the encoded pixels that it was written with. Raises OSError.
+
+    ``by_length``: as far as their length tells; little of the file is read.
+    """
+    try:
+        if image_data.length(file) != written.data.length:
+            return False
+        return by_length or image_data.measure(file) == written.data
+    except ValueError:
+        return False
 
 
 def is_at_end(suffix: str) -> bool:

@@ -148,7 +148,7 @@ def test_cutouts_of_another_version_are_shown(command, tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     pixels = np.asarray(cutout(disc()))
-    notes = Metadata(stamp="birefcli:1 0123456789abcdef 12 5;")
+    notes = Metadata(stamp="birefcli:1 0123456789abcdef 12 5")
     (made / "a.png").write_bytes(encode(pixels, Format.PNG, metadata=notes))
     shown = lines(command("sheet", made, "-o", tmp_path / "a.png", "--json"))
     assert [item["input"] for item in shown[:-1]] == [str(made / "a.png")]
