@@ -52,7 +52,7 @@ class Decision:
 
     job: Job
     reason: Message
-    kept: Mapping[Target, Message] = dataclasses.field(default_factory=dict)
+    kept: Mapping[str, Message] = dataclasses.field(default_factory=dict)
     """Targets that hold somebody's work, or may, and why it is taken for that."""
     fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
     """Of all products, for their stamps."""
@@ -185,14 +185,14 @@ def _decided(
 ) -> Decision:
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
-    kept: dict[Target, Message] = {}
+    kept: dict[str, Message] = {}
     reasons: list[Message] = []
     for kind, target in job.targets.items():
         verdict = _verdict(job, kind, existing, wanted[kind], precisions)
         if verdict not in KEPT:
             todo[kind] = target.as_seen() if verdict in OUTDATED else target
         if verdict in THEIRS:
-            kept[target] = verdict
+            kept[str(target)] = verdict
             verdict = Message(f"{target}: ", verdict) if len(job.targets) > 1 else verdict
         reasons.append(verdict)
     left = dataclasses.replace(job, targets=todo)

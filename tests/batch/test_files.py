@@ -654,7 +654,7 @@ def test_file_of_somebody_else_at_the_target_is_kept(job):
     job.targets[Product.MASK].path.write_bytes(encode(pixels, Format.PNG))
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert decision.job.targets == {}
-    assert decision.kept == {job.targets[Product.MASK]: NOT_OURS}
+    assert decision.kept == {str(job.targets[Product.MASK]): NOT_OURS}
     assert str(decision.reason) == f"{UP_TO_DATE}, {job.targets[Product.MASK]}: {NOT_OURS}"
 
 
