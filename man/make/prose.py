@@ -46,8 +46,10 @@ MORE = {
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
-        "keeps and reports a picture that it did not make. Writes are atomic, even when the "
-        "process is killed.",
+        "keeps and reports a picture that it did not make, and a result that was edited since. "
+        "Where a result is of another kind than the one to be written (a cutout, and now a mask), "
+        "the run ends with status 5 before any work. `--existing overwrite` replaces all of them. "
+        "Writes are atomic, even when the process is killed.",
         "birefcli reports a failed photo on standard error, does the others, and exits with "
         "status 1. On Ctrl-C and SIGTERM it finishes the files it is writing and ends; a second "
         "Ctrl-C drops them.",
@@ -74,7 +76,8 @@ MORE = {
         "own clock. A photo that cannot be read is tried again after 2, 4, 8 seconds and so on, "
         "and fails when it has not changed for a minute. A photo that failed is tried again when "
         "it changes. A photo that goes keeps its product.",
-        "Of two photos with the same output name the second fails, and is done when the first "
+        "What was edited since it was made stays. A photo fails in whose place a result of another "
+        "kind lies. Of two photos with the same output name the second fails, and is done when the first "
         "goes; `--name '{name}'` keeps both.",
         "On a full disk it says so once and tries again every 30 seconds. It waits for folders "
         "that go, or whose disk is unmounted; it does not make an output folder again. After "
