@@ -186,19 +186,29 @@ def _decided(
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
     kept: dict[str, Message] = {}
-    reasons: list[Message] = []
+    reasons: dict[str, Message] = {}
     for kind, target in job.targets.items():
-        verdict = _verdict(job, kind, existing, wanted[kind], precisions)
+        verdict = reasons[str(target)] = _verdict(job, kind, existing, wanted[kind], precisions)
         if verdict not in KEPT:
             todo[kind] = target.as_seen() if verdict in OUTDATED else target
         if verdict in THEIRS:
             kept[str(target)] = verdict
-            verdict = Message(f"{target}: ", verdict) if len(job.targets) > 1 else verdict
-        reasons.append(verdict)
     left = dataclasses.replace(job, targets=todo)
-    shown = [r for r in dict.fromkeys(reasons) if not todo or r not in KEPT]
-    reason = Message(*[part for r in shown for part in (", ", r)][1:])
-    return Decision(left, reason, kept, wanted)
+    return Decision(left, _shown(reasons), kept, wanted)
+
+
+def _shown(reasons: Mapping[str, Message]) -> Message:
+    """Why a photo is done, or not, by what is found at its targets; what is kept by its name."""
+    verdicts = frozenset(reasons.values())
+    if len(verdicts) == 1:
+        return next(iter(verdicts))
+    is_done = not verdicts <= KEPT
+    shown = [
+        Message(f"{target}: ", verdict) if verdict in THEIRS else verdict
+        for target, verdict in reasons.items()
+        if verdict in THEIRS or verdict not in KEPT or not is_done
+    ]
+    return Message(*[part for each in dict.fromkeys(shown) for part in (", ", each)][1:])
 
 
 MISSING = Message("missing")

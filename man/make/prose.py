@@ -77,8 +77,8 @@ MORE = {
         "and fails when it has not changed for a minute. A photo that failed is tried again when "
         "it changes. A photo that goes keeps its product.",
         "What was edited since it was made stays. A photo fails in whose place a result of another "
-        "kind lies. Of two photos with the same output name the second fails, and is done when the first "
-        "goes; `--name '{name}'` keeps both.",
+        "kind lies. Of two photos with the same output name the second fails, and is done when "
+        "the first goes; `--name '{name}'` keeps both.",
         "On a full disk it says so once and tries again every 30 seconds. It waits for folders "
         "that go, or whose disk is unmounted; it does not make an output folder again. After "
         "`--idle` seconds without work it frees the model's memory; the next photo loads it again.",
