@@ -326,15 +326,17 @@ class Pipeline:
         job, seconds = item.job, item.outcome.seconds
         started = time.perf_counter()
         try:
-            left = [found for kind in item.files if (found := self._write_one(item, kind))]
+            left = {kind: why for kind in item.files if (why := self._write_one(item, kind))}
         except Exception as error:
             return _unwritten(job, error, seconds, item.outcome.coverage)
         finally:
             self._budget.release(item.reserved)
             seconds.save += time.perf_counter() - started
         if len(left) == len(item.files):
-            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=left[0])
-        return replace(item.outcome, notes=(*item.outcome.notes, *map(str, left)))
+            reason = next(iter(left.values()))
+            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=reason)
+        notes = [f"{job.targets[kind]}: {why}" for kind, why in left.items()]
+        return replace(item.outcome, notes=(*item.outcome.notes, *notes))
 
     def _write_one(self, item: Encoded, kind: Product) -> Message | None:
         """Write a product; why it is left alone, if it is."""

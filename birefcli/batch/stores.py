@@ -39,6 +39,7 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+BLOCK = 1 << 18  # bytes that each of them reads at once, of a product that is read whole
 TRIES = 3  # looks at a product that others write at the same time
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
@@ -173,12 +174,14 @@ class StoredProduct:
         entry = self._asked()
         if entry is None:
             raise self._gone()
-        return store_for(self.url).open(entry)
+        return store_for(self.url).open(entry, BLOCK)
 
     def as_seen(self) -> "StoredProduct":
         """The object as long as it is of the version that was listed."""
         entry = self._listed()
-        return self if entry is None else replace(self, seen=_version(entry))
+        if entry is None or not entry.etag:
+            return self  # there is only its time, which listings and answers tell in other units
+        return replace(self, seen=_version(entry))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""

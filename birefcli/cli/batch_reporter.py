@@ -192,7 +192,7 @@ def _shown(target: Target) -> str:
 
 def _notable(outcome: Outcome) -> bool:
     """Whether its owner should hear of a photo that did not fail."""
-    words = ("no subject", "first of", "pixels may be wrong")
+    words = ("no subject", "first of", "pixels may be wrong", "changed since the run began")
     return any(word in note for note in outcome.notes for word in words)
 
 

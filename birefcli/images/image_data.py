@@ -11,6 +11,7 @@ that somebody described is the same picture, and one that somebody encoded anew 
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ _SCAN, _COMMENT = 0xDA, 0xFE  # markers of a JPEG
 _MOST_PARTS = 500_000  # chunks, segments, boxes or strips of a file
 _MOST_PAGES = 1000
 _NUMBERS = {3: "H", 4: "I"}  # types of a TIFF's whole numbers
-_PIECE = 1 << 20  # bytes that are read at once
+_PIECE = 1 << 18  # bytes that are read at once
 
 
 class Extent(NamedTuple):
@@ -68,9 +69,22 @@ def length(file: BinaryIO) -> int:
     return sum(part.length for part in extents(file))
 
 
-def measure(file: BinaryIO) -> ImageData:
-    """Read a file's parts with pixels. Raises as :func:`extents` does, also for a missing part."""
-    return of_parts(piece for part in extents(file) for piece in _pieces(file, part))
+def measure(file: BinaryIO, most: float = math.inf) -> ImageData:
+    """Read a file's parts with pixels, each once.
+
+    Raises as :func:`extents` does, also for a part that is not all there, and for more than
+    ``most`` bytes: parts of a file that was made to cost time may all be one.
+    """
+
+    def pieces() -> Iterator[bytes]:
+        left = most
+        for part in extents(file):
+            left -= part.length
+            if left < 0:
+                raise ValueError("more pixels than there may be")
+            yield from _pieces(file, part)
+
+    return of_parts(pieces())
 
 
 def of_bytes(data: bytes) -> ImageData:

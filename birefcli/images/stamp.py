@@ -128,9 +128,9 @@ def has_own_pixels(file: BinaryIO, written: Checksum, *, by_length: bool = False
     ``by_length``: as far as their length tells; little of the file is read.
     """
     try:
-        if image_data.length(file) != written.data.length:
-            return False
-        return by_length or image_data.measure(file) == written.data
+        if by_length:
+            return image_data.length(file) == written.data.length
+        return image_data.measure(file, written.data.length) == written.data
     except ValueError:
         return False
 

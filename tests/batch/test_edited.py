@@ -415,6 +415,28 @@ def test_a_product_that_changes_between_the_look_and_the_writing_stays(job):
     assert path.read_bytes() == b"last"
 
 
+def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path):
+    both = task(CUTOUT, Product.MASK)
+    run(both)
+    saved = [tmp_path / "out" / name for name in ("cutout/a.png", "mask/a.png", "mask/b.png")]
+
+    class Retoucher(Told):
+        def on_start(self, total):
+            for path in saved:
+                path.write_bytes(b"by hand")
+
+    rendering = replace(both.options.rendering, crop=True)
+    reporter = Retoucher()
+    run(replace(both, options=replace(both.options, rendering=rendering)), reporter)
+    assert {path.read_bytes() for path in saved} == {b"by hand"}
+    first, second = reporter.outcomes["a.jpg"], reporter.outcomes["b.jpg"]
+    assert (first.status.value, first.reason) == ("skipped", OVERTAKEN)
+    assert (second.status.value, second.notes[-1]) == (
+        "written",
+        f"{saved[-1]}: {OVERTAKEN}",
+    )
+
+
 # In a store
 
 
@@ -448,6 +470,9 @@ def test_objects_are_read_whole_only_where_they_would_be_replaced(
     assert {key for key, length in spans if length > stamp.WINDOW} == {urls[1].key}
     found, told = reasons(OTHER)
     assert told == [OPTIONS, EDITED] + [OPTIONS] * (count - 2)
+    whole = len(product(job, way))
+    read = [length for key, length in spans if key == urls[0].key and length != stamp.WINDOW]
+    assert sum(read) <= whole, "once"
     assert found[1].kept == {str(urls[1]): EDITED}
 
     [target] = found[0].job.targets.values()

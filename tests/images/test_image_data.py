@@ -184,6 +184,20 @@ def test_what_is_no_picture_has_no_pixels_of_ours(data):
     assert not stamp.has_own_pixels(io.BytesIO(data), written(made("png")))
 
 
+def test_parts_that_are_all_one_are_not_read_again_and_again():
+    """A TIFF of 64 strips, each of which is the whole file."""
+    strips = 64
+    places, lengths = 8 + 2 + 24 + 4, 8 + 2 + 24 + 4 + 4 * strips
+    entries = struct.pack("<HHIIHHII", 273, 4, strips, places, 279, 4, strips, lengths)
+    head = b"II*\0\10\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+    size = len(head) + 8 * strips
+    data = head + struct.pack(f"<{strips}I", *[0] * strips)
+    data += struct.pack(f"<{strips}I", *[size] * strips)
+    assert image_data.measure(io.BytesIO(data)).length == strips * size
+    with pytest.raises(ValueError, match="more pixels"):
+        image_data.measure(io.BytesIO(data), size)
+
+
 def test_directories_of_a_tiff_that_lead_in_a_circle_end():
     table = struct.pack("<HI", 0, 8)
     with pytest.raises(ValueError, match="pages"):
