@@ -146,7 +146,7 @@ class TrainingRun:
     def __call__(self) -> bool:
         """Train to the end and write the best epoch's weights; False when it was stopped before.
 
-        Without held-out photos nobody knows which epoch is the best, and the last one's are written.
+        Without held-out photos nobody knows which epoch is the best: the last one's are written.
         Raises BirefcliError.
         """
         if self.rank.first:

@@ -59,7 +59,8 @@ MORE = {
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
-        "images_per_second, device, precision, model, lost (devices that failed), left_out "
+        "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
+        "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
     "birefcli watch": [
@@ -275,7 +276,8 @@ FILES = {
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),
         ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
-         "and the best epoch's weights. You can delete it after training."),
+         "the best epoch's weights, which are the result, and the last epoch's. You can delete it "
+         "after training."),
     ],
     "birefcli models": [CACHE],
 }  # fmt: skip

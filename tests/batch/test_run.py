@@ -48,10 +48,13 @@ def test_the_model_stays_loaded_from_one_run_to_the_next(task, tmp_path, monkeyp
     assert len(loads) == 1
 
 
-def test_a_reporter_hears_of_each_photo_once(task, tmp_path):
+def test_a_reporter_hears_of_the_model_and_of_each_photo_once(task, tmp_path):
     class Listing(NullReporter):
         def __init__(self):
-            self.inputs = []
+            self.inputs, self.begun = [], []
+
+        def on_running(self, bottleneck):
+            self.begun.append(len(self.inputs))
 
         def on_outcome(self, outcome):
             self.inputs.append((Path(outcome.input).name, outcome.status))
@@ -59,7 +62,9 @@ def test_a_reporter_hears_of_each_photo_once(task, tmp_path):
     for number in range(3):
         picture(seed=number).save(tmp_path / "in" / f"{number}.png")
     reporter = Listing()
-    run(task, reporter)
+    summary = run(task, reporter)
+    assert reporter.begun == [0], "the model is loaded once, before the first photo"
+    assert 0 < summary.loading < summary.seconds
     assert reporter.inputs == [(f"{number}.png", Status.WRITTEN) for number in range(3)]
 
 
