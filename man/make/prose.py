@@ -55,6 +55,12 @@ MORE = {
         "none waits for ever) counts as lost: with several devices the others do its photos; a run "
         "on one device fails the photos that hang by name and ends with status 4. To load its "
         "model a device has at least 30 seconds.",
+        "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
+        "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
+        "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
+        "a product that any photo could have given, of any kind and format, is not listed. Name "
+        "all folders whose products are there. Options that leave photos out are refused, and "
+        "nothing is listed where a folder cannot be read or none holds a photo.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "

@@ -78,8 +78,8 @@ class WorkerPool:
     ) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order, but those of a lost device last.
 
-        ``on_ready`` is called when the first worker has loaded its model. Closing the iterator drops
-        what has not started and waits for what has. Workers live as long as one call.
+        ``on_ready`` is called when the first worker has loaded its model. Closing the iterator
+        drops what has not started and waits for what has. Workers live as long as one call.
         """
         self._reset(todo, on_ready)
         with Watchdog(step(self._limit), self._signs, self._overdue):
