@@ -62,7 +62,9 @@ def refuse_partial(selection: Selection) -> None:
     }
     for option, value in given.items():
         if value:
-            text = Message(Option(option), " leaves photos out, whose products would be listed")
+            text = Message(
+                Option(option, given=True), " leaves photos out, whose products would be listed"
+            )
             raise UsageError(text, hint="leave it out")
     for name in selection.inputs:
         if name == PIPE or not (_is_prefix(name) if is_url(name) else is_folder(Path(name))):

@@ -61,6 +61,9 @@ MORE = {
         "a product that any photo could have given, of any kind and format, is not listed. Name "
         "all folders whose products are there. Options that leave photos out are refused, and "
         "nothing is listed where a folder cannot be read or none holds a photo.",
+        "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
+        "first photo is done, and names models that are quicker there, by how much as measured. "
+        "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
