@@ -6,6 +6,7 @@ kind or not, and where it cannot be told which photos there are, nothing is list
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -80,8 +81,17 @@ def refuse_uncertain(selection: Selection, search: Search) -> None:
         name, reason = search.failed[0]
         text = f"{name}: {reason}; it may hold photos, so nothing is known to have none"
         raise NoInputError(text)
-    if not search.found:  # a disk that is not mounted is an empty folder
-        raise NoInputError(nothing_found(selection, search))
+    for name in selection.inputs:  # a disk that is not mounted is an empty folder
+        if not any(_is_below(photo, name) for photo in search.found):
+            raise NoInputError(nothing_found(replace(selection, inputs=(name,)), search))
+
+
+def _is_below(photo: FoundPhoto, name: str) -> bool:
+    """Whether a photo lies in a folder, or below a prefix, that is named."""
+    source = photo.source
+    if isinstance(source, StoredPhoto):
+        return is_url(name) and source.url.is_within(parse_url(name))
+    return not is_url(name) and Path(source.label).is_relative_to(name)
 
 
 def _is_prefix(name: str) -> bool:

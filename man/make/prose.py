@@ -60,7 +60,7 @@ MORE = {
         "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
         "a product that any photo could have given, of any kind and format, is not listed. Name "
         "all folders whose products are there. Options that leave photos out are refused, and "
-        "nothing is listed where a folder cannot be read or none holds a photo.",
+        "nothing is listed where a folder cannot be read or holds no photo.",
         "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
         "first photo is done, and names models that are quicker there, by how much as measured. "
         "The rate and the time left are those of the photos that the run does, without loading.",

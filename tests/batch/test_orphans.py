@@ -109,6 +109,9 @@ def test_photos_that_cannot_be_seen_are_not_taken_for_gone(make, tmp_path):
     with pytest.raises(NoInputError, match="no photo found in photos"):
         listed("photos")  # as of a disk that is not mounted
     make(b"photo", "photos/c.jpg")
+    Path("not-mounted").mkdir()
+    with pytest.raises(NoInputError, match="no photo found in not-mounted"):
+        listed("photos", "not-mounted")
     Path("photos/a.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
     assert listed("photos") == ["out/x/b.png"]
     with pytest.raises(OutputError, match="no such folder"):
