@@ -92,10 +92,13 @@ class Pipeline:
         """By label; a photo is entered by the thread that ends it."""
         self.timer = StageTimer()
 
-    def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
+    def __call__(
+        self, todo: Iterable[Decision], on_ready: Callable[[], object] = lambda: None
+    ) -> Generator[Outcome, None, None]:
         """The loop over photos: do every job; outcomes come in the jobs' order.
 
-        Closing the iterator drops what has not started and waits for what has.
+        ``on_ready`` is called at once: the model is loaded. Closing the iterator drops what has not
+        started and waits for what has.
         """
         options = self.context.options
         first, todo = _peek(todo)
@@ -108,6 +111,7 @@ class Pipeline:
         self._budget = MemoryBudget(options.max_memory)
         fetcher = Fetcher(options, self._budget)
         self._ended.clear()
+        on_ready()
         self.timer.start()
         try:
             load = partial(self._load, fetcher)

@@ -248,9 +248,8 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
                 todo, background, progress.reporter, progress.summary, activity
             )
             progress.executor = executor
-            progress.reporter.on_running(executor.bottleneck)
             signals.before_exit = lambda: _give_up(progress, signals.code)
-            outcomes = executor(todo)
+            outcomes = executor(todo, progress.begin_work)
             try:
                 for outcome in outcomes:
                     with signals.held():  # no photo is reported by half, or twice

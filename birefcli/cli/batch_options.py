@@ -161,7 +161,7 @@ def _check_effects(
     if rules.is_typed(context, "quiet") and rules.is_typed(context, "verbose"):
         raise UsageError("--quiet and --verbose: choose one")
     listed = words.files_from is not None
-    rules.refuse_without(context, "--files-from", there=listed, names=("null",))
+    rules.refuse_without(context, "--files-from or --orphans", there=listed, names=("null",))
     refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = not output_of(selection).is_one
     rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))

@@ -59,6 +59,7 @@ class MatteOptions:
     photo_timeout: shared_options.PhotoTimeout = "1800"
     existing: shared_options.WhenThere = Existing.UPDATE
     dry_run: shared_options.DryRun = False
+    orphans: shared_options.Orphans = False
     lock: shared_options.WhenBusy = Lock.LEAVE
     failed_to: shared_options.FailedTo = None
     max_failures: shared_options.MaxFailures = None

@@ -160,7 +160,8 @@ FilesFrom: TypeAlias = Annotated[
     ),
 ]
 Null: TypeAlias = Annotated[
-    bool, declare(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
+    bool,
+    declare(SELECTION, "--null", "-0", help="Names of --files-from and --orphans end in NUL."),
 ]
 OneShard: TypeAlias = Annotated[
     str | None,
@@ -327,6 +328,14 @@ WhenThere: TypeAlias = Annotated[
 ]
 DryRun: TypeAlias = Annotated[
     bool, declare(RUNNING, "--dry-run", help="Show what would be done and why, and do nothing.")
+]
+Orphans: TypeAlias = Annotated[
+    bool,
+    declare(
+        RUNNING,
+        "--orphans",
+        help="List products whose photo is gone, a line each, and do nothing.",
+    ),
 ]
 WhenBusy: TypeAlias = Annotated[
     Lock,

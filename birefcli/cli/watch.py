@@ -15,7 +15,8 @@ from birefcli.errors import UsageError
 from birefcli.options import BatchTask, Existing
 
 NOT_WATCHED = (
-    *("inputs", "files_from", "null", "dry_run", "failed_to", "max_failures", "fail_fast"),
+    *("inputs", "files_from", "null", "dry_run", "orphans", "failed_to", "max_failures"),
+    "fail_fast",
     *("progress", "on", "workers"),
 )
 """Options of matte that make no sense for photos that come and go."""

@@ -57,11 +57,21 @@ MORE = {
         "none waits for ever) counts as lost: with several devices the others do its photos; a run "
         "on one device fails the photos that hang by name and ends with status 4. To load its "
         "model a device has at least 30 seconds.",
+        "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
+        "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
+        "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
+        "a product that any photo could have given, of any kind and format, is not listed. Name "
+        "all folders whose products are there. Options that leave photos out are refused, and "
+        "nothing is listed where a folder cannot be read or holds no photo.",
+        "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
+        "first photo is done, and names models that are quicker there, by how much as measured. "
+        "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
-        "images_per_second, device, precision, model, lost (devices that failed), left_out "
+        "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
+        "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
     "birefcli watch": [
@@ -278,7 +288,8 @@ FILES = {
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),
         ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
-         "and the best epoch's weights. You can delete it after training."),
+         "the best epoch's weights, which are the result, and the last epoch's. You can delete it "
+         "after training."),
     ],
     "birefcli models": [CACHE],
 }  # fmt: skip

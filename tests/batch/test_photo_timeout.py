@@ -458,9 +458,9 @@ def a_pool(task, timeout, lost):
 
 def test_worker_that_never_says_ready_is_lost_and_one_at_rest_is_not(task, fakes, monkeypatch):
     monkeypatch.setattr("birefcli.batch.patience.START", 3 * LIMIT)
-    lost = []
+    lost, ready = [], []
     workers_of = a_pool(task, LIMIT, lost)
-    outcomes = workers_of(decisions(2))
+    outcomes = workers_of(decisions(2), lambda: ready.append(len(told)))
     told = []
     done = threading.Thread(target=lambda: told.extend(outcomes))
     done.start()
@@ -480,6 +480,7 @@ def test_worker_that_never_says_ready_is_lost_and_one_at_rest_is_not(task, fakes
     done.join(TIMEOUT)
     assert [outcome.status for outcome in told] == [Status.WRITTEN] * 2
     assert lost == [("b", 0)]
+    assert ready == [0], "a model is loaded once, before the first photo ends"
     assert first.killed is not None, "nor does it leave"
 
 

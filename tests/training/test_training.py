@@ -667,6 +667,8 @@ def _damages(whole):
         {"notes": [1]},
         {"notes": {"validated": "x"}},
         {"notes": {"best": {"epoch": 1}}},
+        {"notes": {"best": {"epoch": 1, "MAD": 0.5}}},
+        {"notes": {"first": {"epoch": "1", "step": 3, "MAD": 0.5}}},
         {"notes": {"recipe": "text"}},
     ):
         yield {**whole, **change}
