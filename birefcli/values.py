@@ -1,6 +1,7 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -122,15 +123,25 @@ def max_bytes(text: str) -> int:
     return int(amount)
 
 
+def listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The words of an option that takes several: given more than once, or with commas.
+
+    Raises UsageError where it is given and there are none.
+    """
+    words = tuple(word.strip() for text in texts or () for word in text.split(",") if word.strip())
+    if texts and not words:
+        wrong = "is empty: is a variable not set?"
+        raise UsageError(wrong, option=option, value=",".join(texts) or None)
+    return words
+
+
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
     """Read a list separated by commas, each of it a value of ``kind``."""
     known = {member.value: member for member in kind}
     words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in known:
-            raise UsageError(f"choose from {', '.join(known)}", option=option, value=word)
-    if not words:
-        raise UsageError(f"choose from {', '.join(known)}", option=option)
+    wrong = next((word for word in words or [text] if word not in known), None)
+    if wrong is not None:
+        raise UsageError(f"choose from {', '.join(known)}", option=option, value=wrong)
     return tuple(dict.fromkeys(known[word] for word in words))
 
 

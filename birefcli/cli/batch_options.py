@@ -38,8 +38,8 @@ def read_selection(words: MatteOptions) -> Selection:
         inputs=inputs,
         output=words.output,
         recursive=words.recursive,
-        include=tuple(words.include or ()),
-        exclude=tuple(words.exclude or ()),
+        include=values.listed("include", words.include),
+        exclude=values.listed("exclude", words.exclude),
         name=words.name,
         listed=() if listing is None else read_list(listing, null=words.null),
         shard=None if words.shard is None else parse_shard(words.shard, os.environ),
@@ -64,7 +64,7 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
             size=values.size(words.size),
             patch_order=words.patch_order,
             offline=words.offline,
-            device=_devices(words.device, words.on),
+            device=_devices(",".join(words.device or ["auto"]), words.on),
             precision=words.precision,
             compile=words.compiled,
             edges=words.edges,
@@ -111,6 +111,7 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     A preset that a variable names comes after other variables. Raises UsageError.
     """
     given = {name: getattr(words, field) for name, field in RENDERING.items()}
+    given["write"] = None if words.write is None else ",".join(words.write)
     given["format"] = _format(values.file_format(words.format_), selection).value
     weak = set()
     if words.preset is not None:

@@ -23,7 +23,8 @@ app = typer.Typer(
     name="models",
     cls=Group,
     help="List, download, verify and remove the networks that --model can name.",
-    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 

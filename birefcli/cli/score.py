@@ -65,7 +65,7 @@ def score(
 ) -> None:
     """Measure how good mattes are, against true ones.
 
-    [bold]birefcli score predictions/ truths/[/bold]
+    birefcli score predictions/ truths/
 
     Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
     """

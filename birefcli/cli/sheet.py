@@ -42,7 +42,7 @@ def sheet(
 ) -> None:
     """Draw many cutouts on one picture, to be checked by eye.
 
-    [bold]birefcli sheet cutouts/ -o sheet.png[/bold]
+    birefcli sheet cutouts/ -o sheet.png
 
     Each cutout is drawn on a checkerboard, with its name and the share of the picture it covers.
     Cutouts whose alpha is doubtful come first, in a red frame, and are listed on stdout with their

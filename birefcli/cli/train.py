@@ -61,7 +61,7 @@ def train(
 ) -> None:
     """Train or fine-tune a network on photos with masks.
 
-    [bold]birefcli train photos/ -o mine.safetensors --from mini[/bold]
+    birefcli train photos/ -o mine.safetensors --from mini
 
     Killed or stopped, the same command resumes from its last checkpoint.
     """
@@ -91,7 +91,7 @@ def train(
         batch=batch,
         lr=lr,
         edges=edges,
-        stages=tuple(_stage(text) for text in stage or ()),
+        stages=tuple(_stage(text) for text in values.listed("stage", stage)),
         loss=loss,
         soften=soften,
         seed=seed,
@@ -171,10 +171,11 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _shares(text: str | None) -> tuple[float, ...]:
+def _shares(texts: list[str] | None) -> tuple[float, ...]:
     """Read ``3,1,1``: numbers above 0."""
-    if text is None:
+    if texts is None:
         return ()
+    text = ",".join(texts)
     try:
         shares = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -25,7 +25,7 @@ NOT_WATCHED = (
 def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> None:
     """Cut the subject out of photos as they come.
 
-    [bold]birefcli watch photos/ -o cutouts/[/bold]
+    birefcli watch photos/ -o cutouts/
 
     It keeps the model loaded, takes a photo when it is whole, and runs until it is stopped.
     """
