@@ -152,7 +152,7 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         or "/" in made
         or os.sep in made
     ):
-        wrong = "only {stem}, {name} and plain text"
+        wrong = "give plain text with {stem} or {name}"
         raise UsageError(wrong, option="name", value=selection.name)
 
 
@@ -165,7 +165,13 @@ def _check_effects(
     rules.refuse_without(context, "--files-from", there=listed, names=("null",))
     refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = not output_of(selection).is_one
-    rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
+    rules.refuse_without(
+        context,
+        "--on ray",
+        there=words.on is RunOn.RAY,
+        names=("workers",),
+        hint="--threads and --device say how much of this machine works",
+    )
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
@@ -184,7 +190,7 @@ def _format(asked: Format | None, selection: Selection) -> Format:
 def _devices(text: str, on: RunOn) -> str:
     """See that these can be devices, before it takes torch to see whether they are there."""
     if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
-        wrong = Message("choose auto, cpu or cuda with ", Option("on", on.value))
+        wrong = Message("choose from auto, cpu, cuda with ", Option("on", on.value))
         raise UsageError(wrong, option="device", value=text)
     for name in text.split(","):
         check_device(name.strip())

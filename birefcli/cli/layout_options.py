@@ -88,8 +88,10 @@ Quality: TypeAlias = Annotated[
     declare(
         shared_options.OUTPUT,
         "--quality",
-        metavar="1-100",
+        metavar="N",
         help="Of jpg and avif, and of webp, which is lossless without it.",
+        min=1,
+        max=100,
         show_default=False,
     ),
 ]

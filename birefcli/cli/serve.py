@@ -15,9 +15,10 @@ from birefcli.cli import serve_options, shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, UsageError
 from birefcli.models import zoo
-from birefcli.options import Edges, ModelOptions, PatchOrder, Precision
+from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, check_device
 from birefcli.serve.settings import ServeOptions
 from birefcli.system import cpu
+from birefcli.system.paths import with_home
 
 if TYPE_CHECKING:
     from birefcli.serve.listening import ListenAddress
@@ -79,8 +80,9 @@ def serve(
             option="host" if fd is None else "fd",
             value=host if fd is None else fd,
         )  # fmt: skip
+    check_device(device)
     options = ServeOptions(
-        models=values.listed("model", model) or (zoo.DEFAULT,),
+        models=tuple(map(with_home, values.listed("model", model))) or (zoo.DEFAULT,),
         model=ModelOptions(
             name="",
             size=values.size(size),

@@ -8,7 +8,6 @@ from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_text
 from birefcli.cli.shared_options import MODEL, declare
 from birefcli.models import zoo
-from birefcli.system.paths import with_home
 
 LISTENING, ACCESS, LIMITS, OPERATION = "Listening", "Access", "Limits", "Operation"
 
@@ -27,11 +26,10 @@ Models: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="LIST",
-        help="Models to load, with commas: names or weights files. The first is the default."
-        f" Default: {zoo.DEFAULT}.",
+        help="Models to load, several with commas: names or weights files. The first is that of"
+        f" requests that name none. Default: {zoo.DEFAULT}.",
         show_default=False,
         autocompletion=completion.model,
-        parser=with_home,
     ),
 ]
 Alias: TypeAlias = Annotated[
@@ -94,8 +92,8 @@ Urls: TypeAlias = Annotated[
         Daily(ACCESS),
         "--urls",
         metavar="WHICH",
-        help="Photos by URL: public addresses, none, or names with commas (HOST[:PORT],"
-        " *.example.com). Default: public.",
+        help="Photos by URL: public addresses, none, or hosts (HOST[:PORT],"
+        " *.example.com), several with commas. Default: public.",
         show_default=False,
     ),
 ]

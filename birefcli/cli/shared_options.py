@@ -249,7 +249,7 @@ Devices: TypeAlias = Annotated[
         Daily(SPEED),
         "--device",
         metavar="LIST",
-        help="auto, cpu, cuda, cuda:N, mps; several with commas, or all GPUs: all. Default: auto.",
+        help="auto, cpu, cuda, cuda:N, mps, or all GPUs: all; several with commas. Default: auto.",
         show_default=False,
         autocompletion=completion.devices,
     ),

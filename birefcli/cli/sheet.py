@@ -52,7 +52,8 @@ def sheet(
     """
     format_ = SUFFIXES.get(output.suffix.lower())
     if format_ is None or is_folder(output):
-        raise UsageError(f"name a file, {', '.join(SUFFIXES)}", option="output", value=output)
+        wrong = f"name a file that ends in {', '.join(SUFFIXES)}"
+        raise UsageError(wrong, option="output", value=output)
     _check_page(columns, tile, per_page)
 
     from birefcli.contact_sheet import SheetTask, make_sheet

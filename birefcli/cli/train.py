@@ -187,7 +187,7 @@ def _shares(texts: list[str] | None) -> tuple[float, ...]:
 
 def _side(option: str, pixels: int, value: object) -> int:
     if not STRIDE <= pixels <= LONGEST or pixels % STRIDE:
-        wrong = f"must be a multiple of {STRIDE}, up to {LONGEST}"
+        wrong = f"give a multiple of {STRIDE}, from {STRIDE} to {LONGEST}"
         raise UsageError(wrong, option=option, value=value)
     return pixels
 
@@ -200,5 +200,5 @@ def _stage(text: str) -> Stage:
         raise UsageError(wrong, option="stage", value=text)
     size, steps, batch = (int(part) for part in parts)
     if steps < 1 or batch < 2:
-        raise UsageError("at least 1 step, and 2 photos a step", option="stage", value=text)
+        raise UsageError("give at least 1 step, and 2 photos a step", option="stage", value=text)
     return Stage(_side("stage", size, size), steps, batch)

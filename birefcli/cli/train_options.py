@@ -13,7 +13,7 @@ from birefcli.cli import completion
 from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_file, local_path, local_text
 from birefcli.cli.shared_options import DATA, HYPERPARAMETERS, MODEL, RUNNING, SPEED
-from birefcli.options import PatchOrder, Precision
+from birefcli.options import LONGEST, STRIDE, PatchOrder, Precision
 from birefcli.system.paths import with_home
 from birefcli.training.plan import Loss
 
@@ -73,7 +73,8 @@ Shares: TypeAlias = Annotated[
         DATA,
         "--shares",
         metavar="N,N,...",
-        help="How often each folder of DATA is seen, beside the others. Default: by its photos.",
+        help="How often each folder of DATA is seen, beside the others: several with commas."
+        " Default: by its photos.",
         show_default=False,
     ),
 ]
@@ -143,6 +144,8 @@ Size: TypeAlias = Annotated[
         help="Input N×N the weights are for. Default: that of the last --stage, the model's own, or"
         " 384.",
         show_default=False,
+        min=STRIDE,
+        max=LONGEST,
     ),
 ]
 Epochs: TypeAlias = Annotated[

@@ -34,7 +34,7 @@ def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> Non
     if not own.output:
         raise UsageError("say where the results go: --output FOLDER")
     if words.existing is Existing.ERROR:
-        text = "photos are done again when they change: choose update, skip or overwrite"
+        text = "choose from update, skip, overwrite: photos are done again when they change"
         raise UsageError(text, option="existing", value=words.existing.value)
     words = replace(words, inputs=own.folders)
     selection = read_selection(words)

@@ -1,5 +1,6 @@
 """A value that an option cannot have, in the words of birefcli's own checks: what to give."""
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -43,13 +44,17 @@ def _wanted(parameter: Any) -> str | None:  # noqa: ANN401
         return None
     if kind is bool:
         return "give 1 or 0"
+    if re.fullmatch(r"\d+(\|\d+)+", parameter.metavar or ""):
+        return f"choose from {parameter.metavar.replace('|', ', ')}"
     if kind in _NUMBERS:
-        return f"give {_NUMBERS[kind]}{_range(parameter.min, parameter.max)}"
+        return f"give {_NUMBERS[kind]}{_range(parameter)}"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"choose from {', '.join(str(member.value) for member in kind)}"
     return None
 
 
-def _range(least: float | None, most: float | None) -> str:
-    start = "" if least is None else f" from {least}"
-    return start + ("" if most is None else f" {'to' if start else 'up to'} {most}")
+def _range(parameter: Any) -> str:  # noqa: ANN401
+    """The numbers that an option takes; those without a limit of Typer's are above 0."""
+    if parameter.min is None:
+        return " above 0"
+    return f" from {parameter.min}" + ("" if parameter.max is None else f" to {parameter.max}")
