@@ -7,13 +7,17 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image, ImageFont
 
 from birefcli import values
 from birefcli.cli import environment, shared_options
+from birefcli.cli.app import app
 from birefcli.errors import printable
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision, SheetOrder
 from birefcli.training.plan import Loss
+
+COMMANDS = typer.main.get_command(app).commands
 
 
 def told(result):
@@ -257,12 +261,7 @@ def test_good_counts_of_threads_stay(monkeypatch, capsys, threads):
 
 
 def test_every_option_of_matte_has_its_variable():
-    import typer
-
-    from birefcli.cli.app import app
-
-    commands = vars(typer.main.get_command(app))["commands"]
-    options = [p.opts[0] for p in commands["matte"].params if p.opts[0].startswith("--")]
+    options = [p.opts[0] for p in COMMANDS["matte"].params if p.opts[0].startswith("--")]
     named = {"BIREFCLI_" + option[2:].replace("-", "_").upper() for option in options}
     assert named - {"BIREFCLI_HELP"} <= set(shared_options.VARIABLES)
     assert len(named) > 30
