@@ -40,11 +40,11 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the daily options, or all."""
-        help_page.write_options(self, ctx, formatter, whole=ctx.meta[help_page.WHOLE])
+        help_page.write_options(self, ctx, formatter, whole=ctx.meta.get(help_page.WHOLE, False))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write where there is more."""
-        help_page.write_footer(self, ctx, formatter, whole=ctx.meta[help_page.WHOLE])
+        help_page.write_footer(self, ctx, formatter, whole=ctx.meta.get(help_page.WHOLE, False))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run the command."""

@@ -19,6 +19,12 @@ FEW = 10
 TERM, GAP = 26, 2
 """Columns of a term and the space after it; a longer term has a line of its own."""
 
+REWORDED = {
+    r"(\[default: \d+)\.0(?=[;\]])": r"\1",
+    r"([\d.]+)<=x<=([\d.]+)\]$": r"\1 to \2]",
+    r"x>=([\d.]+)\]$": r"from \1]",
+}
+"""Typer's defaults and ranges of numbers, and ours."""
 Rows = list[tuple[str, str]]
 
 
@@ -77,7 +83,9 @@ def _row(command: Any, parameter: Any, term: str, text: str) -> tuple[str, str]:
     if WHOLE in parameter.opts:
         names = NAMES if is_abridged(command) else NAMES[:-1]
         return ", ".join(names), "Show this message and exit."
-    return term, re.sub(r"(\[default: \d+)\.0(?=[;\]])", r"\1", text)
+    for theirs, ours in REWORDED.items():
+        text = re.sub(theirs, ours, text)
+    return term, text
 
 
 def _write_panels(panels: dict[str, Rows], formatter: Any) -> None:  # noqa: ANN401

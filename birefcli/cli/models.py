@@ -120,8 +120,8 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
         if not quiet:
             print(printable(f"{model.name}: {state} ({file})"))
     if bad:
-        again = " ".join(bad)
-        raise ModelError(f"damaged: {again}; run `birefcli models pull {again}` to replace")
+        damaged = " ".join(bad)
+        raise ModelError(f"{damaged}: damaged; `birefcli models pull {damaged}` replaces that")
 
 
 @app.command(cls=Command)

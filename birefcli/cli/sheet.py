@@ -168,7 +168,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
             words = ", ".join(flag.value for flag in tile.findings.flags)
             print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
-        say(f"skipped, neither cutouts nor masks: {sheet.not_mattes}")
+        say(f"{sheet.not_mattes} skipped: neither cutouts nor masks")
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")

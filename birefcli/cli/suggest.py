@@ -1,7 +1,7 @@
 """What somebody means by an option or a command that is not there."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def explain_option(context: Any, option: str) -> str:  # noqa: ANN401 - Typer ve
     if meant is None and word in COMMAND_OPTIONS and COMMAND_OPTIONS[word] != context.info_name:
         meant = f"birefcli {COMMAND_OPTIONS[word]}"
     if meant is None and hasattr(command, "commands"):
-        meant = _of_a_command(command.commands, option)
+        meant = _of_a_command(context, option)
     if meant is None and len(word) > 1:
         meant = _nearest_option(word, names)
     return "" if meant is None else f"did you mean {meant}?"
@@ -55,11 +55,11 @@ def _meant(word: str, names: Collection[str]) -> str | None:
     return None
 
 
-def _of_a_command(commands: Mapping[str, Any], option: str) -> str | None:
+def _of_a_command(context: Any, option: str) -> str | None:  # noqa: ANN401
     """An option that stands before the command it is of."""
-    for name, command in commands.items():
+    for name, command in context.command.commands.items():
         if any(option in p.opts or option in p.secondary_opts for p in command.params):
-            return f"birefcli {name} {option}"
+            return f"{context.command_path} {name} {option}"
     return None
 
 

@@ -79,6 +79,18 @@ def test_a_long_term_has_a_line_of_its_own_and_no_name_is_broken():
     assert told[2:] == ["--" + "x" * 30, " " * 12 + "Long."]
 
 
+def test_ranges_are_in_the_words_of_refusals(shown_help):
+    whole = " ".join(shown_help("serve", "--help-all").split())
+    for text in (
+        "default: 8000; 0 to 65535]",
+        "[default: 50]",
+        "127.0.0.1]",
+        "default: 64; from 1]",
+    ):
+        assert text in whole
+    assert "x" not in re.findall(r"\w+(?=[<>]=)", whole)
+
+
 @pytest.mark.parametrize("option", ["--help", "--help-all"])
 def test_help_of_a_command_imports_no_other_and_nothing_heavy(environment, option):
     words = [sys.executable, "-c", ENTRY, option]

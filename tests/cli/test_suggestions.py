@@ -87,6 +87,7 @@ def test_every_command_that_is_meant_exists():
         ("matte --dug", "--dug is no option; see"),
         ("matte --dbg", "did you mean --background?"),
         ("--model mini a.jpg", "--model is no option; did you mean birefcli matte --model?"),
+        ("models --json", "--json is no option; did you mean birefcli models list --json?"),
         ("rembg a.jpg", "rembg is no command; did you mean matte?"),
         ("photos/", "did you mean birefcli matte photos/ -o cutouts/?"),
         ("a.JPG", "did you mean birefcli matte a.JPG -o cutouts/?"),
