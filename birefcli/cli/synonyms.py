@@ -1,7 +1,7 @@
 """What people type who know other tools, and what birefcli calls it: data, read by ``suggest``."""
 
 _RESUMES = "the same command goes on where it stopped"
-_WALKS = "folders are always searched through"
+_WALKS = "folders are always walked"
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bg", "bgcolor", "bg-color", "bg-colour", "bg-image"), ("--background",)),
@@ -79,7 +79,7 @@ EXPLAINED: dict[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(("recursive", "r"), (("watch", "sheet", "score", "bench"), _WALKS)),
     **dict.fromkeys(
         ("input", "i", "photos", "images"),
-        (("matte", "watch", "bench", "sheet", "train"), "what it reads stands there by itself"),
+        (("matte", "watch", "bench", "sheet", "train"), "name what it reads without an option"),
     ),
 }
 """Options that need no other: commands for which that holds, and why."""
