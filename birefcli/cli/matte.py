@@ -16,7 +16,7 @@ from birefcli.options import BatchTask
 def matte(context: typer.Context, words: MatteOptions) -> None:
     """Cut the subject out of photos.
 
-    [bold]birefcli matte photos/ -o cutouts/[/bold]
+    birefcli matte photos/ -o cutouts/
     """
     selection = read_selection(words)
     if words.orphans:

@@ -90,7 +90,7 @@ def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_
     # The folder of photos: three without transparency, and nobody asked for them by name.
     result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
-        0, "skipped, neither cutouts nor masks: 3",
+        0, "3 skipped: neither cutouts nor masks",
     )  # fmt: skip
     assert command("sheet", photos / "b.png", "-o", page).returncode == 1
 
