@@ -84,7 +84,7 @@ def export(
 ) -> None:
     """Write a model as one ONNX file, for programs without torch.
 
-    [bold]birefcli export lite -o lite.onnx[/bold]
+    birefcli export lite -o lite.onnx
 
     The file is compared with torch in ONNX Runtime before it gets its name; the largest difference
     of alpha is printed.
