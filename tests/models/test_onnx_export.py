@@ -50,7 +50,7 @@ def run(path, images):
         ("export mini -o folder.onnx", 2, "--output folder.onnx: name a file that ends in .onnx"),
         ("export mini -o there.onnx", 5, "there.onnx: is there already; name another file, or add"),
         ("export mini -o there.onnx/m.onnx", 5, "there.onnx/m.onnx: cannot be written ("),
-        ("export mini -o m.onnx --size 100", 2, "--size 100: both sides must be multiples of 32"),
+        ("export mini -o m.onnx --size 100", 2, "--size 100: give multiples of 32, from 32 to"),
         ("export nobody -o m.onnx", 4, "nobody: no model is called 'nobody'; `birefcli mo"),
         ("export there.pth -o m.onnx", 4, "there.pth: "),
     ],
