@@ -47,7 +47,7 @@ def sheet(
 ) -> None:
     """Look through many cutouts on one page, the doubtful ones first.
 
-    [bold]birefcli sheet cutouts/ -o sheet.html --pairs photos/[/bold]
+    birefcli sheet cutouts/ -o sheet.html --pairs photos/
 
     Each cutout is shown on a checkerboard, with its name and the share of the picture it covers.
     Doubtful ones come first, in a red frame, and are listed on stdout with their flags: empty,
@@ -60,9 +60,8 @@ def sheet(
     html = output.suffix.lower() in HTML
     format_ = SUFFIXES.get(output.suffix.lower())
     if (format_ is None and not html) or is_folder(output):
-        raise UsageError(
-            f"name a file, {', '.join((*SUFFIXES, *HTML))}", option="output", value=output
-        )
+        wrong = f"name a file that ends in {', '.join((*HTML, *SUFFIXES))}"
+        raise UsageError(wrong, option="output", value=output)
     if html:
         layout, most = _layout(1, tile or HTML_TILE, font), per_page or HTML_PAGE
     else:
@@ -199,7 +198,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
             words = ", ".join(flag.value for flag in tile.findings.flags)
             print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
-        say(f"skipped, neither cutouts nor masks: {sheet.not_mattes}")
+        say(f"{sheet.not_mattes} skipped: neither cutouts nor masks")
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_name, local_path
 from birefcli.options import SheetOrder
 
@@ -26,15 +27,22 @@ Output = Annotated[
         help="The sheet: an HTML page, or a PNG, WebP, TIFF or JPEG file.",
         show_default=False,
         parser=local_path,
+        rich_help_panel=Daily("Options"),
     ),
 ]
-Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
+Flagged = Annotated[
+    bool,
+    typer.Option(
+        "--flagged", help="Show only cutouts with a flag.", rich_help_panel=Daily("Options")
+    ),
+]
 Sorting = Annotated[
     SheetOrder,
     typer.Option(
         "--sort",
         metavar="BY",
         help="flagged (these first), name, or coverage (lowest first).",
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Pairs = Annotated[
@@ -44,6 +52,7 @@ Pairs = Annotated[
         metavar="PHOTOS",
         help="Folder of the photos: each is shown beside its cutout, and tells more of it.",
         parser=local_path,
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Columns = Annotated[
@@ -55,6 +64,7 @@ Columns = Annotated[
         max=100,
         help="Tiles in a row of a picture.  [default: 8; 4 with photos]",
         show_default=False,
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Side = Annotated[
@@ -66,6 +76,7 @@ Side = Annotated[
         max=2048,
         help="Width and height of a tile, in pixels.  [default: 200; 320 in HTML]",
         show_default=False,
+        rich_help_panel=Daily("Options"),
     ),
 ]
 PerPage = Annotated[
@@ -76,6 +87,7 @@ PerPage = Annotated[
         min=1,
         help="Tiles on a page.  [default: 120; 1000 in HTML]",
         show_default=False,
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Face = Annotated[
@@ -85,6 +97,14 @@ Face = Annotated[
         metavar="FILE",
         help="TrueType or OpenType font for the names.",
         parser=local_path,
+        rich_help_panel=Daily("Options"),
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line per cutout and a summary.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print a JSON line per cutout and a summary.",
+        rich_help_panel=Daily("Options"),
+    ),
+]

@@ -28,6 +28,7 @@ from birefcli.review.photos import PhotoIndex, lonely
 from birefcli.review.tile_page import Layout, Pixels8
 from birefcli.system import atomic
 from birefcli.system.paths import is_file, names_in
+from birefcli.system.regular_file import open_regular
 from birefcli.system.temporary_store import TemporaryStore
 
 
@@ -195,7 +196,7 @@ def _check_output(task: SheetTask, pages: int) -> None:
             raise OutputError(f"{target}: {error.strerror}") from None
         if not known:
             raise OutputError(
-                f"{target}: exists and is no page of an earlier {name}",
+                f"{target}: exists and is no page of an earlier {name}, or was edited since",
                 hint=Message("name another ", Option("output")),
             )
     try:
@@ -246,11 +247,14 @@ def _remove_old_pages(output: Path, written: set[Path]) -> None:
 
 
 def is_page_of(path: Path, name: str) -> bool:
-    """Whether a file is a page of the contact sheet of this name. Raises OSError."""
+    """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
     if html_page.is_html(Path(name)):
         return html_page.is_page_of(path, name)
     found = stamp.read(path).stamp
-    return found == _page_stamp(name)
+    if found is None or found != _page_stamp(name) or found.checksum is None:
+        return False
+    with open_regular(path) as file:
+        return stamp.has_own_pixels(file, found.checksum)
 
 
 def encode_page(pixels: Pixels8, format_: Format, name: str) -> bytes:

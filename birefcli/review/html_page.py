@@ -59,9 +59,14 @@ def _straight(colours: Pixels8, alpha: Pixels8, size: tuple[int, int]) -> Pixels
 
 
 def is_page_of(path: Path, name: str) -> bool:
-    """Whether a file is a page of the contact sheet of this name. Raises OSError."""
+    """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
     with open_regular(path) as file:
-        return _mark(name).encode("ascii") in file.read(HEAD)
+        head = file.read(HEAD)
+        found = re.search(_mark(name, "([0-9a-f]{8})").encode("ascii"), head)
+        if found is None:
+            return False
+        page = head + file.read()
+    return _checksum(page.replace(found[0], _mark(name).encode("ascii"), 1)) == found[1].decode()
 
 
 def render(
@@ -83,7 +88,9 @@ def render(
     # Names come last: one that is called as a place to fill is no place.
     before, after = filled.split("<!--TILES-->")
     page = f"{before}{shown_tiles}{after}<script>{script}</script>"
-    return document(target.name, BASE + style, page, head).encode("utf-8")
+    made = document(target.name, BASE + style, page, head).encode("utf-8")
+    mark = _mark(name, _checksum(made)).encode("ascii")
+    return made.replace(_mark(name).encode("ascii"), mark, 1)
 
 
 @cache
@@ -95,9 +102,14 @@ def _parts() -> tuple[str, str, str]:
     return found[1], found[2], found[3]
 
 
-def _mark(name: str) -> str:
-    """What a page says of its sheet."""
-    return f"<meta name=birefcli-sheet content={zlib.crc32(os.fsencode(name)):08x}>"
+def _mark(name: str, checksum: str = "0" * 8) -> str:
+    """What a page says of its sheet, and of itself: whether somebody has edited it."""
+    return f"<meta name=birefcli-sheet content={zlib.crc32(os.fsencode(name)):08x}-{checksum}>"
+
+
+def _checksum(page: bytes) -> str:
+    """Of a page whose mark has none."""
+    return f"{zlib.crc32(page):08x}"
 
 
 def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]) -> str:

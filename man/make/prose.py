@@ -8,6 +8,11 @@ MORE = {
         "and `mini`, a small one that is part of the package and needs no download. birefcli "
         "downloads the others at first use, verifies them and keeps them in the Hugging Face "
         "cache; later runs need no network.",
+        "`--help` of a command shows what is used daily, `--help-all` every option.",
+        "An option that takes several words or patterns takes them with commas, or more than "
+        "once: `--write cutout,mask` is `--write cutout` `--write mask`. A variable takes them "
+        "with commas. A comma within a pattern is written `?`. An option that takes several paths "
+        "is repeated: no path is taken apart.",
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "
@@ -46,8 +51,10 @@ MORE = {
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
-        "keeps and reports a picture that it did not make. Writes are atomic, even when the "
-        "process is killed.",
+        "keeps and reports a picture that it did not make, and a result that was edited since. "
+        "Where a result is of another kind than the one to be written (a cutout, and now a mask), "
+        "the run ends with status 5 before any work. `--existing overwrite` replaces all of them. "
+        "Writes are atomic, even when the process is killed.",
         "birefcli reports a failed photo on standard error, does the others, and exits with "
         "status 1. On Ctrl-C and SIGTERM it finishes the files it is writing and ends; a second "
         "Ctrl-C drops them.",
@@ -55,12 +62,22 @@ MORE = {
         "none waits for ever) counts as lost: with several devices the others do its photos; a run "
         "on one device fails the photos that hang by name and ends with status 4. To load its "
         "model a device has at least 30 seconds.",
+        "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
+        "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
+        "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
+        "a product that any photo could have given, of any kind and format, is not listed. Name "
+        "all folders whose products are there. Options that leave photos out are refused, and "
+        "nothing is listed where a folder cannot be read or holds no photo.",
+        "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
+        "first photo is done, and names models that are quicker there, by how much as measured. "
+        "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), flags and "
         "doubt (why its matte asks for a look, see birefcli-sheet(1)), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
-        "images_per_second, device, precision, model, lost (devices that failed), left_out "
+        "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
+        "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
     "birefcli watch": [
@@ -75,8 +92,9 @@ MORE = {
         "own clock. A photo that cannot be read is tried again after 2, 4, 8 seconds and so on, "
         "and fails when it has not changed for a minute. A photo that failed is tried again when "
         "it changes. A photo that goes keeps its product.",
-        "Of two photos with the same output name the second fails, and is done when the first "
-        "goes; `--name '{name}'` keeps both.",
+        "What was edited since it was made stays. A photo fails in whose place a result of another "
+        "kind lies. Of two photos with the same output name the second fails, and is done when "
+        "the first goes; `--name '{name}'` keeps both.",
         "On a full disk it says so once and tries again every 30 seconds. It waits for folders "
         "that go, or whose disk is unmounted; it does not make an output folder again. After "
         "`--idle` seconds without work it frees the model's memory; the next photo loads it again.",
@@ -140,6 +158,17 @@ MORE = {
         "status, seconds of each stage and sizes; no pictures, no keys, no URLs.",
         "TLS, limits for each client and patience with slow clients are left to a proxy in "
         "front of it.",
+    ],
+    "birefcli export": [
+        "MODEL is what `--model` takes elsewhere: a name, a weights file, its URL, or a folder "
+        "with one. The packages for it come with an extra: pip install 'birefcli[export]'.",
+        "The file takes input_image, float32 Nx3xHxW (RGB of 0 to 1, minus ImageNet's mean, "
+        "divided by its standard deviation), for any N, and gives alpha, Nx1xHxW; with `--logits` "
+        "output_image. Input size, mean, standard deviation, the model's name and the SHA-256 of "
+        "its weights are in its metadata. It needs a runtime with DeformConv (ONNX opset 19), like "
+        "ONNX Runtime 1.25.",
+        "A file that differs from torch by more than 0.001 of alpha is not kept (exit status 4). "
+        "`birefcli bench --against FILE.onnx` compares its speed with birefcli's.",
     ],
     "birefcli presets": [
         "A preset is a set of options of birefcli-matte(1). Those of marketplaces and of ID photos "
@@ -243,8 +272,9 @@ EXAMPLES = {
     "birefcli sheet": [
         ("Look at all cutouts beside their photos, the doubtful ones first, and mark the bad ones:",
          "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
-        ("Make those again whose names were copied from the page:",
-         "birefcli matte --files-from bad.txt -o cutouts/ --existing overwrite"),
+        ("Make those again whose names were copied from the page, and look again:",
+         "birefcli matte --files-from bad.txt -o cutouts/ --existing overwrite\n"
+         "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
         ("One picture to send around:",
          "birefcli sheet cutouts/ -o sheet.png"),
     ],
@@ -255,6 +285,14 @@ EXAMPLES = {
         ("Four GPUs:",
          "torchrun --nproc-per-node 4 -m birefcli train people/ \\\n"
          "    -o mine.safetensors --from portrait --batch 16"),
+    ],
+    "birefcli export": [
+        ("A small network for another program:", "birefcli export lite -o lite.onnx"),
+        ("Your own training, for photos of another shape:",
+         "birefcli export mine.safetensors -o mine.onnx --size 512x768"),
+        ("Is it quicker here than birefcli?",
+         "birefcli export mini -o mini.onnx\n"
+         "birefcli bench --model mini --against mini.onnx"),
     ],
     "birefcli presets": [
         ("For a script:", "birefcli presets --json"),
@@ -280,7 +318,9 @@ FILES = {
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),
         ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
-         "and the best epoch's weights. You can delete it after training."),
+         "the best epoch's weights, which are the result, and the last epoch's. You can delete it "
+         "after training."),
     ],
+    "birefcli export": [CACHE, DIGESTS],
     "birefcli models": [CACHE],
 }  # fmt: skip
