@@ -52,6 +52,7 @@ OPTIONS = {
     "sheet output": "sheet cut -o {}.png",
     "sheet output below": "sheet cut -o {}/s.png",
     "sheet font": "sheet cut -o s.png --font {}",
+    "sheet pairs": "sheet cut -o s.html --pairs {}",
     "train data": "train {} -o w.safetensors --from mini SHORT",
     "train output": "train . -o {}.safetensors --from mini SHORT",
     "train output below": "train . -o {}/w.safetensors --from mini SHORT",
