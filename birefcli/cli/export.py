@@ -43,7 +43,7 @@ Logits = Annotated[
     bool,
     typer.Option(
         "--logits",
-        help="Give logits, as published BiRefNet files in ONNX do, and no alpha of 0 to 1.",
+        help="Give logits, as other ONNX files of BiRefNet do.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -52,7 +52,7 @@ Size = Annotated[
     str | None,
     reworded(
         shared_options.Size,
-        "Input size N or WxH instead of the model's own; the file takes no other.",
+        "The input size, instead of the model's own.",
         envvar=None,
         rich_help_panel=MODEL,
     ),
@@ -61,7 +61,7 @@ Order = Annotated[
     PatchOrder,
     reworded(
         shared_options.Order,
-        "Patch order of your own weights: columns or channels. auto knows all published ones.",
+        "Patch order of your own weights.",
         envvar=None,
     ),
 ]
