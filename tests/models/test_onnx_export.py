@@ -16,9 +16,11 @@ from birefcli.birefnet import SWIN_T
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.birefnet.exportable import ExportableDeformableConv
 from birefcli.errors import ModelError
+from birefcli.matting.device import parse_device
 from birefcli.models import checksum, onnx_graph, weights
 from birefcli.models.onnx_export import ExportTask, export
-from birefcli.options import ModelOptions
+from birefcli.models.onnx_network import OnnxNetwork
+from birefcli.options import ModelOptions, Precision, Size
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -93,6 +95,34 @@ def test_a_file_that_differs_from_torch_is_not_kept(monkeypatch, tmp_path, tiny_
     with pytest.raises(ModelError, match=r"differs from torch's by up to \S+, and 0.001 is allow"):
         export(task)
     assert list(tmp_path.iterdir()) == []
+
+
+def greys(*levels):
+    """Grey photos as the network sees them, one of each level of 0..255."""
+    return [np.full((32, 32, 3), level, np.uint8) for level in levels]
+
+
+def test_the_outputs_name_says_whether_a_file_gives_logits(tmp_path):
+    def network(output):
+        path = tmp_path / f"{output}.onnx"
+        write_mean_of_channels(path, output)
+        return OnnxNetwork(path, Size(32, 32), parse_device("cpu", Precision.FP32))
+
+    def means(found):
+        return found.mean((1, 2, 3)).tolist()
+
+    light, dark = greys(150), greys(0)  # 0.618 around zero, which could be alpha, and -1.986
+    alpha, logits = (
+        pytest.approx([value], abs=0.01) for value in (0.618, 1 / (1 + np.exp(-0.618)))
+    )
+    assert means(network("alpha").alphas(light)) == alpha
+    assert means(network("output_image").alphas(light)) == logits
+    unknown = network("mean")
+    assert means(unknown.alphas(light)) == alpha
+    assert means(unknown.alphas(dark)) == pytest.approx([-1.986], abs=0.01)  # as at first
+    unknown = network("mean")
+    assert means(unknown.alphas(dark)) == pytest.approx([1 / (1 + np.exp(1.986))], abs=0.01)
+    assert means(unknown.alphas(light)) == logits
 
 
 # What is written
