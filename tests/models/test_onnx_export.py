@@ -53,7 +53,7 @@ def run(path, images):
         ("export mini -o there.onnx", 5, "there.onnx: is there already; name another file, or add"),
         ("export mini -o there.onnx/m.onnx", 5, "there.onnx/m.onnx: cannot be written ("),
         ("export mini -o m.onnx --size 100", 2, "--size 100: give multiples of 32, from 32 to"),
-        ("export nobody -o m.onnx", 4, "nobody: no model is called 'nobody'; `birefcli mo"),
+        ("export nobody -o new/deep/m.onnx", 4, "nobody: no model is called 'nobody'; `birefcl"),
         ("export there.pth -o m.onnx", 4, "there.pth: "),
     ],
 )
@@ -79,6 +79,8 @@ def test_a_missing_package_and_an_old_runtime_name_the_line_that_helps(
     monkeypatch.setattr(onnxruntime, "__version__", "1.24.4")
     code, said = ended(*words)
     assert (code, "1.25 is the first that has" in said) == (2, True)
+    monkeypatch.setattr(onnxruntime, "__version__", "1.25rc1")  # is new enough
+    assert ended("export", "nobody", *words[2:])[0] == 4
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     code, said = ended(*words)
     assert (code, said.count("\n")) == (2, 1)
@@ -91,7 +93,7 @@ def test_a_file_that_differs_from_torch_is_not_kept(monkeypatch, tmp_path, tiny_
     monkeypatch.setattr(onnx_graph, "record", lambda *_, **__: None)
     monkeypatch.setattr(onnx_graph, "describe", lambda *_: None)
     monkeypatch.setattr(onnx_graph, "write", lambda _, path: write_mean_of_channels(path))
-    task = ExportTask(ModelOptions(str(tiny_weights)), tmp_path / "m.onnx")
+    task = ExportTask(ModelOptions(str(tiny_weights)), tmp_path / "new" / "deep" / "m.onnx")
     with pytest.raises(ModelError, match=r"differs from torch's by up to \S+, and 0.001 is allow"):
         export(task)
     assert list(tmp_path.iterdir()) == []
