@@ -411,12 +411,15 @@ def _background(picture: Source) -> Background:
         if isinstance(found, Folder):
             raise UsageError("is a folder; name a picture", option="background", value=picture)
         return found
+    if not given.is_one(picture):
+        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
+        raise UsageError(f"{kinds}, not {type(picture).__name__}", option="background")
     try:
         taken = given.take(picture, MAX_BACKGROUND)
-    except TypeError as error:
-        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
-        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
+        return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
+    except (PhotoError, TypeError, ValueError) as error:
+        text = error.message if isinstance(error, PhotoError) else str(error)
+        raise UsageError(text, option="background") from error
 
 
 MAX_BACKGROUND = 300_000_000  # pixels

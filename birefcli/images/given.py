@@ -78,10 +78,15 @@ def _contents(file: BinaryIO, max_pixels: int) -> bytes:
 
     Raises PhotoError, TypeError for one that gives no bytes.
     """
+    if getattr(file, "closed", False):
+        raise PhotoError("the file is closed")
     try:
         start = file.read(0)
         if not isinstance(start, bytes):
             raise TypeError("a photo's file gives no bytes: open it in binary mode, as by 'rb'")
-        return read_stream(file, max_pixels)
+        data = read_stream(file, max_pixels)
+        if not data and file.seekable() and file.tell():
+            raise PhotoError("nothing is left to read; seek(0) goes to the file's start")
     except OSError as error:
         raise PhotoError(error.strerror or str(error)) from error
+    return data
