@@ -36,6 +36,7 @@ from birefcli.options import (
     check_size,
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
+from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
 from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
 from birefcli.system.atomic import replace_file
@@ -263,6 +264,26 @@ class Result:
     def coverage(self) -> float:
         """Share of the photo that is subject, 0..1."""
         return self._plain.coverage
+
+    @cached_property
+    def _quality(self) -> Quality:
+        return check(self._plain.alpha, self._photo.pixels)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the matte asks for a look, gravest first: ``haze``, ``soft``; () where nothing does.
+
+        The words of ``birefcli matte --json`` and ``birefcli sheet``, measured once, when asked.
+        """
+        return tuple(flag.value for flag in self._quality.flags)
+
+    @property
+    def doubt(self) -> float:
+        """The mean error of alpha that mattes with such signs have, 0..1: to sort by, not to trust.
+
+        As ``birefcli matte --json`` has it.
+        """
+        return self._quality.doubt
 
     @property
     def notes(self) -> tuple[str, ...]:
