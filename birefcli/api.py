@@ -273,16 +273,13 @@ class Result:
     def flags(self) -> tuple[str, ...]:
         """Why the matte asks for a look, gravest first: ``haze``, ``soft``; () where nothing does.
 
-        The words of ``birefcli matte --json`` and ``birefcli sheet``, measured once, when asked.
+        The words of ``birefcli matte`` in JSON and of ``birefcli sheet``; measured once, when asked.
         """
         return tuple(flag.value for flag in self._quality.flags)
 
     @property
     def doubt(self) -> float:
-        """The mean error of alpha that mattes with such signs have, 0..1: to sort by, not to trust.
-
-        As ``birefcli matte --json`` has it.
-        """
+        """The mean error of alpha that mattes with such signs have, 0..1: to sort results by."""
         return self._quality.doubt
 
     @property

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -134,10 +135,24 @@ def _write_below(
 ) -> None:
     x, y = corner
     font = layout.font
-    drawn.text((x, y), fit_text(tile.entry.label, font, layout.width), INK, font)
+    drawn.text((x, y), fit_name(tile.entry.label, font, layout.width), INK, font)
     colour = ALARM if tile.flags else FAINT
     below = fit_text(caption(tile.findings), font, layout.width)
     drawn.text((x, y + layout.text + 2), below, colour, font)
+
+
+def fit_name(name: str, font: Font, width: int) -> str:
+    """Shorten a path to ``width`` pixels: its first folder stays where there is room, and its end.
+
+    Cutouts of several folders often have the same names.
+    """
+    fitted = fit_text(name, font, width)
+    folder, slash, rest = Path(name).as_posix().partition("/")
+    start = fit_text(folder + slash, font, width)
+    room = width - font.getlength(start)
+    if not slash or not fitted.startswith("...") or room < width / 2:
+        return fitted
+    return start + fit_text(rest, font, int(room))
 
 
 def caption(findings: Quality | None) -> str:
