@@ -273,7 +273,7 @@ class Result:
     def flags(self) -> tuple[str, ...]:
         """Why the matte asks for a look, gravest first: ``haze``, ``soft``; () where nothing does.
 
-        The words of ``birefcli matte`` in JSON and of ``birefcli sheet``; measured once, when asked.
+        The words of ``birefcli matte`` in JSON and of ``birefcli sheet``, measured when asked for.
         """
         return tuple(flag.value for flag in self._quality.flags)
 
