@@ -29,6 +29,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.quality import EMPTY
+from birefcli.products.layout_notes import layout_notes
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
@@ -316,6 +317,7 @@ class Pipeline:
                 *((NO_SUBJECT,) if coverage < EMPTY else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
+                *layout_notes(matte.alpha, self.context.options.rendering),
                 *notes_of(made),
             ),
         )
