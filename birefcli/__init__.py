@@ -10,8 +10,9 @@ Nothing heavy is imported before :func:`load` is used.
 
 TYPE_CHECKING = False  # as type checkers know it: typing takes its time
 if TYPE_CHECKING:
-    from birefcli.api import Model, Result, Source, load
+    from birefcli.api import Model, Result, load
     from birefcli.errors import BirefcliError, DeviceError, ModelError, PhotoError
+    from birefcli.images.given import Source
 
 __version__ = "0.1.0"
 __all__ = [

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
+from birefcli.images import given
 from birefcli.images.colour import to_srgb8
-from birefcli.images.decode import decode_pil
-from birefcli.images.files import open_photo
-from birefcli.images.photo import Photo, Pixels, photo_from_array
+from birefcli.images.given import Source
+from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
@@ -39,10 +39,6 @@ from birefcli.products.background import Background, Folder, Picture, parse_back
 from birefcli.products.render import encode_product, render_product
 from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
 from birefcli.system.atomic import replace_file
-
-Source: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[Any]"
-"""A photo: the name of a file, a picture of Pillow's, or an array of H×W (grey), H×W×3 (RGB) or
-H×W×4 (RGBA, straight alpha) of uint8 or uint16."""
 
 Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
@@ -109,7 +105,11 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
 
 
 class Model:
-    """A network on its device. Made by :func:`load`; threads may share one."""
+    """A network on its device. Made by :func:`load`.
+
+    Threads may share one, and get what one of them alone would: they take turns in the network,
+    which has all cores, or the GPU, to itself; they read, decode and encode beside each other.
+    """
 
     def __init__(self, loaded: LoadedModel, max_pixels: int) -> None:
         self._predictor, self._max_pixels = loaded.predictor, max_pixels
@@ -140,8 +140,8 @@ class Model:
 
         EXIF orientation is applied, the colour profile is respected and kept, a photo's own
         transparency is multiplied in. Of a file with 16 bits a channel Pillow keeps 8: give its
-        name instead of the picture. Arrays are sRGB. ``refine`` estimates the subject's own colour
-        where alpha is soft; False keeps the photo's.
+        name or its bytes instead of the picture. Arrays are sRGB. ``refine`` estimates the
+        subject's own colour where alpha is soft; False keeps the photo's.
 
         Raises PhotoError for a photo that cannot be read or matted, TypeError for what is no photo,
         ValueError for an array of another shape.
@@ -191,7 +191,7 @@ class Model:
         """
         if batch is not None and batch < 1:
             raise UsageError("give a number from 1", option="batch", value=batch)
-        if isinstance(photos, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+        if given.is_one(photos):
             raise TypeError("map takes several photos; for one, call the model itself")
         together = batch or default_batch(self._predictor)
         return self._map(photos, together, refine, return_errors)
@@ -199,8 +199,10 @@ class Model:
     def _map(
         self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
-        given = (_given(photo) for photo in photos)
-        for seen in predict_many(given, self._read, self._predictor, batch):
+        limit = self._max_pixels
+        taken = (given.take(photo, limit) for photo in photos)
+        load = partial(given.decode, max_pixels=limit)
+        for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result
@@ -213,34 +215,6 @@ class Model:
             return Result(self._predictor, seen, refine)
         except PhotoError as error:
             return error
-
-    def _read(self, given: "Photo | Path | PhotoError") -> Photo:
-        if isinstance(given, Photo):
-            return given
-        if isinstance(given, PhotoError):
-            raise given
-        return open_photo(given, self._max_pixels)
-
-
-def _given(photo: Source) -> "Photo | Path | PhotoError":
-    """A photo as it was given. Pictures are decoded here: their owner may close them at once."""
-    if isinstance(photo, (str, os.PathLike)):
-        return Path(photo)
-    try:
-        return _in_memory(photo)
-    except PhotoError as error:
-        return error
-
-
-def _in_memory(picture: "Image.Image | NDArray[Any]") -> Photo:
-    """Raises PhotoError, TypeError, ValueError."""
-    if isinstance(picture, Image.Image):
-        return decode_pil(picture)
-    if isinstance(picture, np.ndarray):
-        return photo_from_array(picture)
-    # Not everybody uses a type checker.
-    kind = type(picture).__name__  # type: ignore[unreachable]
-    raise TypeError(f"a photo is a file's name, a PIL image or a NumPy array, not {kind}")
 
 
 class Result:
@@ -319,7 +293,7 @@ class Result:
         """The subject over a background, RGB.
 
         ``background``: a CSS colour, ``blur``, ``blur:RADIUS`` (pixels), or a picture, which fills
-        the photo's size and is cut where it stands out: a file's name, a PIL image or an array.
+        the photo's size and is cut where it stands out, in any of the ways a photo may be given.
         Raises ValueError where it is none of these.
         """
         return self._picture(Product.COMPOSITE, background)
@@ -431,18 +405,18 @@ class Result:
             raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
-def _background(given: Source) -> Background:
-    if isinstance(given, (str, os.PathLike)):
-        found = parse_background(os.fspath(given), MAX_BACKGROUND)
+def _background(picture: Source) -> Background:
+    if isinstance(picture, (str, os.PathLike)):
+        found = parse_background(os.fspath(picture), MAX_BACKGROUND)
         if isinstance(found, Folder):
-            raise UsageError("is a folder; name a picture", option="background", value=given)
+            raise UsageError("is a folder; name a picture", option="background", value=picture)
         return found
-    if not isinstance(given, (Image.Image, np.ndarray)):
-        kind = type(given).__name__  # type: ignore[unreachable]
-        raise UsageError(
-            f"background: a CSS colour, blur, a file's name, a PIL image or an array, not {kind}"
-        )
-    return Picture(to_srgb8(_in_memory(given)))
+    try:
+        taken = given.take(picture, MAX_BACKGROUND)
+    except TypeError as error:
+        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
+        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
+    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
 
 
 MAX_BACKGROUND = 300_000_000  # pixels

@@ -39,6 +39,7 @@ from birefcli.scoring.masks import NotAMaskError
 from birefcli.system import atomic
 from birefcli.system.paths import is_file, is_folder, names_in
 from birefcli.system.prefetch import prefetch
+from birefcli.system.regular_file import open_regular
 from birefcli.system.temporary_store import TemporaryStore
 
 PRODUCTS = ("cutout", "mask")  # folders of a run that wrote both; others show no matte
@@ -373,7 +374,7 @@ def _check_output(task: SheetTask, pages: int) -> None:
             raise OutputError(f"{target}: {error.strerror}") from None
         if not known:
             raise OutputError(
-                f"{target}: exists and is no page of an earlier {name}",
+                f"{target}: exists and is no page of an earlier {name}, or was edited since",
                 hint=Message("name another ", Option("output")),
             )
     try:
@@ -418,9 +419,12 @@ def _remove_old_pages(output: Path, written: set[Path]) -> None:
 
 
 def is_page_of(path: Path, name: str) -> bool:
-    """Whether a file is a page of the contact sheet of this name. Raises OSError."""
+    """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
     found = stamp.read(path).stamp
-    return found == _page_stamp(name)
+    if found is None or found != _page_stamp(name) or found.checksum is None:
+        return False
+    with open_regular(path) as file:
+        return stamp.has_own_pixels(file, found.checksum)
 
 
 def encode_page(pixels: Pixels8, format_: Format, name: str) -> bytes:

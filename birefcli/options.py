@@ -285,7 +285,9 @@ class Rendering:
     def _check_quality(self) -> None:
         lossless = not self.format.has_quality
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError("give a number from 1 to 100", option="quality", value=self.quality)
+            raise UsageError(
+                "give a whole number from 1 to 100", option="quality", value=self.quality
+            )
         if self.max_bytes is not None and self.quality is not None:
             text = "the quality is searched: leave it out"
             raise UsageError(text, option="quality", value=self.quality)
@@ -413,6 +415,8 @@ class BatchTask:
     dry_run: bool = False
     failed_to: Path | None = None
     """Where the names of failed photos are written."""
+    photo_by_photo: bool = False
+    """Whether a product of another kind at a target fails its photo, and not the run."""
 
 
 def check_size(size: Size) -> None:
@@ -420,7 +424,7 @@ def check_size(size: Size) -> None:
     if any(n < STRIDE or n % STRIDE or n > LONGEST for n in size):
         shown = size.width if size.width == size.height else size
         raise UsageError(
-            f"both sides must be multiples of {STRIDE}, from {STRIDE} to {LONGEST}",
+            f"give multiples of {STRIDE}, from {STRIDE} to {LONGEST}",
             option="size",
             value=shown,
         )
@@ -430,5 +434,7 @@ def check_device(name: str) -> None:
     """Raise UsageError for what can be no device, whether it is there or not."""
     if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name):
         raise UsageError(
-            "choose auto, cpu, cuda, cuda:N, mps or, for matte, all", option="device", value=name
+            "choose from auto, cpu, cuda, cuda:N, mps; for matte also all",
+            option="device",
+            value=name,
         )

@@ -1,6 +1,7 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -69,15 +70,17 @@ def canvas_size(text: str) -> Canvas:
     dpi = None if dots is None else float(dots)
     if unit in MILLIMETRES:
         if dpi is None:
-            raise UsageError("say how many dots an inch: @300dpi", option="canvas", value=text)
+            raise UsageError(
+                "give dots per inch too, like 35x45mm@300dpi", option="canvas", value=text
+            )
         width, height = (side * MILLIMETRES[unit] / 25.4 * dpi for side in (width, height))
     elif not (width.is_integer() and height.is_integer()):
         raise UsageError(wrong, option="canvas", value=text)
     if dpi is not None and not 1 < dpi < 1e5:
-        raise UsageError("dots per inch are above 1", option="canvas", value=text)
+        raise UsageError("give dots per inch above 1", option="canvas", value=text)
     size = Size(round(width), round(height))
     if not all(1 <= side <= LONGEST_SIDE for side in size):
-        text_ = f"sides are from 1 to {LONGEST_SIDE} pixels, not {size}"
+        text_ = f"give sides from 1 to {LONGEST_SIDE} pixels, not {size}"
         raise UsageError(text_, option="canvas", value=text)
     return Canvas(size, dpi=dpi)
 
@@ -145,15 +148,25 @@ def max_bytes(text: str) -> int:
     return int(amount)
 
 
+def listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The words of an option that takes several: given more than once, or with commas.
+
+    Raises UsageError where it is given and there are none.
+    """
+    words = tuple(word.strip() for text in texts or () for word in text.split(",") if word.strip())
+    if texts and not words:
+        wrong = "is empty: is a variable not set?"
+        raise UsageError(wrong, option=option, value=",".join(texts) or None)
+    return words
+
+
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
     """Read a list separated by commas, each of it a value of ``kind``."""
     known = {member.value: member for member in kind}
     words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in known:
-            raise UsageError(f"choose from {', '.join(known)}", option=option, value=word)
-    if not words:
-        raise UsageError(f"choose from {', '.join(known)}", option=option)
+    wrong = next((word for word in words or [text] if word not in known), None)
+    if wrong is not None:
+        raise UsageError(f"choose from {', '.join(known)}", option=option, value=wrong)
     return tuple(dict.fromkeys(known[word] for word in words))
 
 
@@ -173,7 +186,7 @@ def automatic(option: str, text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise UsageError("give auto or a number from 1", option=option, value=text)
+        raise UsageError("give auto or a whole number from 1", option=option, value=text)
     return int(text)
 
 
@@ -186,7 +199,7 @@ def seconds(option: str, text: str) -> float | None:
     except ValueError:
         amount = -1.0
     if not 0 <= amount < 1e9:
-        raise UsageError("give seconds, like 600, or none", option=option, value=text)
+        raise UsageError("give none or seconds, like 600", option=option, value=text)
     return amount or None
 
 
@@ -200,7 +213,7 @@ def pixels(option: str, megapixels: float) -> int:
 def megabytes(option: str, amount: float) -> int:
     """Bytes of a limit in megabytes, which must be above 0."""
     if not 0 < amount < 1e6:
-        raise UsageError("give megabytes above 0", option=option, value=f"{amount:g}")
+        raise UsageError("give a number above 0", option=option, value=f"{amount:g}")
     return int(amount * 1e6)
 
 

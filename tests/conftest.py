@@ -166,9 +166,14 @@ except SystemExit as left:
 
 
 @pytest.fixture(scope="session")
-def shown_help(command: Command) -> Callable[[str], str]:
-    """Help of a command, of the whole where it has no name, on 80 columns."""
-    return cache(lambda name: command(*name.split(), "--help", COLUMNS="80").stdout.decode())
+def shown_help(command: Command) -> Callable[..., str]:
+    """Help of a command, of the whole where it has no name, on 80 columns; of daily options."""
+
+    def shown(name: str, option: str = "--help") -> str:
+        text: str = command(*name.split(), option, COLUMNS="80").stdout.decode()
+        return text
+
+    return cache(shown)
 
 
 @pytest.fixture(scope="session")

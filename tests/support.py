@@ -15,7 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from birefcli.birefnet import BiRefNet
-from birefcli.images.stamp import Stamp
+from birefcli.images.image_data import ImageData
+from birefcli.images.stamp import Stamp, with_checksum
 
 DATA = Path(__file__).parent / "data"
 
@@ -250,10 +251,10 @@ def icc_profile(kind, space, connection, tags):
     return header.ljust(128, b"\0") + table + body
 
 
-def stamped_png(size=8, version=1):
+def stamped_png(size=8, version=1, product="cutout"):
     """A product: a PNG with the stamp of a photo of that size and version."""
     data, text = io.BytesIO(), PngInfo()
-    stamp = Stamp("f" * 16, "fp32", "cutout", size, version)
-    text.add_text("Software", stamp.text())
+    stamp = Stamp("f" * 16, "fp32", product, size, version)
+    text.add_text("Software", with_checksum(stamp.text(), 0, ImageData(0, 0)))
     Image.new("RGBA", (4, 4)).save(data, "PNG", pnginfo=text)
     return data.getvalue()

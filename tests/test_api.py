@@ -4,12 +4,14 @@ import io
 import re
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import TIMEOUT, picture
 from PIL import Image, ImageCms
 from support import levels_apart, nearly_same, png
 
@@ -253,7 +255,84 @@ def test_one_bad_photo_is_raised_or_given_in_its_place(model, photos):
         list(model.map(given))
 
 
+def test_bytes_and_open_files_are_matted_as_their_file(model, oriented):
+    data = oriented.read_bytes()
+    behind = io.BytesIO(b"something else" + data)
+    behind.seek(len(b"something else"))
+    with oriented.open("rb") as plain, oriented.open("rb", buffering=0) as raw:
+        given = [data, bytearray(data), memoryview(data), io.BytesIO(data), behind, plain, raw]
+        results = list(model.map(iter(given), batch=3))
+        assert not plain.closed
+    expected = model(oriented)
+    for result in results:
+        assert nearly_same(result.pixels(), expected.pixels())
+        assert result.cutout.info.keys() >= {"dpi", "icc_profile"}
+
+
+def test_an_open_file_is_read_when_its_turn_comes_and_may_be_closed_at_once(model, photos):
+    def opened():
+        for name in ("a.jpg", "b.png"):
+            with (photos / name).open("rb") as file:
+                yield file
+        changed = bytearray((photos / "a.jpg").read_bytes())
+        yield changed
+        changed[:] = bytes(len(changed))
+
+    assert len(list(model.map(opened()))) == 3
+
+
+def test_bytes_may_be_a_background(model, tmp_path):
+    picture(20, 10, seed=3).save(tmp_path / "b.png")
+    data = (tmp_path / "b.png").read_bytes()
+    result = model(picture())
+    expected = result.pixels("composite", background=tmp_path / "b.png")
+    for background in (data, io.BytesIO(data)):
+        assert (result.pixels("composite", background=background) == expected).all()
+
+
+def test_threads_that_share_a_model_get_what_one_alone_would(model, photos):
+    given = [photos / "a.jpg", picture(150, 80, seed=5), np.asarray(picture(40, 70, seed=6))]
+    given.append((photos / "b.png").read_bytes())
+    alone = [(r.alpha, r.pixels(), r.encode("mask")) for r in map(model, given)]
+    together = threading.Barrier(4)
+
+    def turn(first):
+        together.wait(TIMEOUT)
+        results = []
+        for number in range(8):
+            at = (first + number) % len(given)
+            result = model(given[at])
+            results.append((at, result.alpha, result.pixels(), result.encode("mask")))
+        many = list(model.map(given, batch=2))
+        return results + [(at, r.alpha, r.pixels(), r.encode("mask")) for at, r in enumerate(many)]
+
+    with ThreadPoolExecutor(4) as pool:
+        turns = list(pool.map(turn, range(4)))
+    for at, alpha, pixels, mask in (each for turn in turns for each in turn):
+        assert np.abs(alpha - alone[at][0]).max() < 1e-3
+        assert nearly_same(pixels, alone[at][1])
+        assert len(mask) > 0
+
+
 # Errors
+
+
+def test_a_file_that_is_no_photo_says_so(model, tmp_path):
+    class Broken(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            raise OSError(5, "Input/output error")
+
+    for given, why in ((b"", "empty"), (io.BytesIO(b"text"), "not an image"), (Broken(), "Input")):
+        with pytest.raises(PhotoError, match=why):
+            model(given)
+    with pytest.raises(TypeError, match="open it in binary mode"):
+        model(io.StringIO("text"))
+    for one in (b"", io.BytesIO()):
+        with pytest.raises(TypeError, match="call the model itself"):
+            model.map(one)
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (0, 5, 3), (2, 4, 5, 3)])
@@ -269,7 +348,7 @@ def test_array_of_another_type_is_a_type_error_that_says_which_to_give(model, dt
 
 
 def test_what_is_no_photo_is_a_type_error(model):
-    with pytest.raises(TypeError, match="not list"):
+    with pytest.raises(TypeError, match=r"a file open in binary mode, .* not list"):
         model([picture()])
     with pytest.raises(TypeError, match="call the model itself"):
         model.map(picture())

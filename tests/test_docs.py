@@ -54,14 +54,14 @@ def test_every_command_that_is_shown_has_only_options_that_exist(line):
     assert [w for w in words if w.startswith("-") and w != "-" and w not in known] == []
 
 
-def test_exit_codes_stand_in_readme_man_pages_and_help():
+def test_exit_codes_stand_in_readme_man_pages_and_help(shown_help):
     man = (PAGES / "birefcli-matte.1").read_text(encoding="utf-8")
-    epilog = app.registered_commands[0].epilog
-    assert epilog is not None
+    whole = shown_help("matte", "--help-all")
     for code in ExitCode:
         assert f"\n| {code.value} | {code.meaning} |\n" in README
         assert f".B {code.value}\n" in man
-        assert f" {code.value}  {code.meaning}" in epilog
+        assert f" {code.value}  {code.meaning}\n" in shown_help("")
+        assert f" {code.value}  {code.meaning}\n" in whole
 
 
 def test_man_pages_are_what_their_generator_writes():

@@ -1,7 +1,7 @@
 """What does the photos of a batch: this process, a worker for each device, or a cluster."""
 
 import gc
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Does photos, with the promises of a batch: the pipeline, or a pool of workers."""
 
-    def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
+    def __call__(
+        self, todo: Sequence[Decision], on_ready: Callable[[], object]
+    ) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come as they end.
 
+        ``on_ready`` is called once, where a model is loaded and the first photo can be done.
         Closing the iterator drops what has not started and waits for what has.
         """
 

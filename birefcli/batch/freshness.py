@@ -3,6 +3,9 @@
 A product is up to date when its file is whole and its stamp names this model, these options, a
 precision that will do, and the size and modification time the photo has now. Time and size, not
 the content: a second run over 10,000 finished photos reads no photo at all.
+
+A product that somebody edited is theirs, up to date or not. Most are known by their length; all of
+a product's pixels are read only where it would be replaced.
 """
 
 import dataclasses
@@ -12,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import EXISTS, PIPE, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
+from birefcli.images.stamp import SHEET, Checksum, Stamp, StampedFile, has_own_pixels
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
 
@@ -47,12 +52,38 @@ class Decision:
 
     job: Job
     reason: Message
-    not_ours: bool = False
-    """Whether a target is kept because it was not made here."""
+    kept: Mapping[str, Message] = dataclasses.field(default_factory=dict)
+    """Targets that hold somebody's work, or may, and why it is taken for that."""
     fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
     """Of all products, for their stamps."""
     trouble: Message | None = None
-    """Why the photo fails before any work: it cannot be told what is at one of its targets."""
+    """Why the photo fails before any work: it cannot be told what is at one of its targets, or
+    that is another kind of product."""
+    conflict: "Conflict | None" = None
+    """The product of another kind, if that is why."""
+
+
+class Conflict(NamedTuple):
+    """A product lies where one of another kind is to be written."""
+
+    target: Target
+    there: str
+    """What it is, like ``cutout``; or :data:`.stamp.SHEET`."""
+    wanted: Product
+    is_only: bool
+    """Whether that is the only product of its photo: then it has no folder of its own."""
+
+    @property
+    def text(self) -> str:
+        """In a line, without what is to be done about it."""
+        there = "a contact sheet" if self.there == SHEET else f"a {self.there}"
+        return f"{self.target}: is {there}, and a {self.wanted.value} is to be written there"
+
+
+class _ConflictError(PhotoError):
+    def __init__(self, conflict: Conflict) -> None:
+        self.conflict = conflict
+        super().__init__(conflict.text, hint=Message(ANOTHER, ", or use ", OVERWRITING))
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
@@ -136,13 +167,16 @@ def decide(
 ) -> Decision:
     """Decide what to do about one photo; ``wanted``: the fingerprints its products should have.
 
-    What cannot be looked at is never replaced: the photo fails. Raises OutputError for
-    ``Existing.ERROR``.
+    What cannot be looked at is never replaced, nor is a product of another kind: the photo fails.
+    Raises OutputError for ``Existing.ERROR``.
     """
+    nothing = dataclasses.replace(job, targets={})
     try:
         return _decided(job, existing, wanted, precision)
+    except _ConflictError as error:
+        conflict = error.conflict
+        return Decision(nothing, error.message, trouble=error.message, conflict=conflict)
     except PhotoError as error:
-        nothing = dataclasses.replace(job, targets={})
         return Decision(nothing, error.message, trouble=error.message)
 
 
@@ -151,18 +185,30 @@ def _decided(
 ) -> Decision:
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
-    reasons: list[Message] = []
-    not_ours = False
+    kept: dict[str, Message] = {}
+    reasons: dict[str, Message] = {}
     for kind, target in job.targets.items():
-        verdict = _verdict(job, target, existing, wanted[kind], precisions)
-        not_ours |= verdict == NOT_OURS
+        verdict = reasons[str(target)] = _verdict(job, kind, existing, wanted[kind], precisions)
         if verdict not in KEPT:
-            todo[kind] = target
-        reasons.append(verdict)
+            todo[kind] = target.as_seen() if verdict in OUTDATED else target
+        if verdict in THEIRS:
+            kept[str(target)] = verdict
     left = dataclasses.replace(job, targets=todo)
-    shown = [r for r in dict.fromkeys(reasons) if not todo or r not in KEPT]
-    reason = Message(*[part for r in shown for part in (", ", r)][1:])
-    return Decision(left, reason, not_ours and not todo, wanted)
+    return Decision(left, _shown(reasons), kept, wanted)
+
+
+def _shown(reasons: Mapping[str, Message]) -> Message:
+    """Why a photo is done, or not, by what is found at its targets; what is kept by its name."""
+    verdicts = frozenset(reasons.values())
+    if len(verdicts) == 1:
+        return next(iter(verdicts))
+    is_done = not verdicts <= KEPT
+    shown = [
+        Message(f"{target}: ", verdict) if verdict in THEIRS else verdict
+        for target, verdict in reasons.items()
+        if verdict in THEIRS or verdict not in KEPT or not is_done
+    ]
+    return Message(*[part for each in dict.fromkeys(shown) for part in (", ", each)][1:])
 
 
 MISSING = Message("missing")
@@ -171,15 +217,21 @@ OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")
 CHANGED = Message("the photo changed")
 OPTIONS = Message("made with another model or other options")
-REPLACES = Message(Option("existing", "overwrite"), " replaces it")
+OUTDATED = frozenset({DAMAGED, CHANGED, OPTIONS})
+OVERWRITING = Option("existing", "overwrite")
+REPLACES = Message(OVERWRITING, " replaces it")
 NOT_OURS = Message("not made by birefcli; ", REPLACES)
-KEPT = frozenset({EXISTS, UP_TO_DATE, NOT_OURS})
+EDITED = Message("edited since it was made; ", REPLACES)
+UNKNOWN = Message("made by a version that does not tell whether it was edited since; ", REPLACES)
+THEIRS = frozenset({NOT_OURS, EDITED, UNKNOWN})
+KEPT = frozenset({EXISTS, UP_TO_DATE, *THEIRS})
 
 
 def _verdict(
-    job: Job, target: Target, existing: Existing, fingerprint: str, precisions: frozenset[str]
+    job: Job, kind: Product, existing: Existing, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
-    """Raises PhotoError where it cannot be told what is at the target."""
+    """Raises PhotoError where it cannot be told what is at the target, or it is another kind."""
+    target = job.targets[kind]
     if not _is_there(target):
         return MISSING
     match existing:
@@ -191,7 +243,7 @@ def _verdict(
         case Existing.OVERWRITE:
             return OVERWRITE
         case Existing.UPDATE:
-            return _against_stamp(job, target, fingerprint, precisions)
+            return _against_stamp(job, kind, fingerprint, precisions)
 
 
 def _is_there(target: Target, *, again: bool = False) -> bool:
@@ -221,22 +273,46 @@ def is_made_since(decision: Decision) -> bool:
 
 
 def _against_stamp(
-    job: Job, target: Target, fingerprint: str, precisions: frozenset[str]
+    job: Job, kind: Product, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
+    target = job.targets[kind]
     try:
         found = target.stamp()
+        made = found.stamp
+        if made is None:
+            return DAMAGED if found.blank else NOT_OURS
+        if made.product not in (kind.value, ""):
+            raise _ConflictError(Conflict(target, made.product, kind, len(job.targets) == 1))
+        if made.checksum is None:
+            return UNKNOWN
+        if not found.whole and found.length <= made.checksum.file_length:
+            return DAMAGED
+        verdict = _by_stamp(job, made, fingerprint, precisions)
+        return EDITED if _is_edited(target, found, made.checksum, verdict) else verdict
     except (OSError, MemoryError) as error:
         if isinstance(error, FileNotFoundError) and not _is_there(target, again=True):
             return MISSING  # it has just gone
         cause = getattr(error, "strerror", None) or str(error) or "out of memory"
         raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None
-    made = found.stamp
-    if made is None:
-        return DAMAGED if found.blank else NOT_OURS
-    if not found.whole:
-        return DAMAGED
+
+
+def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Message:
+    """Whether a product that is as it was made is up to date."""
     if made.fingerprint != fingerprint or made.precision not in precisions:
         return OPTIONS
     if job.source.comes_by_pipe:
         return OVERWRITE  # nothing is known of what comes through a pipe
     return UP_TO_DATE if job.source.state() == (made.size, made.mtime_ns) else CHANGED
+
+
+def _is_edited(target: Target, found: StampedFile, written: Checksum, verdict: Message) -> bool:
+    """Whether a product has other pixels than it was written with. Raises OSError.
+
+    Where it stays anyhow, and its file is as long as it was, none of it is read; and of one that is
+    longer or shorter, as a title makes it, only how long its pixels are.
+    """
+    stays = verdict == UP_TO_DATE
+    if stays and found.length == written.file_length:
+        return False
+    with target.open() as file:
+        return not has_own_pixels(file, written, by_length=stays)

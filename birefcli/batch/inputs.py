@@ -240,12 +240,18 @@ def _listed(name: str, source: Source) -> FoundPhoto:
 
     Like rsync, what stands before ``/./`` is not part of that path.
     """
-    root, mark, below = name.partition("/./")
-    if isinstance(source, StoredPhoto):
-        root = source.url.key
-    kept = Path(below if mark else root)
-    parts = [part for part in kept.parts if part not in (kept.anchor, os.pardir, os.curdir)]
-    return FoundPhoto(source, Path(*parts))
+    _, mark, below = name.partition("/./")
+    return FoundPhoto(source, _inside(Path(below)) if mark else whole_path(source))
+
+
+def whole_path(source: Source) -> Path:
+    """The path that a photo has below the output folder where it is listed, or named by its own."""
+    return _inside(Path(source.url.key if isinstance(source, StoredPhoto) else str(source)))
+
+
+def _inside(path: Path) -> Path:
+    parts = [part for part in path.parts if part not in (path.anchor, os.pardir, os.curdir)]
+    return Path(*parts)
 
 
 def nothing_found(selection: Selection, search: Search) -> Message:

@@ -85,6 +85,9 @@ class Summary:
 
     counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
     seconds: float = 0.0
+    """All that the run took."""
+    loading: float = 0.0
+    """Seconds of them before the first photo could be done: libraries and the model are loaded."""
     device: str | None = None
     precision: str | None = None
     model: str | None = None
@@ -112,8 +115,9 @@ class Summary:
 
     @property
     def rate(self) -> float:
-        """Photos written a second."""
-        return self.counts[Status.WRITTEN] / self.seconds if self.seconds > 0 else 0.0
+        """Photos written a second, loading not counted."""
+        working = self.seconds - self.loading
+        return self.counts[Status.WRITTEN] / working if working > 0 else 0.0
 
     @property
     def exit_code(self) -> ExitCode:
@@ -136,13 +140,15 @@ class Summary:
         if not self.counts[Status.WRITTEN]:
             return counted
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
-        return f"{counted} in {self.seconds:.1f} s ({self.rate:.2f} photos/s{where})"
+        loading = f", {self.loading:.1f} s of it loading" if self.loading >= 0.05 else ""
+        return f"{counted} in {self.seconds:.1f} s{loading} ({self.rate:.2f} photos/s{where})"
 
     def as_json(self) -> str:
         """One line of JSON."""
         summary: dict[str, Any] = {status.value: n for status, n in self.counts.items()}
         summary |= {
             "seconds": round(self.seconds, 3),
+            "loading_seconds": round(self.loading, 3),
             "images_per_second": round(self.rate, 4),
             "device": self.device,
             "precision": self.precision,

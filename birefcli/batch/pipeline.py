@@ -93,10 +93,13 @@ class Pipeline:
         """By label; a photo is entered by the thread that ends it."""
         self.timer = StageTimer()
 
-    def __call__(self, todo: Iterable[Decision]) -> Generator[Outcome, None, None]:
+    def __call__(
+        self, todo: Iterable[Decision], on_ready: Callable[[], object] = lambda: None
+    ) -> Generator[Outcome, None, None]:
         """The loop over photos: do every job; outcomes come in the jobs' order.
 
-        Closing the iterator drops what has not started and waits for what has.
+        ``on_ready`` is called at once: the model is loaded. Closing the iterator drops what has not
+        started and waits for what has.
         """
         options = self.context.options
         first, todo = _peek(todo)
@@ -109,6 +112,7 @@ class Pipeline:
         self._budget = MemoryBudget(options.max_memory)
         fetcher = Fetcher(options, self._budget)
         self._ended.clear()
+        on_ready()
         self.timer.start()
         try:
             load = partial(self._load, fetcher)
@@ -328,15 +332,17 @@ class Pipeline:
         job, seconds = item.job, item.outcome.seconds
         started = time.perf_counter()
         try:
-            left = [found for kind in item.files if (found := self._write_one(item, kind))]
+            left = {kind: why for kind in item.files if (why := self._write_one(item, kind))}
         except Exception as error:
             return _unwritten(job, error, seconds, item.outcome.coverage)
         finally:
             self._budget.release(item.reserved)
             seconds.save += time.perf_counter() - started
         if len(left) == len(item.files):
-            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=left[0])
-        return item.outcome
+            reason = next(iter(left.values()))
+            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=reason)
+        notes = [f"{job.targets[kind]}: {why}" for kind, why in left.items()]
+        return replace(item.outcome, notes=(*item.outcome.notes, *notes))
 
     def _write_one(self, item: Encoded, kind: Product) -> Message | None:
         """Write a product; why it is left alone, if it is."""

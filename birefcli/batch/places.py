@@ -5,13 +5,14 @@ ask which kind it is. They are plain values, which may travel to another process
 """
 
 import errno
+import io
 import os
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias
 
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
@@ -20,7 +21,7 @@ from birefcli.images.stamp import StampedFile
 from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_file, is_link, is_pipe, real_path
 from birefcli.system.pipes import open_pipe
-from birefcli.system.regular_file import regular_status
+from birefcli.system.regular_file import open_regular, regular_status
 from birefcli.system.streams import STDOUT
 
 PIPE = "-"
@@ -29,6 +30,8 @@ MADE_BY_US = "made by birefcli"
 CHANGED = "changed while it was read; run again when it is complete"
 EXISTS = Message("exists")
 """Why a product is left that must not be replaced."""
+OVERTAKEN = Message("changed since the run began; the next run looks at it again")
+"""Why a product is left that was to be replaced."""
 
 State: TypeAlias = tuple[int, int]
 """A photo's size in bytes, and its modification time in ns or another number of its version."""
@@ -113,10 +116,16 @@ class Target(Protocol):
     def stamp(self) -> StampedFile:
         """Look at what is there without decoding it. Raises OSError, MemoryError."""
 
+    def open(self) -> BinaryIO:
+        """Open what is there, to read parts of it. Raises OSError."""
+
+    def as_seen(self) -> "Target":
+        """Itself, but that nothing is written where what is there now has changed until then."""
+
     def write(self, data: bytes) -> None:
         """Write a product, whole or not at all.
 
-        Raises OSError, with the target's name, and LeftAloneError.
+        Raises OSError, with the target's name, and LeftAloneError where it is left as it is.
         """
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
@@ -131,6 +140,8 @@ class LocalFile:
     """A file of this machine, or what else has a path: a pipe, a device."""
 
     path: Path
+    seen: State | None = field(default=None, compare=False)
+    """As a target: what must still be there for it to be replaced; None for anything."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -229,8 +240,18 @@ class LocalFile:
         """Look at the file in two short reads."""
         return stamp.read(self.path)
 
+    def open(self) -> BinaryIO:
+        """Open the file, where it is a regular one."""
+        return open_regular(self.path)
+
+    def as_seen(self) -> "LocalFile":
+        """The file as long as it has its size and time."""
+        return replace(self, seen=self.state())
+
     def write(self, data: bytes) -> None:
         """Replace the file; its folder is made."""
+        if self.seen is not None and self.state() not in (self.seen, None):
+            raise LeftAloneError(OVERTAKEN)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.path, data)
@@ -326,6 +347,14 @@ class Stdout:
     def stamp(self) -> StampedFile:
         """What was never written."""
         return StampedFile(whole=False, stamp=None, blank=True)
+
+    def open(self) -> BinaryIO:
+        """Nothing."""
+        return io.BytesIO()
+
+    def as_seen(self) -> "Stdout":
+        """Itself."""
+        return self
 
     def write(self, data: bytes) -> None:
         """Write all of it: with PYTHONUNBUFFERED one write may end early, and say how far."""

@@ -10,6 +10,7 @@ from birefcli.batch.executor import Executor
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.reporter import Reporter
+from birefcli.batch.slow_cpu import slow_cpu_notice
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message
 from birefcli.options import BatchTask
@@ -29,6 +30,7 @@ class Progress:
         self.executor: Executor | None = None
         """What does the photos, once there is one."""
         self._left: dict[str, Decision] = {}
+        self._timed = False
 
     def report(self, outcome: Outcome) -> None:
         """One photo has ended."""
@@ -49,6 +51,12 @@ class Progress:
         """Count on these photos to end."""
         self._left = {decision.job.label: decision for decision in todo}
 
+    def begin_work(self) -> None:
+        """What was to be loaded is loaded; the first photo can be done."""
+        self.summary.loading = time.monotonic() - self.started
+        if self.executor is not None:
+            self.reporter.on_running(self.executor.bottleneck)
+
     @property
     def left(self) -> list[Decision]:
         """Photos that have not ended."""
@@ -65,6 +73,17 @@ class Progress:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
             if outcome.status is Status.FAILED:
                 self._list_failed(decision.job)
+            if not self._timed and outcome.status is Status.WRITTEN:
+                self._say_if_slow(outcome)
+
+    def _say_if_slow(self, first: Outcome) -> None:
+        self._timed = True
+        options = self.task.options
+        if options.cluster is not None:  # of its machines nobody knows here
+            return
+        notice = slow_cpu_notice(first, len(self._left), options.model, self.summary)
+        if notice is not None:
+            self.reporter.on_notice(notice)
 
     def end_finished(self) -> None:
         """Report what has ended and was not given by the executor, which is closed or stuck."""

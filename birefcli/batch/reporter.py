@@ -26,10 +26,10 @@ class Reporter(Protocol):
         """A dry run found one photo to be done."""
 
     def on_start(self, total: int) -> None:
-        """From now on ``total`` photos are done."""
+        """``total`` photos are to be done, once the model is loaded."""
 
     def on_running(self, bottleneck: Bottleneck) -> None:
-        """Photos are about to be loaded; ``bottleneck`` may be asked from now on."""
+        """The model is loaded, photos are done; ``bottleneck`` may be asked from now on."""
 
     def on_state(self, text: str) -> None:
         """What photos wait for, in a few words; ``""`` for nothing."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
-from birefcli.batch.checks import check_failed_to
+from birefcli.batch.checks import check_failed_to, refuse_other_kinds
 from birefcli.batch.executor import Executors
 from birefcli.batch.freshness import Decision, Fingerprints
 from birefcli.batch.inputs import (
@@ -95,6 +95,8 @@ def run(
         fingerprints = _fingerprints(task, background, progress=reporter.shows_progress)
         precision = task.options.model.precision
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
+        if not task.photo_by_photo:
+            refuse_other_kinds(decisions, task.selection)
         progress = Progress(task, reporter, made)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
@@ -170,12 +172,14 @@ def _report_up_to_date(
     """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
         if decision.job.targets:
+            for target, why in decision.kept.items():
+                progress.reporter.on_notice(Message(f"{target}: ", why))
             yield decision
             continue
         if decision.trouble is not None:
             progress.fail(job, decision.trouble)
             continue
-        skipped = decision.not_ours or existing is Existing.SKIP
+        skipped = decision.kept or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
         progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
 
@@ -244,9 +248,8 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
                 todo, background, progress.reporter, progress.summary, activity
             )
             progress.executor = executor
-            progress.reporter.on_running(executor.bottleneck)
             signals.before_exit = lambda: _give_up(progress, signals.code)
-            outcomes = executor(todo)
+            outcomes = executor(todo, progress.begin_work)
             try:
                 for outcome in outcomes:
                     with signals.held():  # no photo is reported by half, or twice

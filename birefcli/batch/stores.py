@@ -8,11 +8,19 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from birefcli.batch.places import CHANGED, EXISTS, MADE_BY_US, Admit, LeftAloneError, State
+from birefcli.batch.places import (
+    CHANGED,
+    EXISTS,
+    MADE_BY_US,
+    OVERTAKEN,
+    Admit,
+    LeftAloneError,
+    State,
+)
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
@@ -31,6 +39,7 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+BLOCK = 1 << 18  # bytes that each of them reads at once, of a product that is read whole
 TRIES = 3  # looks at a product that others write at the same time
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
@@ -115,6 +124,8 @@ class StoredProduct:
     entry: ObjectEntry | None = None
     """As it was listed, where it is there."""
     is_listed: bool = False
+    seen: int | None = field(default=None, compare=False)
+    """The version that must still be there for it to be replaced; None for any."""
 
     def __str__(self) -> str:
         return str(self.url)
@@ -149,16 +160,35 @@ class StoredProduct:
         entry, tries = self._listed(), 0
         while entry is not None:
             try:
-                return StampedFile(True, read_stamp(self.url, entry), blank=entry.size == 0)
+                found = read_stamp(self.url, entry)
+                return StampedFile(True, found, blank=entry.size == 0, length=entry.size)
             except (ObjectChangedError, ObjectNotFoundError):
                 tries += 1
                 if tries == TRIES:
                     raise
                 entry = self._asked()
-        raise object_error(errno.ENOENT, "no such object", str(self.url))
+        raise self._gone()
+
+    def open(self) -> BinaryIO:
+        """The object that is there now, read by blocks."""
+        entry = self._asked()
+        if entry is None:
+            raise self._gone()
+        return store_for(self.url).open(entry, BLOCK)
+
+    def as_seen(self) -> "StoredProduct":
+        """The object as long as it is of the version that was listed."""
+        entry = self._listed()
+        if entry is None or not entry.etag:
+            return self  # there is only its time, which listings and answers tell in other units
+        return replace(self, seen=_version(entry))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
+        if self.seen is not None:
+            entry = self._asked()
+            if entry is not None and _version(entry) != self.seen:
+                raise LeftAloneError(OVERTAKEN)
         new = self.existing in (Existing.SKIP, Existing.ERROR)
         kind = TYPES.get(self.url.suffix, "")
         try:
@@ -182,6 +212,9 @@ class StoredProduct:
         except OSError as error:
             return isinstance(error, ObjectDeniedError)
         return False
+
+    def _gone(self) -> OSError:
+        return object_error(errno.ENOENT, "no such object", str(self.url))
 
     def _listed(self) -> ObjectEntry | None:
         return self.entry if self.is_listed else self._asked()

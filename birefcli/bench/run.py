@@ -62,7 +62,7 @@ class BenchTask:
         most = self.options.max_pixels / 1e6
         if not self.photos and not LEAST_MEGAPIXELS <= self.megapixels <= most:
             raise UsageError(
-                f"give {LEAST_MEGAPIXELS:g} to {most:g}",
+                f"give a number from {LEAST_MEGAPIXELS:g} to {most:g}",
                 option="megapixels",
                 value=f"{self.megapixels:g}",
             )

@@ -1,49 +1,90 @@
-"""The command line: options in, summary out, exit code. Nothing heavy is imported here."""
+"""The command line: options in, summary out, exit code. A command is imported when it is named."""
 
 import inspect
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from birefcli import __version__
-from birefcli.cli import models
-from birefcli.cli.bench import bench
 from birefcli.cli.command import Command, Group
-from birefcli.cli.doctor import doctor
-from birefcli.cli.matte import matte
-from birefcli.cli.presets import list_presets
-from birefcli.cli.score import score
-from birefcli.cli.serve import serve
-from birefcli.cli.sheet import sheet
-from birefcli.cli.train import train
-from birefcli.cli.watch import watch
-from birefcli.errors import ExitCode
+from birefcli.cli.help_page import EXIT_CODES, NAMES
 
-EXIT_CODES = "\n".join(["Exit codes:", *(f"{c.value:>5}  {c.meaning}" for c in ExitCode)])
+COMMANDS = {
+    "matte": "birefcli.cli.matte:matte",
+    "watch": "birefcli.cli.watch:watch",
+    "serve": "birefcli.cli.serve:serve",
+    "bench": "birefcli.cli.bench:bench",
+    "doctor": "birefcli.cli.doctor:doctor",
+    "score": "birefcli.cli.score:score",
+    "sheet": "birefcli.cli.sheet:sheet",
+    "train": "birefcli.cli.train:train",
+    "presets": "birefcli.cli.presets:list_presets",
+    "models": "birefcli.cli.models:app",
+}
+"""Each command's module, and what it is there: a function, or a Typer app with more commands."""
+
+
+class CommandTable(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer vendors its classes
+        if name not in self._loaded:
+            module, _, member = COMMANDS[name].partition(":")
+            self._loaded[name] = _as_command(name, getattr(import_module(module), member))
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _as_command(name: str, made: Any) -> Any:  # noqa: ANN401 - as above
+    """Typer's command for a function; a Typer app is turned into a group of commands."""
+    if not isinstance(made, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name, cls=Command, epilog=EXIT_CODES)(made)
+        made = alone
+    for command in made.registered_commands:
+        command.help = _unwrapped(command.callback.__doc__ or "")
+    return typer.main.get_command(made)
+
+
+def _unwrapped(text: str) -> str:
+    """Help with each paragraph on one line: lines were broken for the source."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+class Root(Group):
+    """``birefcli`` itself."""
+
+    def __init__(self, **more: Any) -> None:  # noqa: ANN401 - as Typer calls it
+        super().__init__(**more)
+        self.commands: Any = CommandTable()  # Typer only reads it
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+        """Names, without importing what they name."""
+        return list(COMMANDS)
+
 
 app = typer.Typer(
     name="birefcli",
-    cls=Group,
+    cls=Root,
     help="Cut people out of photographs: mattes, cutouts and composites with BiRefNet.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich takes longer to import than all else that --help needs
+    context_settings={"help_option_names": NAMES},
 )
-for _command in (matte, watch, serve, bench, doctor, score, sheet, train):
-    app.command(cls=Command, epilog=EXIT_CODES)(_command)
-app.command("presets", cls=Command, epilog=EXIT_CODES)(list_presets)
-app.add_typer(models.app, name="models")
-
-
-def _unwrap(group: typer.Typer) -> None:
-    """Join the lines of each paragraph of the help: they were broken for the source."""
-    for command in group.registered_commands:
-        paragraphs = inspect.cleandoc(command.callback.__doc__ or "").split("\n\n")
-        command.help = "\n\n".join(text.replace("\n", " ") for text in paragraphs)
-
-
-_unwrap(app)
-_unwrap(models.app)
 
 
 def _version(wanted: bool) -> None:

@@ -38,8 +38,8 @@ def read_selection(words: MatteOptions) -> Selection:
         inputs=inputs,
         output=words.output,
         recursive=words.recursive,
-        include=tuple(words.include or ()),
-        exclude=tuple(words.exclude or ()),
+        include=values.listed("include", words.include),
+        exclude=values.listed("exclude", words.exclude),
         name=words.name,
         listed=() if listing is None else read_list(listing, null=words.null),
         shard=None if words.shard is None else parse_shard(words.shard, os.environ),
@@ -64,7 +64,7 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
             size=values.size(words.size),
             patch_order=words.patch_order,
             offline=words.offline,
-            device=_devices(words.device, words.on),
+            device=_devices(",".join(words.device or ["auto"]), words.on),
             precision=words.precision,
             compile=words.compiled,
             edges=words.edges,
@@ -111,6 +111,7 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     A preset that a variable names comes after other variables. Raises UsageError.
     """
     given = {name: getattr(words, field) for name, field in RENDERING.items()}
+    given["write"] = None if words.write is None else ",".join(words.write)
     given["format"] = _format(values.file_format(words.format_), selection).value
     weak = set()
     if words.preset is not None:
@@ -151,7 +152,7 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
         or "/" in made
         or os.sep in made
     ):
-        wrong = "only {stem}, {name} and plain text"
+        wrong = "give plain text with {stem} or {name}"
         raise UsageError(wrong, option="name", value=selection.name)
 
 
@@ -161,10 +162,16 @@ def _check_effects(
     if rules.is_typed(context, "quiet") and rules.is_typed(context, "verbose"):
         raise UsageError("--quiet and --verbose: choose one")
     listed = words.files_from is not None
-    rules.refuse_without(context, "--files-from", there=listed, names=("null",))
+    rules.refuse_without(context, "--files-from or --orphans", there=listed, names=("null",))
     refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = not output_of(selection).is_one
-    rules.refuse_without(context, "--on ray", there=words.on is RunOn.RAY, names=("workers",))
+    rules.refuse_without(
+        context,
+        "--on ray",
+        there=words.on is RunOn.RAY,
+        names=("workers",),
+        hint="--threads and --device say how much of this machine works",
+    )
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 
 
@@ -183,7 +190,7 @@ def _format(asked: Format | None, selection: Selection) -> Format:
 def _devices(text: str, on: RunOn) -> str:
     """See that these can be devices, before it takes torch to see whether they are there."""
     if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
-        wrong = Message("choose auto, cpu or cuda with ", Option("on", on.value))
+        wrong = Message("choose from auto, cpu, cuda with ", Option("on", on.value))
         raise UsageError(wrong, option="device", value=text)
     for name in text.split(","):
         check_device(name.strip())

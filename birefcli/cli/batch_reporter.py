@@ -4,6 +4,7 @@ results of a dry run to stdout."""
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.progress import (
@@ -13,37 +14,31 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 from birefcli.batch.freshness import MISSING
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.pace import Pace
 from birefcli.batch.places import EXISTS, MADE_BY_US, Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
 from birefcli.images.files import left_out_text
 
+LOADING, WORKING = "loading the model", "matting"
 
-class _Rate(ProgressColumn):
+
+class _Told(ProgressColumn):
+    """What the run itself says: rich knows neither when its work began, nor of hours a photo."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self._text = text
+
     def render(self, task: Task) -> Text:
-        """Photos a second."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.2f}/s", style="progress.data.speed")
-
-
-def _columns() -> list[ProgressColumn]:
-    return [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("·"),
-        TimeRemainingColumn(),
-        TextColumn("left {task.fields[limit]}"),
-    ]
+        """As it is now."""
+        return Text(self._text(), style="progress.data.speed")
 
 
 @dataclass(frozen=True)
@@ -62,11 +57,21 @@ class TerminalReporter(Terminal):
 
     def __init__(self, verbosity: Verbosity, spell: Spell) -> None:
         """``spell``: how the command line writes options."""
-        super().__init__(*_columns(), wanted=verbosity.progress and not verbosity.quiet)
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            _Told(self._pace_text),
+            TextColumn("{task.fields[limit]}"),
+            wanted=verbosity.progress and not verbosity.quiet,
+        )
         self.verbosity, self.spell = verbosity, spell
         self.shows_progress = verbosity.progress and not verbosity.quiet
-        self.total = self.done = self.failed = 0
-        self.started = self.last_line = time.monotonic()
+        self.total = self.failed = 0
+        self.pace = Pace(0)
+        self.last_line = time.monotonic()
+        self._waits_for = LOADING
         self._bottleneck: Bottleneck = lambda: None
 
     def __enter__(self) -> "TerminalReporter":
@@ -74,15 +79,17 @@ class TerminalReporter(Terminal):
 
     def on_start(self, total: int) -> None:
         """Count from here; what was reported before needed no work."""
-        self.total, self.done, self.failed = total, 0, 0
-        self.started = self.last_line = time.monotonic()
+        self.total, self.failed, self.pace = total, 0, Pace(total)
+        self.last_line = time.monotonic()
         if self.progress is not None:
-            self.task = self.progress.add_task("matting", total=total, limit="")
+            self.task = self.progress.add_task(LOADING, total=total, limit="")
             self.progress.start()
 
     def on_running(self, bottleneck: Bottleneck) -> None:
-        """Show the slowest stage from now on."""
-        self._bottleneck = bottleneck
+        """Measure from now on, and show the slowest stage."""
+        self._bottleneck, self._waits_for = bottleneck, WORKING
+        self.pace.begin()
+        self.on_state("")
 
     def on_products_skipped(self, count: int) -> None:
         """Say how many; with every detail they are named one by one."""
@@ -91,7 +98,7 @@ class TerminalReporter(Terminal):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Report one photo that ended."""
-        self.done += 1
+        self.pace.end(written=outcome.status is Status.WRITTEN)
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
             self.say(f"{outcome.input}: {self._spelled(outcome.error)}")
@@ -115,7 +122,7 @@ class TerminalReporter(Terminal):
     def on_state(self, text: str) -> None:
         """Show what photos wait for, where a bar shows that they do."""
         if self.progress is not None and self.total:
-            self.progress.update(self.task, description=text or "matting")
+            self.progress.update(self.task, description=text or self._waits_for)
 
     def on_notice(self, message: str | Message) -> None:
         """Say it, unless only failures are wanted."""
@@ -159,16 +166,20 @@ class TerminalReporter(Terminal):
 
     def _progress_line(self) -> None:
         now = time.monotonic()
-        if now - self.last_line < INTERVAL or self.done == self.total:
+        if now - self.last_line < INTERVAL or self.pace.done == self.total:
             return
         self.last_line = now
-        rate = self.done / (now - self.started)
-        left = (self.total - self.done) / rate
         failed = f", {self.failed} failed" if self.failed else ""
-        self.say(
-            f"{self.done} of {self.total} photos{failed}, {rate:.2f} photos/s, {span(left)} left"
-            + (f" {limit}" if (limit := self._limit()) else "")
-        )
+        words = f"{self.pace.done} of {self.total} photos{failed}", self._pace_text()
+        limit = self._limit()
+        self.say(", ".join(filter(None, words)) + (f" {limit}" if limit else ""))
+
+    def _pace_text(self) -> str:
+        """The run's rate, as its summary has it, and what is left by it."""
+        rate, left = self.pace.rate, self.pace.left
+        if left is None or rate is None:
+            return ""
+        return f"{rate:.2f} photos/s, {span(left)} left"
 
     def _limit(self) -> str:
         """Which stage the run waits for most, in words."""
@@ -192,7 +203,7 @@ def _shown(target: Target) -> str:
 
 def _notable(outcome: Outcome) -> bool:
     """Whether its owner should hear of a photo that did not fail."""
-    words = ("no subject", "first of", "pixels may be wrong")
+    words = ("no subject", "first of", "pixels may be wrong", "changed since the run began")
     return any(word in note for note in outcome.notes for word in words)
 
 

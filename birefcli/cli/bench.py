@@ -7,6 +7,7 @@ import typer
 from birefcli import values
 from birefcli.bench.run import PHOTOS, BenchResult, BenchTask, run
 from birefcli.cli import completion, shared_options
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_name
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, InterruptError
@@ -39,7 +40,7 @@ Megapixels = Annotated[
         "--megapixels",
         metavar="N",
         help="Size of generated photos.",
-        rich_help_panel=shared_options.MEASURING,
+        rich_help_panel=Daily(shared_options.MEASURING),
     ),
 ]
 Count = Annotated[
@@ -49,7 +50,7 @@ Count = Annotated[
         metavar="N",
         help=f"Number of generated photos ({PHOTOS} by default), or the first N of those given.",
         min=1,
-        rich_help_panel=shared_options.MEASURING,
+        rich_help_panel=Daily(shared_options.MEASURING),
         show_default=False,
     ),
 ]
@@ -70,7 +71,7 @@ Against = Annotated[
         metavar="FILE.onnx|MODEL",
         help="Compare the network with another model, or with an exported one in ONNX Runtime; the"
         " two take turns.",
-        rich_help_panel=shared_options.MEASURING,
+        rich_help_panel=Daily(shared_options.MEASURING),
         autocompletion=completion.opponent,
         parser=with_home,
     ),
@@ -81,13 +82,15 @@ Price = Annotated[
         "--price",
         metavar="USD",
         help="What this machine costs an hour, in USD: prints the cost of 1,000 photos.",
-        rich_help_panel=shared_options.MEASURING,
+        rich_help_panel=Daily(shared_options.MEASURING),
         show_default=False,
     ),
 ]
 AsJson = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object.", rich_help_panel=shared_options.MEASURING),
+    typer.Option(
+        "--json", help="Print one JSON object.", rich_help_panel=Daily(shared_options.MEASURING)
+    ),
 ]
 
 
@@ -99,7 +102,7 @@ def bench(
     against: Against = None,
     price: Price = None,
     as_json: AsJson = False,
-    write: shared_options.Write = "cutout",
+    write: shared_options.Write = None,
     background: shared_options.Background = "white",
     format_: shared_options.FormatName = None,
     bits: shared_options.Bits = 8,
@@ -126,7 +129,7 @@ def bench(
     """
     rendering = read_rendering(
         {
-            "write": write,
+            "write": None if write is None else ",".join(write),
             "format": format_,
             "bits": bits,
             "compress": compress,

@@ -9,7 +9,7 @@ import typer
 from birefcli.cli import shared_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, Message, Spell, printable
-from birefcli.options import Precision
+from birefcli.options import Precision, check_device
 from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def doctor(
 
     Exit code 0 when everything works, 4 when something is broken.
     """
+    check_device(device)
     from rich.console import Console
 
     from birefcli.doctor import examine

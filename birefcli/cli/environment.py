@@ -3,9 +3,9 @@
 import os
 import re
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 
-from birefcli.cli import shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import DeviceError, OutputError
 from birefcli.system import machine
@@ -17,6 +17,8 @@ SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 THREADS = "OMP_NUM_THREADS"
 COMPUTING = ("matte", "watch", "serve", "bench", "train", "doctor")
 """Commands that import torch."""
+DECLARING = ("layout_options", "serve_options", "watch_options")
+"""Modules that declare options with variables, which most commands do without."""
 LEAST = 1 << 30
 """Bytes of addresses with less of which libraries crash while they are imported."""
 
@@ -28,16 +30,27 @@ def check() -> None:
     """
     if COMPLETING in os.environ:
         return  # at every press of Tab
-    known = [name.removeprefix(PREFIX) for name in (*shared_options.VARIABLES, *SWITCHES)]
-    for name in sorted(name for name in os.environ if name.startswith(PREFIX)):
-        own = name.removeprefix(PREFIX)
-        if own not in known:
-            say(f"birefcli: unknown variable {name}, ignored{_suggestion(own, known)}")
+    given = sorted(name for name in os.environ if name.startswith(PREFIX))
+    if given:
+        _check_ours(given)
     threads = os.environ.get(THREADS)
     if threads is not None and not re.fullmatch(r"\s*0*[1-9]\d*\s*(,\s*\d+\s*)*", threads):
         # OpenMP's own warning names neither the variable's owner nor a remedy.
         say(f"birefcli: {THREADS}={threads}: not a number from 1, and not read")
         del os.environ[THREADS]
+
+
+def _check_ours(given: list[str]) -> None:
+    from birefcli.cli import shared_options
+
+    for module in DECLARING:
+        import_module(f"birefcli.cli.{module}")
+    known = [name.removeprefix(PREFIX) for name in (*shared_options.VARIABLES, *SWITCHES)]
+    for name in given:
+        own = name.removeprefix(PREFIX)
+        if own not in known:
+            hint = _suggestion(own, known, shared_options.NEGATABLE)
+            say(f"birefcli: unknown variable {name}, ignored{hint}")
 
 
 def check_place(command: str | None) -> None:
@@ -57,9 +70,9 @@ def check_place(command: str | None) -> None:
         )
 
 
-def _suggestion(own: str, known: list[str]) -> str:
+def _suggestion(own: str, known: list[str], negatable: list[str]) -> str:
     positive = PREFIX + own.removeprefix("NO_")
-    if own.startswith("NO_") and positive in shared_options.NEGATABLE:
+    if own.startswith("NO_") and positive in negatable:
         off = os.environ[PREFIX + own].lower() not in ("", "0", "false", "no", "off")
         return f"; did you mean {positive}={0 if off else 1}?"
     near = get_close_matches(own, known, 1, 0.7)

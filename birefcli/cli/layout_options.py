@@ -3,12 +3,13 @@
 from typing import Annotated, TypeAlias
 
 from birefcli.cli import completion, shared_options
+from birefcli.cli.help_page import Daily
 from birefcli.cli.shared_options import declare
 
 Preset: TypeAlias = Annotated[
     str | None,
     declare(
-        shared_options.LAYOUT,
+        Daily(shared_options.LAYOUT),
         "--preset",
         metavar="NAME",
         help="A set of these options (birefcli presets); those you type win.",
@@ -19,7 +20,7 @@ Preset: TypeAlias = Annotated[
 Canvas: TypeAlias = Annotated[
     str | None,
     declare(
-        shared_options.LAYOUT,
+        Daily(shared_options.LAYOUT),
         "--canvas",
         metavar="WxH",
         help="Size of the result: pixels, or like 35x45mm@300dpi.",
@@ -39,7 +40,7 @@ Aspect: TypeAlias = Annotated[
 Fill: TypeAlias = Annotated[
     str | None,
     declare(
-        shared_options.LAYOUT,
+        Daily(shared_options.LAYOUT),
         "--fill",
         metavar="N%",
         help="Share of the canvas that the subject takes in the tighter direction.",
@@ -75,7 +76,7 @@ ShadowHow: TypeAlias = Annotated[
 Resize: TypeAlias = Annotated[
     str | None,
     declare(
-        shared_options.LAYOUT,
+        Daily(shared_options.LAYOUT),
         "--resize",
         metavar="N|WxH|N%",
         help="Scale results: longer side, box to fit, or percentage.",
@@ -87,8 +88,10 @@ Quality: TypeAlias = Annotated[
     declare(
         shared_options.OUTPUT,
         "--quality",
-        metavar="1-100",
+        metavar="N",
         help="Of jpg and avif, and of webp, which is lossless without it.",
+        min=1,
+        max=100,
         show_default=False,
     ),
 ]

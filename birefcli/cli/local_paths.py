@@ -30,5 +30,5 @@ def local_name(text: str) -> str:
 
 def _local(text: str) -> str:
     if is_url(text):
-        raise typer.BadParameter(f"{text} is in an object store; name a file or folder here")
+        raise typer.BadParameter("is in an object store; name a file or folder here")
     return text

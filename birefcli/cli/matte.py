@@ -6,6 +6,7 @@ from birefcli.cli import rules
 from birefcli.cli.batch_options import read_options, read_selection
 from birefcli.cli.matte_options import MatteOptions
 from birefcli.cli.option_fields import expand_options
+from birefcli.cli.orphans import list_orphans
 from birefcli.cli.spelling import spelling
 from birefcli.errors import NoInputError
 from birefcli.options import BatchTask
@@ -15,9 +16,12 @@ from birefcli.options import BatchTask
 def matte(context: typer.Context, words: MatteOptions) -> None:
     """Cut the subject out of photos.
 
-    [bold]birefcli matte photos/ -o cutouts/[/bold]
+    birefcli matte photos/ -o cutouts/
     """
     selection = read_selection(words)
+    if words.orphans:
+        list_orphans(context, selection, null=words.null, quiet=words.quiet)
+        return
     options = read_options(context, words, selection)
     from birefcli.batch.run import run  # help needs neither, and rich takes its time
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity

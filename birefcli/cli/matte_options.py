@@ -13,7 +13,7 @@ class MatteOptions:
 
     inputs: shared_options.Inputs = None
     output: shared_options.Output = ""
-    write: shared_options.Write = "cutout"
+    write: shared_options.Write = None
     background: shared_options.Background = "white"
     format_: shared_options.FormatName = None
     bits: shared_options.Bits = 8
@@ -48,7 +48,7 @@ class MatteOptions:
     edges: shared_options.EdgesHow = Edges.AUTO
     offline: shared_options.Offline = False
     max_memory: shared_options.MaxMemory = "auto"
-    device: shared_options.Devices = "auto"
+    device: shared_options.Devices = None
     precision: shared_options.Numbers = Precision.AUTO
     batch: shared_options.Batch = "auto"
     compiled: shared_options.Compiled = True
@@ -59,6 +59,7 @@ class MatteOptions:
     photo_timeout: shared_options.PhotoTimeout = "1800"
     existing: shared_options.WhenThere = Existing.UPDATE
     dry_run: shared_options.DryRun = False
+    orphans: shared_options.Orphans = False
     lock: shared_options.WhenBusy = Lock.LEAVE
     failed_to: shared_options.FailedTo = None
     max_failures: shared_options.MaxFailures = None

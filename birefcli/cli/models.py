@@ -23,7 +23,8 @@ app = typer.Typer(
     name="models",
     cls=Group,
     help="List, download, verify and remove the networks that --model can name.",
-    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 
@@ -119,8 +120,8 @@ def verify(names: Verified = None, quiet: Quiet = False) -> None:
         if not quiet:
             print(printable(f"{model.name}: {state} ({file})"))
     if bad:
-        again = " ".join(bad)
-        raise ModelError(f"damaged: {again}; run `birefcli models pull {again}` to replace")
+        damaged = " ".join(bad)
+        raise ModelError(f"{damaged}: damaged; `birefcli models pull {damaged}` replaces that")
 
 
 @app.command(cls=Command)

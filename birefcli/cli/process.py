@@ -53,7 +53,7 @@ def _run() -> ExitCode:
         environment.check()
         process_settings.keep_to_allowed_cores()
         # Not standalone: Typer would print errors of its parser in other words and frames.
-        return _as_code(app(standalone_mode=False))
+        return _as_code(app(prog_name="birefcli", standalone_mode=False))
     except SystemExit as left:
         return _as_code(left.code)
     except KeyboardInterrupt:

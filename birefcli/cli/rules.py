@@ -18,13 +18,18 @@ def is_typed(context: typer.Context, name: str) -> bool:
 
 
 def refuse_without(
-    context: typer.Context, other: str, *, there: bool, names: tuple[str, ...]
+    context: typer.Context,
+    other: str,
+    *,
+    there: bool,
+    names: tuple[str, ...],
+    hint: str | None = None,
 ) -> None:
-    """Raise UsageError where one of the options was typed without ``other``.
+    """Raise UsageError where one of the options was typed without ``other``; ``hint``: what to do.
 
     Environment variables apply to every command: one without effect is no error.
     """
     for name in names:
         if not there and is_typed(context, name):
             option = next(p for p in context.command.params if p.name == name).opts[0]
-            raise UsageError(f"{option} does nothing without {other}")
+            raise UsageError(f"{option} does nothing without {other}", hint=hint)

@@ -65,7 +65,7 @@ def score(
 ) -> None:
     """Measure how good mattes are, against true ones.
 
-    [bold]birefcli score predictions/ truths/[/bold]
+    birefcli score predictions/ truths/
 
     Pairs are found by name. Both may be folders of P3M-10k's or BiRefNet's layout.
     """
@@ -120,7 +120,7 @@ def _check_report(report: Path) -> None:
     if is_folder(report):
         raise OutputError("is a folder; name a file", option="report", value=report)
     if report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError("a page is called .html", option="report", value=report)
+        raise UsageError("name a file that ends in .html", option="report", value=report)
     try:
         atomic.check_writes(report)
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion, shared_options
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_file, local_path
 from birefcli.system.paths import with_home
 
@@ -38,7 +39,7 @@ Trimaps: TypeAlias = Annotated[
     typer.Option(
         "--trimaps",
         metavar="DIR",
-        rich_help_panel=COMPARED,
+        rich_help_panel=Daily(COMPARED),
         help="Trimaps, whose unknown region is scored as well.",
         parser=local_path,
     ),
@@ -49,7 +50,7 @@ TrimapRadius: TypeAlias = Annotated[
         "--trimap-radius",
         metavar="N",
         min=0,
-        rich_help_panel=COMPARED,
+        rich_help_panel=Daily(COMPARED),
         help="Derive trimaps: unknown is N pixels around what is soft in the truth.",
     ),
 ]
@@ -87,26 +88,26 @@ AllowMissing: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--allow-missing",
-        rich_help_panel=COMPARED,
+        rich_help_panel=Daily(COMPARED),
         help="Score what has a partner and can be read; name the rest.",
     ),
 ]
 AsJson: TypeAlias = Annotated[
     bool,
-    typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON object, full precision."),
+    typer.Option("--json", rich_help_panel=Daily(OUTPUT), help="One JSON object, full precision."),
 ]
 AsCsv: TypeAlias = Annotated[
-    bool, typer.Option("--csv", rich_help_panel=OUTPUT, help="CSV with a header line.")
+    bool, typer.Option("--csv", rich_help_panel=Daily(OUTPUT), help="CSV with a header line.")
 ]
 Each: TypeAlias = Annotated[
-    bool, typer.Option("--each", rich_help_panel=OUTPUT, help="Every photo's figures.")
+    bool, typer.Option("--each", rich_help_panel=Daily(OUTPUT), help="Every photo's figures.")
 ]
 Report: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--report",
         metavar="FILE",
-        rich_help_panel=OUTPUT,
+        rich_help_panel=Daily(OUTPUT),
         help="Write a page with tables, histograms, best and worst photos.",
         parser=local_path,
     ),
@@ -123,7 +124,7 @@ Model: TypeAlias = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        rich_help_panel=shared_options.MODEL,
+        rich_help_panel=Daily(shared_options.MODEL),
         help="Matte the photos with this model, and score that.",
         autocompletion=completion.model,
         parser=with_home,

@@ -4,7 +4,6 @@ import importlib
 import logging
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -16,9 +15,10 @@ from birefcli.cli import serve_options, shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, UsageError
 from birefcli.models import zoo
-from birefcli.options import Edges, ModelOptions, PatchOrder, Precision
+from birefcli.options import Edges, ModelOptions, PatchOrder, Precision, check_device
 from birefcli.serve.settings import ServeOptions
 from birefcli.system import cpu
+from birefcli.system.paths import with_home
 
 if TYPE_CHECKING:
     from birefcli.serve.listening import ListenAddress
@@ -28,7 +28,7 @@ EXTRA = ("starlette", "uvicorn", "python_multipart", "httpx2", "httpcore2", "pro
 
 
 def serve(
-    model: serve_options.Models = zoo.DEFAULT,
+    model: serve_options.Models = None,
     alias: serve_options.Alias = None,
     size: shared_options.Size = None,
     patch_order: shared_options.Order = PatchOrder.AUTO,
@@ -41,7 +41,7 @@ def serve(
     check: serve_options.Check = False,
     keys: serve_options.KeysFile = None,
     open_: serve_options.Open = False,
-    urls: serve_options.Urls = "public",
+    urls: serve_options.Urls = None,
     cors: serve_options.Cors = None,
     max_body: serve_options.MaxBody = 50.0,
     max_megapixels: serve_options.MaxMegapixels = 50.0,
@@ -61,7 +61,7 @@ def serve(
 ) -> None:
     """Serve mattes over HTTP, to curl, OpenAI's clients and rembg's.
 
-    [bold]birefcli serve --model mini[/bold]
+    birefcli serve --model mini
 
     It listens on this machine alone unless `--host` names another address, which needs `--keys` or
     `--open`.
@@ -80,8 +80,9 @@ def serve(
             option="host" if fd is None else "fd",
             value=host if fd is None else fd,
         )  # fmt: skip
+    check_device(device)
     options = ServeOptions(
-        models=tuple(_listed("model", model)),
+        models=tuple(map(with_home, values.listed("model", model))) or (zoo.DEFAULT,),
         model=ModelOptions(
             name="",
             size=values.size(size),
@@ -100,10 +101,10 @@ def serve(
         queue=queue,
         timeout=timeout,
         grace=grace,
-        urls=urls,
-        aliases=dict(map(_alias, alias or ())),
+        urls=",".join(values.listed("urls", urls)) or "public",
+        aliases=dict(map(_alias, values.listed("alias", alias))),
         keys=keys,
-        cors=tuple(map(_origin, cors or ())),
+        cors=tuple(map(_origin, values.listed("cors", cors))),
         page=page,
         metrics=metrics,
     )
@@ -134,13 +135,6 @@ def _import(name: str) -> ModuleType:
         raise UsageError(
             f"serve needs the package {error.name}: pip install 'birefcli[serve]'"
         ) from None
-
-
-def _listed(option: str, text: str) -> Iterable[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise UsageError("an empty name: is a variable not set?", option=option, value=text)
-    return names
 
 
 def _alias(text: str) -> tuple[str, str]:

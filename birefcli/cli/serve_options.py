@@ -4,9 +4,10 @@ from enum import StrEnum
 from typing import Annotated, TypeAlias
 
 from birefcli.cli import completion
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_text
 from birefcli.cli.shared_options import MODEL, declare
-from birefcli.system.paths import with_home
+from birefcli.models import zoo
 
 LISTENING, ACCESS, LIMITS, OPERATION = "Listening", "Access", "Limits", "Operation"
 
@@ -19,37 +20,41 @@ class LogFormat(StrEnum):
 
 
 Models: TypeAlias = Annotated[
-    str,
+    list[str] | None,
     declare(
-        MODEL,
+        Daily(MODEL),
         "--model",
         "-m",
         metavar="LIST",
-        help="Models to load, with commas: names or weights files. The first is the default.",
+        help="Models to load, several with commas: names or weights files. The first is that of"
+        f" requests that name none. Default: {zoo.DEFAULT}.",
+        show_default=False,
         autocompletion=completion.model,
-        parser=with_home,
     ),
 ]
 Alias: TypeAlias = Annotated[
     list[str] | None,
     declare(
-        MODEL,
+        Daily(MODEL),
         "--alias",
         metavar="NAME=MODEL",
-        help="Another name of a loaded model, for programs that ask for one of their own.",
+        help="Another name of a loaded model, for programs that ask for their own; several with"
+        " commas.",
     ),
 ]
 Host: TypeAlias = Annotated[
-    str, declare(LISTENING, "--host", metavar="ADDRESS", help="Address to listen on.")
+    str, declare(Daily(LISTENING), "--host", metavar="ADDRESS", help="Address to listen on.")
 ]
 Port: TypeAlias = Annotated[
     int,
-    declare(LISTENING, "--port", metavar="N", help="Port to listen on; 0: any.", min=0, max=65535),
+    declare(
+        Daily(LISTENING), "--port", metavar="N", help="Port to listen on; 0: any.", min=0, max=65535
+    ),
 ]
 Socket: TypeAlias = Annotated[
     str | None,
     declare(
-        LISTENING,
+        Daily(LISTENING),
         "--socket",
         metavar="PATH",
         help="Listen on a unix socket instead.",
@@ -71,7 +76,7 @@ Check: TypeAlias = Annotated[
 KeysFile: TypeAlias = Annotated[
     str | None,
     declare(
-        ACCESS,
+        Daily(ACCESS),
         "--keys",
         metavar="FILE",
         help="Keys of those who may ask: NAME KEY or NAME sha256:DIGEST, a line each.",
@@ -79,24 +84,30 @@ KeysFile: TypeAlias = Annotated[
     ),
 ]
 Open: TypeAlias = Annotated[
-    bool, declare(ACCESS, "--open", help="Listen beyond this machine without keys.")
+    bool, declare(Daily(ACCESS), "--open", help="Listen beyond this machine without keys.")
 ]
 Urls: TypeAlias = Annotated[
-    str,
+    list[str] | None,
     declare(
-        ACCESS,
+        Daily(ACCESS),
         "--urls",
         metavar="WHICH",
-        help="Photos by URL: public addresses, none, or names with commas (HOST[:PORT],"
-        " *.example.com).",
+        help="Photos by URL: public addresses, none, or hosts (HOST[:PORT],"
+        " *.example.com), several with commas. Default: public.",
+        show_default=False,
     ),
 ]
 Cors: TypeAlias = Annotated[
     list[str] | None,
-    declare(ACCESS, "--cors", metavar="ORIGIN", help="Let web pages of this origin ask."),
+    declare(
+        ACCESS,
+        "--cors",
+        metavar="ORIGIN",
+        help="Let web pages of this origin ask; several with commas.",
+    ),
 ]
 MaxBody: TypeAlias = Annotated[
-    float, declare(LIMITS, "--max-body", metavar="MB", help="Refuse larger requests.")
+    float, declare(Daily(LIMITS), "--max-body", metavar="MB", help="Refuse larger requests.")
 ]
 MaxMegapixels: TypeAlias = Annotated[
     float, declare(LIMITS, "--max-megapixels", metavar="N", help="Refuse larger photos.")
@@ -108,7 +119,7 @@ Queue: TypeAlias = Annotated[
 Timeout: TypeAlias = Annotated[
     float,
     declare(
-        LIMITS,
+        Daily(LIMITS),
         "--timeout",
         metavar="SECONDS",
         help="Give up a photo after so long.",

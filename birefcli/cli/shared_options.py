@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias, get_args
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_path
 from birefcli.options import Compress, Edges, Existing, Lock, PatchOrder, Precision, RunOn
 from birefcli.system.paths import named, with_home
@@ -50,7 +51,7 @@ Inputs: TypeAlias = Annotated[
 Output: TypeAlias = Annotated[
     str,
     declare(
-        OUTPUT,
+        Daily(OUTPUT),
         "--output",
         "-o",
         metavar="PATH",
@@ -61,19 +62,20 @@ Output: TypeAlias = Annotated[
     ),
 ]
 Write: TypeAlias = Annotated[
-    str,
+    list[str] | None,
     declare(
-        OUTPUT,
+        Daily(OUTPUT),
         "--write",
         metavar="LIST",
-        help="cutout, mask, composite, foreground, trimap; several with commas.",
+        help="cutout, mask, composite, foreground, trimap; several with commas. Default: cutout.",
+        show_default=False,
         autocompletion=completion.products,
     ),
 ]
 Background: TypeAlias = Annotated[
     str,
     declare(
-        OUTPUT,
+        Daily(OUTPUT),
         "--background",
         metavar="WHAT",
         help="CSS colour, image, folder of images, URL of either, or blur[:RADIUS].",
@@ -84,7 +86,7 @@ Background: TypeAlias = Annotated[
 FormatName: TypeAlias = Annotated[
     str | None,
     declare(
-        OUTPUT,
+        Daily(OUTPUT),
         "--format",
         metavar="FORMAT",
         help="png, webp, tiff, avif or jpg. Default: png.",
@@ -117,7 +119,7 @@ Name: TypeAlias = Annotated[
         help="Output name; {name} keeps the photo's extension.",
     ),
 ]
-Crop: TypeAlias = Annotated[bool, declare(OUTPUT, "--crop", help="Crop to the subject.")]
+Crop: TypeAlias = Annotated[bool, declare(Daily(OUTPUT), "--crop", help="Crop to the subject.")]
 Margin: TypeAlias = Annotated[
     str,
     declare(
@@ -138,7 +140,12 @@ Recursive: TypeAlias = Annotated[
 ]
 Include: TypeAlias = Annotated[
     list[str] | None,
-    declare(SELECTION, "--include", metavar="GLOB", help="In folders, only names that match."),
+    declare(
+        SELECTION,
+        "--include",
+        metavar="GLOB",
+        help="In folders, only names that match; several with commas.",
+    ),
 ]
 Exclude: TypeAlias = Annotated[
     list[str] | None,
@@ -146,7 +153,7 @@ Exclude: TypeAlias = Annotated[
         SELECTION,
         "--exclude",
         metavar="GLOB",
-        help="In folders, no files and no inner folders that match.",
+        help="In folders, no files and no inner folders that match; several with commas.",
     ),
 ]
 FilesFrom: TypeAlias = Annotated[
@@ -160,7 +167,8 @@ FilesFrom: TypeAlias = Annotated[
     ),
 ]
 Null: TypeAlias = Annotated[
-    bool, declare(SELECTION, "--null", "-0", help="Names in --files-from are NUL-separated.")
+    bool,
+    declare(SELECTION, "--null", "-0", help="Names of --files-from and --orphans end in NUL."),
 ]
 OneShard: TypeAlias = Annotated[
     str | None,
@@ -178,7 +186,7 @@ MaxMegapixels: TypeAlias = Annotated[
 Model: TypeAlias = Annotated[
     str,
     declare(
-        MODEL,
+        Daily(MODEL),
         "--model",
         "-m",
         metavar="NAME|FILE",
@@ -229,7 +237,7 @@ MaxMemory: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     str,
     declare(
-        SPEED,
+        Daily(SPEED),
         "--device",
         metavar="DEVICE",
         help="auto, cpu, cuda, cuda:N, mps.",
@@ -237,12 +245,13 @@ Device: TypeAlias = Annotated[
     ),
 ]
 Devices: TypeAlias = Annotated[
-    str,
+    list[str] | None,
     declare(
-        SPEED,
+        Daily(SPEED),
         "--device",
         metavar="LIST",
-        help="auto, cpu, cuda, cuda:N, mps; several with commas, or all GPUs: all.",
+        help="auto, cpu, cuda, cuda:N, mps, or all GPUs: all; several with commas. Default: auto.",
+        show_default=False,
         autocompletion=completion.devices,
     ),
 ]
@@ -319,14 +328,23 @@ PhotoTimeout: TypeAlias = Annotated[
 WhenThere: TypeAlias = Annotated[
     Existing,
     declare(
-        RUNNING,
+        Daily(RUNNING),
         "--existing",
         metavar="HOW",
         help="Existing results: update what is out of date, skip, overwrite, or error.",
     ),
 ]
 DryRun: TypeAlias = Annotated[
-    bool, declare(RUNNING, "--dry-run", help="Show what would be done and why, and do nothing.")
+    bool,
+    declare(Daily(RUNNING), "--dry-run", help="Show what would be done and why, and do nothing."),
+]
+Orphans: TypeAlias = Annotated[
+    bool,
+    declare(
+        RUNNING,
+        "--orphans",
+        help="List products whose photo is gone, a line each, and do nothing.",
+    ),
 ]
 WhenBusy: TypeAlias = Annotated[
     Lock,
@@ -360,7 +378,9 @@ FailIfEmpty: TypeAlias = Annotated[
 JsonLines: TypeAlias = Annotated[
     bool, declare(RUNNING, "--json", help="Print a JSON line per photo and a summary.")
 ]
-Quiet: TypeAlias = Annotated[bool, declare(RUNNING, "--quiet", "-q", help="Show only failures.")]
+Quiet: TypeAlias = Annotated[
+    bool, declare(Daily(RUNNING), "--quiet", "-q", help="Show only failures.")
+]
 Verbose: TypeAlias = Annotated[
     bool,
     declare(RUNNING, "--verbose", "-v", help="Show each photo that is not up to date."),

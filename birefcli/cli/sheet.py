@@ -42,7 +42,7 @@ def sheet(
 ) -> None:
     """Draw many cutouts on one picture, to be checked by eye.
 
-    [bold]birefcli sheet cutouts/ -o sheet.png[/bold]
+    birefcli sheet cutouts/ -o sheet.png
 
     Each cutout is drawn on a checkerboard, with its name and the share of the picture it covers.
     Cutouts whose alpha is doubtful come first, in a red frame, and are listed on stdout with their
@@ -52,7 +52,8 @@ def sheet(
     """
     format_ = SUFFIXES.get(output.suffix.lower())
     if format_ is None or is_folder(output):
-        raise UsageError(f"name a file, {', '.join(SUFFIXES)}", option="output", value=output)
+        wrong = f"name a file that ends in {', '.join(SUFFIXES)}"
+        raise UsageError(wrong, option="output", value=output)
     _check_page(columns, tile, per_page)
 
     from birefcli.contact_sheet import SheetTask, make_sheet
@@ -167,7 +168,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
             words = ", ".join(flag.value for flag in tile.findings.flags)
             print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
-        say(f"skipped, neither cutouts nor masks: {sheet.not_mattes}")
+        say(f"{sheet.not_mattes} skipped: neither cutouts nor masks")
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_name, local_path
 from birefcli.options import SheetOrder
 
@@ -26,29 +27,51 @@ Output = Annotated[
         help="The sheet: a PNG, WebP, TIFF or JPEG file.",
         show_default=False,
         parser=local_path,
+        rich_help_panel=Daily("Options"),
     ),
 ]
-Flagged = Annotated[bool, typer.Option("--flagged", help="Show only cutouts with a flag.")]
+Flagged = Annotated[
+    bool,
+    typer.Option(
+        "--flagged", help="Show only cutouts with a flag.", rich_help_panel=Daily("Options")
+    ),
+]
 Sorting = Annotated[
     SheetOrder,
     typer.Option(
         "--sort",
         metavar="BY",
         help="flagged (these first), name, or coverage (lowest first).",
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Columns = Annotated[
-    int, typer.Option("--columns", metavar="N", min=1, max=100, help="Tiles in a row.")
+    int,
+    typer.Option(
+        "--columns",
+        metavar="N",
+        min=1,
+        max=100,
+        help="Tiles in a row.",
+        rich_help_panel=Daily("Options"),
+    ),
 ]
 Side = Annotated[
     int,
     typer.Option(
-        "--tile", metavar="N", min=32, max=2048, help="Width and height of a tile, in pixels."
+        "--tile",
+        metavar="N",
+        min=32,
+        max=2048,
+        help="Width and height of a tile, in pixels.",
+        rich_help_panel=Daily("Options"),
     ),
 ]
 PerPage = Annotated[
     int,
-    typer.Option("--per-page", metavar="N", min=1, help="Tiles on a page."),
+    typer.Option(
+        "--per-page", metavar="N", min=1, help="Tiles on a page.", rich_help_panel=Daily("Options")
+    ),
 ]
 Face = Annotated[
     Path | None,
@@ -57,6 +80,14 @@ Face = Annotated[
         metavar="FILE",
         help="TrueType or OpenType font for the names.",
         parser=local_path,
+        rich_help_panel=Daily("Options"),
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON line per cutout and a summary.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print a JSON line per cutout and a summary.",
+        rich_help_panel=Daily("Options"),
+    ),
+]

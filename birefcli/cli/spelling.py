@@ -23,7 +23,7 @@ def _spell(context: Any, option: Option) -> str:  # noqa: ANN401
         name = "--from"
     parameter = next((p for p in context.command.params if name in p.opts), None)
     if option.given and parameter is not None and _is_variable(context, parameter):
-        valued = option.value is not None and not parameter.is_flag
+        valued = option.value is not None
         return f"{parameter.envvar}={option.value}" if valued else str(parameter.envvar)
     return name if option.value is None else f"{name} {option.value}"
 

@@ -61,7 +61,7 @@ def train(
 ) -> None:
     """Train or fine-tune a network on photos with masks.
 
-    [bold]birefcli train photos/ -o mine.safetensors --from mini[/bold]
+    birefcli train photos/ -o mine.safetensors --from mini
 
     Killed or stopped, the same command resumes from its last checkpoint.
     """
@@ -91,7 +91,7 @@ def train(
         batch=batch,
         lr=lr,
         edges=edges,
-        stages=tuple(_stage(text) for text in stage or ()),
+        stages=tuple(_stage(text) for text in values.listed("stage", stage)),
         loss=loss,
         soften=soften,
         seed=seed,
@@ -171,10 +171,11 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _shares(text: str | None) -> tuple[float, ...]:
+def _shares(texts: list[str] | None) -> tuple[float, ...]:
     """Read ``3,1,1``: numbers above 0."""
-    if text is None:
+    if texts is None:
         return ()
+    text = ",".join(texts)
     try:
         shares = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -186,7 +187,7 @@ def _shares(text: str | None) -> tuple[float, ...]:
 
 def _side(option: str, pixels: int, value: object) -> int:
     if not STRIDE <= pixels <= LONGEST or pixels % STRIDE:
-        wrong = f"must be a multiple of {STRIDE}, up to {LONGEST}"
+        wrong = f"give a multiple of {STRIDE}, from {STRIDE} to {LONGEST}"
         raise UsageError(wrong, option=option, value=value)
     return pixels
 
@@ -199,5 +200,5 @@ def _stage(text: str) -> Stage:
         raise UsageError(wrong, option="stage", value=text)
     size, steps, batch = (int(part) for part in parts)
     if steps < 1 or batch < 2:
-        raise UsageError("at least 1 step, and 2 photos a step", option="stage", value=text)
+        raise UsageError("give at least 1 step, and 2 photos a step", option="stage", value=text)
     return Stage(_side("stage", size, size), steps, batch)

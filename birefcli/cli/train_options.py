@@ -10,9 +10,10 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import completion
+from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_file, local_path, local_text
 from birefcli.cli.shared_options import DATA, HYPERPARAMETERS, MODEL, RUNNING, SPEED
-from birefcli.options import PatchOrder, Precision
+from birefcli.options import LONGEST, STRIDE, PatchOrder, Precision
 from birefcli.system.paths import with_home
 from birefcli.training.plan import Loss
 
@@ -40,7 +41,7 @@ Folders: TypeAlias = Annotated[
 Output: TypeAlias = Annotated[
     str,
     _option(
-        MODEL,
+        Daily(MODEL),
         "--output",
         "-o",
         metavar="FILE",
@@ -52,12 +53,14 @@ Output: TypeAlias = Annotated[
 ]
 HoldOut: TypeAlias = Annotated[
     int,
-    _option(DATA, "--hold-out", metavar="N", help="Score on every N-th photo; 0: none.", min=0),
+    _option(
+        Daily(DATA), "--hold-out", metavar="N", help="Score on every N-th photo; 0: none.", min=0
+    ),
 ]
 Validate: TypeAlias = Annotated[
     list[Path] | None,
     _option(
-        DATA,
+        Daily(DATA),
         "--validate",
         metavar="FOLDER",
         help="Score on this folder instead; may be repeated.",
@@ -65,19 +68,20 @@ Validate: TypeAlias = Annotated[
     ),
 ]
 Shares: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         DATA,
         "--shares",
         metavar="N,N,...",
-        help="How often each folder of DATA is seen, beside the others. Default: by its photos.",
+        help="How often each folder of DATA is seen, beside the others: several with commas."
+        " Default: by its photos.",
         show_default=False,
     ),
 ]
 Backgrounds: TypeAlias = Annotated[
     list[Path] | None,
     _option(
-        DATA,
+        Daily(DATA),
         "--backgrounds",
         metavar="FOLDER",
         help="Pictures without people, to put subjects before; may be repeated.",
@@ -100,7 +104,7 @@ Cache: TypeAlias = Annotated[
 From: TypeAlias = Annotated[
     str | None,
     _option(
-        MODEL,
+        Daily(MODEL),
         "--from",
         metavar="NAME|FILE",
         help="Fine-tune these weights: portrait, mini, ... or a file."
@@ -134,18 +138,20 @@ Order: TypeAlias = Annotated[
 Size: TypeAlias = Annotated[
     int | None,
     _option(
-        MODEL,
+        Daily(MODEL),
         "--size",
         metavar="N",
         help="Input N×N the weights are for. Default: that of the last --stage, the model's own, or"
         " 384.",
         show_default=False,
+        min=STRIDE,
+        max=LONGEST,
     ),
 ]
 Epochs: TypeAlias = Annotated[
     int | None,
     _option(
-        HYPERPARAMETERS,
+        Daily(HYPERPARAMETERS),
         "--epochs",
         metavar="N",
         help="Epochs: times that about every photo is seen. Default: 20 with --from, else 100.",
@@ -156,7 +162,7 @@ Epochs: TypeAlias = Annotated[
 Batch: TypeAlias = Annotated[
     int | None,
     _option(
-        HYPERPARAMETERS,
+        Daily(HYPERPARAMETERS),
         "--batch",
         metavar="N",
         help="Batch size, in photos. Default: 4 for the published networks, 8 for small ones.",
@@ -167,7 +173,7 @@ Batch: TypeAlias = Annotated[
 Rate: TypeAlias = Annotated[
     float | None,
     _option(
-        HYPERPARAMETERS,
+        Daily(HYPERPARAMETERS),
         "--lr",
         metavar="RATE",
         help="Peak learning rate. Default: 1e-5 sqrt(batch/4) for the published networks;"
@@ -201,7 +207,7 @@ Stages: TypeAlias = Annotated[
         HYPERPARAMETERS,
         "--stage",
         metavar="SIZExSTEPSxBATCH",
-        help="Steps at one input size, instead of epochs; may be repeated.",
+        help="Steps at one input size, instead of epochs; several with commas.",
     ),
 ]
 Seed: TypeAlias = Annotated[
@@ -232,5 +238,5 @@ Every: TypeAlias = Annotated[
 ]
 Restart: TypeAlias = Annotated[
     bool,
-    _option(RUNNING, "--restart", help="Start anew, and replace the weights at the end."),
+    _option(Daily(RUNNING), "--restart", help="Start anew, and replace the weights at the end."),
 ]

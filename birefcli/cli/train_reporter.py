@@ -17,7 +17,7 @@ from birefcli.cli.batch_reporter import span
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import ExitCode
 from birefcli.training.run import TrainCallbacks, TrainingRun
-from birefcli.training.setup import BEST
+from birefcli.training.setup import LAST
 from birefcli.training.trainer import Step
 from birefcli.training.validate import ValidationScore
 
@@ -121,20 +121,25 @@ class TrainReporter(Terminal, TrainCallbacks):
         """Print the last lines."""
         size = run.plan.output.stat().st_size / 1e6
         self.say(f"{run.plan.output}: written, {size:.1f} MB")
-        last = self._last(run)
-        if last is None or not run.first:
-            return
-        self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {last:.4f} after")
-        if run.best["epoch"] == 0:
-            self.say("no epoch was better than its start: try a lower --lr, more photos")
-        elif run.best["MAD"] < last:
-            path = run.plan.folder / BEST
-            self.say(f"best was epoch {run.best['epoch']:.0f}, {run.best['MAD']:.4f}: {path}")
+        if not run.held_out:
+            self.say("the result is the last epoch's: no photo is held out to tell which is best")
+        elif run.first and run.best:
+            self._say_which(run)
 
-    @staticmethod
-    def _last(run: TrainingRun) -> float | None:
-        scores = [entry["MAD"] for entry in run.log if "MAD" in entry]
-        return scores[-1] if scores else None
+    def _say_which(self, run: TrainingRun) -> None:
+        """Which epoch the result is of, and how much better it is than the start."""
+        chosen, last = run.result, run.log.last_score()
+        self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {chosen['MAD']:.4f} after")
+        said = f"the result is epoch {chosen['epoch']:.0f}'s"
+        if chosen["step"] != last["step"]:
+            path = run.plan.folder / LAST
+            where = f"the last epoch's, MAD {last['MAD']:.4f}, is in {path}"
+            self.say(f"{said}, the best by validation; {where}")
+        else:
+            best = " and the best by validation" if chosen["step"] == run.best["step"] else ""
+            self.say(f"{said}, the last{best}")
+        if run.first["MAD"] <= run.best["MAD"]:
+            self.say("no epoch was better than its start: try a lower --lr, more photos")
 
     def _epoch(self, run: TrainingRun) -> str:
         return f"epoch {run.epoch}/{len(run.epoch_ends)}"

@@ -15,7 +15,8 @@ from birefcli.errors import UsageError
 from birefcli.options import BatchTask, Existing
 
 NOT_WATCHED = (
-    *("inputs", "files_from", "null", "dry_run", "failed_to", "max_failures", "fail_fast"),
+    *("inputs", "files_from", "null", "dry_run", "orphans", "failed_to", "max_failures"),
+    "fail_fast",
     *("progress", "on", "workers"),
 )
 """Options of matte that make no sense for photos that come and go."""
@@ -25,7 +26,7 @@ NOT_WATCHED = (
 def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> None:
     """Cut the subject out of photos as they come.
 
-    [bold]birefcli watch photos/ -o cutouts/[/bold]
+    birefcli watch photos/ -o cutouts/
 
     It keeps the model loaded, takes a photo when it is whole, and runs until it is stopped.
     """
@@ -34,7 +35,7 @@ def watch(context: typer.Context, own: WatchOptions, words: MatteOptions) -> Non
     if not own.output:
         raise UsageError("say where the results go: --output FOLDER")
     if words.existing is Existing.ERROR:
-        text = "photos are done again when they change: choose update, skip or overwrite"
+        text = "choose from update, skip, overwrite: photos are done again when they change"
         raise UsageError(text, option="existing", value=words.existing.value)
     words = replace(words, inputs=own.folders)
     selection = read_selection(words)

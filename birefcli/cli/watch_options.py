@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from birefcli.cli import shared_options
+from birefcli.cli.help_page import Daily
 from birefcli.cli.shared_options import declare, reworded
 from birefcli.system.paths import named
 
@@ -29,7 +30,7 @@ Output: TypeAlias = Annotated[
 Every: TypeAlias = Annotated[
     float,
     declare(
-        WATCHING,
+        Daily(WATCHING),
         "--every",
         metavar="SECONDS",
         help="Look so often; file events only wake it earlier.",
@@ -40,7 +41,7 @@ Every: TypeAlias = Annotated[
 Settle: TypeAlias = Annotated[
     float,
     declare(
-        WATCHING,
+        Daily(WATCHING),
         "--settle",
         metavar="SECONDS",
         help="Take a photo when its size and time have not changed for so long.",

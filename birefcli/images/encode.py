@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
-from birefcli.images import deflate, stamp
+from birefcli.images import deflate, image_data, stamp
 from birefcli.images.formats import png, tiff
 from birefcli.images.metadata import (
     EXIF_HEAD,
@@ -118,7 +118,11 @@ def _avif(pixels: Pixels, quality: int, speed: int, full_chroma: bool, metadata:
     if pixels.ndim == 3:  # grey has none
         how["subsampling"] = "4:4:4" if full_chroma else "4:2:0"
     data = _pillow(pixels, "AVIF", metadata.icc, **how, **_boxed(metadata))
-    return data if metadata.stamp is None else data + stamp.avif_box(metadata.stamp)
+    if metadata.stamp is None:
+        return data
+    whole = len(data) + len(stamp.avif_box(""))
+    found = image_data.of_bytes(data)
+    return data + stamp.avif_box(stamp.with_checksum(metadata.stamp, whole, found, times=0))
 
 
 def _boxed(metadata: Metadata) -> dict[str, object]:
@@ -142,8 +146,10 @@ def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
         # Of the lossless chunk, it is the same bit; a lossy one without others has none.
         flags = chunks[12] & ALPHA if chunks.startswith(b"VP8L") else 0
         chunks = b"VP8X" + struct.pack("<II", 10, flags) + width + height + chunks
-    body = b"".join([b"WEBP", chunks, stamp.webp_chunk(text)])
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+    whole = 12 + len(chunks) + len(stamp.webp_chunk(""))
+    text = stamp.with_checksum(text, whole, image_data.of_bytes(data), times=0)
+    head = b"RIFF" + struct.pack("<I", whole - 8) + b"WEBP"
+    return b"".join([head, chunks, stamp.webp_chunk(text)])
 
 
 def _jpeg(pixels: Pixels, quality: int, full_chroma: bool, metadata: Metadata) -> bytes:
@@ -154,13 +160,16 @@ def _jpeg(pixels: Pixels, quality: int, full_chroma: bool, metadata: Metadata) -
     data = _pillow(pixels, "JPEG", metadata.icc, **options)
     # Behind the JFIF segment, which must come first; Pillow would put them behind the profile.
     at = stamp.jpeg_place(data)
-    return b"".join([data[:at], *_segments(metadata), data[at:]])
+    said = list(_segments(metadata))
+    if metadata.stamp is not None:
+        rest = len(data) + sum(map(len, said)) + len(_segment(0xFE, b""))
+        text = stamp.with_checksum(metadata.stamp, rest, image_data.of_bytes(data))
+        said.insert(0, _segment(0xFE, text.encode()))
+    return b"".join([data[:at], *said, data[at:]])
 
 
 def _segments(metadata: Metadata) -> Iterator[bytes]:
-    """Segments of a JPEG for what is said beside its pixels."""
-    if metadata.stamp is not None:
-        yield _segment(0xFE, metadata.stamp.encode())
+    """Segments of a JPEG for what is said beside its pixels, less its stamp."""
     if metadata.exif is not None:
         yield _segment(0xE1, EXIF_HEAD + metadata.exif)
     if metadata.xmp is not None:
@@ -193,18 +202,22 @@ def _png(pixels: Pixels, level: int, metadata: Metadata) -> bytes:
     if pixels.dtype == np.bool_:  # eight pixels a byte, the rest of a row's last one is 0
         bits, pixels = 1, np.packbits(pixels, axis=1)
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    chunks = [png.pieces(b"IHDR", header), *_said_chunks(metadata)]
     packed = cpu.parallel_map(partial(_packed, pixels, level), _strips(pixels))
-    chunks.append(png.pieces(b"IDAT", deflate.HEAD))
+    tail = deflate.tail(part for part, _ in packed)
+    chunks = [*_said_chunks(metadata), png.pieces(b"IDAT", deflate.HEAD)]
     chunks += [pieces for _, pieces in packed]
-    chunks.append(png.pieces(b"IDAT", deflate.tail(part for part, _ in packed)))
-    return b"".join([png.SIGNATURE, *chain(*chunks), *png.pieces(b"IEND", b"")])
+    chunks += [png.pieces(b"IDAT", tail), png.pieces(b"IEND", b"")]
+    front, rest = [png.SIGNATURE, *png.pieces(b"IHDR", header)], list(chain(*chunks))
+    if metadata.stamp is not None:
+        parts = (header, deflate.HEAD, *(part.packed for part, _ in packed), tail)
+        others = sum(map(len, chain(front, rest, png.pieces(b"tEXt", stamp.PNG_KEY))))
+        text = stamp.with_checksum(metadata.stamp, others, image_data.of_parts(parts))
+        front += png.pieces(b"tEXt", stamp.PNG_KEY + text.encode())
+    return b"".join(front + rest)
 
 
 def _said_chunks(metadata: Metadata) -> Iterator[list[bytes]]:
-    """Chunks of a PNG for what is said beside its pixels: tEXt, iCCP, pHYs, eXIf, iTXt, zTXt."""
-    if metadata.stamp is not None:
-        yield png.pieces(b"tEXt", stamp.PNG_KEY + metadata.stamp.encode())
+    """Chunks of a PNG for what is said beside its pixels: iCCP, pHYs, eXIf, iTXt, zTXt."""
     if metadata.icc is not None:
         yield png.pieces(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
     if metadata.dpi is not None:
@@ -259,16 +272,28 @@ def _tiff(pixels: Pixels, level: int, said: Fitted) -> bytes:
     tags = _layout_tags(pixels, order) | _said_tags(metadata, order)
     if metadata.stamp is not None and exif.SOFTWARE not in block.directories.get(exif.MAIN, {}):
         tags[exif.SOFTWARE] = exif.plain(exif.ASCII, metadata.stamp.encode() + b"\0")
-    # At both ends: found at once, and a file that was cut off is known by the lack of the second.
-    mark = b"" if metadata.stamp is None else metadata.stamp.encode()
-    end = b"" if metadata.stamp is None else stamp.END + mark
-    mark += b"\0" * (len(mark) % 2)
-    start = 8 + len(mark)
     lengths = [len(strip) for strip in strips]
-    first = len(mark) + exif.length(block.tree(tags | _strip_tags(order, lengths)))
-    tree = block.tree(tags | _strip_tags(order, lengths, first))
+    directories = exif.length(block.tree(tags | _strip_tags(order, lengths)))
+    mark, end = _tiff_stamps(metadata.stamp, strips, directories)
+    start = 8 + len(mark)
+    tree = block.tree(tags | _strip_tags(order, lengths, len(mark) + directories))
     header = exif.header(order, start)
     return b"".join([header, mark, exif.to_bytes(tree, order, start), *strips, end])
+
+
+def _tiff_stamps(text: str | None, strips: list[bytes], rest: int) -> tuple[bytes, bytes]:
+    """What a TIFF has right behind its header, an even number of bytes, and where it ends.
+
+    At both ends: found at once, and a file that was cut off is known by the lack of the second.
+    ``rest``: bytes beside these and the strips.
+    """
+    if text is None:
+        return b"", b""
+    data = image_data.of_parts(strips)
+    odd = len(stamp.with_checksum(text, 0, data)) % 2
+    others = rest + data.length + len(stamp.END) + odd
+    mark = stamp.with_checksum(text, others, data, times=2).encode()
+    return mark + b"\0" * odd, stamp.END + mark
 
 
 def _layout_tags(pixels: Pixels, order: str) -> exif.Directory:

@@ -23,7 +23,7 @@ class Metadata:
     exif: bytes | None = None
     """EXIF block, beginning with its TIFF header."""
     stamp: str | None = None
-    """How the file was made: ASCII, one line."""
+    """How the file was made: ASCII, one line, which its encoder completes with a checksum."""
     xmp: bytes | None = None
     """XMP packet in UTF-8."""
     iptc: bytes | None = None

@@ -20,25 +20,40 @@ import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+from birefcli.images import image_data
 from birefcli.images.formats import png
+from birefcli.images.image_data import ImageData
 from birefcli.system.regular_file import open_regular
 
+_CHECKSUM = rb"(\d{12}) (\d{12}) ([0-9a-f]{8})"  # of one length: it is known before its numbers
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
-_PATTERN = re.compile(rb"birefcli:2 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20});")
+_PATTERN = re.compile(
+    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20}) " + _CHECKSUM + b";"
+)
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
-_OTHER = re.compile(rb"birefcli:\d+ [^;]{1,80};")  # of another version: ours, and out of date
+# Of another version: ours, and out of date. From the third on, every one ends with its checksum.
+_OTHER = re.compile(rb"birefcli:\d+ [^;]{1,110}?(?: " + _CHECKSUM + b")?;")
 WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 AT_END = frozenset({".webp", ".avif", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
-_LENGTH = 120  # bytes of a stamp that is found from the end
+_LENGTH = 160  # bytes of a stamp that is found from the end
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
 _AVIF_BOX = (
     struct.pack(">I", 24 + _LENGTH) + b"uuid" + bytes.fromhex("6269726566636c69a8d17374616d7031")
 )
+
+
+class Checksum(NamedTuple):
+    """What a file was when it was written: by which it is known whether somebody changed it."""
+
+    file_length: int
+    """Bytes of the file: a look tells them, and most programs that write it anew change them."""
+    data: ImageData
+    """Of its encoded pixels."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,22 @@ class Stamp:
     """Bytes of the photo's file."""
     mtime_ns: int
     """When the photo's file was last modified, in nanoseconds."""
+    checksum: Checksum | None = field(default=None, compare=False)
+    """Of the file that it was found in; None in one of a version that wrote none."""
 
     def text(self) -> str:
-        """ASCII, as it is written into the file."""
+        """ASCII, as encoders take it, which add the checksum: :func:`with_checksum`."""
         made = f"{self.fingerprint} {self.precision} {self.product}"
-        return f"birefcli:2 {made} {self.size} {self.mtime_ns};"
+        return f"birefcli:3 {made} {self.size} {self.mtime_ns}"
+
+
+def with_checksum(text: str, rest: int, data: ImageData, times: int = 1) -> str:
+    """A stamp's text as it is written into a file.
+
+    ``rest``: bytes of the file beside this text, which is in it so many ``times``.
+    """
+    numbers = f" {data.length:012d} {data.crc:08x};"
+    return f"{text} {rest + times * (len(text) + 13 + len(numbers)):012d}{numbers}"
 
 
 @dataclass(frozen=True)
@@ -68,12 +94,13 @@ class StampedFile:
 
     ``whole``: its end is there and says so; ``stamp``: that of a product of ours, or an empty one
     where another version of birefcli made it; ``blank``: it holds nothing of anybody's, being empty
-    or zeros throughout, as a power cut leaves it.
+    or zeros throughout, as a power cut leaves it; ``length``: its bytes.
     """
 
     whole: bool
     stamp: Stamp | None
     blank: bool = field(default=False, compare=False)
+    length: int = field(default=0, compare=False)
 
 
 def read(path: Path) -> StampedFile:
@@ -87,12 +114,25 @@ def read(path: Path) -> StampedFile:
         tail = _window(file, max(0, length - WINDOW), length, path)
         blank = not head.strip(b"\0") and not tail.strip(b"\0") and _is_zeros(file, length)
     text = _text_at_its_place(head, tail)
-    return StampedFile(_is_whole(head, tail, length, text), _parsed(text), blank)
+    return StampedFile(_is_whole(head, tail, length, text), _parsed(text), blank, length)
 
 
 def of_bytes(data: bytes) -> Stamp | None:
     """The stamp of a whole file."""
     return _parsed(_text_at_its_place(data[:WINDOW], data[-WINDOW:]))
+
+
+def has_own_pixels(file: BinaryIO, written: Checksum, *, by_length: bool = False) -> bool:
+    """Whether a file holds the encoded pixels that it was written with. Raises OSError.
+
+    ``by_length``: as far as their length tells; little of the file is read.
+    """
+    try:
+        if by_length:
+            return image_data.length(file) == written.data.length
+        return image_data.measure(file, written.data.length) == written.data
+    except ValueError:
+        return False
 
 
 def is_at_end(suffix: str) -> bool:
@@ -112,8 +152,15 @@ def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
 def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        return Stamp(fingerprint, precision, product, int(match[4]), int(match[5]))
-    return Stamp("", "", "", 0, 0) if _OTHER.fullmatch(text) else None
+        numbers = _checksum(*match.groups()[5:])
+        return Stamp(fingerprint, precision, product, int(match[4]), int(match[5]), numbers)
+    if match := _OTHER.fullmatch(text):
+        return Stamp("", "", "", 0, 0, _checksum(*match.groups()) if match[1] else None)
+    return None
+
+
+def _checksum(file_length: bytes, data_length: bytes, crc: bytes) -> Checksum:
+    return Checksum(int(file_length), ImageData(int(data_length), int(crc, 16)))
 
 
 def _text_at_end(tail: bytes) -> bytes:

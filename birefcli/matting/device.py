@@ -53,7 +53,7 @@ def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
         return {names[0]: parse_device(names[0], precision)}
     for name in names:
         if name in ("auto", "all"):
-            raise UsageError(f"{name} stands alone", option="device", value=text)
+            raise UsageError(f"give {name} alone", option="device", value=text)
     placements = [parse_device(name, precision) for name in names]
     taken = Counter(str(placement.device) for placement in placements)
     for device, times in taken.items():

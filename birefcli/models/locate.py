@@ -83,7 +83,7 @@ def _file_in(folder: Path) -> Path:
                 f"({', '.join(found[:SHOWN])}{more}); name one of them"
             )
     kinds = ", ".join(zoo.FILE_SUFFIXES)
-    raise ModelError(f"{folder}: no such weights file, but a folder that holds none ({kinds})")
+    raise ModelError(f"{folder}: is a folder without a weights file ({kinds})")
 
 
 def locate_known(model: Model) -> Location:

@@ -202,7 +202,7 @@ def _blur_radius(text: str) -> float:
     except ValueError:
         radius = -1.0
     if not (0 <= radius < 10_000) or (number and radius == 0):
-        wrong = "the radius is a number of pixels above 0"
+        wrong = "give a radius in pixels above 0, like blur:20"
         raise UsageError(wrong, option="background", value=text)
     return radius
 

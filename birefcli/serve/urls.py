@@ -134,12 +134,11 @@ class UrlPolicy:
         words = [word.strip() for word in text.split(",")]
         for word in words:
             if word in ("public", "none"):
-                raise UsageError(f"{word} stands alone", option="urls", value=text)
+                raise UsageError(f"give {word} alone", option="urls", value=text)
         try:
             return cls(public=False, hosts=tuple(map(_Host.parse, words)))
         except (ValueError, UrlError):
-            wrong = "is no list of hosts that photos can come from"
-            raise UsageError(wrong, option="urls", value=text, hint=_ADVICE) from None
+            raise UsageError(_ADVICE, option="urls", value=text) from None
 
     def check(self, target: UrlTarget) -> None:
         """Judge a URL by its text.

@@ -164,12 +164,12 @@ class ObjectStore:
         with suppress(ObjectNotFoundError):  # deleted since, or the mark of a folder
             self.head(first.key)
 
-    def open(self, entry: ObjectEntry) -> BinaryIO:
+    def open(self, entry: ObjectEntry, block: int = BLOCK) -> BinaryIO:
         """An object as a file to read, as it was listed (else ESTALE).
 
         Asked for all of it, it is read at once; else by blocks, where something is read.
         """
-        return io.BufferedReader(_ObjectFile(self, entry), BLOCK)
+        return io.BufferedReader(_ObjectFile(self, entry), block)
 
     # Write
 

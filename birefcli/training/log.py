@@ -43,6 +43,10 @@ class Log:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    def last_score(self) -> dict[str, float]:
+        """The last validation; empty where there was none. Raises OutputError."""
+        return next((entry for entry in reversed(list(self)) if "MAD" in entry), {})
+
     def __iter__(self) -> Iterator[dict[str, float]]:
         """What was written; a last line that a kill cut off is left out.
 

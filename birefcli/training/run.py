@@ -1,5 +1,6 @@
 """One training from the plan to the weights: checked data, epochs, validation, checkpoints."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -13,7 +14,7 @@ from birefcli.matting.predictor import Predictor
 from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.text import name_list
-from birefcli.training import export, preview, setup, validate
+from birefcli.training import export, preview, result, setup, validate
 from birefcli.training.backgrounds import Backgrounds
 from birefcli.training.dataset import Bytes, CachedFiles, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
@@ -55,7 +56,7 @@ class TrainCallbacks:
     def on_epoch(
         self, run: "TrainingRun", epoch: int, score: ValidationScore, *, best: bool
     ) -> None:
-        """An epoch's score; ``epoch`` 0 is before training."""
+        """An epoch's score, whether none was better before; ``epoch`` 0 is before training."""
 
 
 @contextmanager
@@ -121,9 +122,11 @@ class TrainingRun:
         self.trainer = Trainer(network, self.hyperparameters, placement, rank)
         self.log = Log(plan.folder / LOG)
         self.best: dict[str, float] = {}
-        """Log entry of the validation with the lowest MAD."""
+        """Log entry of the epoch with the lowest MAD."""
         self.first: dict[str, float] = {}
         """Log entry of the validation before training."""
+        self.result: dict[str, float] = {}
+        """Log entry of the epoch whose weights are the result, once they are written."""
         self.validated = -1
         """Steps done at the last validation."""
         if setup.has_checkpoint(plan):
@@ -141,8 +144,9 @@ class TrainingRun:
         return min(1 + done, len(self.epoch_ends))
 
     def __call__(self) -> bool:
-        """Train to the end and write the weights; False when it was stopped before.
+        """Train to the end and write the best epoch's weights; False when it was stopped before.
 
+        Without held-out photos nobody knows which epoch is the best: the last one's are written.
         Raises BirefcliError.
         """
         if self.rank.first:
@@ -152,8 +156,18 @@ class TrainingRun:
         if not (self._validate() and self._steps()):
             return False
         if self.rank.first:
-            export.save(self.trainer.averaged, self.plan.output, self._size)
+            self._write_result()
         return True
+
+    def _write_result(self) -> None:
+        network, plan = self.trainer.averaged, self.plan
+        is_last = self.best.get("step", self.trainer.step) == self.trainer.step
+        if not is_last and not result.write_best(network, plan, self._size):
+            self.callbacks.on_notice(f"{plan.folder / BEST}: is gone")
+            is_last = True
+        if is_last:
+            result.write_last(network, plan, self._size)
+        self.result = self.log.last_score() or self.best if is_last else self.best
 
     def _steps(self) -> bool:
         """All steps that are left; False when they were stopped."""
@@ -230,6 +244,8 @@ class TrainingRun:
         if changed:
             self.callbacks.on_notice(f"resumes with other options than it started with: {changed}")
         self.best, self.first = saved.get("best", {}), saved.get("first", {})
+        if self.best.get("epoch") == 0:  # of an earlier version: no epoch was better than the start
+            self.best = {}
         self.validated = int(saved.get("validated", self.trainer.step))
 
     # Validation
@@ -246,21 +262,20 @@ class TrainingRun:
         score, rows = measured
         epoch = sum(end <= step for end in self.epoch_ends)
         values = {"IoU": score.iou, "MAD": score.mad, "MSE": score.mse, "SAD": score.sad}
-        best = not self.best or score.mad < self.best["MAD"]
-        self._record(epoch, values, best, preview.png(rows))
-        self.callbacks.on_epoch(self, epoch, score, best=best)
+        before = [entry["MAD"] for entry in (self.first, self.best) if entry]
+        self._record(epoch, values, preview.png(rows))
+        self.callbacks.on_epoch(self, epoch, score, best=score.mad < min(before, default=math.inf))
         return True
 
-    def _record(self, epoch: int, values: dict[str, float], best: bool, sheet: bytes) -> None:
+    def _record(self, epoch: int, values: dict[str, float], sheet: bytes) -> None:
         """Write an epoch's score, its picture, the best weights and a checkpoint."""
         entry = {"epoch": epoch, "step": self.trainer.step, **values}
         self._write(f"epoch-{epoch:04}.png", sheet)
-        if best:
-            self.best = entry
-            if epoch:
-                export.save(self.trainer.averaged, self.plan.folder / BEST, self._size)
         if epoch == 0:
             self.first = entry
+        elif not self.best or entry["MAD"] < self.best["MAD"]:
+            self.best = entry
+            export.save(self.trainer.averaged, self.plan.folder / BEST, self._size)
         self.validated = self.trainer.step
         self.log.write(**entry)
         self._save()

@@ -28,7 +28,8 @@ from birefcli.training.schedule import Hyperparameters
 SCRATCH_SIZE = 384
 """Input of a network trained from scratch, in pixels: that of mini."""
 
-CHECKPOINT, LOG, HELD_OUT, BEST = "checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"
+CHECKPOINT, LOG, HELD_OUT = "checkpoint.pt", "log.jsonl", "held_out.txt"
+BEST, LAST = "best.safetensors", "last.safetensors"
 """Files in the folder beside the weights."""
 
 
@@ -118,7 +119,7 @@ def prepare_folder(plan: Plan) -> None:
     if _is_there(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
-    files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST)]
+    files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST, LAST)]
     for path in (output, *files):
         _check_replaceable(path)
     atomic.clear_stale([plan.folder, output.parent])
@@ -129,7 +130,7 @@ def clear_folder(plan: Plan) -> None:
 
     Raises OutputError.
     """
-    for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, "epoch-[0-9]*.png"):
+    for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, LAST, "epoch-[0-9]*.png"):
         for path in plan.folder.glob(pattern):
             _remove(path)
 

@@ -226,7 +226,8 @@ def _progress(state: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     if not all(isinstance(value, (int, float)) for value in state.get("scaler", {}).values()):
         raise TypeError("scaler")
     for scores in (notes.get("best", {}), notes.get("first", {})):
-        if scores and not isinstance(scores["MAD"], float):
+        whole = scores and isinstance(scores["epoch"], int) and isinstance(scores["step"], int)
+        if scores and not (whole and isinstance(scores["MAD"], float)):
             raise TypeError("scores")
     return step, notes
 

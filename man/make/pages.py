@@ -22,13 +22,13 @@ from birefcli.products.quality import Defect
 
 PROSE = runpy.run_path(str(Path(__file__).with_name("prose.py")))
 DATE = "2026-11-22"  # of the version; not today's: the same source gives the same pages
+SEVERAL = "several with commas"  # in the help of an option that takes a list
 # Names of options and variables are to be copied: never broken at the end of a line.
 START = [".nh", ".ad l"]
 
 
 def escape(text: str) -> str:
     """Text as roff reads it literally; what is between backquotes, bold."""
-    text = re.sub(r"\[/?(bold|dim)\]", "", text)  # rich's markup
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
     return re.sub(r"[^\x00-\x7f]", lambda c: f"\\[u{ord(c[0]):04X}]", text)
@@ -113,7 +113,7 @@ def _called(parameter: Any) -> str:  # noqa: ANN401
 
 def _description(spoken: str, summary: str, rest: str) -> list[str]:
     # The docstring's line of example is in EXAMPLES.
-    parts = [part for part in re.split(r"\n\s*\n", rest.strip()) if "[bold]" not in part and part]
+    parts = [p for p in re.split(r"\n\s*\n", rest.strip()) if p and not p.startswith("birefcli ")]
     lines = filled(summary)
     for part in [*parts, *PROSE["MORE"].get(spoken, [])]:
         lines += [".PP", *filled(part)]
@@ -139,11 +139,11 @@ def _arguments(command: Any) -> list[str]:  # noqa: ANN401
 def _options(command: Any) -> list[str]:  # noqa: ANN401
     panels: dict[str, list[Any]] = {}
     for parameter in filter(_is_option, command.params):
-        panel = getattr(parameter, "rich_help_panel", None) or ""
+        panel = str(parameter.rich_help_panel or "Options")
         panels.setdefault(panel, []).append(parameter)
     lines = [".SH OPTIONS"] if panels else []
     for panel, parameters in panels.items():
-        lines += [f".SS {panel}"] if panel else []
+        lines += [f".SS {panel}"] if panel != "Options" else []
         lines += listed((_spelled(p), _told(p)) for p in parameters)
     return lines
 
@@ -161,7 +161,9 @@ def _spelled(parameter: Any) -> str:  # noqa: ANN401
 
 def _told(parameter: Any) -> str:  # noqa: ANN401
     text = re.sub(r" \[default: (\w+)\]", r" Default: \1.", parameter.help or "")
-    if parameter.multiple and "repeated" not in text:
+    if parameter.multiple and SEVERAL in text:
+        text = text.replace(SEVERAL, f"{SEVERAL}, or repeated")
+    elif parameter.multiple and "repeated" not in text:
         text = f"{text.rstrip('.')}; may be repeated."
     default = _default(parameter)
     return text if default is None else f"{text} Default: {default}."

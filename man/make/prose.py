@@ -8,6 +8,11 @@ MORE = {
         "and `mini`, a small one that is part of the package and needs no download. birefcli "
         "downloads the others at first use, verifies them and keeps them in the Hugging Face "
         "cache; later runs need no network.",
+        "`--help` of a command shows what is used daily, `--help-all` every option.",
+        "An option that takes several words or patterns takes them with commas, or more than "
+        "once: `--write cutout,mask` is `--write cutout` `--write mask`. A variable takes them "
+        "with commas. A comma within a pattern is written `?`. An option that takes several paths "
+        "is repeated: no path is taken apart.",
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "
@@ -46,8 +51,10 @@ MORE = {
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
-        "keeps and reports a picture that it did not make. Writes are atomic, even when the "
-        "process is killed.",
+        "keeps and reports a picture that it did not make, and a result that was edited since. "
+        "Where a result is of another kind than the one to be written (a cutout, and now a mask), "
+        "the run ends with status 5 before any work. `--existing overwrite` replaces all of them. "
+        "Writes are atomic, even when the process is killed.",
         "birefcli reports a failed photo on standard error, does the others, and exits with "
         "status 1. On Ctrl-C and SIGTERM it finishes the files it is writing and ends; a second "
         "Ctrl-C drops them.",
@@ -55,11 +62,21 @@ MORE = {
         "none waits for ever) counts as lost: with several devices the others do its photos; a run "
         "on one device fails the photos that hang by name and ends with status 4. To load its "
         "model a device has at least 30 seconds.",
+        "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
+        "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
+        "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
+        "a product that any photo could have given, of any kind and format, is not listed. Name "
+        "all folders whose products are there. Options that leave photos out are refused, and "
+        "nothing is listed where a folder cannot be read or holds no photo.",
+        "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
+        "first photo is done, and names models that are quicker there, by how much as measured. "
+        "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
-        "images_per_second, device, precision, model, lost (devices that failed), left_out "
+        "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
+        "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), interrupted and exit_code.",
     ],
     "birefcli watch": [
@@ -74,8 +91,9 @@ MORE = {
         "own clock. A photo that cannot be read is tried again after 2, 4, 8 seconds and so on, "
         "and fails when it has not changed for a minute. A photo that failed is tried again when "
         "it changes. A photo that goes keeps its product.",
-        "Of two photos with the same output name the second fails, and is done when the first "
-        "goes; `--name '{name}'` keeps both.",
+        "What was edited since it was made stays. A photo fails in whose place a result of another "
+        "kind lies. Of two photos with the same output name the second fails, and is done when "
+        "the first goes; `--name '{name}'` keeps both.",
         "On a full disk it says so once and tries again every 30 seconds. It waits for folders "
         "that go, or whose disk is unmounted; it does not make an output folder again. After "
         "`--idle` seconds without work it frees the model's memory; the next photo loads it again.",
@@ -275,7 +293,8 @@ FILES = {
         CACHE,
         ("NAME.train/log.jsonl", "Every step's loss, every epoch's scores."),
         ("NAME.train/", "Checkpoint, pictures of held-out photos with their mattes for each epoch, "
-         "and the best epoch's weights. You can delete it after training."),
+         "the best epoch's weights, which are the result, and the last epoch's. You can delete it "
+         "after training."),
     ],
     "birefcli models": [CACHE],
 }  # fmt: skip

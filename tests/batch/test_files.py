@@ -654,8 +654,8 @@ def test_file_of_somebody_else_at_the_target_is_kept(job):
     job.targets[Product.MASK].path.write_bytes(encode(pixels, Format.PNG))
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert decision.job.targets == {}
-    assert decision.not_ours
-    assert str(decision.reason) == f"{UP_TO_DATE}, {NOT_OURS}"
+    assert decision.kept == {str(job.targets[Product.MASK]): NOT_OURS}
+    assert str(decision.reason) == f"{UP_TO_DATE}, {job.targets[Product.MASK]}: {NOT_OURS}"
 
 
 def test_file_that_may_not_be_read_is_kept_like_any_that_is_not_ours(job, monkeypatch):

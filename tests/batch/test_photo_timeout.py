@@ -458,9 +458,9 @@ def a_pool(task, timeout, lost):
 
 def test_worker_that_never_says_ready_is_lost_and_one_at_rest_is_not(task, fakes, monkeypatch):
     monkeypatch.setattr("birefcli.batch.patience.START", 3 * LIMIT)
-    lost = []
+    lost, ready = [], []
     workers_of = a_pool(task, LIMIT, lost)
-    outcomes = workers_of(decisions(2))
+    outcomes = workers_of(decisions(2), lambda: ready.append(len(told)))
     told = []
     done = threading.Thread(target=lambda: told.extend(outcomes))
     done.start()
@@ -480,6 +480,7 @@ def test_worker_that_never_says_ready_is_lost_and_one_at_rest_is_not(task, fakes
     done.join(TIMEOUT)
     assert [outcome.status for outcome in told] == [Status.WRITTEN] * 2
     assert lost == [("b", 0)]
+    assert ready == [0], "a model is loaded once, before the first photo ends"
     assert first.killed is not None, "nor does it leave"
 
 
@@ -539,5 +540,5 @@ def test_limit_is_seconds_or_none(text, limit):
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "10m", "auto", "1e30"])
 def test_limit_that_is_none_is_refused(text):
-    with pytest.raises(UsageError, match="give seconds, like 600, or none"):
+    with pytest.raises(UsageError, match="give none or seconds, like 600"):
         values.seconds("photo_timeout", text)

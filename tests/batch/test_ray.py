@@ -715,8 +715,8 @@ def test_worker_in_the_place_of_another_that_cannot_begin_is_not_waited_for(mach
     ("words", "said"),
     [
         (("--workers", 2), "--workers does nothing without --on ray"),
-        (("--on", "ray", "--device", "cuda:1"), "choose auto, cpu or cuda with --on ray"),
-        (("--on", "ray", "--device", "cpu,cpu"), "choose auto, cpu or cuda with --on ray"),
+        (("--on", "ray", "--device", "cuda:1"), "choose from auto, cpu, cuda with --on ray"),
+        (("--on", "ray", "--device", "cpu,cpu"), "choose from auto, cpu, cuda with --on ray"),
     ],
 )
 def test_options_that_mean_nothing_together_are_refused(ended, photos, tmp_path, words, said):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import picture
 
+from birefcli.batch import slow_cpu
 from birefcli.batch.executor import Executor, Executors
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline
@@ -16,7 +17,15 @@ from birefcli.batch.workers.pool import WorkerPool
 from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.errors import ExitCode
 from birefcli.models import load
-from birefcli.options import BatchOptions, BatchTask, ModelOptions, Product, Rendering, Selection
+from birefcli.options import (
+    BatchOptions,
+    BatchTask,
+    Existing,
+    ModelOptions,
+    Product,
+    Rendering,
+    Selection,
+)
 
 
 @pytest.fixture
@@ -48,10 +57,13 @@ def test_the_model_stays_loaded_from_one_run_to_the_next(task, tmp_path, monkeyp
     assert len(loads) == 1
 
 
-def test_a_reporter_hears_of_each_photo_once(task, tmp_path):
+def test_a_reporter_hears_of_the_model_and_of_each_photo_once(task, tmp_path):
     class Listing(NullReporter):
         def __init__(self):
-            self.inputs = []
+            self.inputs, self.begun = [], []
+
+        def on_running(self, bottleneck):
+            self.begun.append(len(self.inputs))
 
         def on_outcome(self, outcome):
             self.inputs.append((Path(outcome.input).name, outcome.status))
@@ -59,8 +71,23 @@ def test_a_reporter_hears_of_each_photo_once(task, tmp_path):
     for number in range(3):
         picture(seed=number).save(tmp_path / "in" / f"{number}.png")
     reporter = Listing()
-    run(task, reporter)
+    summary = run(task, reporter)
+    assert reporter.begun == [0], "the model is loaded once, before the first photo"
+    assert 0 < summary.loading < summary.seconds
     assert reporter.inputs == [(f"{number}.png", Status.WRITTEN) for number in range(3)]
+
+
+def test_a_long_run_on_a_cpu_says_once_how_long_it_takes(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(slow_cpu, "LONG", 0.0)
+    monkeypatch.setattr(slow_cpu, "SLOW", 0.0)
+    for quiet in (True, False):
+        for number in range(3):
+            picture(seed=number).save(tmp_path / "in" / f"{number}.png")
+        said = dataclasses.replace(task, existing=Existing.OVERWRITE)
+        run(said, TerminalReporter(Verbosity(progress=False, quiet=quiet), str))
+        lines = [line for line in capsys.readouterr().err.splitlines() if "on this CPU" in line]
+        assert len(lines) == (0 if quiet else 1)
+    assert "a photo on this CPU: 2 more take about 0 min" in lines[0]
 
 
 def test_both_executors_and_both_reporters_have_all_that_a_run_asks_of_them():

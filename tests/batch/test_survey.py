@@ -71,6 +71,6 @@ def test_what_another_run_writes_or_deletes_meanwhile_is_seen_as_it_is(
     made = {Product.CUTOUT: "f" * 16}
     decisions = survey.decide_all(jobs, Existing.UPDATE, lambda _: made, Precision.AUTO)
     assert [decision.trouble for decision in decisions] == [None] * count
-    assert [decision.not_ours for decision in decisions] == [True, False] + [True] * (count - 2)
+    assert [bool(decision.kept) for decision in decisions] == [True, False] + [True] * (count - 2)
     assert str(decisions[1].reason) == "missing"
     assert list(decisions[1].job.targets) == [Product.CUTOUT]

@@ -3,9 +3,10 @@
 Runs ``birefcli matte`` on one photo, again and again, in turns with ``python -c "import torch"``,
 and tells what it takes beyond that, in seconds and processor seconds. With ``--against CHECKOUT``
 (``git worktree add ../before COMMIT``) that takes turns too, and the ratio of their medians is
-told. ``--phases`` tells where the time goes. ``--help-pages`` measures ``--help`` of every command
-instead. ``--cold`` drops the weights from the disk cache before each run (Linux only), and
-``--imports`` lists what is slow to import.
+told. ``--phases`` tells where the time goes. ``--help-pages`` measures the processor time of every
+command's ``--help`` instead, in turns with that of a bare Typer program. ``--cold`` drops the
+weights from the disk cache before each run (Linux only), and ``--imports`` lists what is slow to
+import.
 
 Bytecode is kept as at a user's, whatever ``PYTHONDONTWRITEBYTECODE`` says: in a folder of its own.
 """
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,21 @@ from same_output_commands import HELP
 HERE = Path(__file__).parents[2]
 
 
+BARE = '''
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def hello(name: str = "you") -> None:
+    """Say hello."""
+    print(name)
+
+
+app()
+'''
+"""The least that a program with Typer is."""
 PHASES = HERE / "tests" / "benchmarks" / "startup_phases.py"
 
 
@@ -79,14 +95,6 @@ def take(contender: Contender) -> Taken:
     return Taken(wall, usage.ru_utime + usage.ru_stime)
 
 
-def help_page(checkout: Path, command: str) -> float:
-    """Seconds that ``--help`` of a command takes; the command may be empty."""
-    python = [sys.executable, "-m", "birefcli", *command.split(), "--help"]
-    started = time.perf_counter()
-    subprocess.run(python, cwd=checkout, env=environment(checkout), capture_output=True, check=True)
-    return time.perf_counter() - started
-
-
 def evict(model: str) -> None:
     """Drop the weights from the disk cache."""
     path = Path(model)
@@ -130,19 +138,6 @@ def _phases_once(words: list[str]) -> dict[str, list[float]]:
     return found
 
 
-def turns(
-    checkouts: list[Path], repeat: int, measure: Callable[[Path], float]
-) -> dict[Path, list[float]]:
-    """Measure all checkouts again and again, one after another."""
-    times: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
-    for turn in range(repeat + 1):
-        for checkout in checkouts:
-            seconds = measure(checkout)
-            if turn:  # the first turn compiles bytecode and fills the disk cache
-                times[checkout].append(seconds)
-    return times
-
-
 def tell_matte(checkouts: list[Path], arguments: argparse.Namespace) -> None:
     """Tell what one photo takes beyond importing torch, and the ratio of two checkouts."""
     torch = Contender("import torch", HERE, [sys.executable, "-c", "import torch"])
@@ -178,13 +173,23 @@ def _beyond(taken: Taken, torch: Taken) -> str:
 
 
 def tell_help(checkouts: list[Path], repeat: int) -> None:
-    """Tell what ``--help`` of every command takes, and the ratio of two checkouts."""
-    for command in HELP:
-        times = turns(checkouts, repeat, lambda checkout: help_page(checkout, command))  # noqa: B023
-        medians = [statistics.median(seconds) for seconds in times.values()]
-        shown = "  ".join(f"{median:.3f} s" for median in medians)
-        ratio = f"  ratio {medians[1] / medians[0]:.2f}" if len(medians) > 1 else ""
-        print(f"{command or 'birefcli':<14}  {shown}{ratio}", flush=True)
+    """Tell the processor time of each command's ``--help``, as shares of a bare Typer program's."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "bare.py"
+        program.write_text(BARE, encoding="utf-8")
+        bare = Contender("bare", HERE, [sys.executable, str(program), "--help"])
+        for command in HELP:
+            python = [sys.executable, "-m", "birefcli", *command.split(), "--help"]
+            contenders = [bare, *(Contender(str(each), each, python) for each in checkouts)]
+            taken: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+            for turn in range(repeat + 1):
+                for contender in contenders:
+                    cpu = take(contender).cpu
+                    if turn:  # the first turn compiles bytecode and fills the disk cache
+                        taken[contender.name].append(cpu)
+            base, *ours = (statistics.median(seconds) for seconds in taken.values())
+            shown = "  ".join(f"{median:.3f} s (×{median / base:.2f})" for median in ours)
+            print(f"{command or 'birefcli':<14}  bare {base:.3f} s  {shown}", flush=True)
 
 
 def main() -> None:

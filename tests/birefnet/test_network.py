@@ -662,7 +662,9 @@ def test_command_line_loads_nothing_heavy_before_it_is_needed():
         "huggingface_hub",
         "rich.progress",
     )
-    code = f"import sys, birefcli.cli.app; print([m for m in {heavy} if m in sys.modules])"
+    every = "import sys, typer.main; from birefcli.cli.app import app"
+    every += "; assert len(list(typer.main.get_command(app).commands.values())) > 5"
+    code = f"{every}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -192,7 +192,7 @@ def _mean_of_channels(onnx, path):
         (["missing.jpg"], 3, b"missing.jpg"),
         (["--megapixels", "0"], 2, b"--megapixels 0"),
         *((["--price", p], 2, f"--price {p}: give what this".encode()) for p in NO_PRICES),
-        (["--price", "dear"], 2, b"--price: must be a number"),
+        (["--price", "dear"], 2, b"--price dear: give a number above 0"),
         (["--format", "jpg"], 2, b"jpg cannot hold a cutout"),
         (["--model", "nobody"], 4, b"no model is called"),
     ],

@@ -55,7 +55,7 @@ def test_no_option_makes_another_path_of_the_url_of_an_object(parser):
     try:
         assert parser("s3://shop/a.png") == "s3://shop/a.png"
     except typer.BadParameter as refused:
-        assert "s3://shop/a.png is in an object store" in str(refused)  # noqa: PT017
+        assert str(refused).startswith("is in an object store")  # noqa: PT017
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_no_option_makes_another_path_of_the_url_of_an_object(parser):
 def test_a_command_that_wants_files_says_so_of_an_object(ended, words):
     code, said = ended(*words, "s3://shop/a.png")
     assert code == 2
-    wanted = "s3://shop/a.png is in an object store; name a file or folder here; see birefcli "
+    wanted = "s3://shop/a.png: is in an object store; name a file or folder here"
     assert wanted in said
     assert said.count("\n") == 1
 

@@ -213,7 +213,7 @@ def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(com
         (("pred", "gt", "--json", "--csv"), 2, "--json and --csv"),
         (("pred", "gt", "--trimaps", "gt", "--trimap-radius", "3"), 2, "--trimap-radius"),
         (("pred", "gt", "--report", "empty"), 5, "is a folder; name a file"),
-        (("pred", "gt", "--report", "a.png"), 2, "a page is called .html"),
+        (("pred", "gt", "--report", "a.png"), 2, "name a file that ends in .html"),
         (("pred", "gt", "--report", "nowhere/a.html"), 5, "cannot be written"),
         (("pred", "gt", "--model", "nonesuch"), 4, "nonesuch"),
         (("pred", "gt", "--foregrounds", "gt"), 1, "a mask has no colours to compare"),

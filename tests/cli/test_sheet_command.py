@@ -90,7 +90,7 @@ def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_
     # The folder of photos: three without transparency, and nobody asked for them by name.
     result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
-        0, "skipped, neither cutouts nor masks: 3",
+        0, "3 skipped: neither cutouts nor masks",
     )  # fmt: skip
     assert command("sheet", photos / "b.png", "-o", page).returncode == 1
 
@@ -148,7 +148,7 @@ def test_cutouts_of_another_version_are_shown(command, tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     pixels = np.asarray(cutout(disc()))
-    notes = Metadata(stamp="birefcli:1 0123456789abcdef 12 5;")
+    notes = Metadata(stamp="birefcli:1 0123456789abcdef 12 5")
     (made / "a.png").write_bytes(encode(pixels, Format.PNG, metadata=notes))
     shown = lines(command("sheet", made, "-o", tmp_path / "a.png", "--json"))
     assert [item["input"] for item in shown[:-1]] == [str(made / "a.png")]

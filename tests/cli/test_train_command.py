@@ -26,7 +26,7 @@ from birefcli.errors import BirefcliError, ExitCode, UsageError
 from birefcli.models import weights
 from birefcli.options import Precision
 from birefcli.system import atomic
-from birefcli.training import setup
+from birefcli.training import setup, validate
 from birefcli.training.dataset import DataError, Dataset, find_pairs
 from birefcli.training.distributed import ALONE, Rank
 from birefcli.training.plan import Initialisation, Plan, hyperparameters
@@ -112,13 +112,18 @@ def apart(one, other):
 
 
 def same_weights(one, other, start):
-    """Whether two trainings from one start came to the same weights.
+    """Whether two trainings from one start ended with the same weights, whichever are their best.
 
     That is to a quarter of the way: what filters and sums round by where memory lies is carried on,
     and at this rate it grows from step to step. With one thread and with two they are a tenth of
     the way apart, and with two seeds half of it.
     """
-    return apart(one, other) < 0.25 * apart(one, start)
+    ends = [last if (last := beside(w, "last")).exists() else w for w in (one, other)]
+    return apart(*ends) < 0.25 * apart(ends[0], start)
+
+
+def beside(output, name):
+    return output.with_suffix(".train") / f"{name}.safetensors"
 
 
 def same_log(one, other):
@@ -161,10 +166,12 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert [entry["epoch"] for entry in scores] == list(range(5))
     assert [entry["step"] for entry in log if "loss" in entry] == list(range(1, 13))
     assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
-    change = f"MAD {scores[0]['MAD']:.4f} before, {scores[-1]['MAD']:.4f} after"
+    best = min(scores[1:], key=lambda entry: entry["MAD"])
+    change = f"MAD {scores[0]['MAD']:.4f} before, {best['MAD']:.4f} after"
     assert change in text(result)
+    assert f"the result is epoch {best['epoch']}'s, " in text(result)
     folder = output.with_suffix(".train")
-    assert {p.name for p in folder.iterdir()} == {
+    assert {p.name for p in folder.iterdir()} - {"last.safetensors"} == {
         *("checkpoint.pt", "log.jsonl", "held_out.txt", "best.safetensors"),
         *(f"epoch-000{epoch}.png" for epoch in range(5)),
     }
@@ -182,8 +189,61 @@ def test_the_same_command_in_this_process_comes_to_the_same_weights(
     assert inside(*words, "-o", output)[0] == 0
     assert same_log(log_of(output), log_of(whole[1]))
     assert same_weights(output, whole[1], tiny_weights)
-    first = output.with_suffix(".train") / "best.safetensors"
-    assert weights.load_network(weights.resolve(str(first))).config == TINY
+    assert beside(output, "best").read_bytes() == output.read_bytes()
+    assert weights.load_network(weights.resolve(str(output))).config == TINY
+
+
+def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
+    inside, words, tmp_path, monkeypatch
+):
+    def run(epochs, *mads):
+        scores = iter(mads)
+        monkeypatch.setattr(
+            validate, "mean", lambda _: validate.ValidationScore(0.9, next(scores), 0.1, 1.0)
+        )
+        code, said = inside(*words, "-o", output, "--epochs", epochs)
+        assert code == 0
+        assert next(scores, None) is None
+        return said
+
+    output = tmp_path / "w.safetensors"
+    last, best = (beside(output, name) for name in ("last", "best"))
+    said = run(2, 0.5, 0.25, 0.375)
+    assert "held-out photos: MAD 0.5000 before, 0.2500 after" in said
+    where = f"the best by validation; the last epoch's, MAD 0.3750, is in {last}"
+    assert f"the result is epoch 1's, {where}" in said
+    first = output.read_bytes()
+    assert best.read_bytes() == first != last.read_bytes()
+    assert "resumes after step" in (said := run(3, 0.3125))
+    assert "the result is epoch 1's, the best" in said
+    assert output.read_bytes() == first
+    said = run(4, 0.125)
+    assert "the result is epoch 4's, the last and the best by validation" in said
+    assert output.read_bytes() == best.read_bytes() != first
+    assert not last.exists()
+    run(5, 0.25)
+    best.unlink()
+    said = run(6, 0.375)
+    assert f"{best}: is gone" in said
+    assert "the result is epoch 6's, the last\n" in said
+
+
+def test_without_validation_or_progress_the_result_says_what_it_is(
+    inside, words, tmp_path, monkeypatch
+):
+    output = tmp_path / "w.safetensors"
+    code, said = inside(*words, "-o", output, "--epochs", 1, "--hold-out", 0)
+    assert code == 0
+    assert "the result is the last epoch's: no photo is held out" in said
+    worse = iter((0.125, 0.5, 0.25))
+    monkeypatch.setattr(
+        validate, "mean", lambda _: validate.ValidationScore(0.9, next(worse), 0.1, 1.0)
+    )
+    code, said = inside(*words, "-o", output, "--epochs", 2, "--restart")
+    assert code == 0
+    assert "the result is epoch 2's, the last and the best by validation" in said
+    assert "no epoch was better than its start" in said
+    assert "  best\n" not in said
 
 
 def test_killed_and_run_again_it_comes_to_the_same_losses_and_weights(

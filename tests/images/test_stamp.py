@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from birefcli.images import stamp
 from birefcli.images.encode import encode
+from birefcli.images.image_data import ImageData
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product
@@ -58,17 +59,21 @@ def test_file_that_was_cut_off_anywhere_is_not_whole(tmp_path, format_):
 
 
 @pytest.mark.parametrize("format_", list(Format))
-def test_product_of_another_version_is_ours_and_out_of_date(tmp_path, format_):
-    for text in (
-        "birefcli:1 0123456789abcdef 12 -5;",
-        "birefcli:2 0123456789abcdef fp32 1 2;",
-        "birefcli:34 whatever comes;",
-    ):
+def test_product_of_another_version_is_ours_and_tells_its_checksum_where_it_has_one(
+    tmp_path, monkeypatch, format_
+):
+    monkeypatch.setattr(stamp, "with_checksum", lambda text, *_, **__: text)
+    for text, checksum in {
+        "birefcli:1 0123456789abcdef 12 -5;": None,
+        "birefcli:2 0123456789abcdef fp32 mask 1 2;": None,
+        "birefcli:34 whatever comes;": None,
+        "birefcli:34 what comes 000000000123 000000000045 0000002a;": (123, (45, 42)),
+    }.items():
         data = encode(np.zeros((3, 4, 3), np.uint8), format_, metadata=Metadata(stamp=text))
         (tmp_path / "a").write_bytes(data)
-        found = stamp.read(tmp_path / "a")
-        assert found.stamp is not None
-        assert found.stamp.fingerprint == ""
+        found = stamp.read(tmp_path / "a").stamp
+        assert found is not None
+        assert (found.fingerprint, found.product, found.checksum) == ("", "", checksum)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG", b"RIFF", b"II*\0", b"\xff\xd8"])
@@ -81,7 +86,7 @@ def test_what_is_no_picture_is_not_whole(tmp_path, content):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
     made = Stamp("0" * 16, "fp32", "foreground", 123, 456)
-    other = Stamp("1" * 16, "fp32", "foreground", 1, 2).text()
+    other = FAKE
     notes = Metadata(
         exif=block(order, {270: (2, other.encode())}, {37500: (7, bytes(50_000))}),
         xmp=packet(f"<dc:title>{other}</dc:title>", room=50_000),
@@ -96,7 +101,7 @@ def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
 
 # Text that looks like a stamp and stands elsewhere
 
-FAKE = Stamp("a" * 16, "fp32", "cutout", 1, 2).text()
+FAKE = stamp.with_checksum(Stamp("a" * 16, "fp32", "cutout", 1, 2).text(), 3, ImageData(1, 2))
 LOOKALIKES = (FAKE, "birefcli:1 of another version;")
 PIXELS = Image.new("RGB", (8, 6), "teal")
 

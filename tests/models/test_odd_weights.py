@@ -170,8 +170,8 @@ def test_folder_is_found_by_a_plain_name_too(state, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ([], "no such weights file, but a folder that holds none"),
-        (["config.json"], "holds none"),
+        ([], "is a folder without a weights file"),
+        (["config.json"], "is a folder without"),
         (["a.safetensors", "b.safetensors", "c.pth"], r"\(a.safetensors, b.safetensors\); name"),
         (["b.pth", "a.pth"], r"several weights files \(a.pth, b.pth\); name one of them"),
         ([f"{i}.pth" for i in range(9)], "4.pth and 4 more"),

@@ -536,10 +536,11 @@ def test_the_rate_warms_up_and_falls_to_nothing_and_stages_follow_each_other():
         hyperparameters.stage(20)
 
 
-def test_a_few_steps_on_generated_photos_lower_the_loss(people):
+def test_a_few_steps_lower_the_loss_of_the_photos_they_are_taken_on(people):
     trainer = fresh(Hyperparameters((Stage(64, 20, 4),), lr=5e-3, warmup=5))
-    seen = [step.loss for step in advance(trainer, people, 20)]
-    assert np.mean(seen[-5:]) < 0.85 * np.mean(seen[:5])  # 0.72 was measured
+    batch = next(ViewSampler(people, trainer.hyperparameters).from_step(0, 1))
+    seen = [trainer.advance(batch).loss for _ in range(20)]
+    assert np.mean(seen[-3:]) < 0.75 * np.mean(seen[:3])  # of four seeds 0.32 to 0.50
 
 
 def same_steps(one, other):
@@ -666,6 +667,8 @@ def _damages(whole):
         {"notes": [1]},
         {"notes": {"validated": "x"}},
         {"notes": {"best": {"epoch": 1}}},
+        {"notes": {"best": {"epoch": 1, "MAD": 0.5}}},
+        {"notes": {"first": {"epoch": "1", "step": 3, "MAD": 0.5}}},
         {"notes": {"recipe": "text"}},
     ):
         yield {**whole, **change}

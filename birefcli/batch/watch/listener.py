@@ -71,6 +71,7 @@ class RunListener:
         """Count a run; the process may end with one that is stopped."""
         total = self.total
         total.seconds += summary.seconds
+        total.loading += summary.loading
         total.device = summary.device or total.device
         total.precision = summary.precision or total.precision
         total.model = summary.model or total.model

@@ -329,7 +329,7 @@ class _Watch:
             listed=tuple(name for name in listed if name),
             shard=None,  # of which all of them are
         )
-        task = replace(self._batch, selection=selection, lock=Lock.NONE)
+        task = replace(self._batch, selection=selection, lock=Lock.NONE, photo_by_photo=True)
         try:
             summary = self._do(task, self._listener, self._executors)
         except OutputError as error:

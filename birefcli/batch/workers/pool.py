@@ -61,9 +61,9 @@ class WorkerPool:
         # signal handler, which may have interrupted it while it was looking.
         self._lock = threading.RLock()
         self._notices: set[str] = set()
-        self._reset(())
+        self._reset((), _nothing)
 
-    def _reset(self, todo: Sequence[Decision]) -> None:
+    def _reset(self, todo: Sequence[Decision], on_ready: Callable[[], object]) -> None:
         self._workers: list[Worker] = []
         self._scheduler = Scheduler(todo)
         self._waiting: set[int] = set()
@@ -71,14 +71,17 @@ class WorkerPool:
         self._events: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._over = False
         self._starting: set[int] = set()
+        self._on_ready: Callable[[], object] | None = on_ready
 
-    def __call__(self, todo: Sequence[Decision]) -> Generator[Outcome, None, None]:
+    def __call__(
+        self, todo: Sequence[Decision], on_ready: Callable[[], object] = lambda: None
+    ) -> Generator[Outcome, None, None]:
         """Do every job; outcomes come in the jobs' order, but those of a lost device last.
 
-        Closing the iterator drops what has not started and waits for what has. Workers live as
-        long as one call.
+        ``on_ready`` is called when the first worker has loaded its model. Closing the iterator
+        drops what has not started and waits for what has. Workers live as long as one call.
         """
-        self._reset(todo)
+        self._reset(todo, on_ready)
         with Watchdog(step(self._limit), self._signs, self._overdue):
             try:
                 # All of them, before the first asks for its share.
@@ -189,6 +192,9 @@ class WorkerPool:
             case Request():
                 with self._lock:
                     self._starting.discard(worker)
+                    if self._on_ready is not None:
+                        self._events.put(self._on_ready)
+                        self._on_ready = None
                     self._answer(worker, patient=message.patient)
             case Result():
                 self._done(worker, message)

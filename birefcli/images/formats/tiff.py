@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
 
-import numpy as np
-
 from birefcli.errors import PhotoError
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -23,16 +21,16 @@ START = {
     b"MM\0+": (">", True),
 }
 _TYPES = {
-    1: "u1",
-    3: "u2",
-    4: "u4",
-    6: "i1",
-    7: "u1",
-    8: "i2",
-    9: "i4",
-    13: "u4",
-    16: "u8",
-    18: "u8",
+    1: "B",
+    3: "H",
+    4: "I",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    13: "I",
+    16: "Q",
+    18: "Q",
 }
 _MOST_ENTRIES = 4096
 MOST_PLACES = 1 << 20
@@ -80,13 +78,14 @@ class Directory:
         place = entry[12:] if self.big else entry[8:]
         if kind not in _TYPES:
             return ()
-        form = np.dtype(self.order + _TYPES[kind])
-        if count * form.itemsize <= len(place):
-            return tuple(np.frombuffer(place, form, min(count, most)).tolist())
+        size = struct.calcsize(f"={_TYPES[kind]}")
+        form = f"{self.order}{min(count, most)}{_TYPES[kind]}"
+        if count * size <= len(place):
+            return struct.unpack_from(form, place)
         (offset,) = struct.unpack(self.order + ("Q" if self.big else "I"), place)
-        if offset + count * form.itemsize > len(self.data):
+        if offset + count * size > len(self.data):
             return ()
-        return tuple(np.frombuffer(self.data, form, min(count, most), offset).tolist())
+        return struct.unpack_from(form, self.data, offset)
 
     def number(self, tag: int, default: int = 0) -> int:
         """The first whole number of a tag."""

@@ -109,6 +109,7 @@ class Runs:
         if self.raises is not None:
             raise self.raises
         assert task.lock is Lock.NONE
+        assert task.photo_by_photo
         executors._predictor = executors._predictor or Loaded()
         summary = Summary(seconds=1.0)
         for photo in search_photos(task.selection).found:

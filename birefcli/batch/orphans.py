@@ -1,0 +1,218 @@
+"""Products of ours in the output whose photo is no longer among the inputs.
+
+Nothing is deleted. Whoever deletes what is listed must not lose a product that still has its photo:
+so whatever could be a photo's product counts as one, of any kind and format, in a folder of its
+kind or not, and where it cannot be told which photos there are, nothing is listed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from birefcli.batch import stores
+from birefcli.batch.inputs import FoundPhoto, Search, nothing_found, search_photos, whole_path
+from birefcli.batch.output import LocalOutput, StoredOutput, output_of
+from birefcli.batch.places import MADE_BY_US, PIPE
+from birefcli.batch.stores import StoredPhoto
+from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
+from birefcli.images import stamp
+from birefcli.images.files import walk_folder
+from birefcli.images.stamp import Stamp
+from birefcli.options import SUFFIXES, Product, Selection
+from birefcli.system.name_folding import LOOSE
+from birefcli.system.object_faults import ObjectChangedError, ObjectNotFoundError
+from birefcli.system.object_url import is_url, parse_url
+from birefcli.system.paths import is_folder, is_link
+
+Orphan: TypeAlias = Path | str
+"""A file, or the URL of an object."""
+
+STEM, NAME = "{stem}", "{name}"
+"""Templates of names that an earlier run may have had, beside that of this one."""
+
+
+def find_orphans(selection: Selection) -> list[Orphan]:
+    """List the products in the output folder that no photo of the inputs can have given.
+
+    By name and stamp alone: no photo is read. Raises UsageError where the selection leaves photos
+    out, NoInputError where there are none or they cannot all be found, OutputError.
+    """
+    refuse_partial(selection)
+    search = search_photos(selection)
+    refuse_uncertain(selection, search)
+    kept = _Kept(selection, search)
+    output = output_of(selection)
+    if isinstance(output, StoredOutput):
+        return list(_stored(output, kept))
+    assert isinstance(output, LocalOutput)
+    return list(_local(output.path, kept))
+
+
+def refuse_partial(selection: Selection) -> None:
+    """Raise UsageError where photos may be left out: their products would seem to have none."""
+    if output_of(selection).is_one:
+        raise UsageError("is no folder", option="output", value=selection.output)
+    given = {
+        "include": selection.include,
+        "exclude": selection.exclude,
+        "files_from": selection.listed,
+        "shard": selection.shard,
+        "no_recursive": not selection.recursive,
+    }
+    for option, value in given.items():
+        if value:
+            text = Message(
+                Option(option, given=True), " leaves photos out, whose products would be listed"
+            )
+            raise UsageError(text, hint="leave it out")
+    for name in selection.inputs:
+        if name == PIPE or not (_is_prefix(name) if is_url(name) else is_folder(Path(name))):
+            raise UsageError(
+                f"{name}: is no folder; the products of all other photos would be listed",
+                hint="name all folders whose products are here",
+            )
+
+
+def refuse_uncertain(selection: Selection, search: Search) -> None:
+    """Raise NoInputError where photos may be there that were not found."""
+    if search.failed:
+        name, reason = search.failed[0]
+        text = f"{name}: {reason}; it may hold photos, so nothing is known to have none"
+        raise NoInputError(text)
+    for name in selection.inputs:  # a disk that is not mounted is an empty folder
+        if not any(_is_below(photo, name) for photo in search.found):
+            raise NoInputError(nothing_found(replace(selection, inputs=(name,)), search))
+
+
+def _is_below(photo: FoundPhoto, name: str) -> bool:
+    """Whether a photo lies in a folder, or below a prefix, that is named."""
+    source = photo.source
+    if isinstance(source, StoredPhoto):
+        return is_url(name) and source.url.is_within(parse_url(name))
+    return not is_url(name) and Path(source.label).is_relative_to(name)
+
+
+def _is_prefix(name: str) -> bool:
+    try:
+        url = parse_url(name)
+        return stores.find_photo(url) is None
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+    except OSError as error:
+        raise NoInputError(f"{error.filename}: {error.strerror}") from error
+
+
+class _Kept:
+    """Where products of the photos that are there may lie: by their paths without an extension.
+
+    Also in a folder below the output: that may be the output of other runs.
+    """
+
+    def __init__(self, selection: Selection, search: Search) -> None:
+        self._names = [Selection((), "", name=each) for each in {selection.name, STEM, NAME}]
+        paths = list(_paths(selection, search))
+        self._paths = {base for path in paths for base in self._bases(path)}
+        self._alone = {base for path in paths for base in self._bases(Path(path.name))}
+        """Of photos that were named one by one: their products lie beside each other."""
+
+    def _bases(self, path: Path) -> Iterator[str]:
+        for each in self._names:
+            yield LOOSE((path.parent / each.target_name(path)).as_posix())
+
+    def __call__(self, relative: PurePosixPath) -> bool:
+        """Whether a file of the output may be the product of such a photo, by its path there."""
+        parts = relative.with_suffix("").parts
+        inside = parts[1:] if parts[0] in _KINDS else parts
+        if len(inside) == 1 and LOOSE(inside[0]) in self._alone:
+            return True
+        return any(LOOSE("/".join(parts[i:])) in self._paths for i in range(len(parts)))
+
+
+_KINDS = frozenset(kind.value for kind in Product)
+
+
+def _paths(selection: Selection, search: Search) -> Iterator[Path]:
+    """Paths below the output that photos may have: found, listed or named, now or before."""
+    for photo in _without_products(selection, search.found):
+        yield photo.relative
+        yield whole_path(photo.source)
+    for path, reason in search.skipped:  # a link to a disk that is not there may be a photo again
+        if reason != MADE_BY_US and isinstance(path, Path) and is_link(path):
+            yield from (
+                path.relative_to(root)
+                for root in selection.inputs
+                if not is_url(root) and path.is_relative_to(root)
+            )
+
+
+def _without_products(selection: Selection, found: list[FoundPhoto]) -> Iterator[FoundPhoto]:
+    """Those that are photos: where these lie in the output's prefix, each object is looked at."""
+    output = output_of(selection)
+    if not isinstance(output, StoredOutput):
+        yield from found
+        return
+    for photo, ours in zip(found, stores.in_order(partial(_is_ours, output), found), strict=True):
+        if not ours:
+            yield photo
+
+
+def _is_ours(output: StoredOutput, photo: FoundPhoto) -> bool:
+    source = photo.source
+    if not isinstance(source, StoredPhoto) or not source.url.is_within(output.url):
+        return False
+    return stores.is_product(source)
+
+
+def _local(folder: Path, kept: _Kept) -> Iterator[Path]:
+    if not is_folder(folder):
+        raise OutputError(f"{folder}: no such folder")
+    for path in walk_folder(folder, on_error=_raise):
+        relative = PurePosixPath(path.relative_to(folder).as_posix())
+        if not _may_be_product(relative) or kept(relative):
+            continue
+        try:
+            found = stamp.read(path).stamp
+        except OSError:
+            continue  # what cannot be read is not known to be ours
+        if _is_products(found):
+            yield path
+
+
+def _raise(error: OSError) -> None:
+    raise OutputError(f"{error.filename}: {error.strerror}") from error
+
+
+def _stored(output: StoredOutput, kept: _Kept) -> Iterator[str]:
+    prefix = output.url.as_prefix
+    start = len(prefix.key)
+    try:
+        near = [
+            photo
+            for _, photo in stores.photos_below(prefix, _raise)
+            if _may_be_product(relative := PurePosixPath(photo.url.key[start:]))
+            and not kept(relative)
+        ]
+        for photo, found in zip(near, stores.in_order(_stamp_of, near), strict=True):
+            if _is_products(found):
+                yield photo.label
+    except OSError as error:
+        raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
+
+
+def _stamp_of(photo: StoredPhoto) -> Stamp | None:
+    assert photo.entry is not None, "it was listed"
+    try:
+        return stores.read_stamp(photo.url, photo.entry)
+    except (ObjectChangedError, ObjectNotFoundError):
+        return None  # somebody writes or deletes it just now
+
+
+def _may_be_product(relative: PurePosixPath) -> bool:
+    return relative.suffix.lower() in SUFFIXES and not relative.name.startswith(".")
+
+
+def _is_products(found: Stamp | None) -> bool:
+    """Whether a file is ours and was made of a photo: a page of a contact sheet has none."""
+    return found is not None and found.product != stamp.SHEET

@@ -1,0 +1,46 @@
+"""``birefcli matte --orphans``: products whose photo is gone, as lines that other programs take."""
+
+import os
+import sys
+
+import typer
+
+from birefcli.cli import rules
+from birefcli.cli.stderr import say
+from birefcli.errors import ExitCode, UsageError, printable
+from birefcli.options import Selection
+
+OTHERS = ("dry_run", "json_lines", "failed_to")
+"""Options of a run, of which there is none."""
+
+
+def list_orphans(context: typer.Context, selection: Selection, *, null: bool, quiet: bool) -> None:
+    """Print names on stdout, a line each or each with a zero byte behind it; nothing is deleted.
+
+    A name that holds a line break would be two: without ``null`` it is left out, and the exit code
+    says so.
+    """
+    for name in OTHERS:
+        if rules.is_typed(context, name):
+            option = next(p for p in context.command.params if p.name == name).opts[0]
+            raise UsageError(f"{option} and --orphans: choose one")
+    from birefcli.batch.orphans import find_orphans  # help needs none of it
+
+    found = [_as_word(str(orphan)) for orphan in find_orphans(selection)]
+    broken = [] if null else [name for name in found if "\n" in name]
+    end = b"\0" if null else b"\n"
+    listed = [name for name in found if name not in broken]
+    sys.stdout.buffer.write(b"".join(os.fsencode(name) + end for name in listed))
+    sys.stdout.buffer.flush()
+    for name in broken:
+        say(f"{printable(name)}: its name holds a line break; use --null")
+    if not quiet:
+        many = len(found) != 1
+        say(f"{len(found)} product{'s' * many} without a photo; nothing is deleted")
+    if broken:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _as_word(name: str) -> str:
+    """A name that no program takes for an option."""
+    return f"./{name}" if name.startswith("-") else name

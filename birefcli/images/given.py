@@ -1,0 +1,87 @@
+"""A photo as a program gives it: a file's name, its bytes, an open file, a picture, an array."""
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from birefcli.errors import PhotoError
+from birefcli.images.decode import decode_photo, decode_pil
+from birefcli.images.files import open_photo
+from birefcli.images.photo import Photo, photo_from_array
+from birefcli.images.reading import read_stream
+
+FileBytes: TypeAlias = "bytes | bytearray | memoryview"
+
+Source: TypeAlias = "str | os.PathLike[str] | FileBytes | BinaryIO | Image.Image | NDArray[Any]"
+"""A photo: the name of a file; a file's bytes; a file that is open in binary mode, read from where
+it stands to its end; a picture of Pillow's; or an array of H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA,
+straight alpha) of uint8 or uint16."""
+
+Taken: TypeAlias = "Photo | Path | bytes | PhotoError"
+"""What is left to be read or decoded, and may be in another thread."""
+
+IN_MEMORY = (bytes, bytearray, memoryview)
+ONE = (str, os.PathLike, Image.Image, np.ndarray, *IN_MEMORY)
+
+
+def take(photo: Source, max_pixels: int) -> Taken:
+    """Take a photo as it is now: its owner may close, or change, what was given at once.
+
+    Files that are open are read, and pictures decoded; all else is left to :func:`decode`. A photo
+    that cannot be had is returned as its error. Raises TypeError, ValueError for what is no photo.
+    """
+    try:
+        if isinstance(photo, (str, os.PathLike)):
+            return Path(photo)
+        if isinstance(photo, Image.Image):
+            return decode_pil(photo)
+        if isinstance(photo, np.ndarray):
+            return photo_from_array(photo)
+        if isinstance(photo, IN_MEMORY):
+            return bytes(photo)
+        if _is_file(photo):
+            return _contents(photo, max_pixels)
+    except PhotoError as error:
+        return error
+    # Not everybody uses a type checker.
+    kinds = "a file's name, its bytes, a file open in binary mode, a PIL image or a NumPy array"
+    raise TypeError(f"a photo is {kinds}, not {type(photo).__name__}")
+
+
+def decode(taken: Taken, max_pixels: int) -> Photo:
+    """The photo itself. Raises PhotoError."""
+    if isinstance(taken, Photo):
+        return taken
+    if isinstance(taken, PhotoError):
+        raise taken
+    if isinstance(taken, bytes):
+        return decode_photo(taken, max_pixels)
+    return open_photo(taken, max_pixels)
+
+
+def is_one(given: object) -> bool:
+    """Whether it is one photo, and not several: also a file, which Python can iterate over."""
+    return isinstance(given, ONE) or _is_file(given)
+
+
+def _is_file(given: object) -> bool:
+    """Whether it is read as a file is: libraries have many types of those."""
+    return callable(getattr(given, "read", None))
+
+
+def _contents(file: BinaryIO, max_pixels: int) -> bytes:
+    """What is left to read of a file, as far as a photo may be so long.
+
+    Raises PhotoError, TypeError for one that gives no bytes.
+    """
+    try:
+        start = file.read(0)
+        if not isinstance(start, bytes):
+            raise TypeError("a photo's file gives no bytes: open it in binary mode, as by 'rb'")
+        return read_stream(file, max_pixels)
+    except OSError as error:
+        raise PhotoError(error.strerror or str(error)) from error
