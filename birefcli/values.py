@@ -118,12 +118,11 @@ def head(text: str, canvas: Canvas | None) -> float:
     if canvas is None:
         return 1.0
     if canvas.size is None or canvas.dpi is None:
-        wrong = Message("a length takes ", Option("canvas", "35x45mm@300dpi"))
-        raise UsageError(wrong, option="head", value=text)
+        text_ = Message("a length takes a canvas of one: ", Option("canvas", "35x45mm@300dpi"))
+        raise UsageError(text_, option="head", value=text)
     share = inches * canvas.dpi / canvas.size.height
     if not 0 < share <= 1:
-        wrong = Message("give a length above 0 and up to the canvas's height")
-        raise UsageError(wrong, option="head", value=text)
+        raise UsageError("give a length within the canvas's height", option="head", value=text)
     return share
 
 

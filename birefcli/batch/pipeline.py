@@ -28,8 +28,8 @@ from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
-from birefcli.products.quality import EMPTY
 from birefcli.products.layout_notes import layout_notes
+from birefcli.products.quality import EMPTY
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity

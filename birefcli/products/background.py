@@ -284,12 +284,12 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
 def _filled(left: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """A plane whose holes have the colour that is around them: H×W.
 
-    ``left``: the colour times its ``weight``, 0..1, which is 0 in holes. By halves of the size: what
-    a cell lacks is that of the coarser cell (push-pull, Gortler et al., "The Lumigraph", 1996).
+    ``left``: the colour times its ``weight``, 0..1, which is 0 in holes. By halves of the size:
+    what a cell lacks is that of the coarser one (push-pull, Gortler et al., "The Lumigraph", 1996).
     """
     height, width = weight.shape
     if max(height, width) == 1:
-        return left / np.maximum(weight, np.float32(1e-6))
+        return np.asarray(left / np.maximum(weight, 1e-6), np.float32)
     half = ((width + 1) // 2, (height + 1) // 2)
     coarse = (
         np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32).reshape(
@@ -298,4 +298,5 @@ def _filled(left: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[n
         for plane in (left, weight)
     )
     up = cv2.resize(_filled(*coarse), (width, height), interpolation=cv2.INTER_LINEAR)
-    return left + (1 - weight) * np.asarray(up, np.float32).reshape(height, width)
+    coarser = np.asarray(up, np.float32).reshape(height, width)
+    return np.asarray(left + (1 - weight) * coarser, np.float32)

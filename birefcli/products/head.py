@@ -148,12 +148,12 @@ def _check(rows: NDArray[np.int64], head: int, *, cut: bool, width: int) -> None
     """
     if not len(rows) or not SLIM <= head / len(rows) <= BROAD:
         raise _no_head("no head above shoulders in the matte's shape")
-    widths = rows[:, 1] - rows[:, 0]
-    if np.flatnonzero(widths >= 2 * np.arange(1, len(rows) + 1))[-1:].sum() < ROUND * head:
-        raise _no_head("hair or clothes widen the head: no neck below it in the matte's shape")
     middles = rows.mean(1)
     if np.abs(middles - np.median(middles)).max() > AWRY * head:
         raise _no_head("what is highest in the matte's shape is not the head alone")
+    widths = rows[:, 1] - rows[:, 0]
+    if np.flatnonzero(widths >= 2 * np.arange(1, len(rows) + 1))[-1:].sum() < ROUND * head:
+        raise _no_head("hair or clothes widen the head: no neck below it in the matte's shape")
     beside = (rows[:, 0] <= 0).mean() + (rows[:, 1] >= width).mean()
     above = (rows[0, 1] - rows[0, 0]) / head if cut else 0.0
     if above > CUT or beside > CUT:
