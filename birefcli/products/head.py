@@ -3,8 +3,9 @@
 Nothing is known of faces here. From the crown down a head becomes as wide as it is, then narrower
 to the neck, then come shoulders, which stand out at both sides. The chin lies in front of the neck,
 where no outline shows it; how far it is from the crown follows from where the neck is, and how
-wide. ``CHIN_BY_ROW`` and ``CHIN_BY_WIDTH`` are fitted (least absolute deviations) to the chins of
-58 portraits with short hair, seen from the front, that a person marked.
+wide. ``CHIN_BY_ROW`` and ``CHIN_BY_WIDTH`` are fitted (least absolute deviations) to the chins that
+a person marked on 57 portraits with short hair, from the front; ``tests/benchmarks/heads.py`` says
+how far they are off.
 """
 
 from typing import NamedTuple
@@ -32,10 +33,8 @@ FAINT = 0.78  # share of a head's width from which on a neck may be hair
 AWRY = 0.5  # share of a head's width that its rows' middles are away from each other's, at most
 CUT = 0.35  # share of a head's width, or height, that the photo's edge may cut off
 FRONT = Message(
-    "take one from the front, with the neck free of hair, both shoulders in it and room around; or "
-    "cut the photo by hand, and leave ",
+    "take one from the front, with the neck free and room around, or cut it by hand, without ",
     Option("head"),
-    " out",
 )
 
 

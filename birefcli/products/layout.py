@@ -48,6 +48,8 @@ class Layout:
     """What of the photo is shown at all."""
     head: Head | None = None
     """The head that is the content."""
+    subject: Box | None = None
+    """The subject's box, where it was looked for."""
 
     def place(self, box: Box) -> Box:
         """Where a box of the photo lies on the canvas, or beside it, to the nearest pixel."""
@@ -102,16 +104,13 @@ def lay_out(alpha: NDArray[np.uint16], rendering: Rendering) -> Layout | None:
         assert resize is not None
         size = _sound(resize.of(clip.size))
         return _not_blown_up(Layout(size, clip, Box(0, 0, *size), clip))
-    head = None
-    content = clip
-    if canvas.fill is not None or canvas.head is not None:
-        content = _subject(alpha, canvas)
-    if canvas.head is not None:
-        head = find_head(alpha, content)
-        content = Box(*head[:4])
+    filled = canvas.fill is not None or canvas.head is not None
+    subject = _subject(alpha, canvas) if filled else None
+    head = find_head(alpha, subject) if canvas.head is not None and subject is not None else None
+    content = clip if subject is None else subject if head is None else Box(*head[:4])
     size = _sound(canvas.size or _around(content.size, canvas, resize))
     target = _target(content.size, size, canvas, resize)
-    return _not_blown_up(Layout(size, content, target, clip, head))
+    return _not_blown_up(Layout(size, content, target, clip, head, subject))
 
 
 def shown_box(alpha: NDArray[np.uint16], rendering: Rendering) -> Box:

@@ -20,15 +20,18 @@ def layout_notes(alpha: NDArray[np.uint16], rendering: Rendering) -> tuple[str, 
         kind in (Product.CUTOUT, Product.COMPOSITE) for kind in rendering.products
     )
     layout = lay_out(alpha, rendering)
-    if layout is None and not shaded:
-        return ()
-    subject = subject_box(alpha)
-    if subject is None:
-        return ()
-    if layout is None:
+    if layout is None and shaded:
         shown = shown_box(alpha, rendering)
         layout = Layout(shown.size, shown, Box(0, 0, *shown.size), shown)
-    notes = [*_enlarged(layout), *_head(layout), *_cut(alpha, subject, layout, rendering)]
+    if layout is None:
+        return ()
+    notes = [*_enlarged(layout), *_head(layout)]
+    if rendering.canvas is None and not shaded:
+        return tuple(notes)
+    subject = layout.subject or subject_box(alpha)
+    if subject is None:
+        return tuple(notes)
+    notes += _cut(alpha, subject, layout, rendering)
     if shaded and shadow_end(layout.place(subject)) > layout.size.height:
         notes.append("the lower edge cuts the shadow off: it takes room below the subject")
     return tuple(notes)
@@ -61,10 +64,10 @@ def _cut(
             notes.append(f"the body ends {end} pixels above the lower edge")
             sides = [side for side in sides if side != "lower"]
     if sides:
-        where = " and ".join((", ".join(sides[:-1]), sides[-1])) if len(sides) > 1 else sides[0]
-        edges = "edges" if len(sides) > 1 else "edge"
+        names = " and ".join(filter(None, (", ".join(sides[:-1]), sides[-1])))
+        which = "edges, which lie" if len(sides) > 1 else "edge, which lies"
         way = "; aligned there it would not show" if _would_hide(sides, rendering) else ""
-        notes.append(f"cut off by the photo's {where} {edges}, beyond which is background{way}")
+        notes.append(f"cut off by the photo's {names} {which} on the canvas{way}")
     return notes
 
 

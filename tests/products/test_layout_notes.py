@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_head import person
 
-from birefcli.options import Align, Canvas, Margin, Product, Rendering, Shadow, Size
+from birefcli.options import Align, Canvas, Margin, Product, Rendering, Resize, Shadow, Size
 from birefcli.products.layout_notes import layout_notes
 
 FILLED = Rendering(canvas=Canvas(Size(100, 100), fill=0.8))
@@ -30,17 +30,17 @@ def test_subject_that_is_whole_and_small_enough_is_no_note():
 @pytest.mark.parametrize(
     ("rows", "columns", "sides"),
     [
-        (slice(0, 90), slice(30, 70), "upper edge"),
-        (slice(20, 100), slice(30, 70), "lower edge"),
-        (slice(20, 90), slice(0, 100), "left and right edges"),
-        (slice(0, 100), slice(0, 50), "left, upper and lower edges"),
+        (slice(0, 90), slice(30, 70), "upper edge, which lies"),
+        (slice(20, 100), slice(30, 70), "lower edge, which lies"),
+        (slice(20, 90), slice(0, 100), "left and right edges, which lie"),
+        (slice(0, 100), slice(0, 50), "left, upper and lower edges, which lie"),
     ],
 )
 def test_cut_subjects_are_noted_where_background_is_beyond_the_cut(rows, columns, sides):
     alpha = alpha_of(rows, columns)
     (note,) = layout_notes(alpha, FILLED)
-    assert note.startswith(f"cut off by the photo's {sides}, beyond which is background")
-    assert ("aligned there" in note) == (sides in ("upper edge", "lower edge"))
+    assert note.startswith(f"cut off by the photo's {sides} on the canvas")
+    assert note.endswith("; aligned there it would not show") == ("edges" not in sides)
     assert layout_notes(alpha, Rendering()) == ()
     assert layout_notes(alpha, Rendering(canvas=Canvas(Size(100, 100)))) == ()
 
@@ -70,6 +70,11 @@ def test_large_enlargement_is_noted():
     assert layout_notes(WHOLE, Rendering(canvas=Canvas(Size(170, 170), fill=0.8))) == ()
     notes = layout_notes(WHOLE, Rendering(canvas=Canvas(Size(700, 280), fill=0.85)))
     assert notes == ("enlarged 3.4 times: it will look soft",)
+
+
+def test_enlargement_without_a_canvas_is_noted_too():
+    twice = Rendering(resize=Resize(share=2.5))
+    assert layout_notes(WHOLE, twice) == ("enlarged 2.5 times: it will look soft",)
 
 
 def test_shadow_that_is_cut_off_is_noted_where_one_is_drawn():
