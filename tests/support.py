@@ -150,6 +150,22 @@ def known_image(height, width, seed):
     return torch.from_numpy(np.stack(channels)[None].astype(np.float32))
 
 
+def write_mean_of_channels(path):
+    """A file of ONNX with one operator: N×3×H×W to the mean of the channels, N×1×H×W."""
+    import onnx  # it comes with an extra
+
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    ends = [
+        make.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
+        for name, channels in (("image", 3), ("logits", 1))
+    ]
+    node = make.make_node("ReduceMean", ["image", "axis"], ["logits"], keepdims=1)
+    axis = make.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
+    graph = make.make_graph([node], "mean", ends[:1], ends[1:], [axis])
+    version = make.make_opsetid("", 18)
+    onnx.save(make.make_model(graph, opset_imports=[version], ir_version=9), path)
+
+
 def png(bits, colour, values, width, height, *, before=(), after=()):
     """A PNG of the given type; ``before`` and ``after`` the pixels: (name, body) of more chunks."""
     raw = np.asarray(values, np.uint8 if bits == 8 else ">u2").tobytes()

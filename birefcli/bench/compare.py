@@ -3,98 +3,15 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from birefcli.bench.measure import Rounds, synchronize
-from birefcli.errors import Message, ModelError, Option, UsageError
-from birefcli.matting.device import Placement
-from birefcli.matting.predictor import MEAN, STD, Predictor
-from birefcli.options import Size
-from birefcli.system.paths import is_file
+from birefcli.matting.predictor import Predictor
+from birefcli.models.onnx_network import OnnxNetwork
 
 OURS, THEIRS = "ours", "theirs"
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-
-
-class OnnxNetwork:
-    """An exported network in ONNX Runtime.
-
-    It must have one input N×3×H×W of float32 or float16, RGB scaled to 0..1, then ImageNet mean
-    and standard deviation, and one output N×1×H×W: logits, or alpha of 0..1.
-    """
-
-    def __init__(self, path: Path, size: Size, placement: Placement) -> None:
-        """``size``: the network's input. Raises ModelError, UsageError."""
-        self.path, self.size = path, size
-        self._session = _session(path, placement.device)
-        self.provider: str = self._session.get_providers()[0]
-        self._input, self._dtype = self._check()
-
-    def _check(self) -> tuple[str, Any]:
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape if inputs else []
-        if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4 or shape[1] != 3:
-            raise ModelError(
-                f"{self.path}: has {len(inputs)} inputs and {len(outputs)} outputs, the first input"
-                f" of shape {shape}; what can be compared takes one N×3×H×W and gives one matte"
-            )
-        if inputs[0].type not in _TYPES:
-            raise ModelError(f"{self.path}: its input is {inputs[0].type}, not float or float16")
-        for length, ours in zip(shape[2:], self.size[::-1], strict=True):
-            if isinstance(length, int) and length != ours:
-                theirs = f"{shape[3]}x{shape[2]}"
-                raise UsageError(
-                    f"{self.path} takes {theirs} pixels and our network gets {self.size}",
-                    hint=Message("add ", Option("size", theirs)),
-                )
-        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
-        return inputs[0].name, _TYPES[inputs[0].type]
-
-    def alphas(self, inputs: list[NDArray[np.uint8]]) -> Tensor:
-        """Alpha of prepared photos: float32 N×1×h×w, 0..1."""
-        batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).float()
-        mean, std = (torch.tensor(t).view(3, 1, 1) * 255 for t in (MEAN, STD))
-        values = ((batch - mean) / std).numpy().astype(self._dtype)
-        found = torch.from_numpy(self._session.run(None, {self._input: values})[0]).float()
-        found = found.reshape(len(inputs), 1, *found.shape[-2:])
-        is_alpha = bool(found.min() >= 0) and bool(found.max() <= 1)
-        return found if is_alpha else torch.sigmoid(found)
-
-
-def _session(path: Path, device: torch.device) -> Any:  # noqa: ANN401
-    if not is_file(path):
-        raise ModelError("no such file", option="against", value=path)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(
-            f"onnxruntime is not installed ({error})",
-            option="against",
-            value=path,
-            hint="pip install 'birefcli[bench]' or onnxruntime",
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    wanted = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
-    if wanted not in onnxruntime.get_available_providers():
-        raise UsageError(
-            f"this onnxruntime has no {wanted}",
-            option="against",
-            value=path,
-            hint=Message("pip install onnxruntime-gpu, or compare with ", Option("device", "cpu")),
-        )
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
-    except Exception as error:  # its exceptions share no base class
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{path}: onnxruntime cannot load it ({reason})") from error
 
 
 @dataclass

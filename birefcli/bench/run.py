@@ -168,7 +168,7 @@ def _background(options: BatchOptions) -> "Background | None":
 
 
 def _generate(task: BenchTask, folder: Path, begin: Begin) -> list[Path]:
-    from birefcli.bench import synthetic
+    from birefcli.images import synthetic
 
     photos = [folder / f"generated-{number}.jpg" for number in range(task.count or PHOTOS)]
     step = begin("making photos", len(photos))
@@ -180,8 +180,9 @@ def _generate(task: BenchTask, folder: Path, begin: Begin) -> list[Path]:
 
 def _compare(task: BenchTask, against: str, bench: "Bench") -> "Comparison":
     """Load the other network, and run both once."""
-    from birefcli.bench.compare import Comparison, OnnxNetwork
+    from birefcli.bench.compare import Comparison
     from birefcli.images.files import open_photo
+    from birefcli.models.onnx_network import OnnxNetwork
 
     ours, batch = bench.context.predictor, bench.batch
     theirs: Predictor | OnnxNetwork

@@ -32,7 +32,8 @@ def resize_through(x: Tensor, middle: torch.Size, size: torch.Size) -> Tensor:
 
     A resize is linear along each side, and so are two in a row: one matrix a side.
     """
-    if x.device.type != "cpu" or tuple(middle) == tuple(size):
+    # An exporter records no matrix that is kept for later calls.
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or tuple(middle) == tuple(size):
         return resize(resize(x, middle), size)
     down, right = (_line_through(x.shape[2 + i], middle[i], size[i]).to(x) for i in (0, 1))
     rows = x.permute(0, 2, 3, 1)  # channels last, as the encoder gives it
@@ -129,11 +130,21 @@ class ImageBlock(nn.Module):
         shift = torch.einsum("oikl,i->o", last, inner)
         out = F.conv2d(x, both.to(x), (bias + shift).to(x), padding=2)
         for side in (2, 3):
-            for start, edge in ((0, 0), (x.shape[side] - MARGIN, MARGIN - 1)):
-                strip = self.conv1(x.narrow(side, start, MARGIN))
-                strip = F.conv2d(strip, last.to(x), bias.to(x), padding=1)
-                out.narrow(side, start + edge, 1).copy_(strip.narrow(side, edge, 1))
+            first_line, last_line = (
+                self._line(x.narrow(side, start, MARGIN), last, bias, side, edge)
+                for start, edge in ((0, 0), (x.shape[side] - MARGIN, MARGIN - 1))
+            )
+            inside = out.narrow(side, 1, out.shape[side] - 2)
+            out = torch.cat([first_line, inside, last_line], side)
         return out
+
+    def _line(self, strip: Tensor, last: Tensor, bias: Tensor, side: int, edge: int) -> Tensor:
+        """The outermost row or column of :meth:`times`, one convolution after the other.
+
+        ``strip``: the pixels along that border; ``edge``: which of them is outermost.
+        """
+        out = F.conv2d(self.conv1(strip), last.to(strip), bias.to(strip), padding=1)
+        return out.narrow(side, edge, 1)
 
     def chain(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The two convolutions of :meth:`times`, float32: both weights, then both biases."""

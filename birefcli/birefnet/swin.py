@@ -120,13 +120,17 @@ class WindowAttention(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def _make_bias(self) -> Tensor:
+    def position_bias(self) -> Tensor:
+        """What attention logits gain by where two tokens of a window lie: heads×tokens×tokens."""
         table = self.relative_position_bias_table
         tokens = self.size**2
         # The index is a buffer of the published files; one of them rounded would be a wrong bias,
         # so it is rebuilt and never trusted.
         index = _relative_position_index(self.size).to(table.device)
-        bias = table[index.flatten()].view(tokens, tokens, -1).permute(2, 0, 1).contiguous()
+        return table[index.flatten()].view(tokens, tokens, -1).permute(2, 0, 1).contiguous()
+
+    def _make_bias(self) -> Tensor:
+        bias = self.position_bias()
         if not self.shift:
             return bias[None]
         masks = edge_masks(self.size, self.shift).to(bias)

@@ -20,6 +20,7 @@ COMMANDS = {
     "score": "birefcli.cli.score:score",
     "sheet": "birefcli.cli.sheet:sheet",
     "train": "birefcli.cli.train:train",
+    "export": "birefcli.cli.export:export",
     "presets": "birefcli.cli.presets:list_presets",
     "models": "birefcli.cli.models:app",
 }

@@ -15,7 +15,7 @@ COMPLETING = "_BIREFCLI_COMPLETE"
 SWITCHES = ("BIREFCLI_KERNELS", "BIREFCLI_NUMBA")
 """Variables for experiments, without an option."""
 THREADS = "OMP_NUM_THREADS"
-COMPUTING = ("matte", "watch", "serve", "bench", "train", "doctor")
+COMPUTING = ("matte", "watch", "serve", "bench", "train", "export", "doctor")
 """Commands that import torch."""
 DECLARING = ("layout_options", "serve_options", "watch_options")
 """Modules that declare options with variables, which most commands do without."""

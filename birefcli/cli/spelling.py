@@ -17,11 +17,13 @@ def spelled(context: Any, message: Message) -> str:  # noqa: ANN401
 
 
 def _spell(context: Any, option: Option) -> str:  # noqa: ANN401
-    name = "--" + option.name.replace("_", "-")
+    name, parameters = "--" + option.name.replace("_", "-"), context.command.params
     # Where the network is an end, and not a means, the option has another name.
     if context.command.name == "train" and name == "--model":
         name = "--from"
-    parameter = next((p for p in context.command.params if name in p.opts), None)
+    if any(p.param_type_name == "argument" and p.name == option.name for p in parameters):
+        return option.name.upper() if option.value is None else option.value
+    parameter = next((p for p in parameters if name in p.opts), None)
     if option.given and parameter is not None and _is_variable(context, parameter):
         valued = option.value is not None
         return f"{parameter.envvar}={option.value}" if valued else str(parameter.envvar)

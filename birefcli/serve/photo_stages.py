@@ -14,16 +14,17 @@ from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
 from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
 from birefcli.products.layout_notes import layout_notes
+from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import ProductFile, notes_of, product_files
 
 SIDE = 512  # pixels of the photo that warms up
 
 
 class Finished(NamedTuple):
-    """What became of a photo. ``coverage``: share of it that its subject covers, 0..1."""
+    """What became of a photo."""
 
     files: dict[Product, ProductFile]
-    coverage: float
+    findings: Quality
     notes: tuple[str, ...]
 
 
@@ -43,7 +44,7 @@ def finish(
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
     notes = (*layout_notes(matte.alpha, rendering), *notes_of(files))
-    return Finished(files, matte.coverage, notes)
+    return Finished(files, check(matte.alpha, photo.pixels), notes)
 
 
 def warm_up(predictor: Predictor) -> None:

@@ -17,6 +17,8 @@ OPTIONAL = {
     "simplejpeg": ("fast", "JPEG decoded in less time, to the same pixels", True),
     "pillow_heif": ("heif", "HEIC and AVIF photos, as phones take them", False),
     "onnxruntime": ("bench", "comparing with networks in ONNX, in birefcli bench", False),
+    "onnx": ("export", "models as ONNX files, with birefcli export", False),
+    "onnxscript": ("export", "models as ONNX files, with birefcli export", False),
     "starlette": ("serve", "photos over HTTP, with birefcli serve", False),
     "obstore": ("cloud", "photos and products in s3://, gs:// and az://", False),
     "watchfiles": ("watch", "birefcli watch wakes at once when a file comes", False),

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
@@ -248,6 +249,24 @@ def without_libtiff_messages() -> AbstractContextManager[None]:
     Called by decoding. Pillow has no setting for it.
     """
     return _libtiff.to((None, None))
+
+
+@contextmanager
+def without_warnings(*loggers: str) -> Iterator[None]:
+    """Keep Python's warnings, and those of these loggers, from stderr within a block.
+
+    For a library's notes to its own authors, which no user can act on; errors are raised.
+    """
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def silence_ray() -> None:

@@ -73,7 +73,8 @@ MORE = {
         "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
-        "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
+        "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), flags and "
+        "doubt (why its matte asks for a look, see birefcli-sheet(1)), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
@@ -157,6 +158,17 @@ MORE = {
         "status, seconds of each stage and sizes; no pictures, no keys, no URLs.",
         "TLS, limits for each client and patience with slow clients are left to a proxy in "
         "front of it.",
+    ],
+    "birefcli export": [
+        "MODEL is what `--model` takes elsewhere: a name, a weights file, its URL, or a folder "
+        "with one. The packages for it come with an extra: pip install 'birefcli[export]'.",
+        "The file takes input_image, float32 Nx3xHxW (RGB of 0 to 1, minus ImageNet's mean, "
+        "divided by its standard deviation), for any N, and gives alpha, Nx1xHxW; with `--logits` "
+        "output_image. Input size, mean, standard deviation, the model's name and the SHA-256 of "
+        "its weights are in its metadata. It needs a runtime with DeformConv (ONNX opset 19), like "
+        "ONNX Runtime 1.25.",
+        "A file that differs from torch by more than 0.001 of alpha is not kept (exit status 4). "
+        "`birefcli bench --against FILE.onnx` compares its speed with birefcli's.",
     ],
     "birefcli presets": [
         "A preset is a set of options of birefcli-matte(1). Those of marketplaces and of ID photos "
@@ -258,7 +270,12 @@ EXAMPLES = {
         ("In a health check:", "birefcli serve --check"),
     ],
     "birefcli sheet": [
-        ("Look at all cutouts, the doubtful ones first:",
+        ("Look at all cutouts beside their photos, the doubtful ones first, and mark the bad ones:",
+         "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
+        ("Make those again whose names were copied from the page, and look again:",
+         "birefcli matte --files-from bad.txt -o cutouts/ --existing overwrite\n"
+         "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
+        ("One picture to send around:",
          "birefcli sheet cutouts/ -o sheet.png"),
     ],
     "birefcli train": [
@@ -268,6 +285,14 @@ EXAMPLES = {
         ("Four GPUs:",
          "torchrun --nproc-per-node 4 -m birefcli train people/ \\\n"
          "    -o mine.safetensors --from portrait --batch 16"),
+    ],
+    "birefcli export": [
+        ("A small network for another program:", "birefcli export lite -o lite.onnx"),
+        ("Your own training, for photos of another shape:",
+         "birefcli export mine.safetensors -o mine.onnx --size 512x768"),
+        ("Is it quicker here than birefcli?",
+         "birefcli export mini -o mini.onnx\n"
+         "birefcli bench --model mini --against mini.onnx"),
     ],
     "birefcli presets": [
         ("For a script:", "birefcli presets --json"),
@@ -296,5 +321,6 @@ FILES = {
          "the best epoch's weights, which are the result, and the last epoch's. You can delete it "
          "after training."),
     ],
+    "birefcli export": [CACHE, DIGESTS],
     "birefcli models": [CACHE],
 }  # fmt: skip

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
+from support import write_mean_of_channels
 
-from birefcli.bench import synthetic
 from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
 from birefcli.cli.bench_table import noise_warning
+from birefcli.images import synthetic
 
 NO_PRICES = ("0", "-0", "-4.59", "nan", "inf", "-inf", "1e+07")
 QUICK = ("bench", "--megapixels", "0.05", "--count", "2", "--repeat", "2", "--device", "cpu")
@@ -162,27 +163,13 @@ def test_onnx_that_is_not_there_or_no_model_is_one_line(command, tmp_path):
 
 def test_exported_network_in_onnxruntime_is_fed_what_ours_is_fed(command, tmp_path):
     pytest.importorskip("onnxruntime")
-    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnx")
     path = tmp_path / "mean.onnx"
-    _mean_of_channels(onnx, path)
+    write_mean_of_channels(path)
     against = record(command(*QUICK, "--json", "--against", path))["against"]
     assert against["provider"] == "CPUExecutionProvider"
     assert against["ratio"] > 0
     assert 0 < against["difference"] <= 1
-
-
-def _mean_of_channels(onnx, path):
-    """A network of one operator: N×3×H×W to the mean of the channels, N×1×H×W."""
-    help_, kind = onnx.helper, onnx.TensorProto.FLOAT
-    ends = [
-        help_.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
-        for name, channels in (("image", 3), ("logits", 1))
-    ]
-    node = help_.make_node("ReduceMean", ["image", "axis"], ["logits"], keepdims=1)
-    axis = help_.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
-    graph = help_.make_graph([node], "mean", ends[:1], ends[1:], [axis])
-    version = help_.make_opsetid("", 18)
-    onnx.save(help_.make_model(graph, opset_imports=[version], ir_version=9), path)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,9 @@ def test_every_optional_package_is_known_to_the_doctor():
     }
     known = {(module, extra) for module, (extra, _, _) in OPTIONAL.items()}
     service = {(module, extra) for module, extra in declared if extra == "serve"}
-    assert known - service == declared - service
+    assert known - service <= declared - service
+    # One package may come with two extras: the doctor names the smaller one.
+    assert {name for name, _ in known - service} == {name for name, _ in declared - service}
     assert known & service == {("starlette", "serve")}  # which does nothing without the others
 
 

@@ -11,6 +11,7 @@ import typer
 from conftest import picture
 
 from birefcli.cli.bench import bench
+from birefcli.cli.export import export
 from birefcli.cli.matte import matte
 from birefcli.cli.score import score
 from birefcli.cli.sheet import sheet
@@ -22,7 +23,7 @@ PATHS = re.compile(r"PATH|FILE|DIR|FOLDER|PHOTO|CUTOUT|DATA|PREDICTIONS|TRUTHS|W
 
 def path_options():
     """The parser of every option and argument that takes a path."""
-    for command in (matte, watch, bench, score, sheet, train):
+    for command in (matte, watch, bench, score, sheet, train, export):
         for name, parameter in inspect.signature(command).parameters.items():
             given = next(iter(get_args(parameter.annotation)[1:]), None)
             if PATHS.search(str(getattr(given, "metavar", ""))):

@@ -1,4 +1,4 @@
-"""Photos to measure with where none are given: what cameras make, without anybody in it."""
+"""Photos to measure and check with where none are given: as cameras make them, without anybody."""
 
 import cv2
 import numpy as np

@@ -1,0 +1,217 @@
+"""A model as one ONNX file for other programs, compared with torch before it gets its name."""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birefcli.errors import Message, ModelError, Option, OutputError, UsageError
+from birefcli.models import zoo
+from birefcli.models.zoo import Model
+from birefcli.options import ModelOptions, Precision, Size
+from birefcli.system import atomic
+from birefcli.system.paths import is_folder
+from birefcli.system.regular_file import regular_status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from birefcli.birefnet import BiRefNet
+    from birefcli.models.weights import Checkpoint
+
+SUFFIX = ".onnx"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What an export takes beside torch; onnxruntime is what its result is compared in."""
+LEAST_RUNTIME = (1, 25)
+"""Version of ONNX Runtime that computes DeformConv on a CPU; the one before has no code for it."""
+TOLERANCE = 1e-3
+"""Largest difference of alpha from torch's with which a file is kept: a quarter of a level of 8
+bits. What is right differs by the last digits of float32."""
+PHOTOS = 2
+"""Photos that are compared: each by itself, and both at once."""
+MEGAPIXELS = 0.5  # of such a photo
+SOURCE = "BiRefNet (Zheng et al., CAAI AIR 2024), https://github.com/ZhengPeng7/BiRefNet"
+"""Whose network it is, as the file says."""
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """What is exported, and where to."""
+
+    model: ModelOptions
+    """Its name, size, patch order, and whether a download is allowed; the rest is not read."""
+    output: Path
+    logits: bool = False
+    """Leave the sigmoid to whoever runs the file."""
+    overwrite: bool = False
+    """Replace a file of that name."""
+    progress: bool = False
+    """Show on stderr how far a download is."""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """What was written."""
+
+    path: Path
+    checkpoint: "Checkpoint"
+    size: Size
+    """Of the input, in pixels."""
+    size_bytes: int
+    difference: float
+    """Largest difference of alpha from torch's, of all pixels compared."""
+
+
+Begin = Callable[[str], object]
+"""Called with what takes its time next, in a few words."""
+
+
+def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
+    """Record a model, write it beside its name, compare it with torch, and give it its name.
+
+    Raises UsageError and OutputError before any work for an output that cannot be, UsageError for
+    packages that are missing, ModelError, and OutputError.
+    """
+    _check_output(task)
+    _check_packages()
+    from birefcli.models import weights
+
+    begin("loading the model")
+    checkpoint = weights.resolve(
+        task.model.name, offline=task.model.offline, progress=task.progress
+    )
+    network = weights.load_network(checkpoint, patch_order=task.model.patch_order)
+    size = task.model.size or checkpoint.size
+    try:
+        with atomic.replacing(task.output) as part:
+            _write(task, checkpoint, network, size, part, begin)
+            begin("comparing with torch")
+            difference = _difference(network, size, part)
+            if not difference <= TOLERANCE:  # nor is what is no number
+                raise ModelError(
+                    f"{checkpoint.name}: in ONNX Runtime alpha differs from torch's by up to"
+                    f" {difference:.2g}, and {TOLERANCE:g} is allowed; nothing was written"
+                )
+            size_bytes = part.stat().st_size
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{task.output}: cannot be written ({reason})") from error
+    return ExportedFile(task.output, checkpoint, size, size_bytes, difference)
+
+
+def _check_output(task: ExportTask) -> None:
+    """Raise UsageError or OutputError where the file could not be written."""
+    output = task.output
+    if output.suffix.lower() != SUFFIX or is_folder(output):
+        wrong = f"name a file that ends in {SUFFIX}"
+        raise UsageError(wrong, option="output", value=output)
+    try:
+        if regular_status(output) is not None and not task.overwrite:
+            hint = Message("name another file, or add ", Option("overwrite"))
+            raise OutputError(f"{output}: is there already", hint=hint)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        atomic.check_replaceable(output)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
+    atomic.clear_stale([output.parent])
+
+
+def _check_packages() -> None:
+    """Raise UsageError where a package is missing, or ONNX Runtime is too old."""
+    hint = "pip install 'birefcli[export]'"
+    for name in PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            wrong = f"an export needs {name}, which is not installed ({error})"
+            raise UsageError(wrong, hint=hint) from None
+    import onnxruntime
+
+    version = str(onnxruntime.__version__)
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < LEAST_RUNTIME:
+        least = ".".join(map(str, LEAST_RUNTIME))
+        wrong = f"onnxruntime {version} has no DeformConv on a CPU; {least} is the first that has"
+        raise UsageError(wrong, hint=hint)
+
+
+def _write(
+    task: ExportTask,
+    checkpoint: "Checkpoint",
+    network: "BiRefNet",
+    size: Size,
+    part: Path,
+    begin: Begin,
+) -> None:
+    """Record the network into the file ``part``. Raises ModelError, OSError."""
+    from birefcli import __version__
+    from birefcli.models import files, onnx_graph
+
+    begin("recording the network")
+    try:
+        program = onnx_graph.record(network, size, logits=task.logits)
+    except Exception as error:  # what torch raises depends on where it stopped
+        reason = files.first_line(error)
+        raise ModelError(f"{checkpoint.name}: torch cannot export it ({reason})") from error
+    begin("writing the file")
+    order = task.model.patch_order
+    notes = _notes(checkpoint, size, str(order if order != order.AUTO else checkpoint.patch_order))
+    onnx_graph.describe(program, "birefcli", __version__, notes)
+    onnx_graph.write(program, part)
+
+
+def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, str]:
+    """What the file says of itself: texts, lists as JSON."""
+    from birefcli.matting.predictor import MEAN, STD
+
+    known = _known(checkpoint)
+    licence = {} if known is None else {"birefcli.licence": known.licence}
+    return {
+        "birefcli.model": checkpoint.name if known is None else known.name,
+        "birefcli.sha256": checkpoint.sha256,
+        "birefcli.size": json.dumps(list(size)),
+        "birefcli.mean": json.dumps(list(MEAN)),
+        "birefcli.std": json.dumps(list(STD)),
+        "birefcli.patch_order": patch_order,
+        "birefcli.source": SOURCE,
+        **licence,
+    }
+
+
+def _known(checkpoint: "Checkpoint") -> Model | None:
+    """The published or bundled model with these very weights."""
+    for model in zoo.ZOO.values():
+        if model.sha256 == checkpoint.sha256 or (model.bundled and checkpoint.name == model.name):
+            return model
+    return None
+
+
+def _difference(network: "BiRefNet", size: Size, path: Path) -> float:
+    """Largest difference of alpha in ONNX Runtime from torch's; NaN where either is no number."""
+    import torch
+
+    from birefcli.matting.device import parse_device
+    from birefcli.matting.predictor import Predictor
+    from birefcli.models.onnx_network import OnnxNetwork
+
+    placement = parse_device("cpu", Precision.FP32)
+    ours = Predictor(network, size, placement)
+    photos = _photos(ours)
+    wanted = ours.alphas(photos)
+    del ours
+    theirs = OnnxNetwork(path, size, placement, keep_memory=False)
+    alone = torch.cat([theirs.alphas([photo]) for photo in photos])
+    together = theirs.alphas(photos)
+    return float((torch.stack([alone, together]) - wanted).abs().max())
+
+
+def _photos(predictor: Any) -> "list[NDArray[Any]]":  # noqa: ANN401
+    """Photos of a person-like figure as the network sees them: h×w×3 of uint8."""
+    from birefcli.images import synthetic
+    from birefcli.images.decode import decode_photo
+
+    # Of these two mini finds the figure.
+    made = [decode_photo(synthetic.photo(MEGAPIXELS, seed), 10**9) for seed in (0, 2)[:PHOTOS]]
+    return [predictor.prepare(photo) for photo in made]
