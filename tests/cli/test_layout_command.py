@@ -73,7 +73,9 @@ def test_pixels_equal_those_of_the_python_face(matted):
 
 
 def test_preset_fills_in_what_is_not_typed(matted):
-    image, _ = matted("--preset", "square")
+    image, record = matted("--preset", "square")
+    wanted = "cut off by the photo's right and lower edges, which lie on the canvas"
+    assert record["notes"] == [wanted]
     assert image.mode == "RGB"
     assert image.width == image.height
     pixels = np.asarray(image)
