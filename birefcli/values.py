@@ -118,7 +118,8 @@ def head(text: str, canvas: Canvas | None) -> float:
     if canvas is None:
         return 1.0
     if canvas.size is None or canvas.dpi is None:
-        text_ = Message("a length takes a canvas in mm, cm or inches: ", Option("canvas", "35x45mm@300dpi"))
+        printed = Option("canvas", "35x45mm@300dpi")
+        text_ = Message("a length takes a canvas in mm, cm or inches: ", printed)
         raise UsageError(text_, option="head", value=text)
     share = inches * canvas.dpi / canvas.size.height
     if not 0 < share <= 1:

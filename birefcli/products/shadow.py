@@ -57,8 +57,8 @@ def soft_shadow(alpha: NDArray[np.uint16]) -> NDArray[np.float32] | None:
     height, width = dark[part].shape
     step = max(1.0, max(box.size) / SIDE)
     small = Size(max(1, round(width / step)), max(1, round(height / step)))
-    low = cv2.resize(to_unit(alpha[part]), small, interpolation=cv2.INTER_AREA)
-    seen = np.asarray(low, np.float32).reshape(small.height, small.width)
+    low = cv2.resize(alpha[part], small, interpolation=cv2.INTER_AREA)
+    seen = to_unit(np.asarray(low, np.uint16).reshape(small.height, small.width))
     inside = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
     drawn = cv2.resize(_drawn(seen, _shrunk(inside, step, small)), (width, height))
     dark[part] = np.asarray(drawn).reshape(height, width)

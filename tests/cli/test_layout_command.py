@@ -207,7 +207,7 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--canvas 99x99 --fill 5% --head 5%", "--fill and --head: choose one"),
         ("--canvas 99x99 --fill 50% --crop", "--crop and --fill: choose one"),
         ("--canvas 99x99 --head 33", "--head 33: give a percentage above 0% and up to 100%, or a"),
-        ("--canvas 99x99 --head 33mm", "--head 33mm: a length takes a canvas in mm, cm or inches: "),
+        ("--canvas 99x99 --head 33mm", "--head 33mm: a length takes a canvas in mm, cm or inch"),
         (
             "--canvas 9x9mm@300dpi --head 1cm",
             "--head 1cm: give a length within the canvas's height",
