@@ -100,14 +100,16 @@ def find_cutouts(inputs: tuple[str, ...]) -> Found:
     roots = tuple(_products_folder(name) for name in inputs)
     search = find_photos(Selection(roots, PIPE, products=True))
     there, missing = split_missing(search.found)
+    named, common = frozenset(roots), _common_folder(roots)
     found = Found()
     found.failed = [*((str(name), reason) for name, reason in search.failed),
                     *((str(photo.source), why) for photo, why in missing)]  # fmt: skip
     for photo in there:
         assert isinstance(photo.source, LocalFile), "others are refused as an input"
         path = photo.source.path
-        entry = Entry(path, str(photo.relative), _label(path, photo.relative, roots))
-        kind = _kind(path, named=str(path) in roots)
+        name = str(photo.relative)
+        entry = Entry(path, name, name if common is None else os.path.relpath(path, common))
+        kind = _kind(path, named=str(path) in named)
         if kind is _Kind.COMPOSITE:
             found.entries.append(replace(entry, composite=True, matte=_matte_of(path)))
         elif kind is _Kind.MATTE:
@@ -117,16 +119,18 @@ def find_cutouts(inputs: tuple[str, ...]) -> Found:
     return found
 
 
-def _label(path: Path, relative: Path, roots: tuple[str, ...]) -> str:
-    """The name of a cutout; of several folders, below the last one that holds them all."""
+def _common_folder(roots: tuple[str, ...]) -> str | None:
+    """The last folder that holds all of several; None of one, or where there is none.
+
+    Names of cutouts are shown below it: those below a folder each would be the same.
+    """
     if len(roots) == 1:
-        return str(relative)
-    folders = {root if is_folder(Path(root)) else os.path.dirname(root) for root in roots}  # noqa: PTH120
+        return None
+    folders = {Path(root) if is_folder(Path(root)) else Path(root).parent for root in roots}
     try:
-        common = os.path.commonpath([os.path.abspath(folder) for folder in folders])  # noqa: PTH100
-        return os.path.relpath(path, common)
+        return os.path.commonpath([os.path.abspath(folder) for folder in folders])  # noqa: PTH100
     except ValueError:  # on several drives
-        return str(path)
+        return None
 
 
 def _products_folder(name: str) -> str:
