@@ -38,13 +38,13 @@ def matted(command, tmp_path):
     ("words", "size"),
     [
         ("--resize 300", (256, 300)),
-        ("--resize 300x300 --write mask", (256, 300)),
-        ("--resize 50%", (256, 300)),
+        pytest.param("--resize 300x300 --write mask", (256, 300), marks=pytest.mark.slow),
+        pytest.param("--resize 50%", (256, 300), marks=pytest.mark.slow),
         ("--resize 150% --write trimap", (768, 900)),
-        ("--canvas 200x100 --write foreground", (200, 100)),
+        pytest.param("--canvas 200x100 --write foreground", (200, 100), marks=pytest.mark.slow),
         ("--canvas 35x45mm@300dpi", (413, 531)),
-        ("--aspect 1:1", (600, 600)),
-        ("--aspect 1:1 --resize 120", (120, 120)),
+        pytest.param("--aspect 1:1", (600, 600), marks=pytest.mark.slow),
+        pytest.param("--aspect 1:1 --resize 120", (120, 120), marks=pytest.mark.slow),
         ("--aspect 4:5 --fill 85% --resize 500", (400, 500)),
     ],
 )
@@ -134,6 +134,7 @@ def test_masks_for_training_have_two_levels(matted):
     assert np.array_equal(np.asarray(deep), np.asarray(image) > 0)
 
 
+@pytest.mark.slow
 def test_trimap_widths_are_pixels_or_a_share(matted):
     unsure = []
     for width in ("0", "4", "3%"):
@@ -260,6 +261,7 @@ def test_presets_are_listed_with_their_sources(command):
     assert records[0]["options"]["fill"] == "85%"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(presets()))
 def test_every_preset_is_a_command_line(matted, name):
     options = presets()[name].words
