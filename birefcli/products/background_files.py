@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import has_photo_name, is_reached, left_out_below, walk_folder
-from birefcli.images.photo import Photo, Pixels, to_unit
+from birefcli.images.photo import Photo, Pixels
 from birefcli.images.reading import read_file, read_photo
 from birefcli.system.object_store import ObjectEntry, store_for
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
@@ -31,12 +29,7 @@ class OpaquePicture(NamedTuple):
 
 def opaque(photo: Photo) -> OpaquePicture:
     """A picture as a background."""
-    pixels = to_srgb8(photo)
-    if photo.alpha is None:
-        return OpaquePicture(pixels, False)
-    alpha = to_unit(photo.alpha)[:, :, None]
-    over_white = np.rint(255 + (pixels - np.float32(255)) * alpha)
-    return OpaquePicture(np.asarray(over_white, np.uint8), True)
+    return OpaquePicture(to_srgb8(photo, behind=255), photo.alpha is not None)
 
 
 @dataclass(frozen=True)

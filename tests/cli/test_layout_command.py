@@ -80,7 +80,9 @@ def test_preset_fills_in_what_is_not_typed(matted):
     assert (pixels[0] == 255).all()
     seen = np.flatnonzero((pixels < 200).any(2).any(1))
     assert abs((seen[-1] - seen[0] + 1) / image.height - 0.85) < 0.02
-    cutout, _ = matted("--preset", "square", "--write", "cutout", "--canvas", "100x50")
+    cutout, _ = matted(
+        "--preset", "square", "--write", "cutout", "--canvas", "100x50", name="c.png"
+    )
     assert (cutout.mode, cutout.size) == ("RGBA", (100, 50))
 
 

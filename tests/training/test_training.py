@@ -132,8 +132,10 @@ def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, p
     assert len(found) == 5
     assert found[0].startswith(f"{folder}/im/0.png: not an image")
     assert found[1].startswith(f"{folder}/im/1.png: damaged image")
-    assert found[2] == f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160; other"
-        " proportions: make it again from this photo, uncropped"
+    assert found[2] == (
+        f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160; other proportions: make it"
+        " again from this photo, uncropped"
+    )
     assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
     assert "largest value here is 1)" in found[3]
     assert found[4] == f"{folder}/gt/4.png: the file is empty"
