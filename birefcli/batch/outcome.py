@@ -44,6 +44,10 @@ class Outcome:
     outputs: dict[Product, Target] = field(default_factory=dict)
     seconds: Seconds = field(default_factory=Seconds)
     coverage: float | None = None
+    flags: tuple[str, ...] = ()
+    """Why its matte asks for a look."""
+    doubt: float | None = None
+    """Mean absolute error of alpha that mattes with such signs have, 0..1."""
     error: Message | None = None
     reason: Message | None = None
     """Why it was done, or not."""
@@ -72,6 +76,8 @@ class Outcome:
                 "outputs": {kind.value: str(target) for kind, target in self.outputs.items()},
                 "seconds": {k: round(v, 4) for k, v in vars(self.seconds).items()},
                 "coverage": None if self.coverage is None else round(self.coverage, 5),
+                "flags": list(self.flags),
+                "doubt": None if self.doubt is None else round(self.doubt, 5),
                 "error": None if self.error is None else self.error.spelled(spell),
                 "reason": None if self.reason is None else self.reason.spelled(spell),
                 "notes": list(self.notes),
@@ -103,11 +109,14 @@ class Summary:
     """Pictures of kinds that no search tries: how many, by suffix."""
     shard: Shard | None = None
     """The part of a batch that the run did."""
+    flagged: int = 0
+    """Photos written whose matte asks for a look."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
         self.counts[outcome.status] += 1
         self.bugs += outcome.bug is not None
+        self.flagged += bool(outcome.flags)
 
     def leave(self, photos: int) -> None:
         """Count the photos of a run that stopped and that nobody has tried."""
@@ -140,8 +149,12 @@ class Summary:
         if not self.counts[Status.WRITTEN]:
             return counted
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
+        doubtful = f"; flagged: {self.flagged}" if self.flagged else ""
         loading = f", {self.loading:.1f} s of it loading" if self.loading >= 0.05 else ""
-        return f"{counted} in {self.seconds:.1f} s{loading} ({self.rate:.2f} photos/s{where})"
+        return (
+            f"{counted} in {self.seconds:.1f} s{loading}"
+            f" ({self.rate:.2f} photos/s{where}){doubtful}"
+        )
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -155,6 +168,7 @@ class Summary:
             "model": self.model,
             "lost": self.lost,
             "left_out": self.left_out,
+            "flagged": self.flagged,
             "shard": None if self.shard is None else str(self.shard),
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),

@@ -28,7 +28,7 @@ from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
-from birefcli.products.quality import EMPTY
+from birefcli.products.quality.check import Defect, check
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
@@ -297,8 +297,9 @@ class Pipeline:
         started, before = time.perf_counter(), loaded.seconds.matte
         try:
             matte = self._end_matte(item)
-            coverage = matte.coverage
-            if self.context.options.fail_if_empty and coverage < EMPTY:
+            findings = check(matte.alpha, loaded.photo.pixels)
+            coverage, empty = findings.coverage, Defect.EMPTY in findings.flags
+            if self.context.options.fail_if_empty and empty:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
             made = stages.encode_all(
                 self.context, loaded.decision, loaded.photo, matte, loaded.state
@@ -315,9 +316,11 @@ class Pipeline:
             dict(job.targets),
             loaded.seconds,
             coverage,
+            tuple(flag.value for flag in findings.flags),
+            findings.doubt,
             reason=loaded.decision.reason,
             notes=(
-                *((NO_SUBJECT,) if coverage < EMPTY else ()),
+                *((NO_SUBJECT,) if empty else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
                 *notes_of(made),

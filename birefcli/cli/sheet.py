@@ -18,9 +18,13 @@ from birefcli.system.regular_file import regular_status
 from birefcli.system.text import json_line
 
 if TYPE_CHECKING:
-    from birefcli.contact_sheet import Layout, Sheet, Tile, Unread
+    from birefcli.review.contact_sheet import Sheet
+    from birefcli.review.cutouts import Tile, Unread
+    from birefcli.review.tile_page import Layout
 
-PAGE, TILE, COLUMNS = 120, 200, 8
+PAGE, TILE, COLUMNS, PAIRS = 120, 200, 8, 4
+HTML_PAGE, HTML_TILE = 1000, 320
+HTML = (".html", ".htm")
 LARGEST = 100_000_000  # pixels of a page: more is opened by few programs
 
 
@@ -28,11 +32,12 @@ def sheet(
     context: typer.Context,
     inputs: sheet_options.Inputs,
     output: sheet_options.Output,
+    pairs: sheet_options.Pairs = None,
     flagged: sheet_options.Flagged = False,
     sort: sheet_options.Sorting = SheetOrder.FLAGGED,
-    columns: sheet_options.Columns = COLUMNS,
-    tile: sheet_options.Side = TILE,
-    per_page: sheet_options.PerPage = PAGE,
+    columns: sheet_options.Columns = None,
+    tile: sheet_options.Side = None,
+    per_page: sheet_options.PerPage = None,
     font: sheet_options.Face = None,
     max_megapixels: shared_options.MaxMegapixels = 300.0,
     threads: shared_options.Threads = "auto",
@@ -40,23 +45,34 @@ def sheet(
     progress: shared_options.Progress = True,
     debug: shared_options.Debug = False,
 ) -> None:
-    """Draw many cutouts on one picture, to be checked by eye.
+    """Look through many cutouts on one page, the doubtful ones first.
 
-    birefcli sheet cutouts/ -o sheet.png
+    birefcli sheet cutouts/ -o sheet.html --pairs photos/
 
-    Each cutout is drawn on a checkerboard, with its name and the share of the picture it covers.
-    Cutouts whose alpha is doubtful come first, in a red frame, and are listed on stdout with their
-    flags: empty, small, full, soft, cut, parts. The pages of a sheet that needs several are named
-    sheet-1.png, sheet-2.png and so on. An earlier sheet of the same name is replaced; no other file
-    is overwritten.
+    Each cutout is shown on a checkerboard, with its name and the share of the picture it covers.
+    Doubtful ones come first, in a red frame, and are listed on stdout with their flags: empty,
+    small, full, soft, cut, parts; unsure, haze, translucent, islands; and with the photos at hand
+    background, missing, outline. On an HTML page a click or Enter shows the file itself, keys mark
+    it as good or bad, and the names of the bad are there to copy, for --files-from of birefcli
+    matte. Sheets that need several pages are named sheet-1.png, sheet-2.png and so on. An earlier
+    sheet of the same name is replaced; no other file is overwritten.
     """
+    html = output.suffix.lower() in HTML
     format_ = SUFFIXES.get(output.suffix.lower())
-    if format_ is None or is_folder(output):
-        wrong = f"name a file that ends in {', '.join(SUFFIXES)}"
+    if (format_ is None and not html) or is_folder(output):
+        wrong = f"name a file that ends in {', '.join((*HTML, *SUFFIXES))}"
         raise UsageError(wrong, option="output", value=output)
-    _check_page(columns, tile, per_page)
+    if html:
+        layout, most = _layout(1, tile or HTML_TILE, font), per_page or HTML_PAGE
+    else:
+        across = columns or (COLUMNS if pairs is None else PAIRS)
+        layout, most = (
+            _layout(across, tile or TILE, font, pairs=pairs is not None),
+            per_page or PAGE,
+        )
+        _check_page(layout, most)
 
-    from birefcli.contact_sheet import SheetTask, make_sheet
+    from birefcli.review.contact_sheet import SheetTask, make_sheet
 
     max_pixels = values.pixels("max_megapixels", max_megapixels)
     workers = values.automatic("threads", threads) or cpu.count()
@@ -64,12 +80,13 @@ def sheet(
         inputs=tuple(inputs),
         output=output,
         format=format_,
-        layout=_layout(columns, tile, font),
-        per_page=per_page,
+        layout=layout,
+        per_page=most,
         max_pixels=max_pixels,
         threads=workers,
         flagged=flagged,
         sort=sort,
+        photos=pairs,
     )
     with _Reporter(spelling(context), flagged=flagged, as_json=json_, bar=progress) as reporter:
         made = make_sheet(task, reporter)
@@ -77,9 +94,10 @@ def sheet(
     raise typer.Exit(ExitCode.SOME_FAILED if made.failed else ExitCode.OK)
 
 
-def _check_page(columns: int, side: int, per_page: int) -> None:
+def _check_page(layout: "Layout", per_page: int) -> None:
     """Raise UsageError for pages that are too large."""
-    width, height = columns * side, -(-per_page // columns) * side
+    side = layout.side
+    width, height = layout.columns * layout.width, -(-per_page // layout.columns) * side
     if width * height > LARGEST:
         raise UsageError(
             Message(
@@ -90,11 +108,11 @@ def _check_page(columns: int, side: int, per_page: int) -> None:
         )
 
 
-def _layout(columns: int, side: int, font: Path | None) -> "Layout":
+def _layout(columns: int, side: int, font: Path | None, *, pairs: bool = False) -> "Layout":
     """Raise UsageError for a font that cannot be used."""
-    from birefcli.contact_sheet import Layout
+    from birefcli.review.tile_page import Layout
 
-    layout = Layout(columns, side, None if font is None else str(font))
+    layout = Layout(columns, side, None if font is None else str(font), pairs)
     try:
         if font is not None:
             regular_status(font)  # a pipe would be waited for; a name is looked for elsewhere
@@ -137,9 +155,13 @@ class _Reporter:
         if self.as_json:
             print(json_line({"input": path, "error": text}), flush=True)
 
+    def on_note(self, text: str | Message) -> None:
+        """Say it."""
+        self._bar.say(Message(text).spelled(self.spell))
+
     def on_read(self, result: "Tile | Unread") -> None:
         """Count one cutout."""
-        from birefcli.contact_sheet import Unread
+        from birefcli.review.cutouts import Unread
 
         self._bar.advance()
         if not self.as_json or isinstance(result, Unread):
@@ -151,12 +173,20 @@ class _Reporter:
 def _as_json(tile: "Tile") -> str:
     flags = [flag.value for flag in tile.findings.flags]
     coverage = round(tile.findings.coverage, 5)
-    return json_line({"input": str(tile.entry.path), "coverage": coverage, "flags": flags})
+    photo = tile.entry.photo
+    record = {
+        "input": str(tile.entry.path),
+        "photo": None if photo is None else photo.listed,
+        "coverage": coverage,
+        "flags": flags,
+        "doubt": round(tile.findings.doubt, 5),
+    }
+    return json_line(record)
 
 
 def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     """Print the flagged cutouts, or the summary as JSON; then what else there is to know."""
-    from birefcli.contact_sheet import sorted_tiles
+    from birefcli.review.contact_sheet import sorted_tiles
 
     shown, pages = len(sheet.tiles), sheet.pages
     flagged = sorted_tiles(sheet.tiles, sort, flagged=True)

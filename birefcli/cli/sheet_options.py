@@ -24,7 +24,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="The sheet: a PNG, WebP, TIFF, JPEG or AVIF file.",
+        help="The sheet: an HTML page, or a PNG, WebP, TIFF, JPEG or AVIF file.",
         show_default=False,
         parser=local_path,
         rich_help_panel=Daily("Options"),
@@ -45,32 +45,49 @@ Sorting = Annotated[
         rich_help_panel=Daily("Options"),
     ),
 ]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="PHOTOS",
+        help="Folder of the photos: each is shown beside its cutout, and tells more of it.",
+        parser=local_path,
+        rich_help_panel=Daily("Options"),
+    ),
+]
 Columns = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--columns",
         metavar="N",
         min=1,
         max=100,
-        help="Tiles in a row.",
+        help="Tiles in a row of a picture.  [default: 8; 4 with photos]",
+        show_default=False,
         rich_help_panel=Daily("Options"),
     ),
 ]
 Side = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--tile",
         metavar="N",
         min=32,
         max=2048,
-        help="Width and height of a tile, in pixels.",
+        help="Width and height of a tile, in pixels.  [default: 200; 320 in HTML]",
+        show_default=False,
         rich_help_panel=Daily("Options"),
     ),
 ]
 PerPage = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--per-page", metavar="N", min=1, help="Tiles on a page.", rich_help_panel=Daily("Options")
+        "--per-page",
+        metavar="N",
+        min=1,
+        help="Tiles on a page.  [default: 120; 1000 in HTML]",
+        show_default=False,
+        rich_help_panel=Daily("Options"),
     ),
 ]
 Face = Annotated[

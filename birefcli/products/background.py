@@ -226,7 +226,8 @@ def _without_alpha(text: str) -> str:
         alpha = float(found[3]) / (100 if found[4] else 1)
     except ValueError:
         return text
-    return f"{found[1]}({', '.join(parts)})" if alpha >= 1 else "#0000"
+    opaque_ones = (1, 255)  # of 255 as other programs count; CSS would take 128 for opaque
+    return f"{found[1]}({', '.join(parts)})" if alpha in opaque_ones else "#0000"
 
 
 def _colour(text: str) -> Colour | None:

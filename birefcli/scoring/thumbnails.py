@@ -45,11 +45,11 @@ def draw(pair: Pair, truth: masks.Grey, prediction: Mask, max_pixels: int) -> Th
     colours = photo if own is None else own
     return Thumbnails(
         Size(shape[1], shape[0]),
-        None if photo is None else _webp(photo),
-        _webp(real),
-        _webp(found),
-        _webp(_error(real, found)),
-        None if colours is None else _webp(np.dstack([colours, found])),
+        None if photo is None else webp(photo),
+        webp(real),
+        webp(found),
+        webp(_error(real, found)),
+        None if colours is None else webp(np.dstack([colours, found])),
     )
 
 
@@ -76,7 +76,8 @@ def _error(real: NDArray[np.uint8], found: NDArray[np.uint8]) -> NDArray[np.uint
     return drawn
 
 
-def _webp(pixels: NDArray[np.uint8]) -> bytes:
+def webp(pixels: NDArray[np.uint8]) -> bytes:
+    """A small WebP file, with some loss: H×W, H×W×3 or H×W×4."""
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "WEBP", quality=82, method=2)
     return out.getvalue()

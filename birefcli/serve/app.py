@@ -29,7 +29,7 @@ CSP = (
 """What the page may load: nothing from anywhere else."""
 
 Asked = TypeVar("Asked", bound=Order)
-SAID = ("X-Coverage", "X-Model", "X-Request-Id", "Server-Timing", "Retry-After")
+SAID = ("X-Coverage", "X-Flags", "X-Model", "X-Request-Id", "Server-Timing", "Retry-After")
 """Headers of answers that pages of other origins may read."""
 Read = Callable[[Request, int], Awaitable[Asked]]
 Answer = Callable[[Request, Asked, list[MattedPhoto]], Response]

@@ -1,10 +1,11 @@
 """What is asked for, and what becomes of it, in no dialect: plain values."""
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from birefcli.options import Product, Rendering
 from birefcli.products.background import Blur, Colour
+from birefcli.products.quality.check import Quality
 from birefcli.products.render import ProductFile
 
 
@@ -49,12 +50,25 @@ class Timings:
 
 @dataclass(frozen=True)
 class MattedPhoto:
-    """What was made of a photo. ``coverage``: share of it that its subject covers, 0..1."""
+    """What was made of a photo."""
 
     pictures: dict[Product, ProductFile]
-    coverage: float
+    findings: Quality
     model: str
     megapixels: float
     """Of the photo."""
     notes: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the photo that its subject covers, 0..1."""
+        return self.findings.coverage
+
+    def measures(self) -> dict[str, Any]:
+        """What the matte is like, for answers in JSON."""
+        return {
+            "coverage": round(self.coverage, 5),
+            "flags": [flag.value for flag in self.findings.flags],
+            "doubt": round(self.findings.doubt, 5),
+        }

@@ -13,16 +13,17 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
 from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
+from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import ProductFile, notes_of, product_files
 
 SIDE = 512  # pixels of the photo that warms up
 
 
 class Finished(NamedTuple):
-    """What became of a photo. ``coverage``: share of it that its subject covers, 0..1."""
+    """What became of a photo."""
 
     files: dict[Product, ProductFile]
-    coverage: float
+    findings: Quality
     notes: tuple[str, ...]
 
 
@@ -41,7 +42,7 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
-    return Finished(files, matte.coverage, notes_of(files))
+    return Finished(files, check(matte.alpha, photo.pixels), notes_of(files))
 
 
 def warm_up(predictor: Predictor) -> None:

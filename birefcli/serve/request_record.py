@@ -43,6 +43,7 @@ class RequestRecord:
     timings: Timings = field(default_factory=Timings)
     """Of all its photos together."""
     coverage: float | None = None
+    flags: tuple[str, ...] = ()
 
     def matted(self, results: Sequence[MattedPhoto]) -> None:
         """Note what was done."""
@@ -52,7 +53,9 @@ class RequestRecord:
             self.megapixels += each.megapixels
             for stage, seconds in vars(each.timings).items():
                 setattr(self.timings, stage, getattr(self.timings, stage) + seconds)
-        self.coverage = results[0].coverage if len(results) == 1 else None
+        if len(results) == 1:
+            self.coverage = results[0].coverage
+            self.flags = tuple(flag.value for flag in results[0].findings.flags)
 
     @property
     def seconds(self) -> float:
@@ -70,6 +73,8 @@ class RequestRecord:
             )
         if self.coverage is not None:
             said["x-coverage"] = f"{self.coverage:.5f}"
+        if self.flags:
+            said["x-flags"] = ", ".join(self.flags)
         return said
 
 

@@ -207,7 +207,7 @@ class Service:
         made = finished.result
         matted = MattedPhoto(
             made.files,
-            made.coverage,
+            made.findings,
             engine.name,
             height * width / 1e6,
             (*photo.notes, *left_out(photo, rendering), *made.notes),

@@ -73,7 +73,8 @@ MORE = {
         "The rate and the time left are those of the photos that the run does, without loading.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
-        "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), error, reason "
+        "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), flags and "
+        "doubt (why its matte asks for a look, see birefcli-sheet(1)), error, reason "
         "and notes. The last line is an object named summary: a count for each status, seconds, "
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
@@ -269,7 +270,12 @@ EXAMPLES = {
         ("In a health check:", "birefcli serve --check"),
     ],
     "birefcli sheet": [
-        ("Look at all cutouts, the doubtful ones first:",
+        ("Look at all cutouts beside their photos, the doubtful ones first, and mark the bad ones:",
+         "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
+        ("Make those again whose names were copied from the page, and look again:",
+         "birefcli matte --files-from bad.txt -o cutouts/ --existing overwrite\n"
+         "birefcli sheet cutouts/ -o sheet.html --pairs photos/"),
+        ("One picture to send around:",
          "birefcli sheet cutouts/ -o sheet.png"),
     ],
     "birefcli train": [

@@ -20,7 +20,6 @@ from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import run
 from birefcli.batch.stores import StoredProduct
 from birefcli.batch.targets import Job
-from birefcli.contact_sheet import encode_page
 from birefcli.errors import OutputError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
@@ -37,6 +36,7 @@ from birefcli.options import (
     Rendering,
     Selection,
 )
+from birefcli.review.contact_sheet import encode_page
 from birefcli.system.object_store import ObjectStore
 from birefcli.system.object_url import parse_url
 

@@ -52,6 +52,7 @@ OPTIONS = {
     "sheet output": "sheet cut -o {}.png",
     "sheet output below": "sheet cut -o {}/s.png",
     "sheet font": "sheet cut -o s.png --font {}",
+    "sheet pairs": "sheet cut -o s.html --pairs {}",
     "train data": "train {} -o w.safetensors --from mini SHORT",
     "train output": "train . -o {}.safetensors --from mini SHORT",
     "train output below": "train . -o {}/w.safetensors --from mini SHORT",
@@ -76,7 +77,7 @@ OPTIONS = {
 BEFORE_FORKING = (
     *("birefcli.cli.app", "birefcli.cli.failures", "birefcli.batch.pipeline", "birefcli.doctor"),
     *("birefcli.batch.executor", "birefcli.models.load", "birefcli.products.background"),
-    *("birefcli.scoring.run", "birefcli.contact_sheet", "birefcli.training.run"),
+    *("birefcli.scoring.run", "birefcli.review.contact_sheet", "birefcli.training.run"),
     *("birefcli.bench.run", "safetensors.torch", "rich.progress"),
     *(f"birefcli.cli.{name}" for name in ("matte", "score", "sheet", "train", "bench", "doctor")),
     *("birefcli.cli.models", "birefcli.cli.export", "birefcli.models.onnx_export", "pydantic"),

@@ -1,9 +1,9 @@
 """``birefcli sheet`` through the real command, and what it finds in an alpha."""
 
 import contextlib
-import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,34 +11,17 @@ import sys
 import numpy as np
 import pytest
 from conftest import TIMEOUT, picture
-from PIL import Image, ImageFont
+from cutouts import cutout, disc
+from PIL import Image
 
-from birefcli import contact_sheet
-from birefcli.contact_sheet import Layout
-from birefcli.images import stamp
-from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
-from birefcli.images.text import fit_text, missing_glyphs
 from birefcli.options import Format
-from birefcli.products import quality
-from birefcli.products.quality import Defect
+from birefcli.review import tile_page
+from birefcli.review.tile_page import Layout
 from birefcli.system import atomic
 
 NAMES = ("good.png", "empty.png", "parts.png")
-
-
-def disc(width=120, height=90, soft=0.1):
-    """Alpha of a disc in the middle, H×W of 0..255."""
-    y, x = np.mgrid[0:height, 0:width]
-    radius = np.hypot((x / width - 0.5) * 2, (y / height - 0.5) * 2)
-    return np.rint(np.clip((0.7 - radius) / soft + 0.5, 0, 1) * 255).astype(np.uint8)
-
-
-def cutout(alpha, colour=(30, 90, 200)):
-    rgba = np.empty((*alpha.shape, 4), np.uint8)
-    rgba[..., :3], rgba[..., 3] = colour, alpha
-    return Image.fromarray(rgba)
 
 
 @pytest.fixture
@@ -70,14 +53,14 @@ def test_sheet_shows_every_cutout_and_lists_the_flagged_first(command, cutouts, 
     assert result.stderr.decode().strip() == f"3 read, 2 flagged: {tmp_path / 'sheet.png'}"
     with Image.open(tmp_path / "sheet.png") as page:
         width, height = Layout(8, 200).cell
-        assert page.size == (3 * width + contact_sheet.GAP, height + contact_sheet.GAP)
+        assert page.size == (3 * width + tile_page.GAP, height + tile_page.GAP)
         pixels = np.asarray(page.convert("RGB"))
     # The good one comes last: its blue disc, and the two before it in red frames.
     blue = (pixels == (30, 90, 200)).all(2).any(0)
     assert not blue[: 2 * width - 60].all()
     assert blue[2 * width + 80 : 2 * width + 120].all()
-    red = np.flatnonzero((pixels == contact_sheet.ALARM).all(2).any(0))
-    assert red.max() < 2 * width + contact_sheet.GAP
+    red = np.flatnonzero((pixels == tile_page.ALARM).all(2).any(0))
+    assert red.max() < 2 * width + tile_page.GAP
 
 
 def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_path):
@@ -241,7 +224,7 @@ def test_flagged_alone_and_the_order_of_coverage(command, cutouts, tmp_path):
     page = tmp_path / "sheet.png"
     command("sheet", cutouts, "-o", page, "--flagged", "--tile", "64", "--columns", "1")
     with Image.open(page) as image:
-        assert image.height == 2 * Layout(1, 64).cell[1] + contact_sheet.GAP
+        assert image.height == 2 * Layout(1, 64).cell[1] + tile_page.GAP
     (cutouts / "parts.webp").unlink()
     (cutouts / "sub" / "empty.png").unlink()
     result = command("sheet", cutouts, "-o", page, "--flagged")
@@ -281,115 +264,94 @@ def test_photo_on_white_is_no_mask(tmp_path):
     assert masks.read(tmp_path / "mask.jpg", 10**6).colours is None
 
 
-# Pictures
+# Photos beside cutouts
 
 
-def test_pixels_under_transparency_leave_no_colour_at_edges():
-    alpha = disc()
-    rgb = np.zeros((*alpha.shape, 3), np.uint8)
-    rgb[alpha == 0] = (255, 0, 0)
-    small = contact_sheet.picture(alpha, rgb, 30).astype(int)
-    assert (small[..., 0] - small[..., 1]).max() <= 1
+@pytest.fixture
+def pairs(tmp_path, cutouts):
+    """Photos of two of three cutouts; good.png has two that may be its own."""
+    photos = tmp_path / "photos"
+    (photos / "sub").mkdir(parents=True)
+    for name in ("sub/empty.jpg", "parts.png", "good.jpg"):
+        picture(40, 30).save(photos / name)
+    return photos
 
 
-def test_mask_is_shown_as_it_is_and_nothing_is_enlarged():
-    assert np.array_equal(contact_sheet.picture(disc(), None, 500)[..., 0], disc())
-    assert contact_sheet.picture(disc(300, 100), None, 60).shape == (20, 60, 3)
-    assert contact_sheet.picture(disc(1, 5000), None, 60).shape == (60, 1, 3)
+def test_each_cutout_has_its_photo_beside_it_and_one_without_is_named_once(
+    command, cutouts, pairs, tmp_path
+):
+    (pairs / "good.jpg").unlink()
+    for suffix in ("png", "html"):
+        result = command(
+            "sheet", cutouts, "-o", tmp_path / f"a.{suffix}", "--pairs", pairs, "--json"
+        )
+        assert result.returncode == 0, result.stderr
+        said = result.stderr.decode().splitlines()
+        assert said[0] == f"{cutouts / 'good.png'}: no photo of this name, shown without one"
+        assert len(said) == 2
+        photos = {item["input"]: item["photo"] for item in lines(result)[:-1]}
+        assert photos == {
+            str(cutouts / "good.png"): None,
+            str(cutouts / "parts.webp"): f"{pairs.as_posix()}/./parts.png",
+            str(cutouts / "sub" / "empty.png"): f"{pairs.as_posix()}/./sub/empty.jpg",
+        }
+    with Image.open(tmp_path / "a.png") as page:
+        assert page.width == 3 * Layout(4, 200, pairs=True).cell[0] + tile_page.GAP
+    assert (tmp_path / "a.html").read_text().count("<a class=photo") == 2
 
 
-def test_text_never_stands_out_of_its_tile():
-    layout = Layout(3, 80)
-    font = layout.font
-    for name in ("a.png", "x" * 300, "日本語" * 40, "i" * 30, "\udcff\n.png"):
-        assert font.getlength(fit_text(name, font, layout.side)) <= layout.side
-    assert fit_text("folder/" * 9 + "IMG_7.png", font, layout.side).endswith("IMG_7.png")
+def test_two_photos_of_a_name_and_photos_that_cannot_be_read_are_told(
+    command, cutouts, pairs, tmp_path
+):
+    picture(40, 30).save(pairs / "good.png")
+    (pairs / "parts.png").write_bytes(b"\0nothing")
+    result = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", pairs)
+    assert result.returncode == 0
+    said = result.stderr.decode()
+    assert f"{cutouts / 'good.png'}: several photos of this name, shown without one" in said
+    assert f"{pairs / 'parts.png'}: not an image that birefcli can read; its cutout" in said
 
 
-def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
-    layout = Layout(3, 200)
-    assert contact_sheet.with_font_for(layout, "IMG_1.png") is layout
-    if not missing_glyphs(layout.font, "Größe, Жанна"):
-        pytest.skip("Pillow's own font knows them")
-    found = contact_sheet.with_font_for(layout, "Größe, Жанна")
-    if found is layout:
-        pytest.skip("none of the fonts is here")
-    assert missing_glyphs(found.font, "Größe, Жанна") == 0
-    assert contact_sheet.with_font_for(layout, "Größe \U00013080") == found, (
-        "most is better than little"
-    )
-    if missing_glyphs(found.font, "\U00013080"):
-        assert contact_sheet.with_font_for(layout, "\U00013080") is layout
-    assert contact_sheet.with_font_for(found, "IMG_1.png") is found
+def test_folder_of_other_photos_or_of_none_is_one_line(command, cutouts, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for told in (
+        "no photo found",
+        "no photo of any cutout: good.png would be of a photo named good.*",
+    ):
+        result = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", other)
+        assert (result.returncode, result.stderr.count(b"\n")) == (3, 1)
+        assert told in result.stderr.decode()
+        assert not (tmp_path / "a.html").exists()
+        picture().save(other / "z.png")
+    gone = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", tmp_path / "gone")
+    assert (gone.returncode, gone.stderr.count(b"\n")) == (3, 1)
 
 
-def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
-    monkeypatch.setattr(
-        contact_sheet, "load_font", lambda face, size: ImageFont.load_default_imagefont()
-    )
-    layout = Layout(2, 100)
-    found = quality.Quality(0.5, (Defect.SOFT,))
-    tile = contact_sheet.Tile(contact_sheet.Entry(None, "日本語.png"), found, (0, 0))
-    small = contact_sheet.encode(contact_sheet.picture(disc(), None, 100), Format.PNG)
-    assert (
-        contact_sheet.page([tile], layout, lambda _: small).shape[1] == 2 * contact_sheet.GAP + 100
-    )
+def test_names_on_the_page_make_the_same_products_again(command, photos, tiny_weights, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "sheet.html"
+    assert command("matte", photos, "-o", out, "-m", tiny_weights).returncode == 0
+    assert command("sheet", out, "-o", page, "--pairs", photos).returncode == 0
+    names = re.findall(r"data-list='([^']*)'", page.read_text())
+    assert len(names) == 3
+    (tmp_path / "bad.txt").write_text("\n".join(names))
+    words = ("--files-from", tmp_path / "bad.txt", "-o", out, "-m", tiny_weights, "--json")
+    again = command("matte", *words, "--existing", "overwrite")
+    made = {item["outputs"]["cutout"] for item in lines(again)[:-1]}
+    assert made == {str(path) for path in out.rglob("*.png")}
 
 
-def test_page_says_that_it_is_one(tmp_path):
-    pixels = np.zeros((20, 30, 3), np.uint8)
-    for format_ in Format:
-        (tmp_path / "a").write_bytes(contact_sheet.encode_page(pixels, format_, "sheet.png"))
-        assert stamp.is_sheet(tmp_path / "a")
-        assert contact_sheet.is_page_of(tmp_path / "a", "sheet.png")
-        assert not contact_sheet.is_page_of(tmp_path / "a", "sheet-1.png")
-        assert decode_photo((tmp_path / "a").read_bytes(), 10**6).shape == (20, 30)
-    file = io.BytesIO()
-    picture().save(file, "PNG")
-    (tmp_path / "a").write_bytes(file.getvalue())
-    assert not stamp.is_sheet(tmp_path / "a")
-
-
-# Flags
-
-
-def test_good_matte_has_no_flag_in_either_depth():
-    for alpha in (disc(), disc().astype(np.uint16) * 257, disc(1200, 900, soft=0.02)):
-        assert quality.check(alpha).flags == ()
-    assert quality.check(disc()).coverage == pytest.approx(disc().mean() / 255)
-
-
-def test_portrait_cut_at_three_edges_is_none_and_at_all_four_is_cut():
-    alpha = np.zeros((100, 100), np.uint8)
-    alpha[30:, :] = 255
-    assert quality.check(alpha).flags == ()
-    alpha[:, 20:80] = 255
-    assert quality.check(alpha).flags == (Defect.CUT,)
-
-
-@pytest.mark.parametrize(
-    ("share", "flag"),
-    [(0.0, Defect.EMPTY), (0.0004, Defect.EMPTY), (0.005, Defect.SMALL), (0.97, Defect.FULL)],
-)
-def test_too_little_and_too_much_are_flagged(share, flag):
-    alpha = np.zeros((100, 100), np.uint16)
-    alpha.reshape(-1)[: round(share * 10_000)] = 65535
-    assert quality.check(alpha).flags == (flag,)
-
-
-def test_matte_that_is_unsure_is_soft_and_one_in_pieces_has_parts():
-    assert quality.check(np.where(disc() > 0, 120, 0).astype(np.uint8)).flags == (Defect.SOFT,)
-    assert quality.check(np.full((9, 9), 20, np.uint8)).flags == (Defect.SOFT,)
-    two = np.zeros((100, 100), np.uint8)
-    two[10:40, 10:40], two[60:90, 60:90] = 255, 255
-    assert quality.check(two).flags == (Defect.PARTS,)
-    two[60:90, 60:90] = 0
-    two[60:65, 60:65] = 255
-    assert quality.check(two).flags == (), "a speck is none"
-
-
-def test_flags_are_those_of_the_whole_picture_and_not_of_its_tile():
-    alpha = np.zeros((2000, 2000), np.uint8)
-    alpha[500:1500:2] = 255
-    alpha[500:1500, 990:1010] = 255
-    assert quality.check(alpha).flags == ()
+def test_page_is_replaced_by_its_own_sheet_alone(command, cutouts, tmp_path):
+    page = tmp_path / "sheet.html"
+    page.write_text("<p>mine")
+    assert command("sheet", cutouts, "-o", page).returncode == 5
+    assert page.read_text() == "<p>mine"
+    page.unlink()
+    assert command("sheet", cutouts, "-o", page, "--per-page", "1").returncode == 0
+    assert {p.name for p in tmp_path.glob("*.html")} == {f"sheet-{n}.html" for n in (1, 2, 3)}
+    assert command("sheet", cutouts, "-o", page).returncode == 0
+    assert {p.name for p in tmp_path.glob("*.html")} == {"sheet.html"}
+    assert command("sheet", cutouts, "-o", page).returncode == 0
+    page.write_text(page.read_text().replace("good.png", "the best.png"))
+    edited = command("sheet", cutouts, "-o", page)
+    assert (edited.returncode, edited.stderr.count(b"\n")) == (5, 1)

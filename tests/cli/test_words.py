@@ -355,8 +355,8 @@ def scales(font):
 
 
 def test_font_of_the_users_draws_the_names(tmp_path):
-    from birefcli.contact_sheet import Layout
     from birefcli.images.text import fit_text
+    from birefcli.review.tile_page import Layout
 
     fonts = [font for font in sorted(Path("/usr/share/fonts").rglob("*.ttf")) if scales(font)]
     if not fonts:

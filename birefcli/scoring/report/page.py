@@ -1,6 +1,5 @@
 """A page about scores that stands alone: tables, histograms, best and worst photos."""
 
-import base64
 import heapq
 from dataclasses import dataclass, field
 from html import escape
@@ -8,14 +7,14 @@ from statistics import median
 from typing import cast
 
 from birefcli import __version__
-from birefcli.errors import Spell, printable
+from birefcli.errors import Spell
 from birefcli.scoring.measure import Score
 from birefcli.scoring.metrics.table import Group, Metric, measured
 from birefcli.scoring.report.histogram import histogram
+from birefcli.scoring.report.html import document, inline, shown
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
 from birefcli.scoring.thumbnails import Thumbnails
-from birefcli.system.text import encodable
 
 SHOWN = 6  # photos at either end
 RANKED = "MAD"  # by what photos are called best and worst: mean alpha error, whatever their size
@@ -43,11 +42,11 @@ class Page:
     def render(self, summary: ScoreSummary, title: str, spell: Spell = str) -> str:
         """The page: HTML with everything in it. ``spell``: how its reader writes options."""
         worst = sorted(self._worst, reverse=True)
-        shown = {score.name for _, _, score in worst}
+        named = {score.name for _, _, score in worst}
         # Of few photos, none is best and worst.
-        best = [e for e in sorted(self._best, reverse=True) if e[2].name not in shown]
+        best = [e for e in sorted(self._best, reverse=True) if e[2].name not in named]
         body = [
-            f"<h1>Scores</h1><p class=sub>{_shown(title)}<br>{_counted(summary)}</p>",
+            f"<h1>Scores</h1><p class=sub>{shown(title)}<br>{_counted(summary)}</p>",
             _figures(summary),
             _histograms(summary),
             _gallery("Worst photos", worst),
@@ -56,18 +55,7 @@ class Page:
             _each(summary),
             f"<footer>birefcli {escape(__version__)}</footer>",
         ]
-        head = (
-            "<!doctype html><html lang=en><head><meta charset=utf-8>"
-            "<meta name=viewport content='width=device-width, initial-scale=1'>"
-            "<meta name=color-scheme content='light dark'>"
-            f"<title>Scores: {_shown(title)}</title><style>{STYLE}</style></head>"
-        )
-        return f"{head}<body><main>{''.join(body)}</main></body></html>\n"
-
-
-def _shown(text: str) -> str:
-    """Text as a page may hold it, on one line: names of files may hold anything."""
-    return escape(printable(encodable(text)))
+        return document(f"Scores: {title}", STYLE, f"<main>{''.join(body)}</main>")
 
 
 def _counted(summary: ScoreSummary) -> str:
@@ -130,13 +118,13 @@ def _histograms(summary: ScoreSummary) -> str:
 
 
 def _gallery(title: str, entries: list[_Entry]) -> str:
-    shown = [_photo(score) for _, _, score in entries if score.thumbnails is not None]
-    if not shown:
+    photos = [_photo(score) for _, _, score in entries if score.thumbnails is not None]
+    if not photos:
         return ""
     return (
         f"<section><h2>{title}</h2><p class=sub>By MAD. In the error map, <b class=extra>orange</b>"
         " is too much subject, <b class=missing>blue</b> too little.</p>"
-        f"{''.join(shown)}</section>"
+        f"{''.join(photos)}</section>"
     )
 
 
@@ -151,13 +139,13 @@ def _photo(score: Score) -> str:
     ]
     figures = "".join(
         f"<figure><img class='{look}' width={thumbnails.size.width} height={thumbnails.size.height}"
-        f" alt='{kind} of {_shown(score.name)}' src='{_inline(data)}'>"
+        f" alt='{kind} of {shown(score.name)}' src='{inline(data)}'>"
         f"<figcaption>{kind}</figcaption></figure>"
         for kind, data, look in kinds
         if data is not None
     )
     return (
-        f"<article><h3>{_shown(score.name)}</h3><p class=caption>{_caption(score)}</p>"
+        f"<article><h3>{shown(score.name)}</h3><p class=caption>{_caption(score)}</p>"
         f"<div class=row>{figures}</div></article>"
     )
 
@@ -166,19 +154,15 @@ def _caption(score: Score) -> str:
     names = {"MAD", "SAD", "MAE", "Smeasure", "wFmeasure", "Grad", "Conn", "HCE"}
     metrics = [metric for metric in measured(set(score.values)) if metric.name in names]
     parts = [f"{c.name} <b>{c.text(score.values[c.name])}</b>" for c in metrics]
-    notes = [_shown(note) for note in score.notes]
+    notes = [shown(note) for note in score.notes]
     return " · ".join(parts + notes)
-
-
-def _inline(data: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
 
 
 def _left_out(summary: ScoreSummary, spell: Spell) -> str:
     reasons = [*(error.spelled(spell) for error in summary.failed.values()), *summary.unmatched]
     if not reasons:
         return ""
-    items = "".join(f"<li>{_shown(text)}</li>" for text in reasons)
+    items = "".join(f"<li>{shown(text)}</li>" for text in reasons)
     return f"<section><h2>Left out</h2><ul>{items}</ul></section>"
 
 
@@ -186,7 +170,7 @@ def _each(summary: ScoreSummary) -> str:
     metrics = summary.metrics
     head = "".join(f"<th>{escape(c.name)}</th>" for c in metrics)
     rows = "".join(
-        f"<tr><th scope=row>{_shown(name)}</th>"
+        f"<tr><th scope=row>{shown(name)}</th>"
         + "".join(f"<td>{c.text(values.get(c.name))}</td>" for c in metrics)
         + "</tr>"
         for name, values in summary.photos.items()

@@ -1,6 +1,6 @@
-"""How the page looks, in light and in dark."""
+"""How pages look, in light and in dark."""
 
-STYLE = """
+BASE = """
 :root { --page: #f6f6f4; --card: #fff; --ink: #1c1d1f; --soft: #66696e; --rule: #e2e2de;
   --bar: #5b7fb4; --mark: #c2410c; --square: #d4d4d2; --field: #fff; }
 @media (prefers-color-scheme: dark) { :root { --page: #141517; --card: #1e2023; --ink: #e8e8e6;
@@ -9,11 +9,19 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 32px 20px 60px; }
 h1 { font-size: 28px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 4px; }
 h3 { font-size: 15px; margin: 0; overflow-wrap: anywhere; }
 .sub, footer { color: var(--soft); margin: 0 0 14px; overflow-wrap: anywhere; }
 footer { margin-top: 40px; font-size: 13px; }
+img.board { background: conic-gradient(var(--square) 25%, var(--field) 0 50%, var(--square) 0 75%,
+  var(--field) 0) 0 0 / 16px 16px; }
+"""
+"""Of every page."""
+
+STYLE = (
+    BASE
+    + """
+main { max-width: 1180px; margin: 0 auto; padding: 32px 20px 60px; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; padding: 4px 14px 10px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
@@ -40,9 +48,9 @@ article { margin-bottom: 12px; } .caption { margin: 0 0 8px; color: var(--soft);
 .row figure { margin: 0; } .row figcaption { color: var(--soft); text-align: center; }
 img { display: block; width: 100%; height: auto; max-height: 340px; object-fit: contain;
   border-radius: 4px; background: var(--field); }
-img.board { background: conic-gradient(var(--square) 25%, var(--field) 0 50%, var(--square) 0 75%,
-  var(--field) 0) 0 0 / 16px 16px; }
 .extra { color: #e25c14; } .missing { color: #2578d6; }
 details summary { cursor: pointer; color: var(--soft); margin-bottom: 8px; }
 ul { padding-left: 20px; overflow-wrap: anywhere; }
 """
+)
+"""Of a report of scores."""

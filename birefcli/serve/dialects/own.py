@@ -137,7 +137,7 @@ def _as_json(files: JsonFiles, matted: MattedPhoto) -> dict[str, Any]:
         "pictures": {
             kind.value: files.add(picture.data) for kind, picture in matted.pictures.items()
         },
-        "coverage": round(matted.coverage, 5),
+        **matted.measures(),
         "width": size.width,
         "height": size.height,
         "model": matted.model,

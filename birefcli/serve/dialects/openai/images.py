@@ -121,7 +121,7 @@ def _measures(matted: MattedPhoto) -> dict[str, Any]:
     """What OpenAI's API does not say."""
     size = picture_of(matted).size
     return {
-        "coverage": round(matted.coverage, 5),
+        **matted.measures(),
         "width": size.width,
         "height": size.height,
         "notes": list(matted.notes),

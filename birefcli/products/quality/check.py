@@ -1,4 +1,4 @@
-"""What in a finished matte asks for a look: found from its alpha alone, so of any tool's mattes."""
+"""What in a finished matte asks for a look: of its alpha and its photo, so of any tool's mattes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,13 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from birefcli.products.quality.fitted import fitted
+from birefcli.products.quality.signs import measure
+
 EMPTY = 0.0005  # a matte that covers less of the photo than this shows no subject
 SMALL = 0.01
 FULL = 0.95
 UNSURE = (0.1, 0.9)  # alpha between these is neither subject nor background
 SOFT = 0.35  # hair and blur alike stay below; a network that is not sure does not
-EDGE = 0.2
+EDGE = 0.5  # less is a person close to the camera as often as a wall that is kept
 MAIN = 0.8
+ENOUGH = 512  # pixels of the longer side from which a large picture is reduced, or more
+FEW = 256  # the same, of what is only counted
 
 
 class Defect(StrEnum):
@@ -26,6 +31,13 @@ class Defect(StrEnum):
     SOFT = "soft"
     CUT = "cut"
     PARTS = "parts"
+    UNSURE = "unsure"
+    HAZE = "haze"
+    TRANSLUCENT = "translucent"
+    ISLANDS = "islands"
+    BACKGROUND = "background"
+    MISSING = "missing"
+    OUTLINE = "outline"
 
     @property
     def meaning(self) -> str:
@@ -41,6 +53,13 @@ _MEANINGS = {
     f" (alpha between {UNSURE[0]:g} and {UNSURE[1]:g})",
     Defect.CUT: f"the subject meets all four edges, each along {EDGE:.0%} or more",
     Defect.PARTS: f"the largest connected part is less than {MAIN:.0%} of the subject",
+    Defect.UNSURE: "the outline is soft along more of its length than hair and blur make it",
+    Defect.HAZE: "something faint is kept away from the subject",
+    Defect.TRANSLUCENT: "the subject lets the background through, well within its outline",
+    Defect.ISLANDS: "small pieces lie apart from the subject",
+    Defect.BACKGROUND: "a part at the outline has the colours of the background around it",
+    Defect.MISSING: "the photo goes on beyond the outline in the subject's colours",
+    Defect.OUTLINE: "the outline runs where the photo has no edge",
 }
 
 
@@ -50,14 +69,40 @@ class Quality:
 
     coverage: float
     flags: tuple[Defect, ...]
+    """Gravest first."""
+    doubt: float = 0.0
+    """Mean absolute error of alpha that mattes with such signs have, 0..1: the more, the sooner it
+    wants a look."""
 
 
-def check(alpha: NDArray[Any]) -> Quality:
-    """Flags of a matte: ``alpha`` H×W of uint8 or uint16, full scale."""
-    peak = float(np.iinfo(alpha.dtype).max)
-    coverage = cv2.mean(alpha)[0] / peak
-    if coverage < EMPTY:
+def check(alpha: NDArray[Any], pixels: NDArray[Any] | None = None) -> Quality:
+    """Flags of a matte: ``alpha`` H×W of uint8 or uint16, full scale.
+
+    With ``pixels``, those of its photo (H×W×3, RGB, uint8 or uint16, of any size), also what only
+    the photo shows.
+    """
+    coverage = cv2.mean(alpha)[0] / float(np.iinfo(alpha.dtype).max)
+    found = plain_flags(alpha, coverage)
+    if Defect.EMPTY in found:
         return Quality(coverage, (Defect.EMPTY,))
+    photo = None if pixels is None else _thinned(pixels, ENOUGH)
+    signs = measure(_thinned(alpha, ENOUGH), photo)
+    found |= {Defect(sign.value) for sign in fitted().suspicious(signs)}
+    flags = tuple(flag for flag in Defect if flag in found)
+    return Quality(coverage, flags, fitted().score(signs).error(signs))
+
+
+def _thinned(picture: NDArray[Any], least: int) -> NDArray[Any]:
+    """Every n-th pixel of every n-th row: 24 megapixels would take a quarter of a second."""
+    every = max(1, max(picture.shape[:2]) // least)
+    return np.ascontiguousarray(picture[::every, ::every])
+
+
+def plain_flags(alpha: NDArray[Any], coverage: float) -> set[Defect]:
+    """Flags of any matte, whose limits are chosen and not fitted."""
+    if coverage < EMPTY:
+        return {Defect.EMPTY}
+    alpha, peak = _thinned(alpha, FEW), float(np.iinfo(alpha.dtype).max)
     found = {
         Defect.SMALL: coverage < SMALL,
         Defect.FULL: coverage > FULL,
@@ -65,7 +110,7 @@ def check(alpha: NDArray[Any]) -> Quality:
         Defect.CUT: coverage <= FULL and _least_edge(alpha, peak) >= EDGE,
         Defect.PARTS: _main_part(alpha, peak) < MAIN,
     }
-    return Quality(coverage, tuple(flag for flag, there in found.items() if there))
+    return {flag for flag, there in found.items() if there}
 
 
 def _unsure(alpha: NDArray[Any], peak: float) -> float:

@@ -1,0 +1,1 @@
+"""Whether a matte asks for a look."""

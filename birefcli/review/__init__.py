@@ -1,0 +1,1 @@
+"""Contact sheets: pictures and a page on which a person looks through cutouts."""

@@ -1,0 +1,166 @@
+"""A contact sheet as a page that stands alone: look, mark good or bad, take the names along.
+
+Small pictures are in the page; those of full size are the files themselves, by relative links, so
+that ten thousand are not written twice. The page asks no server: its policy allows its own script,
+and pictures of its own folder.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from html import escape
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+
+from birefcli.images.photo import to_depth
+from birefcli.review.cutouts import Tile, small_size
+from birefcli.review.tile_page import Pixels8, percent
+from birefcli.scoring.masks import Mask
+from birefcli.scoring.report.html import document, inline, shown
+from birefcli.scoring.report.style import BASE
+from birefcli.scoring.thumbnails import webp
+from birefcli.system.regular_file import open_regular
+
+SUFFIXES = (".html", ".htm")
+SHOWN_BY_BROWSERS = (".png", ".webp", ".jpg", ".jpeg", ".avif", ".gif", ".bmp")
+HEAD = 4096  # bytes of a page among which it says what it is
+
+
+def is_html(path: Path) -> bool:
+    """Whether a sheet of this name is a page."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def draw(found: Mask, photo: Pixels8 | None, side: int) -> list[bytes]:
+    """A cutout with its transparency, or a mask as it is, and its photo, as files."""
+    size = small_size(found.alpha.shape, side)
+    alpha = to_depth(found.alpha, 8)
+    small = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if found.colours is not None:
+        small = np.dstack([_straight(to_depth(found.colours, 8), alpha, size), small])
+    return [webp(each) for each in ([small] if photo is None else [small, photo])]
+
+
+def _straight(colours: Pixels8, alpha: Pixels8, size: tuple[int, int]) -> Pixels8:
+    """Colours of a smaller cutout: those under transparent pixels have no part in it."""
+    weight = alpha.astype(np.float32) + 0.5
+    sums = cv2.resize(colours * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    shares = np.asarray(cv2.resize(weight, size, interpolation=cv2.INTER_AREA))
+    return np.asarray(np.rint(sums / shares[..., None]), np.uint8)
+
+
+def is_page_of(path: Path, name: str) -> bool:
+    """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
+    with open_regular(path) as file:
+        head = file.read(HEAD)
+        found = re.search(_mark(name, "([0-9a-f]{8})").encode("ascii"), head)
+        if found is None:
+            return False
+        page = head + file.read()
+    return _checksum(page.replace(found[0], _mark(name).encode("ascii"), 1)) == found[1].decode()
+
+
+def render(
+    tiles: Sequence[Tile], target: Path, name: str, fetch: Callable[[tuple[int, int]], bytes]
+) -> bytes:
+    """One page. ``target``: its file; ``name``: that of the sheet; ``fetch``: a tile's picture."""
+    style, body, script = _parts()
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    policy = (
+        f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline';"
+        f" script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    head = f'<meta http-equiv=Content-Security-Policy content="{policy}">{_mark(name)}'
+    shown_tiles = "".join(_article(tile, target.parent, fetch) for tile in tiles)
+    flagged = sum(bool(tile.findings.flags) for tile in tiles)
+    filled = body.replace("<!--TITLE-->", shown(target.name)).replace(
+        "<!--COUNTS-->", f"{len(tiles)} cutout{'s' * (len(tiles) != 1)}, {flagged} flagged"
+    )
+    # Names come last: one that is called as a place to fill is no place.
+    before, after = filled.split("<!--TILES-->")
+    page = f"{before}{shown_tiles}{after}<script>{script}</script>"
+    made = document(target.name, BASE + style, page, head).encode("utf-8")
+    mark = _mark(name, _checksum(made)).encode("ascii")
+    return made.replace(_mark(name).encode("ascii"), mark, 1)
+
+
+@cache
+def _parts() -> tuple[str, str, str]:
+    """Style, body and script of ``page.html``."""
+    text = resources.files("birefcli").joinpath("review", "page.html").read_text("utf-8")
+    found = re.search(r"<style>(.*)</style>(.*)<script>(.*)</script>", text, re.DOTALL)
+    assert found is not None, "the page has all three"
+    return found[1], found[2], found[3]
+
+
+def _mark(name: str, checksum: str = "0" * 8) -> str:
+    """What a page says of its sheet, and of itself: whether somebody has edited it."""
+    return f"<meta name=birefcli-sheet content={zlib.crc32(os.fsencode(name)):08x}-{checksum}>"
+
+
+def _checksum(page: bytes) -> str:
+    """Of a page whose mark has none."""
+    return f"{zlib.crc32(page):08x}"
+
+
+def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]) -> str:
+    entry, findings = tile.entry, tile.findings
+    path, photo = entry.path, entry.photo
+    pictures = [_figure("cutout", path, folder, fetch(tile.places[0]))]
+    if len(tile.places) > 1 and photo is not None:
+        pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
+    words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in findings.flags)
+    listed = _listed(str(path) if photo is None else photo.listed)
+    return (
+        f"<article data-key='{shown(_key(path))}'{listed}"
+        f"{' data-flagged' * bool(findings.flags)} tabindex=-1>"
+        f"<div class=pictures>{''.join(pictures)}</div>"
+        f"<h3>{shown(entry.name)}</h3><p class=caption>{percent(findings.coverage)} {words}</p>"
+        "<div class=marks><button data-mark=good>good</button>"
+        "<button data-mark=bad>bad</button></div></article>"
+    )
+
+
+def _figure(kind: str, path: Path, folder: Path, small: bytes) -> str:
+    full = path.suffix.lower() in SHOWN_BY_BROWSERS
+    link = f" href='{_address(path, folder)}'" if full else ""
+    return (
+        f"<a class={kind}{link} tabindex=-1><img loading=lazy alt='{kind} of {shown(path.name)}'"
+        f" src='{inline(small)}'></a>"
+    )
+
+
+def _address(path: Path, folder: Path) -> str:
+    """Of a file, from a page in a folder."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are named
+    try:
+        below = os.path.relpath(absolute, os.path.abspath(folder))  # noqa: PTH100
+    except ValueError:  # on another drive
+        return absolute.as_uri()
+    return quote(os.fsencode(Path(below).as_posix()), safe="/")
+
+
+def _key(path: Path) -> str:
+    """What a mark is kept under: a cutout that was made again has none."""
+    changed = 0
+    with suppress(OSError):
+        changed = path.stat().st_mtime_ns
+    return f"{Path(os.path.abspath(path))}@{changed}"  # noqa: PTH100
+
+
+def _listed(name: str) -> str:
+    """The name for a list, if a line of text can hold it."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return ""
+    return "" if "\n" in name or "\r" in name else f" data-list='{escape(name)}'"
