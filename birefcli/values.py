@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
-from birefcli.errors import UsageError
+from birefcli.errors import Message, Option, UsageError
 from birefcli.options import SUFFIXES, Canvas, Format, Margin, Resize, Size, check_size
 from birefcli.system import machine
 
@@ -95,13 +95,36 @@ def aspect(text: str) -> float:
     return sides[0] / sides[1]
 
 
-def percentage(option: str, text: str) -> float:
-    """Read ``85%``, above 0 and up to 100, as a share."""
+def percentage(
+    option: str, text: str, wrong: str = "give a percentage above 0% and up to 100%, like 85%"
+) -> float:
+    """Read ``85%``, above 0 and up to 100, as a share; ``wrong``: what is said of other texts."""
     found = re.fullmatch(rf"({NUMBER})\s*%", text.strip())
     share = float(found[1]) / 100 if found else 0.0
     if not 0 < share <= 1:
-        wrong = "give a percentage above 0% and up to 100%, like 85%"
         raise UsageError(wrong, option=option, value=text)
+    return share
+
+
+def head(text: str, canvas: Canvas | None) -> float:
+    """Read ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as a share of it.
+
+    ``canvas``: None where there is none; a length is read, and is no share of anything.
+    """
+    found = re.fullmatch(rf"({NUMBER})\s*(mm|cm|in)", text.strip().lower())
+    if found is None:
+        wrong = "give a percentage above 0% and up to 100%, or a length, like 60% or 33mm"
+        return percentage("head", text, wrong)
+    inches = float(found[1]) * MILLIMETRES[found[2]] / 25.4
+    if canvas is None:
+        return 1.0
+    if canvas.size is None or canvas.dpi is None:
+        printed = Option("canvas", "35x45mm@300dpi")
+        text_ = Message("a length takes a canvas in mm, cm or inches: ", printed)
+        raise UsageError(text_, option="head", value=text)
+    share = inches * canvas.dpi / canvas.size.height
+    if not 0 < share <= 1:
+        raise UsageError("give a length within the canvas's height", option="head", value=text)
     return share
 
 

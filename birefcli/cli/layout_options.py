@@ -52,8 +52,8 @@ Head: TypeAlias = Annotated[
     declare(
         shared_options.LAYOUT,
         "--head",
-        metavar="N%",
-        help="Share of the canvas's height from the top of the head to the chin.",
+        metavar="N%|Nmm",
+        help="From the top of the head to the chin: share of the height, or like 33mm.",
         show_default=False,
     ),
 ]

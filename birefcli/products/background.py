@@ -19,7 +19,7 @@ from birefcli.images.colour import from_srgb
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.matting.matte import Matte
-from birefcli.options import Product, Rendering
+from birefcli.options import Product, Rendering, Size
 from birefcli.products.background_files import (
     Origin,
     PictureFile,
@@ -31,7 +31,7 @@ from birefcli.products.background_files import (
     read_picture,
 )
 from birefcli.products.layout import Layout
-from birefcli.products.placing import place_picture
+from birefcli.products.placing import covers_canvas, place_picture
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -62,9 +62,17 @@ class Blur:
     def pixels(
         self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
     ) -> Pixels:
-        """The blurred background, beyond the photo that of its edge: H×W×3 of its dtype."""
+        """The blurred background: H×W×3 of the photo's dtype.
+
+        Where the photo does not reach all of its canvas, its background is scaled to cover it: a
+        background that goes on beyond the photo's edge shows that edge, as stripes or as a mirror.
+        """
         soft = blurred(photo.pixels, matte, self.radius)
-        return soft if layout is None else place_picture(soft, layout)
+        if layout is None:
+            return soft
+        if covers_canvas(layout):
+            return place_picture(soft, layout)
+        return cover_softly(soft, layout.size)
 
     def identity(self, relative: Path) -> str:
         """What a composite depends on."""
@@ -245,6 +253,16 @@ def _colour(text: str) -> Colour | None:
     return Colour((red, green, blue))
 
 
+def cover_softly(picture: Pixels, size: Size) -> Pixels:
+    """Scale a picture without detail, of any depth, so that it fills ``size``, and cut the rest."""
+    height, width = picture.shape[:2]
+    scale = min(width / size.width, height / size.height)
+    box = max(1, round(size.width * scale)), max(1, round(size.height * scale))
+    left, top = (width - box[0]) // 2, (height - box[1]) // 2
+    part = picture[top : top + box[1], left : left + box[0]]
+    return np.asarray(cv2.resize(part, tuple(size), interpolation=cv2.INTER_LINEAR))
+
+
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:
     """Scale a picture so that it fills ``shape`` (height, width), and cut what stands out."""
     height, width = shape
@@ -273,12 +291,9 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
 
     def low(full: NDArray[np.float32]) -> NDArray[np.float32]:
         shrunk = cv2.resize(full, small, interpolation=cv2.INTER_AREA)
-        soft = cv2.GaussianBlur(shrunk, (0, 0), sigma)
-        return np.asarray(soft, np.float32).reshape(small[1], small[0])
+        return np.asarray(shrunk, np.float32).reshape(small[1], small[0])
 
-    weight = 1 - alpha
-    total, low_weight = max(float(weight.sum()), 1e-6), low(weight)
-    del weight
+    weight = low(1 - alpha)
     peak = np.iinfo(pixels.dtype).max
     out: Pixels = np.empty(pixels.shape, pixels.dtype)
     for channel in range(3):  # one by one: all three in float32 would be most of the memory
@@ -289,11 +304,31 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
         left -= share
         del share
         left.clip(0, out=left)
-        # Behind the middle of a large subject no background is near: fall back on its mean.
-        colour = (low(left) + 1e-4 * float(left.sum()) / total) / (low_weight + 1e-4)
+        colour = cv2.GaussianBlur(_filled(low(left), weight), (0, 0), sigma)
         full = cv2.resize(colour, (width, height), left)  # in the place of what is done with
         full.clip(0, 1, out=full)
         full *= peak
         out[:, :, channel] = np.rint(full, out=full)
         del left, full
     return out
+
+
+def _filled(left: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A plane whose holes have the colour that is around them: H×W.
+
+    ``left``: the colour times its ``weight``, 0..1, which is 0 in holes. By halves of the size:
+    what a cell lacks is that of the coarser one (push-pull, Gortler et al., "The Lumigraph", 1996).
+    """
+    height, width = weight.shape
+    if max(height, width) == 1:
+        return np.asarray(left / np.maximum(weight, 1e-6), np.float32)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    coarse = (
+        np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32).reshape(
+            half[1], half[0]
+        )
+        for plane in (left, weight)
+    )
+    up = cv2.resize(_filled(*coarse), (width, height), interpolation=cv2.INTER_LINEAR)
+    coarser = np.asarray(up, np.float32).reshape(height, width)
+    return np.asarray(left + (1 - weight) * coarser, np.float32)

@@ -187,11 +187,13 @@ def _canvas(words: Mapping[str, Any]) -> Canvas | None:
     elif "aspect" in words:
         plain = Canvas(aspect=values.aspect(words["aspect"]))
     else:
-        for name in ("fill", "head"):  # a wrong word is wrong without a canvas too
-            if name in words:
-                values.percentage(name, words[name])
+        _shares(words, None)  # a wrong word is wrong without a canvas too
         return None
-    fill, head = (
-        values.percentage(name, words[name]) if name in words else None for name in ("fill", "head")
-    )
+    fill, head = _shares(words, plain)
     return replace(plain, fill=fill, head=head, align=_choice(words, "align", Align, Align.CENTRE))
+
+
+def _shares(words: Mapping[str, Any], canvas: Canvas | None) -> tuple[float | None, float | None]:
+    """Of the canvas: what the subject takes, and what its head."""
+    fill = values.percentage("fill", words["fill"]) if "fill" in words else None
+    return fill, values.head(words["head"], canvas) if "head" in words else None

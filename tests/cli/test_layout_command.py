@@ -73,16 +73,17 @@ def test_pixels_equal_those_of_the_python_face(matted):
 
 
 def test_preset_fills_in_what_is_not_typed(matted):
-    image, _ = matted("--preset", "square")
+    image, record = matted("--preset", "square")
+    wanted = "cut off by the photo's right and lower edges, which lie on the canvas"
+    assert record["notes"] == [wanted]
     assert image.mode == "RGB"
     assert image.width == image.height
     pixels = np.asarray(image)
     assert (pixels[0] == 255).all()
     seen = np.flatnonzero((pixels < 200).any(2).any(1))
     assert abs((seen[-1] - seen[0] + 1) / image.height - 0.85) < 0.02
-    cutout, _ = matted(
-        "--preset", "square", "--write", "cutout", "--canvas", "100x50", name="c.png"
-    )
+    words = ["--preset", "square", "--write", "cutout", "--canvas", "100x50"]
+    cutout, _ = matted(*words, name="cutout.png")
     assert (cutout.mode, cutout.size) == ("RGBA", (100, 50))
 
 
@@ -206,6 +207,13 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--canvas 9x9 --resize 5", "--canvas says the size; leave --resize out"),
         ("--canvas 99x99 --fill 5% --head 5%", "--fill and --head: choose one"),
         ("--canvas 99x99 --fill 50% --crop", "--crop and --fill: choose one"),
+        ("--canvas 99x99 --head 33", "--head 33: give a percentage above 0% and up to 100%, or a"),
+        ("--canvas 99x99 --head 33mm", "--head 33mm: a length takes a canvas in mm, cm or inch"),
+        (
+            "--canvas 9x9mm@300dpi --head 1cm",
+            "--head 1cm: give a length within the canvas's height",
+        ),
+        ("--head 33mm", "--head does nothing without --canvas or --aspect"),
         ("--aspect 4", "--aspect 4: give W:H, like 4:5"),
         ("--align middle-left --canvas 9x9", "--align middle-left: choose from centre, top"),
         ("--preset round", "--preset round: choose from square, amazon"),
@@ -241,6 +249,13 @@ def test_what_no_photo_can_have_is_a_line_before_any_work(command, tmp_path, wor
     assert result.stderr.decode().startswith(f"birefcli: {text}"), result.stderr.decode()
     assert result.stderr.count(b"\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_head_may_be_a_length_on_a_canvas_of_one():
+    for text in ("33mm", "3.3cm", "1.2992126 in", "73.33333%"):
+        for canvas in ("35x45mm@300dpi", "3.5x4.5cm@600dpi"):
+            share = read_rendering({"canvas": canvas, "head": text}).canvas.head
+            assert share == pytest.approx(33 / 45, abs=0.002)
 
 
 def test_presets_are_listed_with_their_sources(command):

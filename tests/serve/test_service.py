@@ -89,11 +89,12 @@ def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, m
 
 
 def test_what_a_photos_making_noted_is_told(mini_service, portrait):
-    path = f"{PHOTO}?write=composite&format=jpg&resize=200&max_bytes=6000"
+    path = f"{PHOTO}?write=composite&format=jpg&canvas=171x200&fill=80%25&max_bytes=6000"
     said = mini_service.post(path, portrait, Accept="application/json").json
     size = len(base64.b64decode(said["pictures"]["composite"]))
     assert size <= 6000
     assert re.fullmatch(rf"quality \d+: {size:,} bytes", said["notes"][-1]), said["notes"]
+    assert said["notes"][-2].startswith("cut off by the photo's right and"), said["notes"]
     assert (said["width"], said["height"]) == (171, 200)
 
 
