@@ -24,7 +24,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="The sheet: an HTML page, or a PNG, WebP, TIFF or JPEG file.",
+        help="The sheet: an HTML page, or a PNG, WebP, TIFF, JPEG or AVIF file.",
         show_default=False,
         parser=local_path,
         rich_help_panel=Daily("Options"),
