@@ -14,7 +14,6 @@ from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images import given
-from birefcli.images.colour import to_srgb8
 from birefcli.images.given import Source
 from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
@@ -36,6 +35,7 @@ from birefcli.options import (
     check_size,
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
+from birefcli.products.background_files import opaque
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
 from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
@@ -434,7 +434,7 @@ def _background(picture: Source) -> Background:
     except TypeError as error:
         kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
         raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
+    return Picture(opaque(given.decode(taken, MAX_BACKGROUND)).pixels)
 
 
 MAX_BACKGROUND = 300_000_000  # pixels
