@@ -85,8 +85,7 @@ class Executors:
             return self._on_cluster(todo, reporter, summary)
         from birefcli.matting.device import parse_devices
 
-        model = self.options.model
-        devices = parse_devices(model.device, model.precision)
+        devices = parse_devices(self.options.device_names, self.options.model.precision)
         if min(len(devices), len(todo)) == 1:
             placement = next(iter(devices.values()))
             checkpoint = self._resolved([placement], reporter, summary)
@@ -142,7 +141,7 @@ class Executors:
     ) -> "WorkerPool":
         from birefcli.batch.workers.process import LocalWorkers
 
-        _refuse_pipes(todo, Option("device", self.options.model.device))
+        _refuse_pipes(todo, Option("device", ",".join(self.options.device_names)))
         self._predictor = None  # the devices are the workers' now
         checkpoint = self._resolved(list(devices.values()), reporter, summary)
         return self._pool(LocalWorkers(self.options, checkpoint, devices), reporter, summary)

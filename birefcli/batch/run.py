@@ -212,10 +212,13 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
         from birefcli.batch.workers.ray.run import check_cluster
 
         check_cluster()
-    elif model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
+    elif not set(options.device_names) <= {
+        "auto",
+        "cpu",
+    }:  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
-        parse_devices(model.device, model.precision)
+        parse_devices(options.device_names, model.precision)
     found = locate(model.name)
     if found.place is Place.FILE:
         from birefcli.models import weights
