@@ -9,6 +9,7 @@ from pathlib import Path
 from birefcli.batch.executor import Executor
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
 from birefcli.batch.slow_cpu import slow_cpu_notice
 from birefcli.batch.targets import Job
@@ -29,6 +30,8 @@ class Progress:
         """Held by whoever reports: the run, or the thread that ends it."""
         self.executor: Executor | None = None
         """What does the photos, once there is one."""
+        self.pace = Pace(0)
+        """Of the photos that are expected."""
         self._left: dict[str, Decision] = {}
         self._timed = False
 
@@ -50,10 +53,12 @@ class Progress:
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
         self._left = {decision.job.label: decision for decision in todo}
+        self.pace = Pace(len(self._left))
 
     def begin_work(self) -> None:
         """What was to be loaded is loaded; the first photo can be done."""
         self.summary.loading = time.monotonic() - self.started
+        self.pace.begin()
         if self.executor is not None:
             self.reporter.on_running(self.executor.bottleneck)
 
@@ -68,6 +73,7 @@ class Progress:
             decision = self._left.pop(outcome.input, None)
             if decision is None:
                 return
+            self.pace.end(written=outcome.status is Status.WRITTEN)
             self.report(outcome)
             if outcome.fatal:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT

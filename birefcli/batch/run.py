@@ -105,7 +105,7 @@ def run(
             _dry_run(task.options, progress)
         elif progress.left:
             _note_background(background, reporter)
-            reporter.on_start(len(progress.left))
+            reporter.on_start(progress.pace)
             with notices_to(reporter.on_notice):
                 _execute(executors, background, progress)
         return _end(task, progress)
@@ -345,6 +345,7 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
     if not task.dry_run:
         summary.leave(len(progress.left))
     summary.seconds = time.monotonic() - progress.started
+    summary.working = progress.pace.seconds
     output = task.selection.output
     if summary.stopped is ExitCode.OUTPUT and output != PIPE:
         progress.reporter.on_trouble(

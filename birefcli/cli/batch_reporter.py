@@ -68,8 +68,7 @@ class TerminalReporter(Terminal):
         )
         self.verbosity, self.spell = verbosity, spell
         self.shows_progress = verbosity.progress and not verbosity.quiet
-        self.total = self.failed = 0
-        self.pace = Pace(0)
+        self.failed, self.pace = 0, Pace(0)
         self.last_line = time.monotonic()
         self._waits_for = LOADING
         self._bottleneck: Bottleneck = lambda: None
@@ -77,18 +76,17 @@ class TerminalReporter(Terminal):
     def __enter__(self) -> "TerminalReporter":
         return self
 
-    def on_start(self, total: int) -> None:
+    def on_start(self, pace: Pace) -> None:
         """Count from here; what was reported before needed no work."""
-        self.total, self.failed, self.pace = total, 0, Pace(total)
+        self.failed, self.pace = 0, pace
         self.last_line = time.monotonic()
         if self.progress is not None:
-            self.task = self.progress.add_task(LOADING, total=total, limit="")
+            self.task = self.progress.add_task(LOADING, total=pace.total, limit="")
             self.progress.start()
 
     def on_running(self, bottleneck: Bottleneck) -> None:
         """Measure from now on, and show the slowest stage."""
         self._bottleneck, self._waits_for = bottleneck, WORKING
-        self.pace.begin()
         self.on_state("")
 
     def on_products_skipped(self, count: int) -> None:
@@ -98,15 +96,14 @@ class TerminalReporter(Terminal):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Report one photo that ended."""
-        self.pace.end(written=outcome.status is Status.WRITTEN)
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
             self.say(f"{outcome.input}: {self._spelled(outcome.error)}")
         elif not self.verbosity.quiet and self.is_worth_a_line(outcome):
             self.say(self._line(outcome))
-        if self.progress is not None and self.total:
+        if self.progress is not None and self.pace.total:
             self.progress.update(self.task, advance=1, limit=self._limit())
-        elif not self.verbosity.quiet and self.total:
+        elif not self.verbosity.quiet and self.pace.total:
             self._progress_line()
         if outcome.bug is not None and self.verbosity.debug:
             traceback.print_exception(outcome.bug)
@@ -121,7 +118,7 @@ class TerminalReporter(Terminal):
 
     def on_state(self, text: str) -> None:
         """Show what photos wait for, where a bar shows that they do."""
-        if self.progress is not None and self.total:
+        if self.progress is not None and self.pace.total:
             self.progress.update(self.task, description=text or self._waits_for)
 
     def on_notice(self, message: str | Message) -> None:
@@ -166,11 +163,11 @@ class TerminalReporter(Terminal):
 
     def _progress_line(self) -> None:
         now = time.monotonic()
-        if now - self.last_line < INTERVAL or self.pace.done == self.total:
+        if now - self.last_line < INTERVAL or self.pace.done == self.pace.total:
             return
         self.last_line = now
         failed = f", {self.failed} failed" if self.failed else ""
-        words = f"{self.pace.done} of {self.total} photos{failed}", self._pace_text()
+        words = f"{self.pace.done} of {self.pace.total} photos{failed}", self._pace_text()
         limit = self._limit()
         self.say(", ".join(filter(None, words)) + (f" {limit}" if limit else ""))
 

@@ -421,7 +421,7 @@ def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path
     saved = [tmp_path / "out" / name for name in ("cutout/a.png", "mask/a.png", "mask/b.png")]
 
     class Retoucher(Told):
-        def on_start(self, total):
+        def on_start(self, pace):
             for path in saved:
                 path.write_bytes(b"by hand")
 

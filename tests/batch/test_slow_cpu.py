@@ -78,22 +78,22 @@ def test_a_pace_counts_from_when_the_model_is_loaded():
     pace.end(written=True)
     clock.now = 34.0
     pace.end(written=False)
-    assert (pace.rate, pace.left) == (0.25, 6.0)
+    assert (pace.rate, pace.left, pace.seconds) == (0.25, 6.0, 4.0)
     clock.now = 35.0
     assert (pace.rate, pace.left) == (0.25, 5.0), "a rate changes with photos, what is left sooner"
 
 
 def test_a_summary_has_the_rate_of_the_work_and_says_what_loading_took():
-    summary = Summary(seconds=12.0, loading=10.0)
+    summary = Summary(seconds=12.5, loading=10.0, working=2.0)
     summary.counts[Status.WRITTEN] = 4
-    assert summary.line() == "4 written in 12.0 s, 10.0 s of it loading (2.00 photos/s)"
+    assert summary.line() == "4 written in 12.5 s, 10.0 s of it loading (2.00 photos/s)"
     assert '"images_per_second": 2.0' in summary.as_json()
 
 
 def test_a_bar_says_that_the_model_is_loaded_before_photos_are_matted(monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with TerminalReporter(Verbosity(), str) as reporter:
-        reporter.on_start(2)
+        reporter.on_start(Pace(2))
         (task,) = reporter.progress.tasks
         said = [task.description]
         reporter.on_state("waiting for workers")
