@@ -10,6 +10,7 @@ from birefcli.batch.outcome import Outcome, Summary
 from birefcli.batch.patience import LOADING
 from birefcli.batch.places import Stdin, Stdout
 from birefcli.batch.shared_files import SharedFiles
+from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
 from birefcli.system import allocator
@@ -62,6 +63,7 @@ class Executors:
         self.options = options
         self.files = SharedFiles(options)
         """What all photos need beside the model."""
+        self.slow_cpu = SlowCpuNotice(options.model)
         self._predictor: Predictor | None = None
         self._checkpoint: Checkpoint | None = None
         self._reporter: Reporter | None = None

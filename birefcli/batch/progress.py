@@ -11,7 +11,7 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
-from birefcli.batch.slow_cpu import slow_cpu_notice
+from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message
 from birefcli.options import BatchTask
@@ -20,9 +20,12 @@ from birefcli.options import BatchTask
 class Progress:
     """Photos that have not ended, and what became of the others."""
 
-    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
+    def __init__(
+        self, task: BatchTask, reporter: Reporter, made: list[Path], slow_cpu: SlowCpuNotice
+    ) -> None:
         """``made``: folders that are there for this run."""
         self.task, self.reporter, self.made = task, reporter, made
+        self._slow_cpu = slow_cpu
         self.started = time.monotonic()
         self.summary = Summary()
         self.failed: list[str] = []
@@ -84,10 +87,9 @@ class Progress:
 
     def _say_if_slow(self, first: Outcome) -> None:
         self._timed = True
-        options = self.task.options
-        if options.cluster is not None:  # of its machines nobody knows here
+        if self.task.options.cluster is not None:  # of its machines nobody knows here
             return
-        notice = slow_cpu_notice(first, len(self._left), options.model, self.summary)
+        notice = self._slow_cpu.of(first, len(self._left), self.summary)
         if notice is not None:
             self.reporter.on_notice(notice)
 

@@ -97,7 +97,7 @@ def run(
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
         if not task.photo_by_photo:
             refuse_other_kinds(decisions, task.selection)
-        progress = Progress(task, reporter, made)
+        progress = Progress(task, reporter, made, executors.slow_cpu)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
