@@ -9,6 +9,7 @@ a product's pixels are read only where it would be replaced.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -18,10 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from birefcli.batch.output import ANOTHER
-from birefcli.batch.places import EXISTS, PIPE, Target
+from birefcli.batch.places import EXISTS, PIPE, Look, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
-from birefcli.images.stamp import SHEET, Checksum, Stamp, StampedFile, has_own_pixels
+from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
 
@@ -29,6 +30,10 @@ ALGORITHM = 4  # to be raised whenever the same options come to give other pixel
 
 AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
+
+TRIES = 3  # looks at a product that others write at the same time
+MOVED = (errno.ENOENT, errno.ESTALE)
+"""What is said of a file that is gone, or is another one, since it was found."""
 
 PER_PRODUCT = frozenset({"products", "refine", "background"})
 """Fields of :class:`Rendering` that count in ways of their own: see :func:`fingerprints`."""
@@ -188,9 +193,10 @@ def _decided(
     kept: dict[str, Message] = {}
     reasons: dict[str, Message] = {}
     for kind, target in job.targets.items():
-        verdict = reasons[str(target)] = _verdict(job, kind, existing, wanted[kind], precisions)
+        verdict, there = _verdict(job, kind, existing, wanted[kind], precisions)
+        reasons[str(target)] = verdict
         if verdict not in KEPT:
-            todo[kind] = target.as_seen() if verdict in OUTDATED else target
+            todo[kind] = there
         if verdict in THEIRS:
             kept[str(target)] = verdict
     left = dataclasses.replace(job, targets=todo)
@@ -217,7 +223,6 @@ OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")
 CHANGED = Message("the photo changed")
 OPTIONS = Message("made with another model or other options")
-OUTDATED = frozenset({DAMAGED, CHANGED, OPTIONS})
 OVERWRITING = Option("existing", "overwrite")
 REPLACES = Message(OVERWRITING, " replaces it")
 NOT_OURS = Message("not made by birefcli; ", REPLACES)
@@ -229,27 +234,31 @@ KEPT = frozenset({EXISTS, UP_TO_DATE, *THEIRS})
 
 def _verdict(
     job: Job, kind: Product, existing: Existing, fingerprint: str, precisions: frozenset[str]
-) -> Message:
-    """Raises PhotoError where it cannot be told what is at the target, or it is another kind."""
+) -> tuple[Message, Target]:
+    """What is to be done at a target, and that as it is to be written: see :attr:`Target.seen`.
+
+    Raises PhotoError where it cannot be told what is there, or it is another kind.
+    """
     target = job.targets[kind]
-    if not _is_there(target):
-        return MISSING
+    there = _there(target)
+    if there is None:
+        return MISSING, target
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
             raise OutputError(Message(f"{target}: exists; move it, or use ", way))
         case Existing.SKIP:
-            return EXISTS
+            return EXISTS, there
         case Existing.OVERWRITE:
-            return OVERWRITE
+            return OVERWRITE, target
         case Existing.UPDATE:
-            return _against_stamp(job, kind, fingerprint, precisions)
+            return _looked_at(job, kind, there, fingerprint, precisions)
 
 
-def _is_there(target: Target, *, again: bool = False) -> bool:
-    """Whether something is at a target that may be replaced. Raises PhotoError for the rest."""
+def _there(target: Target, *, again: bool = False) -> Target | None:
+    """A target where something is that may be replaced. Raises PhotoError for the rest."""
     try:
-        return target.exists(again=again)
+        return target.find(again=again)
     except OSError as error:
         raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
 
@@ -269,31 +278,47 @@ def is_made_since(decision: Decision) -> bool:
     """
     targets = decision.job.targets.values()
     missing = decision.reason == MISSING and bool(targets)
-    return missing and all(target.exists(again=True) for target in targets)
+    return missing and all(target.find(again=True) is not None for target in targets)
+
+
+def _looked_at(
+    job: Job, kind: Product, there: Target, fingerprint: str, precisions: frozenset[str]
+) -> tuple[Message, Target]:
+    """As :func:`_verdict`, by what lies at a target, which others may write at the same time."""
+    target, tries = there, 0
+    while True:
+        try:
+            with target.look() as look:
+                return _against_stamp(job, kind, look, fingerprint, precisions), look.target
+        except (OSError, MemoryError) as error:
+            tries += 1
+            if getattr(error, "errno", None) not in MOVED or tries == TRIES:
+                cause = getattr(error, "strerror", None) or str(error) or "out of memory"
+                text = f"{target}: cannot be read, and stays: {cause}"
+                raise PhotoError(text, hint=REPLACES) from None
+        found = _there(target, again=True)
+        if found is None:
+            return MISSING, job.targets[kind]  # it has just gone
+        target = found
 
 
 def _against_stamp(
-    job: Job, kind: Product, fingerprint: str, precisions: frozenset[str]
+    job: Job, kind: Product, look: Look, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
-    target = job.targets[kind]
-    try:
-        found = target.stamp()
-        made = found.stamp
-        if made is None:
-            return DAMAGED if found.blank else NOT_OURS
-        if made.product not in (kind.value, ""):
-            raise _ConflictError(Conflict(target, made.product, kind, len(job.targets) == 1))
-        if made.checksum is None:
-            return UNKNOWN
-        if not found.whole and found.length <= made.checksum.file_length:
-            return DAMAGED
-        verdict = _by_stamp(job, made, fingerprint, precisions)
-        return EDITED if _is_edited(target, found, made.checksum, verdict) else verdict
-    except (OSError, MemoryError) as error:
-        if isinstance(error, FileNotFoundError) and not _is_there(target, again=True):
-            return MISSING  # it has just gone
-        cause = getattr(error, "strerror", None) or str(error) or "out of memory"
-        raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None
+    """Raises OSError, MemoryError; PhotoError for another kind."""
+    found = look.found
+    made = found.stamp
+    if made is None:
+        return DAMAGED if found.blank else NOT_OURS
+    if made.product not in (kind.value, ""):
+        there = Conflict(look.target, made.product, kind, len(job.targets) == 1)
+        raise _ConflictError(there)
+    if made.checksum is None:
+        return UNKNOWN
+    if not found.whole and found.length <= made.checksum.file_length:
+        return DAMAGED
+    verdict = _by_stamp(job, made, fingerprint, precisions)
+    return EDITED if _is_edited(look, made.checksum, verdict) else verdict
 
 
 def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Message:
@@ -305,14 +330,13 @@ def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str
     return UP_TO_DATE if job.source.state() == (made.size, made.mtime_ns) else CHANGED
 
 
-def _is_edited(target: Target, found: StampedFile, written: Checksum, verdict: Message) -> bool:
+def _is_edited(look: Look, written: Checksum, verdict: Message) -> bool:
     """Whether a product has other pixels than it was written with. Raises OSError.
 
     Where it stays anyhow, and its file is as long as it was, none of it is read; and of one that is
     longer or shorter, as a title makes it, only how long its pixels are.
     """
     stays = verdict == UP_TO_DATE
-    if stays and found.length == written.file_length:
+    if stays and look.found.length == written.file_length:
         return False
-    with target.open() as file:
-        return not has_own_pixels(file, written, by_length=stays)
+    return not has_own_pixels(look.file, written, by_length=stays)

@@ -9,7 +9,8 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
@@ -17,7 +18,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.files import entry_key
-from birefcli.images.stamp import StampedFile
+from birefcli.images.stamp import Stamp, StampedFile
 from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_file, is_link, is_pipe, real_path
 from birefcli.system.pipes import open_pipe
@@ -34,7 +35,7 @@ OVERTAKEN = Message("changed since the run began; the next run looks at it again
 """Why a product is left that was to be replaced."""
 
 State: TypeAlias = tuple[int, int]
-"""A photo's size in bytes, and its modification time in ns or another number of its version."""
+"""A file's size in bytes, and its modification time in ns or another number of its version."""
 
 Admit: TypeAlias = Callable[[int, int], object]
 """Called with the pixels and the bytes of a large photo before it is read; it may wait."""
@@ -107,20 +108,22 @@ class Target(Protocol):
     def is_remote(self) -> bool:
         """Whether it is sent over a network, where many at once hide how long one takes."""
 
-    def exists(self, *, again: bool = False) -> bool:
-        """Whether something is there that a product may replace. Raises OSError.
+    @property
+    def seen(self) -> State | None:
+        """What must still be there for it to be written; None for anything."""
+
+    def find(self, *, again: bool = False) -> "Target | None":
+        """Itself where something is there that a product may replace. Raises OSError.
 
         ``again``: whatever was known of it before.
         """
 
-    def stamp(self) -> StampedFile:
-        """Look at what is there without decoding it. Raises OSError, MemoryError."""
+    def look(self) -> AbstractContextManager["Look"]:
+        """Open what is there, and read its stamp without decoding it.
 
-    def open(self) -> BinaryIO:
-        """Open what is there, to read parts of it. Raises OSError."""
-
-    def as_seen(self) -> "Target":
-        """Itself, but that nothing is written where what is there now has changed until then."""
+        Raises OSError, with ESTALE where it is no longer what was found, also while it is read;
+        MemoryError.
+        """
 
     def write(self, data: bytes) -> None:
         """Write a product, whole or not at all.
@@ -133,6 +136,23 @@ class Target(Protocol):
 
         ``relative``: of the product's photo, below the folder of all products.
         """
+
+
+@dataclass(frozen=True)
+class Look:
+    """What lies at a target: stamp, bytes and version are those of one file, whoever writes."""
+
+    found: StampedFile
+    file: BinaryIO
+    """Open for reading."""
+    target: Target
+    """Where it lies; nothing is written there once it has changed."""
+
+
+def stamp_at(target: Target) -> Stamp | None:
+    """The stamp of what lies at a target; None for what is not ours. Raises as its ``look``."""
+    with target.look() as look:
+        return look.found.stamp
 
 
 @dataclass(frozen=True)
@@ -184,10 +204,9 @@ class LocalFile:
     def state(self) -> State | None:
         """Size and modification time."""
         try:
-            status = self.path.stat()
+            return _state(self.path.stat())
         except OSError:
             return None
-        return status.st_size, status.st_mtime_ns
 
     def read(
         self, max_pixels: int, before_large: Admit, patience: float | None
@@ -207,10 +226,9 @@ class LocalFile:
                 return data, (len(data), 0)
             data = read_photo(file, max_pixels, before_large)
             after = os.fstat(file.fileno())
-        state = (before.st_size, before.st_mtime_ns)
-        if state != (after.st_size, after.st_mtime_ns):
+        if _state(before) != _state(after):
             raise PhotoError(CHANGED)
-        return data, state
+        return data, _state(before)
 
     def listed_as(self, relative: Path) -> str | None:
         """Its path, which tells the part that is kept below the output folder."""
@@ -232,21 +250,16 @@ class LocalFile:
         """False: what would have to be waited for is not written to."""
         return False
 
-    def exists(self, *, again: bool = False) -> bool:
-        """Whether a regular file is there. Raises OSError for anything else."""
-        return regular_status(self.path) is not None
+    def find(self, *, again: bool = False) -> "LocalFile | None":
+        """Itself where a regular file is there. Raises OSError for anything else."""
+        return None if regular_status(self.path) is None else self
 
-    def stamp(self) -> StampedFile:
-        """Look at the file in two short reads."""
-        return stamp.read(self.path)
-
-    def open(self) -> BinaryIO:
-        """Open the file, where it is a regular one."""
-        return open_regular(self.path)
-
-    def as_seen(self) -> "LocalFile":
-        """The file as long as it has its size and time."""
-        return replace(self, seen=self.state())
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """The file, whose stamp takes two short reads; its version is its size and time."""
+        with open_regular(self.path) as file:
+            seen = _state(os.fstat(file.fileno()))  # before anything is read: a later edit counts
+            yield Look(stamp.of_file(file, self.path), file, replace(self, seen=seen))
 
     def write(self, data: bytes) -> None:
         """Replace the file; its folder is made."""
@@ -340,21 +353,19 @@ class Stdout:
         """True: whoever reads from a pipe may take as long as it likes."""
         return True
 
-    def exists(self, *, again: bool = False) -> bool:
-        """False: nothing is replaced."""
-        return False
+    @property
+    def seen(self) -> State | None:
+        """None."""
+        return None
 
-    def stamp(self) -> StampedFile:
+    def find(self, *, again: bool = False) -> "Stdout | None":
+        """None: nothing is replaced."""
+        return None
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
         """What was never written."""
-        return StampedFile(whole=False, stamp=None, blank=True)
-
-    def open(self) -> BinaryIO:
-        """Nothing."""
-        return io.BytesIO()
-
-    def as_seen(self) -> "Stdout":
-        """Itself."""
-        return self
+        yield Look(StampedFile(whole=False, stamp=None, blank=True), io.BytesIO(), self)
 
     def write(self, data: bytes) -> None:
         """Write all of it: with PYTHONUNBUFFERED one write may end early, and say how far."""
@@ -369,6 +380,10 @@ class Stdout:
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether it takes no more."""
         return error.errno in DISK_TROUBLE or error.filename == STDOUT
+
+
+def _state(status: os.stat_result) -> State:
+    return status.st_size, status.st_mtime_ns
 
 
 def local_folders(targets: "list[Target]") -> set[Path]:

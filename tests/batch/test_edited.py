@@ -124,11 +124,14 @@ def test_a_product_that_was_copied_or_touched_is_ours(job, way, tmp_path):
 
 
 def test_a_title_changes_no_pixels(job):
-    data = product(job)
-    title = b"\0\0\0\7tEXtTitle\0x\0\0\0\0"
-    lay(job, data[:33] + title + data[33:])
+    lay(job, titled(product(job)))
     assert decided(job).reason == UP_TO_DATE
     assert decided(job, OTHER).reason == OPTIONS
+
+
+def titled(data: bytes) -> bytes:
+    """A PNG with one text more, before its pixels."""
+    return data[:33] + b"\0\0\0\7tEXtTitle\0x\0\0\0\0" + data[33:]
 
 
 def test_an_edit_of_equal_length_is_seen_before_it_would_be_replaced(job):
@@ -226,7 +229,7 @@ def test_a_run_over_what_is_up_to_date_reads_two_windows_of_each(job, tmp_path, 
     monkeypatch.setitem(WAYS, "png", (pixels, Format.PNG, {}))
     read = []
 
-    class Counting(io.BytesIO):
+    class Counting(io.FileIO):
         def read(self, size: int | None = -1, /) -> bytes:
             data = super().read(size)
             read.append(len(data))
@@ -235,8 +238,7 @@ def test_a_run_over_what_is_up_to_date_reads_two_windows_of_each(job, tmp_path, 
     jobs = [replace(job, targets={CUTOUT: LocalFile(tmp_path / f"{n}.png")}) for n in range(20)]
     for each in jobs:
         assert len(lay(each, product(each)).read_bytes()) > 100_000
-    for module in (stamp, places):
-        monkeypatch.setattr(module, "open_regular", lambda path: Counting(path.read_bytes()))
+    monkeypatch.setattr(places, "open_regular", Counting)
     wanted = dict.fromkeys(Product, MADE)
     found = survey.decide_all(jobs, Existing.UPDATE, lambda _: wanted, Precision.AUTO)
     assert [decision.reason for decision in found] == [UP_TO_DATE] * 20
@@ -415,6 +417,22 @@ def test_a_product_that_changes_between_the_look_and_the_writing_stays(job):
     assert path.read_bytes() == b"last"
 
 
+def test_what_is_saved_while_it_is_looked_at_stays(job, monkeypatch):
+    path = lay(job, product(job))
+    look_for = freshness.has_own_pixels
+
+    def saved_meanwhile(*args, **more):
+        found = look_for(*args, **more)
+        path.write_bytes(b"by hand")
+        return found
+
+    monkeypatch.setattr(freshness, "has_own_pixels", saved_meanwhile)
+    [target] = decided(job, OTHER).job.targets.values()
+    with pytest.raises(LeftAloneError):
+        target.write(b"new")
+    assert path.read_bytes() == b"by hand"
+
+
 def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path):
     both = task(CUTOUT, Product.MASK)
     run(both)
@@ -438,6 +456,39 @@ def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path
 
 
 # In a store
+
+
+def test_an_object_that_is_written_while_it_is_looked_at_is_looked_at_again(job, put, monkeypatch):
+    url = parse_url("s3://b/out/a.png")
+    stored = replace(job, targets={CUTOUT: StoredProduct(url)})
+    put(str(url), product(job))
+    heads, opens = [], []
+    head, opened = ObjectStore.head, ObjectStore.open
+
+    def counted(self, key):
+        heads.append(key)
+        return head(self, key)
+
+    def written_after(self, *args):
+        file = opened(self, *args)
+        if not opens:
+            put(str(url), titled(product(job)))
+        opens.append(file)
+        return file
+
+    monkeypatch.setattr(ObjectStore, "head", counted)
+    assert decided(stored, OTHER).reason == OPTIONS
+    assert len(heads) == 1, "asked once"
+    monkeypatch.setattr(ObjectStore, "open", written_after)
+    found = decided(stored, OTHER)
+    assert (found.trouble, found.reason, len(opens)) == (None, OPTIONS, 2)
+
+    monkeypatch.setattr(freshness, "TRIES", 1)
+    opens.clear()
+    put(str(url), product(job))
+    found = decided(stored, OTHER)
+    assert found.trouble is not None
+    assert "cannot be read, and stays" in str(found.trouble)
 
 
 @pytest.mark.parametrize("count", [3, 9])
@@ -481,4 +532,5 @@ def test_objects_are_read_whole_only_where_they_would_be_replaced(
         target.write(b"new")
     [target] = found[-1].job.targets.values()
     target.write(b"new")
-    assert target.open().read() == b"new"
+    with target.find(again=True).look() as look:
+        assert look.file.read() == b"new"

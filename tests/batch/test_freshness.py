@@ -104,7 +104,7 @@ def test_file_that_cannot_be_read_fails_its_photo_and_is_replaced_on_request_alo
     job, tmp_path, monkeypatch, number
 ):
     (tmp_path / "made.jpg").write_bytes(b"somebody's")
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(number))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", failing(number))
     found = decided(job, Existing.UPDATE)
     assert found.job.targets == {}
     assert found.trouble is not None
@@ -128,19 +128,19 @@ def test_target_that_cannot_be_looked_at_fails_its_photo_whatever_the_policy(
 def test_second_of_two_reads_that_fails_is_a_failed_look_too(job, tmp_path, monkeypatch):
     (tmp_path / "made.jpg").write_bytes(b"x" * 9000)
 
-    class Worn(io.BytesIO):
+    class Worn(io.FileIO):
         reads = 0
 
         def read(self, size: int | None = -1, /) -> bytes:
             self.reads += 1
             return super().read(size) if self.reads == 1 else failing(errno.EIO)()
 
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", lambda _: Worn(b"x" * 9000))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", Worn)
     assert decided(job, Existing.UPDATE).trouble is not None
 
 
 def test_file_that_is_there_and_is_said_not_to_be_is_not_missing(job, tmp_path, monkeypatch):
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(errno.ENOENT))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", failing(errno.ENOENT))
     (tmp_path / "made.jpg").write_bytes(b"somebody's")
     assert decided(job, Existing.UPDATE).trouble is not None
 
