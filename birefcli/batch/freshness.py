@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from birefcli.batch.output import ANOTHER
-from birefcli.batch.places import EXISTS, PIPE, Look, Target
+from birefcli.batch.places import PIPE, Look, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
@@ -66,6 +66,8 @@ class Decision:
     that is another kind of product."""
     conflict: "Conflict | None" = None
     """The product of another kind, if that is why."""
+    retried: bool = False
+    """Whether a worker that is gone may have written some of its products."""
 
 
 class Conflict(NamedTuple):
@@ -218,6 +220,7 @@ def _shown(reasons: Mapping[str, Message]) -> Message:
 
 
 MISSING = Message("missing")
+EXISTS = Message("exists")
 UP_TO_DATE = Message("up to date")
 OVERWRITE = Message("to be overwritten")
 DAMAGED = Message("damaged")
@@ -242,7 +245,7 @@ def _verdict(
     target = job.targets[kind]
     there = _there(target)
     if there is None:
-        return MISSING, target
+        return MISSING, target if existing is Existing.OVERWRITE else target.if_absent()
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
@@ -272,13 +275,25 @@ def _way_round(error: OSError) -> Message | None:
 
 
 def is_made_since(decision: Decision) -> bool:
-    """Whether all products of a photo are there that were not when it was decided about.
+    """Whether all products of a photo have been made since it was decided about.
 
-    A product appears whole or not at all. Raises OSError.
+    A product appears whole or not at all. Raises OSError, MemoryError.
     """
-    targets = decision.job.targets.values()
-    missing = decision.reason == MISSING and bool(targets)
-    return missing and all(target.find(again=True) is not None for target in targets)
+    targets = decision.job.targets
+    return bool(targets) and all(_is_made(decision, kind) for kind in targets)
+
+
+def _is_made(decision: Decision, kind: Product) -> bool:
+    target = decision.job.targets[kind]
+    found = target.find(again=True)
+    if target.seen is None or found is None:
+        return False
+    with found.look() as look:
+        made = look.found.stamp
+    if look.target.seen == target.seen or made is None:
+        return False
+    is_as_asked = (made.product, made.fingerprint) == (kind.value, decision.fingerprints[kind])
+    return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
 
 
 def _looked_at(
@@ -298,7 +313,7 @@ def _looked_at(
                 raise PhotoError(text, hint=REPLACES) from None
         found = _there(target, again=True)
         if found is None:
-            return MISSING, job.targets[kind]  # it has just gone
+            return MISSING, target.if_absent()  # it has just gone
         target = found
 
 

@@ -19,7 +19,7 @@ from birefcli.batch.fetching import Fetched, Fetcher
 from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
 from birefcli.batch.outcome import Outcome, Seconds, Status
-from birefcli.batch.places import Admit, LeftAloneError, State
+from birefcli.batch.places import MADE_MEANWHILE, Admit, LeftAloneError, State
 from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
@@ -63,12 +63,17 @@ class Loaded:
 class Encoded:
     """A photo's products, which wait to be written; its pixels are no longer needed."""
 
-    job: Job
+    decision: Decision
     files: Mapping[Product, bytes]
     outcome: Outcome
     """Once they are written."""
     reserved: int
     """Bytes of the memory budget."""
+
+    @property
+    def job(self) -> Job:
+        """The photo's file and its targets."""
+        return self.decision.job
 
 
 @dataclass(frozen=True)
@@ -327,7 +332,7 @@ class Pipeline:
             ),
         )
         files = {kind: file.data for kind, file in made.items()}
-        return Encoded(job, files, written, loaded.reserved)
+        return Encoded(loaded.decision, files, written, loaded.reserved)
 
     def _write(self, item: Encoded) -> Outcome:
         job, seconds = item.job, item.outcome.seconds
@@ -339,10 +344,12 @@ class Pipeline:
         finally:
             self._budget.release(item.reserved)
             seconds.save += time.perf_counter() - started
-        if len(left) == len(item.files):
-            reason = next(iter(left.values()))
+        theirs = {kind: why for kind, why in left.items() if why != MADE_MEANWHILE}
+        by_us = item.decision.retried and not theirs  # by a worker that could not tell any more
+        if len(left) == len(item.files) and not by_us:
+            reason = next(iter((theirs or left).values()))
             return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=reason)
-        notes = [f"{job.targets[kind]}: {why}" for kind, why in left.items()]
+        notes = [f"{job.targets[kind]}: {why}" for kind, why in theirs.items()]
         return replace(item.outcome, notes=(*item.outcome.notes, *notes))
 
     def _write_one(self, item: Encoded, kind: Product) -> Message | None:

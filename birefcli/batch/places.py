@@ -12,14 +12,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.files import entry_key
-from birefcli.images.stamp import Stamp, StampedFile
-from birefcli.system.atomic import replace_file
+from birefcli.images.stamp import Stamp, StampedFile, has_own_pixels
+from birefcli.system.atomic import create_file, replace_file
 from birefcli.system.paths import is_file, is_link, is_pipe, real_path
 from birefcli.system.pipes import open_pipe
 from birefcli.system.regular_file import open_regular, regular_status
@@ -29,13 +30,15 @@ PIPE = "-"
 MADE_BY_US = "made by birefcli"
 """Why a product of an earlier run is no photo of this one."""
 CHANGED = "changed while it was read; run again when it is complete"
-EXISTS = Message("exists")
-"""Why a product is left that must not be replaced."""
 OVERTAKEN = Message("changed since the run began; the next run looks at it again")
-"""Why a product is left that was to be replaced."""
+"""Why what lies at a target is left, that lay there not yet, or otherwise, when it was decided."""
+MADE_MEANWHILE = Message("made by another run meanwhile")
+"""The same, of a product that was made of the same photo in the same way."""
 
 State: TypeAlias = tuple[int, int]
 """A file's size in bytes, and its modification time in ns or another number of its version."""
+ABSENT: State = (-1, -1)
+"""That of no file, where none must be."""
 
 Admit: TypeAlias = Callable[[int, int], object]
 """Called with the pixels and the bytes of a large photo before it is read; it may wait."""
@@ -110,7 +113,10 @@ class Target(Protocol):
 
     @property
     def seen(self) -> State | None:
-        """What must still be there for it to be written; None for anything."""
+        """What must still be there for it to be written, or :data:`ABSENT`; None for anything."""
+
+    def if_absent(self) -> "Target":
+        """Itself, but that nothing is written where something is there by then."""
 
     def find(self, *, again: bool = False) -> "Target | None":
         """Itself where something is there that a product may replace. Raises OSError.
@@ -128,7 +134,8 @@ class Target(Protocol):
     def write(self, data: bytes) -> None:
         """Write a product, whole or not at all.
 
-        Raises OSError, with the target's name, and LeftAloneError where it is left as it is.
+        Raises OSError, with the target's name, and LeftAloneError where something has come there
+        since ``seen``.
         """
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
@@ -155,13 +162,33 @@ def stamp_at(target: Target) -> Stamp | None:
         return look.found.stamp
 
 
+def left_alone(target: Target, data: bytes) -> LeftAloneError:
+    """Why ``data`` was not written: what has come to its target meanwhile.
+
+    Raises as ``find`` and ``look`` of the target do.
+    """
+    ours, found = stamp.of_bytes(data), target.find(again=True)
+    if ours is None or found is None:
+        return LeftAloneError(OVERTAKEN)
+    with found.look() as look:
+        made = look.found.stamp
+        is_same = (
+            made is not None
+            and made.checksum is not None
+            # Whichever precision automatic is: that of the device which was first.
+            and replace(made, precision=ours.precision) == ours
+            and has_own_pixels(look.file, made.checksum)
+        )
+    return LeftAloneError(MADE_MEANWHILE if is_same else OVERTAKEN)
+
+
 @dataclass(frozen=True)
 class LocalFile:
     """A file of this machine, or what else has a path: a pipe, a device."""
 
     path: Path
     seen: State | None = field(default=None, compare=False)
-    """As a target: what must still be there for it to be replaced; None for anything."""
+    """As a target."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -261,16 +288,33 @@ class LocalFile:
             seen = _state(os.fstat(file.fileno()))  # before anything is read: a later edit counts
             yield Look(stamp.of_file(file, self.path), file, replace(self, seen=seen))
 
+    def if_absent(self) -> "LocalFile":
+        """The file where none has its path."""
+        return replace(self, seen=ABSENT)
+
     def write(self, data: bytes) -> None:
         """Replace the file; its folder is made."""
-        if self.seen is not None and self.state() not in (self.seen, None):
-            raise LeftAloneError(OVERTAKEN)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path, data)
+            self._put(data)
         except OSError as error:
             # Of a part file the user knows nothing, and a full disk is reported without any name.
             raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
+
+    def _put(self, data: bytes) -> None:
+        try:
+            if self.seen is None:
+                replace_file(self.path, data)
+            elif self.seen == ABSENT:
+                create_file(self.path, data)
+            else:
+                replace_file(self.path, data, partial(self._see_unchanged, data))
+        except FileExistsError:
+            raise left_alone(self, data) from None
+
+    def _see_unchanged(self, data: bytes) -> None:
+        if self.state() not in (self.seen, None):
+            raise left_alone(self, data)
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether the disk is of no use, or the output folder is closed."""
@@ -357,6 +401,10 @@ class Stdout:
     def seen(self) -> State | None:
         """None."""
         return None
+
+    def if_absent(self) -> "Stdout":
+        """Itself: nothing is there."""
+        return self
 
     def find(self, *, again: bool = False) -> "Stdout | None":
         """None: nothing is replaced."""

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from birefcli.batch.places import (
+    ABSENT,
     CHANGED,
-    EXISTS,
     MADE_BY_US,
-    OVERTAKEN,
     Admit,
     LeftAloneError,
     Look,
     State,
+    left_alone,
 )
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
-from birefcli.options import Existing
 from birefcli.system.object_faults import (
     ObjectChangedError,
     ObjectDeniedError,
+    ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
     object_error,
@@ -41,6 +41,7 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+NOT_IMPLEMENTED = 501  # HTTP: what a store says of conditions that it does not know
 BLOCK = 1 << 18  # bytes that each of them reads at once, of a product that is read whole
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
@@ -120,13 +121,10 @@ class StoredProduct:
     """An object that a product is written to."""
 
     url: ObjectUrl
-    existing: Existing = Existing.UPDATE
-    """What is to become of an object that is there when it is written."""
     entry: ObjectEntry | None = None
     """As it was listed, where it is there."""
     is_listed: bool = False
     seen: State | None = field(default=None, compare=False)
-    """What must still be there for it to be replaced; None for anything."""
 
     def __str__(self) -> str:
         return str(self.url)
@@ -157,6 +155,10 @@ class StoredProduct:
         entry = self.entry if self.is_listed and not again else self._asked()
         return None if entry is None else replace(self, entry=entry, is_listed=True)
 
+    def if_absent(self) -> "StoredProduct":
+        """The object where none has its URL."""
+        return replace(self, seen=ABSENT)
+
     @contextmanager
     def look(self) -> Iterator[Look]:
         """The object as it was listed: one read of the end that has its stamp, the rest by blocks.
@@ -175,18 +177,29 @@ class StoredProduct:
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
-        if self.seen is not None:
-            entry = self._asked()
-            if entry is not None and _state(entry) != self.seen:
-                raise LeftAloneError(OVERTAKEN)
-        new = self.existing in (Existing.SKIP, Existing.ERROR)
-        kind = TYPES.get(self.url.suffix, "")
+        if self.seen == ABSENT:
+            self._create(data)
+        elif self.seen is None or self._asked_state() in (self.seen, None):
+            self._put(data)
+        else:
+            raise left_alone(self, data)
+
+    def _create(self, data: bytes) -> None:
         try:
-            store_for(self.url).write(self.url.key, data, create_only=new, content_type=kind)
+            self._put(data, create_only=True)
         except ObjectExistsError:
-            if self.existing is Existing.SKIP:  # another run has just done it
-                raise LeftAloneError(EXISTS) from None
-            raise
+            raise left_alone(self, data) from None
+        except ObjectError as error:
+            if error.errno != errno.ENOTSUP and error.status != NOT_IMPLEMENTED:
+                raise
+            # The store knows no conditions, or they are switched off: then a look must do.
+            if self._asked() is not None:
+                raise left_alone(self, data) from None
+            self._put(data)
+
+    def _put(self, data: bytes, *, create_only: bool = False) -> None:
+        kind = TYPES.get(self.url.suffix, "")
+        store_for(self.url).write(self.url.key, data, create_only=create_only, content_type=kind)
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether the bucket is gone, full, or closed to us; a single key may be closed, too."""
@@ -202,6 +215,10 @@ class StoredProduct:
         except OSError as error:
             return isinstance(error, ObjectDeniedError)
         return False
+
+    def _asked_state(self) -> State | None:
+        entry = self._asked()
+        return None if entry is None else _state(entry)
 
     def _asked(self) -> ObjectEntry | None:
         try:

@@ -33,7 +33,7 @@ def decide_all(
         return [decide_one(job) for job in jobs]
     # Of a few photos, the prefix may be that of a million others.
     there = _listed(jobs, prefixes) if len(jobs) > FEW else None
-    known = (_informed(job, existing, there) for job in jobs)
+    known = jobs if there is None else (_informed(job, there) for job in jobs)
     return list(stores.in_order(decide_one, known))
 
 
@@ -80,14 +80,12 @@ def _pass_over(error: OSError) -> None:
     """A folder that holds a name which is no path holds other people's objects: no product does."""
 
 
-def _informed(job: Job, existing: Existing, there: Mapping[ObjectUrl, ObjectEntry] | None) -> Job:
+def _informed(job: Job, there: Mapping[ObjectUrl, ObjectEntry]) -> Job:
     """A job whose products know what is there; without a listing, they ask for it themselves."""
 
     def informed(target: Target) -> Target:
         if not isinstance(target, StoredProduct):
             return target
-        if there is None:
-            return replace(target, existing=existing)
-        return replace(target, existing=existing, entry=there.get(target.url), is_listed=True)
+        return replace(target, entry=there.get(target.url), is_listed=True)
 
     return replace(job, targets={kind: informed(t) for kind, t in job.targets.items()})

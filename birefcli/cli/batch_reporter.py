@@ -17,10 +17,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from birefcli.batch.freshness import MISSING
+from birefcli.batch.freshness import EXISTS, MISSING
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
-from birefcli.batch.places import EXISTS, MADE_BY_US, Stdout, Target
+from birefcli.batch.places import MADE_BY_US, MADE_MEANWHILE, Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
@@ -160,7 +160,7 @@ class TerminalReporter(Terminal):
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):
             return False
-        unexpected = outcome.reason not in (EXISTS, Message(MADE_BY_US))
+        unexpected = outcome.reason not in (EXISTS, MADE_MEANWHILE, Message(MADE_BY_US))
         left = outcome.status is Status.SKIPPED and unexpected
         return self.verbosity.verbose or left or _notable(outcome)
 

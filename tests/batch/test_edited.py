@@ -433,6 +433,67 @@ def test_what_is_saved_while_it_is_looked_at_stays(job, monkeypatch):
     assert path.read_bytes() == b"by hand"
 
 
+@pytest.mark.parametrize("existing", [Existing.UPDATE, Existing.SKIP, Existing.ERROR])
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_appears_after_the_look_stays(job, put, existing, stored):
+    if stored:
+        job = replace(job, targets={CUTOUT: StoredProduct(parse_url("s3://b/out/a.png"))})
+    place = job.targets[CUTOUT]
+    lay_there = (lambda data: put(str(place), data)) if stored else place.path.write_bytes
+
+    def there():
+        with place.look() as look:
+            look.file.seek(0)
+            return look.file.read()
+
+    [target] = decided(job, existing=existing).job.targets.values()
+    made = product(job)
+    for theirs in (b"by hand", product(job, edited=True), product(job, kind=Product.MASK)):
+        lay_there(theirs)
+        with pytest.raises(LeftAloneError) as left:
+            target.write(made)
+        assert (left.value.reason, there()) == (OVERTAKEN, theirs)
+    other = made.replace(b"fp32", b"fp16")
+    lay_there(other)
+    with pytest.raises(LeftAloneError) as left:
+        target.write(made)
+    assert (left.value.reason, there()) == (places.MADE_MEANWHILE, other)
+    job.targets[CUTOUT].write(made)
+    assert there() == made
+
+
+def test_what_a_lost_worker_has_written_is_known_and_what_lay_there_before_is_not(job):
+    path = lay(job, product(job))
+    before = decided(job, OTHER)
+    assert not freshness.is_made_since(before)
+    path.write_bytes(product(job).replace(MADE.encode(), OTHER.encode()))
+    assert freshness.is_made_since(before)
+    path.write_bytes(product(job, kind=Product.MASK).replace(MADE.encode(), OTHER.encode()))
+    assert not freshness.is_made_since(before)
+    path.unlink()
+    missing = decided(job)
+    path.write_bytes(b"somebody's")
+    assert not freshness.is_made_since(missing)
+    path.write_bytes(product(job))
+    assert freshness.is_made_since(missing)
+    os.utime(job.source.path, ns=(1, 1))
+    assert not freshness.is_made_since(missing), "of the photo as it was"
+    assert not freshness.is_made_since(decided(job, existing=Existing.OVERWRITE))
+
+
+def test_a_link_to_nothing_is_no_file_that_appeared(job, tmp_path):
+    path = job.targets[CUTOUT].path
+    path.symlink_to(tmp_path / "nowhere")
+    [target] = decided(job).job.targets.values()
+    target.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        target.write(b"new")
+
+
 def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path):
     both = task(CUTOUT, Product.MASK)
     run(both)

@@ -263,6 +263,31 @@ def test_full_disk_is_told_as_what_would_meet_every_photo(todo, monkeypatch):
     assert str(outcomes[0].error).startswith("No space left")
 
 
+def test_a_product_of_another_run_is_left_and_one_of_a_lost_worker_counts_as_written(tmp_path):
+    level_photo(tmp_path / "a.png", 255)
+    both = (Product.MASK, Product.TRIMAP)
+    plain = decision(tmp_path / "a.png", tmp_path / "out", both)
+    absent = {kind: target.if_absent() for kind, target in plain.job.targets.items()}
+    new = replace(plain, job=replace(plain.job, targets=absent))
+    run = a_run(products=both)
+
+    def ended(todo):
+        [outcome] = finished(run, [todo])
+        return outcome.status, outcome.reason, outcome.notes
+
+    first = ended(new)
+    assert first[0] is Status.WRITTEN
+    assert ended(new) == (Status.SKIPPED, places.MADE_MEANWHILE, ())
+    assert ended(replace(new, retried=True)) == first
+    (tmp_path / "out" / "a-mask.png").unlink()
+    assert ended(new) == first, "the other one is what it would have been"
+    (tmp_path / "out" / "a-mask.png").write_bytes(b"by hand")
+    note = f"{absent[Product.MASK]}: {places.OVERTAKEN}"
+    assert ended(replace(new, retried=True)) == (Status.SKIPPED, places.OVERTAKEN, ())
+    (tmp_path / "out" / "a-trimap.png").unlink()
+    assert ended(new) == (*first[:2], (*first[2], note))
+
+
 def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):
     (tmp_path / "out" / "1-mask.png").mkdir(parents=True)
     outcomes = finished(a_run(), todo)

@@ -343,20 +343,17 @@ def test_what_another_run_writes_meanwhile_is_left_to_it(here, bucket, tree):
 
     bucket.proxy.before = overtake
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
-    code, lines, _ = here(*words, "--existing", "skip")
-    assert code == 0
     left = {f"{bucket.url}/in/a.jpg": "skipped", f"{bucket.url}/in/b.png": "skipped"}
-    assert statuses(lines) == dict.fromkeys(statuses(lines), "written") | left
-    assert bucket.get("out/a.png") == bucket.get("out/b.png") == b"theirs"
-    for name in ("out/a.png", "out/b.png", "out/c.png"):
-        bucket.delete(name)
-    for name in ("out/sub/a.png", "out/sub/deep/é + ü.png"):
-        bucket.delete(name)
-    code, lines, said = here(*words, "--existing", "error")
-    assert code == 1
-    assert list(statuses(lines).values()).count("failed") == 2
-    assert "PreconditionFailed" in said
-    assert bucket.get("out/a.png") == b"theirs"
+    for existing in ("skip", "error", "update"):
+        code, lines, said = here(*words, "--existing", existing)
+        assert code == 0
+        assert statuses(lines) == dict.fromkeys(statuses(lines), "written") | left
+        assert said.count(str(places.OVERTAKEN)) == 2
+        assert bucket.get("out/a.png") == bucket.get("out/b.png") == b"theirs"
+        for name in objects(bucket, "out/"):
+            bucket.delete(f"out/{name}")
+    assert here(*words, "--existing", "overwrite")[0] == 0
+    assert bucket.get("out/a.png") != b"theirs"
 
 
 # Which photos

@@ -259,7 +259,7 @@ class WorkerPool:
             held = self._scheduler.held(worker)
         try:
             return [decision for decision in held if is_made_since(decision)]
-        except OSError:  # then they are done again
+        except (OSError, MemoryError):  # then they are done again
             return []
 
     def _settled(self) -> None:
