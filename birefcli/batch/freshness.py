@@ -22,6 +22,7 @@ from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import PIPE, Look, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
+from birefcli.images.image_data import is_cut_short
 from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
@@ -330,7 +331,7 @@ def _against_stamp(
         raise _ConflictError(there)
     if made.checksum is None:
         return UNKNOWN
-    if not found.whole and found.length <= made.checksum.file_length:
+    if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
         return DAMAGED
     verdict = _by_stamp(job, made, fingerprint, precisions)
     return EDITED if _is_edited(look, made.checksum, verdict) else verdict

@@ -167,6 +167,26 @@ def test_a_product_that_lacks_its_end_is_damaged_and_one_with_more_behind_it_is_
     assert decided(job).reason == UP_TO_DATE
 
 
+@pytest.mark.parametrize("way", ["png", "jpg"])
+def test_a_smaller_edit_with_bytes_behind_its_picture_is_no_damage(job, way, monkeypatch):
+    """As apps of galleries append them; and what a disk leaves of it is damaged all the same."""
+    pixels = np.random.RandomState(0).randint(0, 256, RGBA.shape).astype(np.uint8)
+    monkeypatch.setitem(WAYS, way, (pixels[..., : WAYS[way][0].shape[2]], *WAYS[way][1:]))
+    before = product(job, way)
+    monkeypatch.setitem(WAYS, way, (RGBA if way == "png" else RGB, *WAYS[way][1:]))
+    text = Stamp(MADE, "fp32", CUTOUT.value, *job.source.state()).text()
+    edited = retouched(before, way, text)
+    assert len(edited) + 5000 < len(before)
+    for more in (b"more", b"more" * 1200):
+        lay(job, edited + more)
+        assert decided(job).reason == decided(job, OTHER).reason == EDITED
+    for cut in (edited[:-1], edited[:-9], edited[: len(edited) // 2]):
+        lay(job, cut)
+        assert decided(job).reason == freshness.DAMAGED
+    lay(job, cut + bytes(3000))
+    assert decided(job).reason == freshness.DAMAGED
+
+
 def test_a_product_of_an_earlier_version_is_kept_unless_its_checksum_says_that_it_is_ours(
     job, monkeypatch
 ):
