@@ -23,7 +23,7 @@ from birefcli.batch.places import (
     State,
     left_alone,
 )
-from birefcli.errors import Message, PhotoError
+from birefcli.errors import Message, OutputError, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
 from birefcli.system.object_faults import (
@@ -243,6 +243,18 @@ def read_stamp(url: ObjectUrl, entry: ObjectEntry) -> stamp.Stamp | None:
     return stamp.of_window(window, at_end=at + len(window) == entry.size)
 
 
+@contextmanager
+def listing(prefix: ObjectUrl) -> Iterator[None]:
+    """Within it, a failure to list an output's prefix, or to look at what is there, ends the run.
+
+    Raises OutputError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
+
+
 # Finding photos
 
 
@@ -288,11 +300,20 @@ def _listed_photo(name: str) -> StoredPhoto | tuple[str, str]:
 
 def is_product(photo: StoredPhoto) -> bool:
     """Whether an object that was listed is a product of ours, by a small read. Raises OSError."""
+    return stamp_of(photo) is not None
+
+
+def stamp_of(photo: StoredPhoto) -> stamp.Stamp | None:
+    """The stamp of an object that was listed, by a small read; None where it has none.
+
+    None as well for one that somebody writes or deletes just now: what has become of it is seen
+    when it is read. Raises OSError.
+    """
     assert photo.entry is not None, "it was listed"
     try:
-        return read_stamp(photo.url, photo.entry) is not None
+        return read_stamp(photo.url, photo.entry)
     except (ObjectChangedError, ObjectNotFoundError):
-        return False  # what has become of it is seen when it is read
+        return None
 
 
 def in_order(call: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

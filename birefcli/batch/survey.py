@@ -12,7 +12,6 @@ from birefcli.batch.freshness import Decision, Fingerprints, decide
 from birefcli.batch.places import Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.batch.targets import Job
-from birefcli.errors import OutputError
 from birefcli.options import Existing, Precision
 from birefcli.system.object_store import ObjectEntry, store_for
 from birefcli.system.object_url import ObjectUrl
@@ -66,13 +65,11 @@ def _listed(jobs: list[Job], prefixes: Iterable[ObjectUrl]) -> dict[ObjectUrl, O
     wanted = {target.url for target in _products(jobs)}
     found = {}
     for prefix in prefixes:
-        try:
+        with stores.listing(prefix):
             for entry in store_for(prefix).list(prefix.key, _pass_over):
                 url = prefix.at(entry.key)
                 if url in wanted:
                     found[url] = entry
-        except OSError as error:
-            raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
     return found
 
 
