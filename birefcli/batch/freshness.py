@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -252,11 +253,13 @@ def _verdict(
             way = Option("existing", "update")
             raise OutputError(Message(f"{target}: exists; move it, or use ", way))
         case Existing.SKIP:
-            return EXISTS, there
+            return _skipped(job, kind, there), there
         case Existing.OVERWRITE:
             return OVERWRITE, target
         case Existing.UPDATE:
-            return _looked_at(job, kind, there, fingerprint, precisions)
+            return _looked_at(
+                there, lambda look: _against_stamp(job, kind, look, fingerprint, precisions)
+            )
 
 
 def _there(target: Target, *, again: bool = False) -> Target | None:
@@ -297,15 +300,13 @@ def _is_made(decision: Decision, kind: Product) -> bool:
     return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
 
 
-def _looked_at(
-    job: Job, kind: Product, there: Target, fingerprint: str, precisions: frozenset[str]
-) -> tuple[Message, Target]:
+def _looked_at(there: Target, judge: Callable[[Look], Message]) -> tuple[Message, Target]:
     """As :func:`_verdict`, by what lies at a target, which others may write at the same time."""
     target, tries = there, 0
     while True:
         try:
             with target.look() as look:
-                return _against_stamp(job, kind, look, fingerprint, precisions), look.target
+                return judge(look), look.target
         except (OSError, MemoryError) as error:
             tries += 1
             if getattr(error, "errno", None) not in MOVED or tries == TRIES:
@@ -318,6 +319,20 @@ def _looked_at(
         target = found
 
 
+def _skipped(job: Job, kind: Product, there: Target) -> Message:
+    """What is there stays, also where it cannot be read. Raises PhotoError for another kind."""
+    with suppress(OSError, MemoryError), there.look() as look:
+        _refuse_another(job, kind, look)
+    return EXISTS
+
+
+def _refuse_another(job: Job, kind: Product, look: Look) -> None:
+    """Raise PhotoError where a product of another kind lies: nothing is to be done of that name."""
+    made = look.found.stamp
+    if made is not None and made.product not in (kind.value, ""):
+        raise _ConflictError(Conflict(look.target, made.product, kind, len(job.targets) == 1))
+
+
 def _against_stamp(
     job: Job, kind: Product, look: Look, fingerprint: str, precisions: frozenset[str]
 ) -> Message:
@@ -326,9 +341,7 @@ def _against_stamp(
     made = found.stamp
     if made is None:
         return DAMAGED if found.blank else NOT_OURS
-    if made.product not in (kind.value, ""):
-        there = Conflict(look.target, made.product, kind, len(job.targets) == 1)
-        raise _ConflictError(there)
+    _refuse_another(job, kind, look)
     if made.checksum is None:
         return UNKNOWN
     if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):

@@ -308,10 +308,13 @@ def test_a_product_of_another_kind_refuses_the_run_before_any_work(task, cutouts
         )
     assert {path: path.read_bytes() for path in cutouts.iterdir()} == before
     (cutouts / "a.png").write_bytes(b"theirs")
-    with pytest.raises(OutputError, match=r"b\.png: is a cutout, .* there; choose"):
-        run(task(Product.MASK))
-    assert run(task(Product.MASK, existing=Existing.SKIP)).exit_code == 0
+    for existing in (Existing.UPDATE, Existing.SKIP):
+        with pytest.raises(OutputError, match=r"b\.png: is a cutout, .* there; choose"):
+            run(task(Product.MASK, existing=existing))
     assert (cutouts / "b.png").read_bytes() == before[cutouts / "b.png"]
+    (cutouts / "b.png").unlink()
+    assert run(task(Product.MASK, existing=Existing.SKIP)).exit_code == 0
+    assert (cutouts / "a.png").read_bytes() == b"theirs"
 
 
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
