@@ -53,14 +53,49 @@ SHOWN_IN: Mapping[str, frozenset[Product]] = {
 """Fields that show in some products only; what is not named shows in all."""
 
 
+OVERWRITING = Option("existing", "overwrite")
+REPLACES = Message(OVERWRITING, " replaces it")
+
+
+class Verdict(Enum):
+    """What is found at a target, and so what is done about it; its value is for people."""
+
+    MISSING = Message("missing")
+    OVERWRITE = Message("to be overwritten")
+    DAMAGED = Message("damaged")
+    CHANGED = Message("the photo changed")
+    OPTIONS = Message("made with another model or other options")
+    EXISTS = Message("exists")
+    UP_TO_DATE = Message("up to date")
+    NOT_OURS = Message("not made by birefcli; ", REPLACES)
+    EDITED = Message("edited since it was made; ", REPLACES)
+    UNKNOWN = Message(
+        "made by a version that does not tell whether it was edited since; ", REPLACES
+    )
+
+    @property
+    def message(self) -> Message:
+        """As a person is told."""
+        return self.value
+
+    @property
+    def is_theirs(self) -> bool:
+        """Whether somebody's work lies there, or may: it is kept and named."""
+        return self in (Verdict.NOT_OURS, Verdict.EDITED, Verdict.UNKNOWN)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing is written there."""
+        return self.is_theirs or self in (Verdict.EXISTS, Verdict.UP_TO_DATE)
+
+
 @dataclass(frozen=True)
 class Decision:
     """About one photo: ``job`` holds the products to be made, none where nothing is to be done."""
 
     job: Job
-    reason: Message
-    kept: Mapping[str, Message] = dataclasses.field(default_factory=dict)
-    """Targets that hold somebody's work, or may, and why it is taken for that."""
+    verdicts: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
+    """On all its targets, by their names."""
     fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
     """Of all products, for their stamps."""
     trouble: Message | None = None
@@ -70,6 +105,21 @@ class Decision:
     """The product of another kind, if that is why."""
     retried: bool = False
     """Whether a worker that is gone may have written some of its products."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was none of its products."""
+        return bool(self.verdicts) and set(self.verdicts.values()) == {Verdict.MISSING}
+
+    @property
+    def kept(self) -> Mapping[str, Message]:
+        """Targets that hold somebody's work, or may, and why it is taken for that."""
+        return {name: each.message for name, each in self.verdicts.items() if each.is_theirs}
+
+    @property
+    def reason(self) -> Message:
+        """Why the photo is done, or not, by what is found at its targets."""
+        return _shown(self.verdicts) if self.trouble is None else self.trouble
 
 
 class Conflict(NamedTuple):
@@ -88,11 +138,10 @@ class Conflict(NamedTuple):
         there = "a contact sheet" if self.there == SHEET else f"a {self.there}"
         return f"{self.target}: is {there}, and a {self.wanted.value} is to be written there"
 
-
-class _ConflictError(PhotoError):
-    def __init__(self, conflict: Conflict) -> None:
-        self.conflict = conflict
-        super().__init__(conflict.text, hint=Message(ANOTHER, ", or use ", OVERWRITING))
+    @property
+    def message(self) -> Message:
+        """With what is to be done about it."""
+        return Message(f"{self.text}; ", ANOTHER, ", or use ", OVERWRITING)
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
@@ -179,14 +228,10 @@ def decide(
     What cannot be looked at is never replaced, nor is a product of another kind: the photo fails.
     Raises OutputError for ``Existing.ERROR``.
     """
-    nothing = dataclasses.replace(job, targets={})
     try:
         return _decided(job, existing, wanted, precision)
-    except _ConflictError as error:
-        conflict = error.conflict
-        return Decision(nothing, error.message, trouble=error.message, conflict=conflict)
     except PhotoError as error:
-        return Decision(nothing, error.message, trouble=error.message)
+        return Decision(dataclasses.replace(job, targets={}), trouble=error.message)
 
 
 def _decided(
@@ -194,60 +239,43 @@ def _decided(
 ) -> Decision:
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
-    kept: dict[str, Message] = {}
-    reasons: dict[str, Message] = {}
+    verdicts: dict[str, Verdict] = {}
     for kind, target in job.targets.items():
-        verdict, there = _verdict(job, kind, existing, wanted[kind], precisions)
-        reasons[str(target)] = verdict
-        if verdict not in KEPT:
+        found, there = _verdict(job, kind, existing, wanted[kind], precisions)
+        if isinstance(found, Conflict):
+            nothing = dataclasses.replace(job, targets={})
+            return Decision(nothing, trouble=found.message, conflict=found)
+        verdicts[str(target)] = found
+        if not found.is_kept:
             todo[kind] = there
-        if verdict in THEIRS:
-            kept[str(target)] = verdict
-    left = dataclasses.replace(job, targets=todo)
-    return Decision(left, _shown(reasons), kept, wanted)
+    return Decision(dataclasses.replace(job, targets=todo), verdicts, wanted)
 
 
-def _shown(reasons: Mapping[str, Message]) -> Message:
-    """Why a photo is done, or not, by what is found at its targets; what is kept by its name."""
-    verdicts = frozenset(reasons.values())
-    if len(verdicts) == 1:
-        return next(iter(verdicts))
-    is_done = not verdicts <= KEPT
+def _shown(verdicts: Mapping[str, Verdict]) -> Message:
+    """Verdicts in a sentence: each once, what is kept by its name."""
+    found = set(verdicts.values())
+    if len(found) == 1:
+        return found.pop().message
+    is_done = not all(verdict.is_kept for verdict in found)
     shown = [
-        Message(f"{target}: ", verdict) if verdict in THEIRS else verdict
-        for target, verdict in reasons.items()
-        if verdict in THEIRS or verdict not in KEPT or not is_done
+        Message(f"{target}: ", verdict.message) if verdict.is_theirs else verdict.message
+        for target, verdict in verdicts.items()
+        if verdict.is_theirs or not verdict.is_kept or not is_done
     ]
     return Message(*[part for each in dict.fromkeys(shown) for part in (", ", each)][1:])
 
 
-MISSING = Message("missing")
-EXISTS = Message("exists")
-UP_TO_DATE = Message("up to date")
-OVERWRITE = Message("to be overwritten")
-DAMAGED = Message("damaged")
-CHANGED = Message("the photo changed")
-OPTIONS = Message("made with another model or other options")
-OVERWRITING = Option("existing", "overwrite")
-REPLACES = Message(OVERWRITING, " replaces it")
-NOT_OURS = Message("not made by birefcli; ", REPLACES)
-EDITED = Message("edited since it was made; ", REPLACES)
-UNKNOWN = Message("made by a version that does not tell whether it was edited since; ", REPLACES)
-THEIRS = frozenset({NOT_OURS, EDITED, UNKNOWN})
-KEPT = frozenset({EXISTS, UP_TO_DATE, *THEIRS})
-
-
 def _verdict(
     job: Job, kind: Product, existing: Existing, fingerprint: str, precisions: frozenset[str]
-) -> tuple[Message, Target]:
+) -> tuple[Verdict | Conflict, Target]:
     """What is to be done at a target, and that as it is to be written: see :attr:`Target.seen`.
 
-    Raises PhotoError where it cannot be told what is there, or it is another kind.
+    Raises PhotoError where it cannot be told what is there.
     """
     target = job.targets[kind]
     there = _there(target)
     if there is None:
-        return MISSING, target if existing is Existing.OVERWRITE else target.if_absent()
+        return Verdict.MISSING, target if existing is Existing.OVERWRITE else target.if_absent()
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
@@ -255,7 +283,7 @@ def _verdict(
         case Existing.SKIP:
             return _skipped(job, kind, there), there
         case Existing.OVERWRITE:
-            return OVERWRITE, target
+            return Verdict.OVERWRITE, target
         case Existing.UPDATE:
             return _looked_at(
                 there, lambda look: _against_stamp(job, kind, look, fingerprint, precisions)
@@ -300,7 +328,9 @@ def _is_made(decision: Decision, kind: Product) -> bool:
     return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
 
 
-def _looked_at(there: Target, judge: Callable[[Look], Message]) -> tuple[Message, Target]:
+def _looked_at(
+    there: Target, judge: Callable[[Look], Verdict | Conflict]
+) -> tuple[Verdict | Conflict, Target]:
     """As :func:`_verdict`, by what lies at a target, which others may write at the same time."""
     target, tries = there, 0
     while True:
@@ -315,57 +345,59 @@ def _looked_at(there: Target, judge: Callable[[Look], Message]) -> tuple[Message
                 raise PhotoError(text, hint=REPLACES) from None
         found = _there(target, again=True)
         if found is None:
-            return MISSING, target.if_absent()  # it has just gone
+            return Verdict.MISSING, target.if_absent()  # it has just gone
         target = found
 
 
-def _skipped(job: Job, kind: Product, there: Target) -> Message:
-    """What is there stays, also where it cannot be read. Raises PhotoError for another kind."""
+def _skipped(job: Job, kind: Product, there: Target) -> Verdict | Conflict:
+    """What is there stays, also where it cannot be read."""
     with suppress(OSError, MemoryError), there.look() as look:
-        _refuse_another(job, kind, look)
-    return EXISTS
+        return _conflict(job, kind, look) or Verdict.EXISTS
+    return Verdict.EXISTS
 
 
-def _refuse_another(job: Job, kind: Product, look: Look) -> None:
-    """Raise PhotoError where a product of another kind lies: nothing is to be done of that name."""
+def _conflict(job: Job, kind: Product, look: Look) -> Conflict | None:
     made = look.found.stamp
-    if made is not None and made.product not in (kind.value, ""):
-        raise _ConflictError(Conflict(look.target, made.product, kind, len(job.targets) == 1))
+    if made is None or made.product in (kind.value, ""):
+        return None
+    return Conflict(look.target, made.product, kind, len(job.targets) == 1)
 
 
 def _against_stamp(
     job: Job, kind: Product, look: Look, fingerprint: str, precisions: frozenset[str]
-) -> Message:
-    """Raises OSError, MemoryError; PhotoError for another kind."""
+) -> Verdict | Conflict:
+    """Raises OSError, MemoryError."""
     found = look.found
     made = found.stamp
     if made is None:
-        return DAMAGED if found.blank else NOT_OURS
-    _refuse_another(job, kind, look)
+        return Verdict.DAMAGED if found.blank else Verdict.NOT_OURS
+    if (another := _conflict(job, kind, look)) is not None:
+        return another
     if made.checksum is None:
-        return UNKNOWN
+        return Verdict.UNKNOWN
     if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
-        return DAMAGED
+        return Verdict.DAMAGED
     verdict = _by_stamp(job, made, fingerprint, precisions)
-    return EDITED if _is_edited(look, made.checksum, verdict) else verdict
+    return Verdict.EDITED if _is_edited(look, made.checksum, verdict) else verdict
 
 
-def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Message:
+def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Verdict:
     """Whether a product that is as it was made is up to date."""
     if made.fingerprint != fingerprint or made.precision not in precisions:
-        return OPTIONS
+        return Verdict.OPTIONS
     if job.source.comes_by_pipe:
-        return OVERWRITE  # nothing is known of what comes through a pipe
-    return UP_TO_DATE if job.source.state() == (made.size, made.mtime_ns) else CHANGED
+        return Verdict.OVERWRITE  # nothing is known of what comes through a pipe
+    is_the_same = job.source.state() == (made.size, made.mtime_ns)
+    return Verdict.UP_TO_DATE if is_the_same else Verdict.CHANGED
 
 
-def _is_edited(look: Look, written: Checksum, verdict: Message) -> bool:
+def _is_edited(look: Look, written: Checksum, verdict: Verdict) -> bool:
     """Whether a product has other pixels than it was written with. Raises OSError.
 
     Where it stays anyhow, and its file is as long as it was, none of it is read; and of one that is
     longer or shorter, as a title makes it, only how long its pixels are.
     """
-    stays = verdict == UP_TO_DATE
+    stays = verdict is Verdict.UP_TO_DATE
     if stays and look.found.length == written.file_length:
         return False
     return not has_own_pixels(look.file, written, by_length=stays)

@@ -53,8 +53,9 @@ DISK_TROUBLE = (
 class LeftAloneError(Exception):
     """A photo turns out to need nothing; ``reason`` says why."""
 
-    def __init__(self, reason: Message) -> None:
-        self.reason = reason
+    def __init__(self, reason: Message, *, notable: bool = False) -> None:
+        """``notable``: whether somebody's work, or what may be that, is why."""
+        self.reason, self.notable = reason, notable
         super().__init__(reason)
 
 
@@ -169,7 +170,7 @@ def left_alone(target: Target, data: bytes) -> LeftAloneError:
     """
     ours, found = stamp.of_bytes(data), target.find(again=True)
     if ours is None or found is None:
-        return LeftAloneError(OVERTAKEN)
+        return LeftAloneError(OVERTAKEN, notable=True)
     with found.look() as look:
         made = look.found.stamp
         is_same = (
@@ -179,7 +180,7 @@ def left_alone(target: Target, data: bytes) -> LeftAloneError:
             and replace(made, precision=ours.precision) == ours
             and has_own_pixels(look.file, made.checksum)
         )
-    return LeftAloneError(MADE_MEANWHILE if is_same else OVERTAKEN)
+    return LeftAloneError(MADE_MEANWHILE if is_same else OVERTAKEN, notable=not is_same)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from birefcli.batch import checks, freshness, places, stages, survey
-from birefcli.batch.freshness import EDITED, NOT_OURS, OPTIONS, UNKNOWN, UP_TO_DATE, decide
+from birefcli.batch.freshness import Verdict, decide
 from birefcli.batch.places import OVERTAKEN, LeftAloneError, LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import run
@@ -51,6 +51,9 @@ WAYS = {
     "tiff": (RGBA, Format.TIFF, {}),
     "avif": (RGBA, Format.AVIF, {}),
 }
+EDITED, UP_TO_DATE = Verdict.EDITED.message, Verdict.UP_TO_DATE.message
+NOT_OURS, OPTIONS = Verdict.NOT_OURS.message, Verdict.OPTIONS.message
+UNKNOWN = Verdict.UNKNOWN.message
 MADE, OTHER = "0" * 16, "1" * 16  # fingerprints
 CUTOUT = Product.CUTOUT
 
@@ -109,7 +112,7 @@ def test_a_product_with_other_pixels_is_kept_whatever_is_out_of_date(job, way):
         assert found.kept == {str(path): EDITED}
     os.utime(job.source.path, ns=(1, 1))
     assert decided(job).reason == EDITED
-    assert decided(job, existing=Existing.SKIP).reason == freshness.EXISTS
+    assert decided(job, existing=Existing.SKIP).reason == Verdict.EXISTS.message
     assert decided(job, existing=Existing.OVERWRITE).job.targets == job.targets
 
 
@@ -160,7 +163,7 @@ def test_a_picture_that_pillow_saves_with_its_texts_is_edited(job, way):
 def test_a_product_that_lacks_its_end_is_damaged_and_one_with_more_behind_it_is_not(job):
     data = product(job, "jpg")
     lay(job, data[:-9])
-    assert decided(job).reason == freshness.DAMAGED
+    assert decided(job).reason == Verdict.DAMAGED.message
     lay(job, data + b"a film")
     assert decided(job).reason == EDITED
     lay(job, product(job, "tiff") + b"somebody's")
@@ -182,9 +185,9 @@ def test_a_smaller_edit_with_bytes_behind_its_picture_is_no_damage(job, way, mon
         assert decided(job).reason == decided(job, OTHER).reason == EDITED
     for cut in (edited[:-1], edited[:-9], edited[: len(edited) // 2]):
         lay(job, cut)
-        assert decided(job).reason == freshness.DAMAGED
+        assert decided(job).reason == Verdict.DAMAGED.message
     lay(job, cut + bytes(3000))
-    assert decided(job).reason == freshness.DAMAGED
+    assert decided(job).reason == Verdict.DAMAGED.message
 
 
 def test_a_product_of_an_earlier_version_is_kept_unless_its_checksum_says_that_it_is_ours(

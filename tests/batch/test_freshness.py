@@ -11,6 +11,7 @@ import pytest
 from conftest import picture
 
 from birefcli.batch import freshness
+from birefcli.batch.freshness import Verdict
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.options import (
@@ -48,16 +49,16 @@ def reason(job: Job) -> str:
 
 def test_picture_of_another_program_is_kept_whatever_follows_its_pixels(job, tmp_path):
     picture().save(tmp_path / "made.jpg")
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
     with (tmp_path / "made.jpg").open("ab") as file:
         file.write(b"the film of a motion photo")
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", bytes(100), bytes(10_000)])
 def test_what_a_power_cut_leaves_is_damaged_and_made_again(job, tmp_path, content):
     (tmp_path / "made.jpg").write_bytes(content)
-    assert reason(job) == freshness.DAMAGED
+    assert reason(job) == Verdict.DAMAGED.message
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,14 @@ def test_what_a_power_cut_leaves_is_damaged_and_made_again(job, tmp_path, conten
 )
 def test_what_holds_anything_and_is_not_ours_is_kept(job, tmp_path, content):
     (tmp_path / "made.jpg").write_bytes(content)
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 def test_picture_of_another_program_that_was_cut_off_is_kept(job, tmp_path):
     picture().save(tmp_path / "made.jpg")
     whole = (tmp_path / "made.jpg").read_bytes()
     (tmp_path / "made.jpg").write_bytes(whole[: len(whole) // 2])
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 # A look that fails
@@ -110,8 +111,8 @@ def test_file_that_cannot_be_read_fails_its_photo_and_is_replaced_on_request_alo
     assert found.trouble is not None
     assert "made.jpg: cannot be read, and stays: " in str(found.trouble)
     assert (os.strerror(number) if number else "out of memory") in str(found.trouble)
-    assert decided(job, Existing.SKIP).reason == freshness.EXISTS
-    assert decided(job, Existing.OVERWRITE).reason == freshness.OVERWRITE
+    assert decided(job, Existing.SKIP).reason == Verdict.EXISTS.message
+    assert decided(job, Existing.OVERWRITE).reason == Verdict.OVERWRITE.message
 
 
 @pytest.mark.parametrize("number", [*FAULTS, errno.ELOOP])
@@ -166,7 +167,7 @@ def test_what_is_no_regular_file_is_never_opened_and_fails_its_photo(job, tmp_pa
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_link_to_nothing_is_missing_and_a_link_to_itself_is_a_failure(job, tmp_path):
     (tmp_path / "made.jpg").symlink_to("nothing")
-    assert decided(job, Existing.UPDATE).reason == freshness.MISSING
+    assert decided(job, Existing.UPDATE).reason == Verdict.MISSING.message
     (tmp_path / "made.jpg").unlink()
     (tmp_path / "made.jpg").symlink_to("made.jpg")
     assert decided(job, Existing.UPDATE).trouble is not None
@@ -180,7 +181,7 @@ def test_look_at_a_huge_file_takes_two_short_reads(job, tmp_path, start):
         file.truncate(6 << 30)
     tracemalloc.start()
     try:
-        assert reason(job) == (freshness.NOT_OURS if start else freshness.DAMAGED)
+        assert reason(job) == (Verdict.NOT_OURS.message if start else Verdict.DAMAGED.message)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -18,7 +18,7 @@ from support import levels_apart
 from torch import nn
 
 from birefcli.batch import pipeline, places, stages
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import Decision, Verdict
 from birefcli.batch.memory import BYTES_PER_PIXEL
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline, batches
@@ -127,7 +127,7 @@ def decision(source, out, products=(Product.MASK,), suffix=".png"):
     targets = {kind: LocalFile(out / f"{source.stem}-{kind.value}{suffix}") for kind in products}
     return Decision(
         Job(LocalFile(source), targets, Path(source.name)),
-        MISSING,
+        {str(target): Verdict.MISSING for target in targets.values()},
         fingerprints=dict.fromkeys(targets, "0" * 16),
     )
 
@@ -219,7 +219,8 @@ def test_network_gets_full_batches_of_good_photos(todo):
 def test_outcome_tells_what_was_written_and_how_much_of_it_is_subject(todo):
     outcomes = finished(a_run(), todo)
     assert outcomes[0].outputs == todo[0].job.targets
-    assert outcomes[0].reason == MISSING
+    assert (outcomes[0].reason, outcomes[0].is_new) == (Verdict.MISSING.message, True)
+    assert (outcomes[0].notable, outcomes[8].notable) == (True, False)
     assert outcomes[0].coverage < 0.001
     assert outcomes[8].coverage > 0.999
     assert outcomes[0].notes == ("no subject found (empty matte)",)

@@ -24,7 +24,7 @@ from ray_cluster import ray_cluster
 from support import stamped_png
 
 from birefcli import __version__
-from birefcli.batch.freshness import MISSING, OVERWRITE, Decision
+from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.stores import StoredPhoto, StoredProduct
@@ -66,7 +66,6 @@ def decisions(count, folder=Path()):
                 {Product.CUTOUT: LocalFile(folder / "out" / f"{i}.png")},
                 Path(f"{i}.jpg"),
             ),
-            MISSING,
         )
         for i in range(count)
     ]
@@ -248,7 +247,7 @@ def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_don
     marks = {Product.CUTOUT: "f" * 16}
     absent = {Product.CUTOUT: todo[0].job.targets[Product.CUTOUT].if_absent()}
     todo[0] = replace(todo[0], job=replace(todo[0].job, targets=absent), fingerprints=marks)
-    todo[2] = replace(todo[2], reason=OVERWRITE, fingerprints=marks)
+    todo[2] = replace(todo[2], fingerprints=marks)
     (tmp_path / "out").mkdir()
     run = threading.Thread(target=lambda: found.extend(workers(todo)))
     run.start()
@@ -303,9 +302,9 @@ def test_outputs_that_are_probed_are_folders_that_are_there_and_hold_all_product
         },
         Path("sub/a.jpg"),
     )
-    assert output_folders([Decision(job, MISSING)]) == (tmp_path / "out",)
+    assert output_folders([Decision(job)]) == (tmp_path / "out",)
     (tmp_path / "out/mask/sub").mkdir(parents=True)
-    assert output_folders([Decision(job, MISSING)]) == (tmp_path / "out", tmp_path / "out/mask")
+    assert output_folders([Decision(job)]) == (tmp_path / "out", tmp_path / "out/mask")
 
 
 def test_file_of_a_probe_is_gone_after_it_and_those_of_a_dead_writer_are_cleared(tmp_path):
@@ -397,9 +396,7 @@ def test_machine_sees_the_run_s_output_and_can_write_to_it(tmp_path, monkeypatch
 
 def stored(key, target, relative):
     photo = StoredPhoto(parse_url(key), None)
-    return Decision(
-        Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative), MISSING
-    )
+    return Decision(Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative))
 
 
 def test_of_stores_the_prefixes_travel_that_photos_and_products_are_below():

@@ -23,7 +23,7 @@ from support import nearly_same
 
 from birefcli import doctor
 from birefcli.batch.fetching import Fetcher
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import Decision
 from birefcli.batch.interrupts import InterruptHandler
 from birefcli.batch.memory import MemoryBudget
 from birefcli.batch.outcome import Outcome, Status
@@ -139,7 +139,7 @@ def test_a_worker_holds_few_photos_of_a_store_ahead_of_their_turn(monkeypatch, c
     def photos():
         for number in range(100):
             asked.append(number)
-            yield Decision(Job(source, {}, Path("a.jpg")), MISSING)
+            yield Decision(Job(source, {}, Path("a.jpg")))
 
     fetcher = Fetcher(contexts[0].options, MemoryBudget(1 << 30))
     next(fetcher(photos()))
@@ -149,10 +149,7 @@ def test_a_worker_holds_few_photos_of_a_store_ahead_of_their_turn(monkeypatch, c
 
 
 def decisions(count):
-    return [
-        Decision(Job(LocalFile(Path(f"{i}.jpg")), {}, Path(f"{i}.jpg")), MISSING)
-        for i in range(count)
-    ]
+    return [Decision(Job(LocalFile(Path(f"{i}.jpg")), {}, Path(f"{i}.jpg"))) for i in range(count)]
 
 
 def written(decision):

@@ -277,7 +277,14 @@ def _folders(held: Sequence[Decision]) -> set[Path]:
 def _unheard(decision: Decision) -> Outcome:
     job = decision.job
     targets = dict(job.targets)
-    return Outcome(job.label, Status.WRITTEN, targets, reason=decision.reason, notes=(UNHEARD,))
+    return Outcome(
+        job.label,
+        Status.WRITTEN,
+        targets,
+        reason=decision.reason,
+        notes=(UNHEARD,),
+        is_new=decision.is_new,
+    )
 
 
 def _nothing() -> None:
