@@ -14,7 +14,6 @@ from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images import given
-from birefcli.images.colour import to_srgb8
 from birefcli.images.given import Source
 from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
@@ -36,6 +35,8 @@ from birefcli.options import (
     check_size,
 )
 from birefcli.products.background import Background, Folder, Picture, parse_background
+from birefcli.products.background_files import opaque
+from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
 from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
 from birefcli.system.atomic import replace_file
@@ -264,6 +265,23 @@ class Result:
         """Share of the photo that is subject, 0..1."""
         return self._plain.coverage
 
+    @cached_property
+    def _quality(self) -> Quality:
+        return check(self._plain.alpha, self._photo.pixels)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the matte asks for a look, gravest first: ``haze``, ``soft``; () where nothing does.
+
+        The words of ``birefcli matte`` in JSON and of ``birefcli sheet``, measured when asked for.
+        """
+        return tuple(flag.value for flag in self._quality.flags)
+
+    @property
+    def doubt(self) -> float:
+        """The mean error of alpha that mattes with such signs have, 0..1: to sort results by."""
+        return self._quality.doubt
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the photo that you may want to know: ``first of 3 frames or pages``."""
@@ -416,7 +434,7 @@ def _background(picture: Source) -> Background:
     except TypeError as error:
         kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
         raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
+    return Picture(opaque(given.decode(taken, MAX_BACKGROUND)).pixels)
 
 
 MAX_BACKGROUND = 300_000_000  # pixels

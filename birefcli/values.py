@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
-from birefcli.errors import UsageError
+from birefcli.errors import Message, Option, UsageError
 from birefcli.options import SUFFIXES, Canvas, Format, Margin, Resize, Size, check_size
 from birefcli.system import machine
 
@@ -16,6 +16,7 @@ LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
 MOST_TIMES = 10.0  # that a product may be enlarged
 MILLIMETRES = {"mm": 1.0, "cm": 10.0, "in": 25.4}
+LEAST_BYTES = 1000  # that a picture's file is allowed; what it says beside its pixels takes some
 UNITS_OF_BYTES = {"": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1 << 10}
 
 
@@ -94,13 +95,36 @@ def aspect(text: str) -> float:
     return sides[0] / sides[1]
 
 
-def percentage(option: str, text: str) -> float:
-    """Read ``85%``, above 0 and up to 100, as a share."""
+def percentage(
+    option: str, text: str, wrong: str = "give a percentage above 0% and up to 100%, like 85%"
+) -> float:
+    """Read ``85%``, above 0 and up to 100, as a share; ``wrong``: what is said of other texts."""
     found = re.fullmatch(rf"({NUMBER})\s*%", text.strip())
     share = float(found[1]) / 100 if found else 0.0
     if not 0 < share <= 1:
-        wrong = "give a percentage above 0% and up to 100%, like 85%"
         raise UsageError(wrong, option=option, value=text)
+    return share
+
+
+def head(text: str, canvas: Canvas | None) -> float:
+    """Read ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as a share of it.
+
+    ``canvas``: None where there is none; a length is read, and is no share of anything.
+    """
+    found = re.fullmatch(rf"({NUMBER})\s*(mm|cm|in)", text.strip().lower())
+    if found is None:
+        wrong = "give a percentage above 0% and up to 100%, or a length, like 60% or 33mm"
+        return percentage("head", text, wrong)
+    inches = float(found[1]) * MILLIMETRES[found[2]] / 25.4
+    if canvas is None:
+        return 1.0
+    if canvas.size is None or canvas.dpi is None:
+        printed = Option("canvas", "35x45mm@300dpi")
+        text_ = Message("a length takes a canvas in mm, cm or inches: ", printed)
+        raise UsageError(text_, option="head", value=text)
+    share = inches * canvas.dpi / canvas.size.height
+    if not 0 < share <= 1:
+        raise UsageError("give a length within the canvas's height", option="head", value=text)
     return share
 
 
@@ -119,8 +143,11 @@ def max_bytes(text: str) -> int:
     found = re.fullmatch(rf"({NUMBER})\s*([a-z]*)", text.strip().lower())
     unit = UNITS_OF_BYTES.get(found[2]) if found else None
     amount = float(found[1]) * unit if found and unit else 0.0
-    if not 100 <= amount < 1e10:
-        wrong = "give bytes, like 200k or 1.5M, from 100"
+    if unit == 1 and amount < LEAST_BYTES and found:
+        wrong = f"{found[1]} bytes are too few for a picture; for kilobytes write {found[1]}k"
+        raise UsageError(wrong, option="max_bytes", value=text)
+    if not LEAST_BYTES <= amount < 1e10:
+        wrong = "give bytes, like 200k or 1.5M, from 1k"
         raise UsageError(wrong, option="max_bytes", value=text)
     return int(amount)
 

@@ -28,6 +28,7 @@ from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
+from birefcli.products.layout_notes import layout_notes
 from birefcli.products.quality.check import Defect, check
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
@@ -326,6 +327,7 @@ class Pipeline:
                 *((NO_SUBJECT,) if empty else ()),
                 *loaded.photo.notes,
                 *left_out(loaded.photo, self.context.options.rendering),
+                *layout_notes(matte.alpha, self.context.options.rendering),
                 *notes_of(made),
             ),
             is_new=loaded.decision.is_new,

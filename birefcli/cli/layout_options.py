@@ -7,7 +7,7 @@ from birefcli.cli.help_page import Daily
 from birefcli.cli.shared_options import declare
 
 Preset: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     declare(
         Daily(shared_options.LAYOUT),
         "--preset",
@@ -52,8 +52,8 @@ Head: TypeAlias = Annotated[
     declare(
         shared_options.LAYOUT,
         "--head",
-        metavar="N%",
-        help="Share of the canvas's height from the top of the head to the chin.",
+        metavar="N%|Nmm",
+        help="From the top of the head to the chin: share of the height, or like 33mm.",
         show_default=False,
     ),
 ]
@@ -101,7 +101,7 @@ MaxBytes: TypeAlias = Annotated[
         shared_options.OUTPUT,
         "--max-bytes",
         metavar="N",
-        help="Largest file, like 200k: finds the best quality within it.",
+        help="Largest file, like 200k: finds the best quality within it, up to --quality.",
         show_default=False,
     ),
 ]

@@ -4,6 +4,7 @@ A text becomes one of these values once, in :func:`parse_background`; nothing el
 because a text looks like its name.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -13,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from birefcli.errors import Message, PhotoError, UsageError
-from birefcli.images.colour import from_srgb, to_srgb8
+from birefcli.errors import Message, Option, PhotoError, UsageError
+from birefcli.images.colour import from_srgb
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.matting.matte import Matte
-from birefcli.options import Product, Rendering
+from birefcli.options import Product, Rendering, Size
 from birefcli.products.background_files import (
     Origin,
     PictureFile,
@@ -26,10 +27,11 @@ from birefcli.products.background_files import (
     Pictures,
     StoredPicture,
     find_pictures,
+    opaque,
     read_picture,
 )
 from birefcli.products.layout import Layout
-from birefcli.products.placing import place_picture
+from birefcli.products.placing import covers_canvas, place_picture
 
 BLUR = 24.0  # default radius of a blurred background, in pixels of a one-megapixel photo
 
@@ -60,9 +62,17 @@ class Blur:
     def pixels(
         self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
     ) -> Pixels:
-        """The blurred background, beyond the photo that of its edge: H×W×3 of its dtype."""
+        """The blurred background: H×W×3 of the photo's dtype.
+
+        Where the photo does not reach all of its canvas, its background is scaled to cover it: a
+        background that goes on beyond the photo's edge shows that edge, as stripes or as a mirror.
+        """
         soft = blurred(photo.pixels, matte, self.radius)
-        return soft if layout is None else place_picture(soft, layout)
+        if layout is None:
+            return soft
+        if covers_canvas(layout):
+            return place_picture(soft, layout)
+        return cover_softly(soft, layout.size)
 
     def identity(self, relative: Path) -> str:
         """What a composite depends on."""
@@ -76,6 +86,8 @@ class Picture:
     image: Pixels
     file: StoredPicture | None = None
     """What it was read from."""
+    was_transparent: bool = False
+    """Whether white shows where the file is transparent."""
 
     def pixels(
         self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
@@ -118,7 +130,7 @@ class Folder:
         if picture is None:
             raise PhotoError(f"no background called {relative.stem} in {self.origin}")
         try:
-            return read_picture(picture, self.max_pixels)
+            return read_picture(picture, self.max_pixels).pixels
         except PhotoError as error:
             raise PhotoError(Message(f"background {picture.origin}: ", error.message)) from None
 
@@ -137,6 +149,13 @@ def files_of(background: Background) -> list[Origin]:
             return []
 
 
+def note_of(background: Background) -> str | None:
+    """What its owner may want to know of a background."""
+    if isinstance(background, Picture) and background.file and background.was_transparent:
+        return f"background {background.file.origin} is transparent in places: white shows there"
+    return None
+
+
 def parse_background(text: str, max_pixels: int) -> Background:
     """Read a CSS colour, ``blur``, ``blur:RADIUS``, or the name of a picture or of a folder.
 
@@ -150,7 +169,8 @@ def parse_background(text: str, max_pixels: int) -> Background:
     if isinstance(found, dict):
         return Folder(origin, max_pixels, found)
     try:
-        return Picture(read_picture(found, max_pixels), found)
+        image, was_transparent = read_picture(found, max_pixels)
+        return Picture(image, found, was_transparent)
     except PhotoError as error:
         raise UsageError(error.message, option="background", value=text) from None
 
@@ -167,7 +187,7 @@ def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
 
 def decode_background(data: bytes, max_pixels: int) -> Picture:
     """A picture of these bytes. Raises PhotoError."""
-    return Picture(to_srgb8(decode_photo(data, max_pixels)))
+    return Picture(opaque(decode_photo(data, max_pixels)).pixels)
 
 
 def parse_colour_or_blur(text: str) -> Colour | Blur | None:
@@ -199,7 +219,27 @@ def _blur_radius(text: str) -> float:
     return radius
 
 
+WITH_ALPHA = re.compile(r"\s*(rgb|hsl)a?\((.*)[,/]\s*([\d.]+)(%?)\s*\)\s*", re.IGNORECASE)
+"""A CSS colour that says how opaque it is: ``rgba(255, 0, 0, 0.5)``, ``rgb(255 0 0 / 50%)``."""
+
+
+def _without_alpha(text: str) -> str:
+    """A colour without the alpha of 1 that it states; one that is clear for another alpha."""
+    found = WITH_ALPHA.fullmatch(text)
+    parts = re.split(r"[,\s]+", found[2].strip()) if found else []
+    if found is None or len(parts) != 3:
+        clear = text.strip().lower() == "transparent"
+        return "#0000" if clear else text
+    try:
+        alpha = float(found[3]) / (100 if found[4] else 1)
+    except ValueError:
+        return text
+    opaque_ones = (1, 255)  # of 255 as other programs count; CSS would take 128 for opaque
+    return f"{found[1]}({', '.join(parts)})" if alpha in opaque_ones else "#0000"
+
+
 def _colour(text: str) -> Colour | None:
+    text, given = _without_alpha(text), text
     try:
         colour = ImageColor.getcolor(text, "RGBA")
     except ValueError:
@@ -208,9 +248,19 @@ def _colour(text: str) -> Colour | None:
     channels = cast("tuple[int, int, int, int]", colour)
     red, green, blue, alpha = (min(255, max(0, channel)) for channel in channels)
     if alpha != 255:
-        wrong = "a composite is opaque; write a cutout instead"
-        raise UsageError(wrong, option="background", value=text)
+        wrong = Message("a composite is opaque; use ", Option("write", "cutout"))
+        raise UsageError(wrong, option="background", value=given)
     return Colour((red, green, blue))
+
+
+def cover_softly(picture: Pixels, size: Size) -> Pixels:
+    """Scale a picture without detail, of any depth, so that it fills ``size``, and cut the rest."""
+    height, width = picture.shape[:2]
+    scale = min(width / size.width, height / size.height)
+    box = max(1, round(size.width * scale)), max(1, round(size.height * scale))
+    left, top = (width - box[0]) // 2, (height - box[1]) // 2
+    part = picture[top : top + box[1], left : left + box[0]]
+    return np.asarray(cv2.resize(part, tuple(size), interpolation=cv2.INTER_LINEAR))
 
 
 def cover(picture: Pixels, shape: tuple[int, int]) -> Pixels:
@@ -241,12 +291,9 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
 
     def low(full: NDArray[np.float32]) -> NDArray[np.float32]:
         shrunk = cv2.resize(full, small, interpolation=cv2.INTER_AREA)
-        soft = cv2.GaussianBlur(shrunk, (0, 0), sigma)
-        return np.asarray(soft, np.float32).reshape(small[1], small[0])
+        return np.asarray(shrunk, np.float32).reshape(small[1], small[0])
 
-    weight = 1 - alpha
-    total, low_weight = max(float(weight.sum()), 1e-6), low(weight)
-    del weight
+    weight = low(1 - alpha)
     peak = np.iinfo(pixels.dtype).max
     out: Pixels = np.empty(pixels.shape, pixels.dtype)
     for channel in range(3):  # one by one: all three in float32 would be most of the memory
@@ -257,11 +304,31 @@ def blurred(pixels: Pixels, matte: Matte, radius: float) -> Pixels:
         left -= share
         del share
         left.clip(0, out=left)
-        # Behind the middle of a large subject no background is near: fall back on its mean.
-        colour = (low(left) + 1e-4 * float(left.sum()) / total) / (low_weight + 1e-4)
+        colour = cv2.GaussianBlur(_filled(low(left), weight), (0, 0), sigma)
         full = cv2.resize(colour, (width, height), left)  # in the place of what is done with
         full.clip(0, 1, out=full)
         full *= peak
         out[:, :, channel] = np.rint(full, out=full)
         del left, full
     return out
+
+
+def _filled(left: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A plane whose holes have the colour that is around them: H×W.
+
+    ``left``: the colour times its ``weight``, 0..1, which is 0 in holes. By halves of the size:
+    what a cell lacks is that of the coarser one (push-pull, Gortler et al., "The Lumigraph", 1996).
+    """
+    height, width = weight.shape
+    if max(height, width) == 1:
+        return np.asarray(left / np.maximum(weight, 1e-6), np.float32)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    coarse = (
+        np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.float32).reshape(
+            half[1], half[0]
+        )
+        for plane in (left, weight)
+    )
+    up = cv2.resize(_filled(*coarse), (width, height), interpolation=cv2.INTER_LINEAR)
+    coarser = np.asarray(up, np.float32).reshape(height, width)
+    return np.asarray(left + (1 - weight) * coarser, np.float32)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.options import Canvas, Rendering, Resize, Size
 from birefcli.products.compose import crop_box
-from birefcli.products.head import head_box
-from birefcli.values import MOST_PIXELS
+from birefcli.products.head import Head, find_head
+from birefcli.values import MOST_PIXELS, MOST_TIMES
 
 FAINT = 65535 // 50  # two percent: fainter is no subject, but noise of the network
 SPECK = 0.01  # share of the largest part's pixels; smaller parts do not count
@@ -46,6 +46,21 @@ class Layout:
     """It may stand out, where the content is a head's box and the canvas is narrow."""
     clip: Box
     """What of the photo is shown at all."""
+    head: Head | None = None
+    """The head that is the content."""
+    subject: Box | None = None
+    """The subject's box, where it was looked for."""
+
+    def place(self, box: Box) -> Box:
+        """Where a box of the photo lies on the canvas, or beside it, to the nearest pixel."""
+        across = self.target.size.width / self.content.size.width
+        down = self.target.size.height / self.content.size.height
+        return Box(
+            round(self.target.left + (box.left - self.content.left) * across),
+            round(self.target.top + (box.top - self.content.top) * down),
+            round(self.target.left + (box.right - self.content.left) * across),
+            round(self.target.top + (box.bottom - self.content.top) * down),
+        )
 
     @property
     def scale(self) -> float:
@@ -84,37 +99,44 @@ def lay_out(alpha: NDArray[np.uint16], rendering: Rendering) -> Layout | None:
     canvas, resize = rendering.canvas, rendering.resize
     if canvas is None and resize is None:
         return None
-    whole = Box(0, 0, alpha.shape[1], alpha.shape[0])
-    clip = _cropped(alpha, rendering) if rendering.crop else whole
+    clip = shown_box(alpha, rendering)
     if canvas is None:
         assert resize is not None
         size = _sound(resize.of(clip.size))
-        return Layout(size, clip, Box(0, 0, *size), clip)
-    content = _content(alpha, canvas, clip)
+        return _not_blown_up(Layout(size, clip, Box(0, 0, *size), clip))
+    filled = canvas.fill is not None or canvas.head is not None
+    subject = _subject(alpha, canvas) if filled else None
+    head = find_head(alpha, subject) if canvas.head is not None and subject is not None else None
+    content = clip if subject is None else subject if head is None else Box(*head[:4])
     size = _sound(canvas.size or _around(content.size, canvas, resize))
-    return Layout(size, content, _target(content.size, size, canvas, resize), clip)
+    target = _target(content.size, size, canvas, resize)
+    return _not_blown_up(Layout(size, content, target, clip, head, subject))
 
 
-def _cropped(alpha: NDArray[np.uint16], rendering: Rendering) -> Box:
+def shown_box(alpha: NDArray[np.uint16], rendering: Rendering) -> Box:
+    """What of a photo is shown at all: its crop, or all of it."""
+    if not rendering.crop:
+        return Box(0, 0, alpha.shape[1], alpha.shape[0])
     rows, columns = crop_box(alpha, rendering.margin)
     return Box(columns.start, rows.start, columns.stop, rows.stop)
 
 
-def _content(alpha: NDArray[np.uint16], canvas: Canvas, clip: Box) -> Box:
-    if canvas.fill is None and canvas.head is None:
-        return clip
+def _subject(alpha: NDArray[np.uint16], canvas: Canvas) -> Box:
     subject = subject_box(alpha)
     if subject is None:
         name = "fill" if canvas.head is None else "head"
         raise PhotoError(Message("no subject found (empty matte): nothing for ", Option(name)))
-    if canvas.head is None:
-        return subject
-    found = head_box(alpha[subject.top : subject.bottom, subject.left : subject.right])
-    if found is None:
-        text = "no head above shoulders in the matte's shape"
-        raise PhotoError(text, hint=Message("use ", Option("fill")))
-    left, top, right, bottom = found
-    return Box(subject.left + left, subject.top + top, subject.left + right, subject.top + bottom)
+    return subject
+
+
+def _not_blown_up(layout: Layout) -> Layout:
+    content, target = layout.content.size, layout.target.size
+    if target.height > round(MOST_TIMES * content.height):
+        raise PhotoError(
+            f"would be enlarged {layout.scale:.3g} times: more than {MOST_TIMES:g}",
+            hint="use a larger photo, or ask for less",
+        )
+    return layout
 
 
 def _around(content: Size, canvas: Canvas, resize: Resize | None) -> Size:

@@ -55,6 +55,11 @@ def place_picture(pixels: Pixels, layout: Layout) -> Pixels:
     return _stacked([_as_levels(plane, pixels) for plane in planes])
 
 
+def covers_canvas(layout: Layout) -> bool:
+    """Whether the photo lies under every pixel of the canvas."""
+    return _Placer(layout).box == Box(0, 0, *layout.size)
+
+
 def place_trimap(trimap: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
     """A trimap on the canvas: what is neither all background nor all subject is unknown."""
     placer = _Placer(layout)
@@ -80,10 +85,10 @@ class _Placer:
             content.size.width / target.size.width,
             content.size.height / target.size.height,
         )
-        self._box = self._shown()
+        self.box = self._shown()
+        """Pixels of the canvas that lie within what is shown of the photo, whole."""
 
     def _shown(self) -> Box:
-        """Pixels of the canvas that lie within what is shown of the photo, whole."""
         content, target, clip = self._layout.content, self._layout.target, self._layout.clip
         edges = []
         for axis, step in enumerate(self._steps):
@@ -97,7 +102,7 @@ class _Placer:
 
     def plane(self, plane: Pixels, *, pad: bool = True) -> Pixels:
         """A plane on the canvas: H×W. Beyond the photo its edge goes on, or, without pad, 0."""
-        box, size = self._box, self._layout.size
+        box, size = self.box, self._layout.size
         if not all(box.size):
             return np.zeros((size.height, size.width), plane.dtype)
         inner = self._resampled(plane) if self._seen else self._cut(plane)
@@ -109,7 +114,7 @@ class _Placer:
 
     def _source(self) -> tuple[float, float, float, float]:
         """The box of the photo, in its pixels, that the shown part of the canvas shows."""
-        content, target, box = self._layout.content, self._layout.target, self._box
+        content, target, box = self._layout.content, self._layout.target, self.box
         across, down = self._steps
         return (
             content.left + (box.left - target.left) * across,
@@ -133,7 +138,7 @@ class _Placer:
         )
         part = np.ascontiguousarray(plane[clip.top : clip.bottom, clip.left : clip.right])
         filter_ = SHRINK if self._layout.scale <= 1 else ENLARGE
-        scaled = Image.fromarray(part).resize(self._box.size, filter_, box=inside)
+        scaled = Image.fromarray(part).resize(self.box.size, filter_, box=inside)
         return np.asarray(scaled)
 
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from birefcli.errors import PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
-from birefcli.options import Align, Canvas, Margin, Product, Rendering, Resize, Shadow, Size
+from birefcli.options import Align, Canvas, Margin, Product, Rendering, Resize, Size
 from birefcli.products import layout as layouts
 from birefcli.products.background import Blur, Colour, Picture
-from birefcli.products.head import head_box
 from birefcli.products.layout import Box, lay_out, subject_box
 from birefcli.products.render import render_product
 
@@ -240,7 +239,7 @@ def test_trimap_on_a_canvas_has_three_levels_and_nothing_around():
         assert not made[:5].any()
 
 
-def test_picture_covers_the_whole_canvas_and_blur_goes_on_by_its_edge():
+def test_picture_covers_the_whole_canvas():
     alpha = alpha_of(Size(40, 40), Box(15, 15, 25, 25))
     rendering = Rendering(canvas=Canvas(Size(200, 60), fill=0.5))
     stripes = np.zeros((10, 100, 3), np.uint8)
@@ -249,8 +248,38 @@ def test_picture_covers_the_whole_canvas_and_blur_goes_on_by_its_edge():
     assert made.shape == (60, 200, 3)
     assert (made[:, :60] == 255).all()
     assert (made[:, 140:] == 0).all()
-    soft = drawn(Product.COMPOSITE, alpha, rendering, Blur(3.0))
-    assert np.abs(soft[0, [0, 199]].astype(int) - GROUND).max() <= 6
+
+
+def test_blur_covers_the_canvas_without_stripes_or_seams():
+    noise = np.random.RandomState(0).randint(0, 256, (120, 80, 3)).astype(np.uint8)
+    noise[:, :40] //= 2
+    alpha = alpha_of(Size(80, 120), Box(25, 40, 55, 120))
+    for depth in (1, 257):  # 8 and 16 bits
+        photo = Photo(noise.astype(np.uint16) * 257 if depth > 1 else noise)
+        matte = Matte(alpha, photo.pixels)
+        for size in (Size(300, 120), Size(80, 240)):
+            layout = lay_out(alpha, Rendering(canvas=Canvas(size)))
+            soft = Blur(6.0).pixels(photo, matte, Path("a.png"), layout)
+            assert soft.shape == (size.height, size.width, 3)
+            assert soft.dtype == photo.pixels.dtype
+            plane = soft[:, :, 0].astype(float) / depth
+            steps = np.abs(np.diff(plane, axis=0)), np.abs(np.diff(plane, axis=1))
+            for step in steps:
+                assert step.max() < 12, "no seam"
+            # Stripes: rows (or columns) that are equal to their neighbours over a third of them.
+            for step, axis in zip(steps, (1, 0), strict=True):
+                assert (step.max(axis) == 0).mean() < 0.2
+
+
+def test_blur_that_the_photo_reaches_lies_where_the_photo_does():
+    half = np.zeros((100, 100, 3), np.uint8)
+    half[:, 30:] = 200
+    alpha = alpha_of(Size(100, 100), Box(20, 20, 25, 25))
+    alpha[70:80, 70:80] = 65535
+    photo = Photo(half)
+    layout = lay_out(alpha, Rendering(canvas=Canvas(Size(60, 60), fill=1.0)))
+    soft = Blur(3.0).pixels(photo, Matte(alpha, photo.pixels), Path("a.png"), layout)
+    assert np.argmax(np.abs(np.diff(soft[30, :, 0].astype(int)))) in range(5, 15)
 
 
 def test_crop_with_a_canvas_is_cut_where_the_crop_ends():
@@ -295,6 +324,21 @@ def test_canvas_on_which_a_subject_is_less_than_a_pixel_fails_the_photo():
         lay_out(alpha, Rendering(canvas=Canvas(Size(50, 50), fill=0.9)))
 
 
+@pytest.mark.parametrize(
+    "rendering",
+    [
+        Rendering(canvas=Canvas(Size(1000, 500), fill=0.9)),
+        Rendering(canvas=Canvas(aspect=1.0, fill=0.9), resize=Resize(Size(500, 500))),
+        Rendering(resize=Resize(Size(1000, 1000))),
+    ],
+)
+def test_photo_that_would_be_enlarged_more_than_ten_times_fails(rendering):
+    alpha = alpha_of(Size(50, 80), Box(10, 20, 40, 60))
+    with pytest.raises(PhotoError, match=r"would be enlarged 1\d(\.\d)? times: more than 10"):
+        lay_out(alpha, rendering)
+    assert lay_out(np.repeat(np.repeat(alpha, 2, 0), 2, 1), rendering) is not None
+
+
 def test_canvas_that_would_be_enormous_fails_the_photo(monkeypatch):
     monkeypatch.setattr(layouts, "MOST_PIXELS", 10_000)
     alpha = alpha_of(Size(90, 90), Box(0, 0, 90, 90))
@@ -302,88 +346,3 @@ def test_canvas_that_would_be_enormous_fails_the_photo(monkeypatch):
     for rendering in (Rendering(resize=Resize(share=1.2)), Rendering(canvas=Canvas(aspect=2.0))):
         with pytest.raises(PhotoError, match="more than 0 megapixels; ask for less"):
             lay_out(alpha, rendering)
-
-
-# Heads
-
-
-def person(head=60, tall=84, neck=36, shoulders=160, size=400):
-    """The outline of a person from the front: an oval, a neck, shoulders."""
-    y, x = np.mgrid[0:size, 0:size]
-    middle = size // 2
-    oval = np.hypot((x - middle) / (head / 2), (y - 40 - tall / 2) / (tall / 2)) <= 1
-    throat = (abs(x - middle) < neck / 2) & (y > 60) & (y < 170)
-    body = (abs(x - middle) < shoulders / 2) & (y > 150)
-    return ((oval | throat | body) * 65535).astype(np.uint16)
-
-
-@pytest.mark.parametrize("head", [50, 60, 70])
-def test_head_is_found_by_the_outline_alone(head):
-    found = head_box(person(head, round(1.4 * head)))
-    assert found is not None
-    left, top, right, bottom = found
-    assert top == 40
-    assert abs((left + right) / 2 - 200) <= 2
-    assert abs(right - left - head) <= 3
-    assert abs(bottom - (40 + 1.4 * head)) <= 0.15 * head
-
-
-@pytest.mark.parametrize("alpha", [person(shoulders=60), np.full((50, 50), 65535, np.uint16)])
-def test_no_head_is_found_where_no_shoulders_are(alpha):
-    assert head_box(alpha) is None
-    with pytest.raises(PhotoError, match="no head above shoulders in the matte's shape; use fill"):
-        lay_out(alpha, Rendering(canvas=Canvas(Size(100, 100), head=0.6)))
-
-
-@given(st.integers(60, 900), st.integers(60, 900), st.floats(0.3, 0.8))
-def test_head_takes_its_share_of_the_height_in_the_middle(width, height, share):
-    found = lay_out(person(), Rendering(canvas=Canvas(Size(width, height), head=share)))
-    assert found is not None
-    assert abs(found.target.size.height - share * height) <= 1
-    assert abs(found.target.left + found.target.right - width) <= 1
-    assert abs(found.target.top - 0.3 * (height - found.target.size.height)) <= 0.5
-
-
-# Shadows
-
-
-@pytest.mark.parametrize("kind", [Product.CUTOUT, Product.COMPOSITE])
-def test_shadow_lies_below_the_subject_and_leaves_it_as_it_is(kind):
-    alpha = alpha_of(Size(200, 200), Box(60, 20, 140, 150))
-    plain = drawn(kind, alpha, Rendering())
-    shaded = drawn(kind, alpha, Rendering(shadow=Shadow.SOFT))
-    assert np.array_equal(plain[alpha > 0], shaded[alpha > 0])
-    assert np.array_equal(plain[:100], shaded[:100])
-    dark = shaded[153, 100].astype(int) - plain[153, 100]
-    if kind is Product.CUTOUT:
-        assert dark[3] > 40
-        assert shaded[153, 100, :3].max() == 0
-    else:
-        assert dark.max() < -40
-        assert len(set(shaded[153, 100])) == 1, "white becomes grey"
-    # It fades: the further from the feet, the lighter.
-    falling = shaded[151:195, 100, -1].astype(int) * (1 if kind is Product.CUTOUT else -1)
-    assert (np.diff(falling) <= 1).all()
-
-
-@pytest.mark.parametrize("kind", [Product.MASK, Product.TRIMAP, Product.FOREGROUND])
-def test_shadow_is_no_part_of_a_matte(kind):
-    alpha = alpha_of(Size(100, 100), Box(30, 10, 70, 75))
-    shaded = drawn(kind, alpha, Rendering(shadow=Shadow.SOFT))
-    assert np.array_equal(drawn(kind, alpha, Rendering()), shaded)
-
-
-def test_empty_matte_has_no_shadow():
-    alpha = np.zeros((20, 30), np.uint16)
-    assert not drawn(Product.CUTOUT, alpha, Rendering(shadow=Shadow.SOFT)).any()
-
-
-def test_cutout_with_its_shadow_over_a_colour_is_the_composite_over_it():
-    y, x = np.mgrid[0:120, 0:100]
-    soft = np.clip((30 - np.hypot(y - 50, x - 50)) / 5 + 0.5, 0, 1)
-    alpha = np.rint(soft * 65535).astype(np.uint16)
-    rendering = Rendering(shadow=Shadow.SOFT)
-    cutout = drawn(Product.CUTOUT, alpha, rendering).astype(float)
-    share = cutout[:, :, 3:] / 255
-    over = cutout[:, :, :3] * share + 255 * (1 - share)
-    assert np.abs(over - drawn(Product.COMPOSITE, alpha, rendering)).max() <= 2

@@ -203,12 +203,13 @@ def test_results_are_shrunk_to_fit_a_size_and_never_enlarged(client, photo, resu
     assert file_in(large.data[0]) == result.encode()
 
 
-def test_output_compression_is_the_quality_of_jpegs(client, photo):
+@pytest.mark.parametrize(("format_", "background"), [("jpeg", "opaque"), ("webp", "transparent")])
+def test_output_compression_is_the_quality_of_jpegs_and_webps(client, photo, format_, background):
     sizes = [
         len(
             file_in(
                 client.images.edit(
-                    image=photo, prompt=PROMPT, output_format="jpeg", background="opaque",
+                    image=photo, prompt=PROMPT, output_format=format_, background=background,
                     output_compression=quality,
                 ).data[0]
             )
@@ -320,6 +321,16 @@ def rendering_of(**fields: object):
             None,
         ),
         ({"output_compression": 40}, Rendering(), None),  # a PNG loses nothing
+        (
+            {"output_format": "webp", "output_compression": 40},
+            Rendering(format=Format.WEBP, quality=40),
+            None,
+        ),
+        (
+            {"output_format": "webp", "output_compression": 100},
+            Rendering(format=Format.WEBP),
+            None,
+        ),
         (
             {"bits": "16", "crop": "true", "margin": "5%", "refine": False},
             Rendering(bits=16, crop=True, margin=Margin(0.05, relative=True), refine=False),

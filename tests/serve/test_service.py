@@ -89,11 +89,12 @@ def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, m
 
 
 def test_what_a_photos_making_noted_is_told(mini_service, portrait):
-    path = f"{PHOTO}?write=composite&format=jpg&resize=200&max_bytes=6000"
+    path = f"{PHOTO}?write=composite&format=jpg&canvas=171x200&fill=80%25&max_bytes=6000"
     said = mini_service.post(path, portrait, Accept="application/json").json
     size = len(base64.b64decode(said["pictures"]["composite"]))
     assert size <= 6000
     assert re.fullmatch(rf"quality \d+: {size:,} bytes", said["notes"][-1]), said["notes"]
+    assert said["notes"][-2].startswith("cut off by the photo's right and"), said["notes"]
     assert (said["width"], said["height"]) == (171, 200)
 
 
@@ -291,6 +292,7 @@ def test_keys_are_asked_for_before_the_body(environment, tmp_path, small):
 # Starting and ending
 
 
+@pytest.mark.slow
 def test_it_listens_at_once_and_answers_all_it_has_accepted(environment, small):
     words = ("--model", environment["BIREFCLI_MODEL"], "--grace", "200")
     with serving(environment, *words, ready=False) as served, ThreadPoolExecutor(20) as pool:

@@ -50,9 +50,7 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
         raise wrong_value("output_format", f"jpeg holds no transparency; {hint}")
     ours = {name: given[name] for name in OURS if name in given}
     rendering = own.read_rendering({**ours, "format": file_format.value}, product)
-    quality = _quality(given)
-    if file_format is not Format.JPG:  # the others lose nothing
-        quality = None
+    quality = _quality(given, file_format)
     return replace(rendering, resize=_fit(given), quality=quality), background
 
 
@@ -63,14 +61,20 @@ def _format(given: Given) -> Format:
     return FORMATS[word]
 
 
-def _quality(given: Given) -> int | None:
-    """JPEG's quality; None where none is given."""
+def _quality(given: Given, file_format: Format) -> int | None:
+    """Quality of JPEG and WebP; None where none is given, and for a PNG, which loses nothing.
+
+    "The compression level (0-100%) for the generated images. This parameter is only supported [...]
+    with the webp or jpeg output formats, and defaults to 100", OpenAI's reference of images/edits.
+    As a WebP without a quality is lossless, one of 100 is too.
+    """
     if "output_compression" not in given:
         return None
     value = fields.number(given["output_compression"], "output_compression")
     if value > 100:
         raise wrong_value("output_compression", "give a number from 0 to 100")
-    return max(1, value)
+    lossless = file_format is Format.PNG or (file_format is Format.WEBP and value == 100)
+    return None if lossless else max(1, value)
 
 
 def _fit(given: Given) -> Resize | None:
