@@ -53,6 +53,10 @@ class Outcome:
     """Why it was done, or not."""
     notes: tuple[str, ...] = ()
     """What was found on the way that its owner may want to know."""
+    is_new: bool = False
+    """Whether there was none of its products before."""
+    notable: bool = False
+    """Whether its owner should hear of it, though it did not fail."""
     fatal: bool = False
     """Whether the failure would meet every other photo too: the disk is full."""
     bug: Exception | None = None

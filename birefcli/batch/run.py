@@ -166,7 +166,9 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
     """Report what is no photo, and photos that cannot be looked at or are not there."""
     skipped = plan.search.skipped
     for path, reason in skipped:
-        progress.report(Outcome(str(path), Status.SKIPPED, reason=Message(reason)))
+        notable = reason != MADE_BY_US
+        outcome = Outcome(str(path), Status.SKIPPED, reason=Message(reason), notable=notable)
+        progress.report(outcome)
     ours = sum(reason == MADE_BY_US for _, reason in skipped)
     if ours:
         progress.reporter.on_products_skipped(ours)
@@ -191,7 +193,9 @@ def _report_up_to_date(
             continue
         skipped = decision.kept or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
-        progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
+        notable, reason = bool(decision.kept), decision.reason
+        outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
+        progress.report(outcome)
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:

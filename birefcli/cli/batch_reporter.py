@@ -17,10 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from birefcli.batch.freshness import MISSING
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
-from birefcli.batch.places import EXISTS, MADE_BY_US, Stdout, Target
+from birefcli.batch.places import Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
@@ -157,9 +156,7 @@ class TerminalReporter(Terminal):
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):
             return False
-        unexpected = outcome.reason not in (EXISTS, Message(MADE_BY_US))
-        left = outcome.status is Status.SKIPPED and unexpected
-        return self.verbosity.verbose or left or _notable(outcome)
+        return self.verbosity.verbose or outcome.notable or _is_read_otherwise(outcome)
 
     def _progress_line(self) -> None:
         now = time.monotonic()
@@ -186,7 +183,7 @@ class TerminalReporter(Terminal):
     def _line(self, outcome: Outcome) -> str:
         targets = ", ".join(_shown(target) for target in outcome.outputs.values())
         # That a photo was not there before goes without saying.
-        new = outcome.status is Status.WRITTEN and outcome.reason == MISSING
+        new = outcome.status is Status.WRITTEN and outcome.is_new
         reason = "" if new else self._spelled(outcome.reason)
         details = [text for text in (reason, *outcome.notes) if text]
         why = f" ({'; '.join(details)})" if details else ""
@@ -198,9 +195,9 @@ def _shown(target: Target) -> str:
     return "stdout" if isinstance(target, Stdout) else str(target)
 
 
-def _notable(outcome: Outcome) -> bool:
-    """Whether its owner should hear of a photo that did not fail."""
-    words = ("no subject", "first of", "pixels may be wrong", "changed since the run began")
+def _is_read_otherwise(outcome: Outcome) -> bool:
+    """Whether a photo has more pictures than the one that was read, or may have other pixels."""
+    words = ("first of", "pixels may be wrong")
     return any(word in note for note in outcome.notes for word in words)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from support import nearly_same
 
 from birefcli import doctor
 from birefcli.batch.fetching import Fetcher
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import Decision
 from birefcli.batch.interrupts import InterruptHandler
 from birefcli.batch.memory import MemoryBudget
 from birefcli.batch.outcome import Outcome, Status
@@ -138,7 +139,7 @@ def test_a_worker_holds_few_photos_of_a_store_ahead_of_their_turn(monkeypatch, c
     def photos():
         for number in range(100):
             asked.append(number)
-            yield Decision(Job(source, {}, Path("a.jpg")), MISSING)
+            yield Decision(Job(source, {}, Path("a.jpg")))
 
     fetcher = Fetcher(contexts[0].options, MemoryBudget(1 << 30))
     next(fetcher(photos()))
@@ -148,10 +149,7 @@ def test_a_worker_holds_few_photos_of_a_store_ahead_of_their_turn(monkeypatch, c
 
 
 def decisions(count):
-    return [
-        Decision(Job(LocalFile(Path(f"{i}.jpg")), {}, Path(f"{i}.jpg")), MISSING)
-        for i in range(count)
-    ]
+    return [Decision(Job(LocalFile(Path(f"{i}.jpg")), {}, Path(f"{i}.jpg"))) for i in range(count)]
 
 
 def written(decision):
@@ -259,7 +257,7 @@ def test_photo_too_large_for_one_device_is_tried_on_one_other():
     assert taken is not None
     scheduler.end(0, short(taken))
     assert scheduler.assign(0) is None, "it has been tried there"
-    assert scheduler.assign(1) is taken
+    assert scheduler.assign(1) == replace(taken, retried=True)
     scheduler.end(1, short(taken))
     assert [str(o.error) for o in drained(scheduler)] == ["out of memory"]
 
