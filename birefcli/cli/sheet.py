@@ -192,7 +192,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     flagged = sorted_tiles(sheet.tiles, sort, flagged=True)
     if as_json:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
-        counts["skipped"] = sheet.not_mattes
+        counts |= {"skipped": sheet.not_mattes, "beside": sheet.beside}
         print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
@@ -200,6 +200,8 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
             print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
         say(f"{sheet.not_mattes} skipped: neither cutouts, masks nor composites of birefcli")
+    if sheet.beside:
+        say(f"{sheet.beside} not shown: other products of photos whose cutout or mask is shown")
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")

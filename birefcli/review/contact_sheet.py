@@ -23,7 +23,8 @@ from birefcli.images.text import missing_glyphs
 from birefcli.options import Format, SheetOrder
 from birefcli.products.quality.check import Defect
 from birefcli.review import html_page, tile_page
-from birefcli.review.cutouts import Entry, Tile, Unread, find_cutouts, read_tiles
+from birefcli.review.cutout_search import find_cutouts
+from birefcli.review.cutouts import Entry, Tile, Unread, read_tiles
 from birefcli.review.photos import PhotoIndex, lonely
 from birefcli.review.tile_page import Layout, Pixels8
 from birefcli.system import atomic
@@ -60,6 +61,8 @@ class Sheet:
     failed: int = 0
     not_mattes: int = 0
     """Pictures of folders that show no matte and are no composites of ours."""
+    beside: int = 0
+    """Other products of photos whose cutout or mask was found."""
     pages: list[Path] = field(default_factory=list)
     has_boxes: bool = False
     """Whether the font lacks a letter of a name."""
@@ -107,6 +110,7 @@ def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]
     """Cutouts in the order of their names; what cannot be looked at is reported."""
     found = find_cutouts(task.inputs)
     sheet.failed, sheet.not_mattes = len(found.failed), found.not_mattes
+    sheet.beside = found.beside
     for name, reason in found.failed:
         reporter.on_failure(name, reason)
     if not found.entries:
@@ -128,13 +132,13 @@ def _nothing_found(task: SheetTask, left_out: int) -> str:
 def _paired(entries: list[Entry], photos: Path, reporter: SheetReporter) -> list[Entry]:
     """Cutouts with their photos; those without one are named. Raises NoInputError."""
     index = PhotoIndex(photos)
-    pairs = [(entry, index.of(entry.name)) for entry in entries]
+    pairs = [(entry, index.of(*entry.names)) for entry in entries]
     without = [str(entry.path) for entry, of in pairs if not of]
     unclear = [str(entry.path) for entry, of in pairs if len(of) > 1]
     if len(without) == len(entries):
         raise NoInputError(
-            f"{photos}: no photo of any cutout: {entries[0].name} would be of a photo named"
-            f" {Path(entries[0].name).with_suffix('')}.*",
+            f"{photos}: no photo of any cutout: {entries[0].names[0]} would be of a photo"
+            f" named {Path(entries[0].names[0]).with_suffix('')}.*",
             option="pairs",
         )
     for names, several in ((without, False), (unclear, True)):

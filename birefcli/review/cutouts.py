@@ -1,10 +1,8 @@
-"""Cutouts of a contact sheet: found, paired with their photos, and read once each."""
+"""Cutouts of a contact sheet, with their photos: read once each."""
 
-import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from birefcli.batch.inputs import find_photos, split_missing
-from birefcli.batch.places import PIPE, LocalFile
-from birefcli.errors import Message, PhotoError, UsageError
-from birefcli.images import stamp
+from birefcli.errors import Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import open_photo
 from birefcli.images.photo import Photo
-from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.products.quality.check import Defect, Quality, check
 from birefcli.review.photos import PairedPhoto
 from birefcli.scoring import masks
 from birefcli.scoring.masks import Mask, NotAMaskError
-from birefcli.system.paths import is_file, is_folder
 from birefcli.system.prefetch import prefetch
 from birefcli.system.temporary_store import TemporaryStore
 
-PRODUCTS = ("cutout", "mask")  # folders of a run that wrote both; others show no matte
 SAME_SHAPE = 0.01
 """By how much the sides of a cutout and its photo may differ in proportion: one that was cropped or
 put on a canvas is another picture."""
@@ -40,10 +32,12 @@ is the side of each, in pixels."""
 
 @dataclass(frozen=True)
 class Entry:
-    """One cutout. ``name``: its path below the folder that was named."""
+    """One cutout."""
 
     path: Path
-    name: str
+    names: tuple[str, ...]
+    """By which its photo is sought, the likeliest first: its path below the folder that was named,
+    with a product's folder and without."""
     label: str
     """The name that is shown: it tells folders apart where several are named."""
     composite: bool = False
@@ -79,110 +73,6 @@ class Unread:
     error: Message
     not_a_matte: bool
     """Whether it is a good picture, and only no matte."""
-
-
-@dataclass
-class Found:
-    """Cutouts in the order of their names, and what else was there."""
-
-    entries: list[Entry] = field(default_factory=list)
-    failed: list[tuple[str, str | Message]] = field(default_factory=list)
-    """What cannot be looked at, and why."""
-    not_mattes: int = 0
-    """Pictures of folders that show no matte and are no composites of ours."""
-
-
-def find_cutouts(inputs: tuple[str, ...]) -> Found:
-    """Cutouts, masks and composites of ours among files and below folders.
-
-    Raises UsageError, NoInputError.
-    """
-    roots = tuple(_products_folder(name) for name in inputs)
-    search = find_photos(Selection(roots, PIPE, products=True))
-    there, missing = split_missing(search.found)
-    named, common = frozenset(roots), _common_folder(roots)
-    found = Found()
-    found.failed = [*((str(name), reason) for name, reason in search.failed),
-                    *((str(photo.source), why) for photo, why in missing)]  # fmt: skip
-    for photo in there:
-        assert isinstance(photo.source, LocalFile), "others are refused as an input"
-        path = photo.source.path
-        name = str(photo.relative)
-        entry = Entry(path, name, name if common is None else os.path.relpath(path, common))
-        kind = _kind(path, named=str(path) in named)
-        if kind is _Kind.COMPOSITE:
-            found.entries.append(replace(entry, composite=True, matte=_matte_of(path)))
-        elif kind is _Kind.MATTE:
-            found.entries.append(entry)
-        else:
-            found.not_mattes += kind is _Kind.OTHER
-    return found
-
-
-def _common_folder(roots: tuple[str, ...]) -> str | None:
-    """The last folder that holds all of several; None of one, or where there is none.
-
-    Names of cutouts are shown below it: those below a folder each would be the same.
-    """
-    if len(roots) == 1:
-        return None
-    folders = {Path(root) if is_folder(Path(root)) else Path(root).parent for root in roots}
-    try:
-        return os.path.commonpath([os.path.abspath(folder) for folder in folders])  # noqa: PTH100
-    except ValueError:  # on several drives
-        return None
-
-
-def _products_folder(name: str) -> str:
-    """The folder of cutouts or masks, where several products lie in a folder each."""
-    if name == PIPE:
-        raise UsageError("a sheet is made of files, and not of stdin (-)")
-    inside = [Path(name, product) for product in PRODUCTS]
-    return next((str(path) for path in inside if is_folder(path)), name)
-
-
-class _Kind(Enum):
-    """What a picture is to a sheet."""
-
-    MATTE = auto()
-    """A cutout or mask, or what may be one: reading it says what it is."""
-    COMPOSITE = auto()
-    """One of ours."""
-    PAGE = auto()
-    """Of a sheet."""
-    OTHER = auto()
-
-
-def _kind(path: Path, *, named: bool) -> _Kind:
-    """Of ours, what the stamp says; of others, all that is ``named``, and in folders no JPEG.
-
-    A black and white photo that was put on white would pass for a mask.
-    """
-    try:
-        made = stamp.read(path).stamp
-    except OSError:
-        return _Kind.MATTE  # reading it says why
-    product = "" if made is None else made.product
-    if product == Product.COMPOSITE.value:
-        return _Kind.COMPOSITE
-    if product == stamp.SHEET and not named:
-        return _Kind.PAGE
-    format_ = SUFFIXES.get(path.suffix.lower())
-    may_hold = format_ is not None and (made is not None or format_ is not Format.JPG)
-    # Another version's stamp names no product: reading it says what it is.
-    is_tried = named or (may_hold and product in (*PRODUCTS, ""))
-    return _Kind.MATTE if is_tried else _Kind.OTHER
-
-
-def _matte_of(path: Path) -> Path | None:
-    """The cutout or mask beside a composite, where one run wrote each into a folder of its own."""
-    parts = path.parts[:-1]
-    if Product.COMPOSITE.value not in parts:
-        return None
-    at = len(parts) - 1 - parts[::-1].index(Product.COMPOSITE.value)
-    beside = [Path(*parts[:at], kind, *path.parts[at + 1 :]) for kind in PRODUCTS]
-    files = (each.with_suffix(suffix) for each in beside for suffix in SUFFIXES)
-    return next((file for file in files if is_file(file)), None)
 
 
 def read_tiles(

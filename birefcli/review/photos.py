@@ -45,14 +45,14 @@ class PhotoIndex:
             self._by_name[str(named)].append(photo)
             self._by_last[named.name].append(photo)
 
-    def of(self, name: str) -> list[PairedPhoto]:
+    def of(self, *names: str) -> list[PairedPhoto]:
         """Photos that a cutout may be of: one, none, or several where its name does not tell.
 
-        ``name``: of the cutout, below its folder. ``x/a.png`` is of ``x/a.jpg``, ``x/a.jpg.png``
-        too, and ``x/a_mask.png``; where there is none, of the only ``a.jpg`` of any folder.
+        ``names``: of the cutout, below its folder, the likeliest first. ``x/a.png`` is of
+        ``x/a.jpg``, ``x/a.jpg.png`` too, and ``x/a_mask.png``; where there is none, of the only
+        ``a.jpg`` of any folder.
         """
-        stem = str(PurePosixPath(Path(name).as_posix()).with_suffix(""))
-        stems = [stem, *([own] if (own := photo_of(stem)) else [])]
+        stems = [key for name in names for key in _stems(name)]
         for key in stems:
             if found := self._by_name.get(key):
                 return found
@@ -60,6 +60,12 @@ class PhotoIndex:
             if found := self._by_last.get(PurePosixPath(key).name):
                 return found
         return []
+
+
+def _stems(name: str) -> list[str]:
+    """Names that the photo of a cutout may have, with suffix or without."""
+    stem = str(PurePosixPath(Path(name).as_posix()).with_suffix(""))
+    return [stem, *([own] if (own := photo_of(stem)) else [])]
 
 
 def lonely(names: Iterable[str], several: bool) -> str:

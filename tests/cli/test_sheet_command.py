@@ -261,7 +261,8 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, 
     )
     summary = lines(result)[-1]["summary"]
     assert summary == {
-        "shown": 3, "flagged": 2, "failed": 1, "skipped": 0, "pages": [str(tmp_path / "sheet.jpg")],
+        "shown": 3, "flagged": 2, "failed": 1, "skipped": 0, "beside": 0,
+        "pages": [str(tmp_path / "sheet.jpg")],
     }  # fmt: skip
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.format == "JPEG"

@@ -74,7 +74,7 @@ def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
     )
     layout = Layout(2, 100)
     found = Quality(0.5, (Defect.SOFT,))
-    tile = Tile(Entry(None, "日本語.png", "日本語.png"), found, ((0, 0),))
+    tile = Tile(Entry(None, ("日本語.png",), "日本語.png"), found, ((0, 0),))
     small = encode(tile_page.picture(disc(), None, 100), Format.PNG)
     assert tile_page.page([tile], layout, lambda _: small).shape[1] == 2 * tile_page.GAP + 100
 
