@@ -222,8 +222,8 @@ def _check_output(task: SheetTask, pages: int) -> None:
             raise OutputError(f"{target}: {error.strerror}") from None
         if not known:
             raise OutputError(
-                f"{target}: exists and is no page of an earlier {name}, or was edited since",
-                hint=Message("name another ", Option("output")),
+                f"{target}: exists and {_whose(target, name)}",
+                hint=Message("choose another ", Option("output")),
             )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,6 +231,17 @@ def _check_output(task: SheetTask, pages: int) -> None:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
     atomic.clear_stale({folder})
+
+
+def _whose(target: Path, name: str) -> str:
+    """Why a file is not replaced. Raises OutputError."""
+    try:
+        ours = stamp.is_sheet(target) or html_page.is_page(target)
+    except OSError as error:
+        raise OutputError(f"{target}: {error.strerror}") from None
+    if ours:
+        return f"was edited since sheet made it, or belongs to another sheet than {name}"
+    return "was not made by sheet"
 
 
 def _page_names(output: Path, pages: int) -> list[Path]:

@@ -58,6 +58,15 @@ def _straight(colours: Pixels8, alpha: Pixels8, size: tuple[int, int]) -> Pixels
     return np.asarray(np.rint(sums / shares[..., None]), np.uint8)
 
 
+def is_page(path: Path) -> bool:
+    """Whether a file says that it is a page of a sheet, edited or not. Raises OSError."""
+    with open_regular(path) as file:
+        return (
+            re.search(rb"<meta name=birefcli-sheet content=[0-9a-f-]{17}>", file.read(HEAD))
+            is not None
+        )
+
+
 def is_page_of(path: Path, name: str) -> bool:
     """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
     with open_regular(path) as file:

@@ -93,7 +93,7 @@ def test_file_that_is_no_sheet_is_never_replaced(command, cutouts, tmp_path):
         before = (tmp_path / name).read_bytes()
         result = command("sheet", cutouts, "-o", tmp_path / "mine.png", "--per-page", "1")
         assert result.returncode == 5
-        assert b"exists and is no page of an earlier mine.png" in result.stderr
+        assert b": exists and was not made by sheet; choose another --output" in result.stderr
         assert (tmp_path / name).read_bytes() == before
         (tmp_path / name).unlink()
 
@@ -192,7 +192,10 @@ def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
     assert {p.name for p in tmp_path.glob("sheet*.png")} == {"sheet.png", "sheet-2.png"}
     result = command("sheet", cutouts, "-o", tmp_path / "sheet.png", "--per-page", "2")
     assert result.returncode == 5
-    assert f"{tmp_path / 'sheet-2.png'}: exists and is no page" in result.stderr.decode()
+    assert (
+        f"{tmp_path / 'sheet-2.png'}: exists and was edited since sheet made it, or belongs"
+        in result.stderr.decode()
+    )
 
 
 def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, tmp_path):
@@ -403,3 +406,4 @@ def test_page_is_replaced_by_its_own_sheet_alone(command, cutouts, tmp_path):
     page.write_text(page.read_text().replace("good.png", "the best.png"))
     edited = command("sheet", cutouts, "-o", page)
     assert (edited.returncode, edited.stderr.count(b"\n")) == (5, 1)
+    assert b"was edited since sheet made it" in edited.stderr
