@@ -180,6 +180,7 @@ def _as_json(tile: "Tile") -> str:
         "coverage": None if findings is None else round(findings.coverage, 5),
         "flags": [flag.value for flag in tile.flags],
         "doubt": None if findings is None else round(findings.doubt, 5),
+        "by_alpha_alone": tile.by_alpha_alone,
     }
     return json_line(record)
 
@@ -193,6 +194,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     if as_json:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
         counts |= {"skipped": sheet.not_mattes, "beside": sheet.beside}
+        counts["by_alpha_alone"] = sum(tile.by_alpha_alone for tile in sheet.tiles)
         print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
@@ -205,8 +207,16 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
-    unjudged = sum(tile.findings is None for tile in sheet.tiles)
-    rest = (f", {unjudged} not judged (no alpha)" if unjudged else "") + (
-        f", {sheet.failed} failed" if sheet.failed else ""
-    )
-    say(f"{shown} read, {len(flagged)} flagged{rest}: {where or 'no sheet written'}")
+    say(f"{shown} read, {len(flagged)} flagged{_rest(sheet)}: {where or 'no sheet written'}")
+
+
+def _rest(sheet: "Sheet") -> str:
+    """What the summary tells of cutouts that were not judged as others are."""
+    counts = {
+        "not judged (no alpha)": sum(tile.findings is None for tile in sheet.tiles),
+        "judged by alpha alone (cropped or on a canvas)": sum(
+            tile.by_alpha_alone for tile in sheet.tiles
+        ),
+        "failed": sheet.failed,
+    }
+    return "".join(f", {count} {words}" for words, count in counts.items() if count)

@@ -58,6 +58,8 @@ class Tile:
     """Offset and length in the store: of the cutout and, where it has one, of the photo."""
     notes: tuple[Message, ...] = ()
     """Why its photo is not shown, or why it is not judged."""
+    by_alpha_alone: bool = False
+    """Whether it was cropped or lies on a canvas, so that its photo is shown and tells nothing."""
 
     @property
     def flags(self) -> tuple[Defect, ...]:
@@ -100,7 +102,7 @@ def read_tiles(
                 yield made
             else:
                 places = tuple(store.put(picture) for picture in made.pictures)
-                yield Tile(entry, made.findings, places, made.notes)
+                yield Tile(entry, made.findings, places, made.notes, made.by_alpha_alone)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class _Read:
     findings: Quality | None
     pictures: list[bytes]
     notes: tuple[Message, ...]
+    by_alpha_alone: bool
 
 
 def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
@@ -131,7 +134,8 @@ def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
         except PhotoError as error:
             notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
-    return _Read(_judged(alpha, photo), draw(found, shown, side), tuple(notes))
+    findings, alone = _judged(alpha, photo)
+    return _Read(findings, draw(found, shown, side), tuple(notes), alone)
 
 
 def _opaque(photo: Photo) -> Mask:
@@ -140,12 +144,14 @@ def _opaque(photo: Photo) -> Mask:
     return Mask(np.full(pixels.shape[:2], 255, np.uint8), pixels)
 
 
-def _judged(alpha: NDArray[Any] | None, photo: Photo | None) -> Quality | None:
-    """Flags of a matte, by its photo too where it is of the whole photo."""
+def _judged(alpha: NDArray[Any] | None, photo: Photo | None) -> tuple[Quality | None, bool]:
+    """Flags of a matte, and whether its photo has no part in them, being of another shape."""
     if alpha is None:
-        return None
-    fits = photo is not None and _same_shape(alpha, photo.pixels)
-    return check(alpha, photo.pixels if photo is not None and fits else None)
+        return None, False
+    if photo is None:
+        return check(alpha, None), False
+    fits = _same_shape(alpha, photo.pixels)
+    return check(alpha, photo.pixels if fits else None), not fits
 
 
 def _same_shape(alpha: NDArray[Any], pixels: NDArray[Any]) -> bool:

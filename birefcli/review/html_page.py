@@ -130,7 +130,7 @@ def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]
         pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
     words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
     coverage = NOT_JUDGED if findings is None else percent(findings.coverage)
-    listed = _listed(str(path) if photo is None else photo.listed)
+    listed = _listed(str(path)) if photo is None else _listed(photo.listed) + " data-paired"
     return (
         f"<article data-key='{shown(_key(path))}'{listed}"
         f"{' data-flagged' * bool(tile.flags)} tabindex=-1>"

@@ -265,7 +265,7 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, 
     summary = lines(result)[-1]["summary"]
     assert summary == {
         "shown": 3, "flagged": 2, "failed": 1, "skipped": 0, "beside": 0,
-        "pages": [str(tmp_path / "sheet.jpg")],
+        "by_alpha_alone": 0, "pages": [str(tmp_path / "sheet.jpg")],
     }  # fmt: skip
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.format == "JPEG"
@@ -361,6 +361,23 @@ def test_two_photos_of_a_name_and_photos_that_cannot_be_read_are_told(
     said = result.stderr.decode()
     assert f"{cutouts / 'good.png'}: several photos of this name, shown without one" in said
     assert f"{pairs / 'parts.png'}: not an image that birefcli can read; its cutout" in said
+
+
+def test_cutouts_on_a_canvas_are_counted_as_judged_by_alpha_alone(command, photos, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "a.html"
+    words = ("--write", "composite,mask", "--canvas", "90x200")
+    made = command("matte", photos, "-o", out, *words)
+    assert made.returncode == 0, made.stderr
+    result = command("sheet", out / "composite", "-o", page, "--pairs", photos)
+    assert "3 judged by alpha alone (cropped or on a canvas)" in result.stderr.decode()
+    found = lines(command("sheet", out, "-o", page, "--pairs", photos, "--json"))
+    assert [item["by_alpha_alone"] for item in found[:-1]] == [True] * 3
+    assert found[-1]["summary"] | {"pages": []} == {
+        "shown": 3, "flagged": found[-1]["summary"]["flagged"], "failed": 0, "skipped": 0,
+        "beside": 3, "by_alpha_alone": 3, "pages": [],
+    }  # fmt: skip
+    alone = command("sheet", out, "-o", page)
+    assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
 
 
 def test_folder_of_other_photos_or_of_none_is_one_line(command, cutouts, tmp_path):

@@ -63,7 +63,8 @@ def test_name_that_no_text_holds_is_in_no_list(tmp_path):
 
 def test_list_names_the_photo_where_there_is_one(tmp_path):
     photo = PairedPhoto(tmp_path / "photos" / "a.jpg", "photos/./a.jpg")
-    assert "data-list='photos/./a.jpg'" in render(tmp_path, ["a.png"], photo)
+    assert "data-list='photos/./a.jpg' data-paired" in render(tmp_path, ["a.png"], photo)
+    assert "data-paired tab" not in render(tmp_path, ["a.png"])
 
 
 def test_small_cutout_keeps_colour_from_under_transparency_out():
@@ -113,6 +114,13 @@ def test_keys_mark_cutouts_and_the_names_of_the_bad_are_there_to_copy(tmp_path):
         assert browser.do("$('textarea').value").splitlines() == [
             str(tmp_path / "cut" / name) for name in NAMES[:2]
         ]
+        told = "$('#told').textContent"
+        why = "names of cutouts, not for --files-from: no photo is paired with them (--pairs)."
+        assert browser.do(told) == f"2 of 4, {why}"
+        browser.do("names.close(); tiles[0].dataset.paired = ''; listed()")
+        assert browser.do(told) == f"2 of 4, 1 of them {why}"
+        browser.do("names.close(); tiles[1].dataset.paired = ''; listed()")
+        assert browser.do(told) == "2 of 4, for --files-from."
         assert not [name for name, _ in browser.events if name == "Log.entryAdded"]
     finally:
         browser.close()
