@@ -57,7 +57,7 @@ def pixels(data: bytes):
 @pytest.mark.parametrize("format_", ["png", "webp", "tiff", "jpg"])
 def test_files_equal_those_of_the_python_face(mini_service, portrait, model, product, format_):
     answer = mini_service.post(f"{PHOTO}?write={product}&format={format_}", portrait)
-    if (product, format_) == ("cutout", "jpg"):
+    if format_ == "jpg" and product in ("cutout", "trimap"):
         assert (answer.status, answer.code) == (400, "invalid_value")
         return
     assert answer.status == 200, answer.body
@@ -93,13 +93,13 @@ def test_what_a_photos_making_noted_is_told(mini_service, portrait):
     said = mini_service.post(path, portrait, Accept="application/json").json
     size = len(base64.b64decode(said["pictures"]["composite"]))
     assert size <= 6000
-    assert re.fullmatch(rf"quality \d+: {size:,} bytes", said["notes"][-1]), said["notes"]
+    assert re.fullmatch(rf"quality \d+(, 4:2:0)?: {size:,} bytes", said["notes"][-1]), said["notes"]
     assert said["notes"][-2].startswith("cut off by the photo's right and"), said["notes"]
     assert (said["width"], said["height"]) == (171, 200)
 
 
 def test_photo_that_cannot_be_made_so_small_is_refused_with_its_size(mini_service, portrait):
-    answer = mini_service.post(f"{PHOTO}?write=composite&format=jpg&max_bytes=900", portrait)
+    answer = mini_service.post(f"{PHOTO}?write=composite&format=jpg&max_bytes=1000", portrait)
     assert answer.status == 400
     assert "bytes at the lowest quality, of 512×600 pixels" in answer.json["error"]["message"]
 
