@@ -11,6 +11,7 @@ from birefcli.system import machine
 
 Choice = TypeVar("Choice", bound=Enum)
 
+EMPTY = "is empty: is a variable not set?"
 NUMBER = r"\d{1,9}(?:\.\d{1,20})?|\.\d{1,20}"
 LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
@@ -159,9 +160,19 @@ def listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     """
     words = tuple(word.strip() for text in texts or () for word in text.split(",") if word.strip())
     if texts and not words:
-        wrong = "is empty: is a variable not set?"
-        raise UsageError(wrong, option=option, value=",".join(texts) or None)
+        raise UsageError(EMPTY, option=option, value=",".join(texts))
     return words
+
+
+def patterns(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The patterns of an option that is repeated for more: names may have commas and spaces.
+
+    Raises UsageError for one that is empty.
+    """
+    found = tuple(texts or ())
+    if "" in found:
+        raise UsageError(EMPTY, option=option, value="")
+    return found
 
 
 def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:

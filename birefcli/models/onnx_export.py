@@ -1,24 +1,31 @@
 """A model as one ONNX file for other programs, compared with torch before it gets its name."""
 
+import errno
 import importlib
 import json
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, ModelError, Option, OutputError, UsageError
 from birefcli.models import zoo
 from birefcli.models.zoo import Model
 from birefcli.options import ModelOptions, Precision, Size
 from birefcli.system import atomic
-from birefcli.system.paths import is_folder
+from birefcli.system.paths import exists, is_folder
 from birefcli.system.regular_file import regular_status
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from birefcli.birefnet import BiRefNet
+    from birefcli.matting.predictor import Predictor
+    from birefcli.models.onnx_graph import Program
     from birefcli.models.weights import Checkpoint
 
 SUFFIX = ".onnx"
@@ -29,8 +36,8 @@ LEAST_RUNTIME = (1, 25)
 TOLERANCE = 1e-3
 """Largest difference of alpha from torch's with which a file is kept: a quarter of a level of 8
 bits. What is right differs by the last digits of float32."""
-PHOTOS = 2
-"""Photos that are compared: each by itself, and both at once."""
+SEEDS = (0, 2)
+"""Of the photos that are compared, each by itself and both at once: mini finds their figures."""
 MEGAPIXELS = 0.5  # of such a photo
 SOURCE = "BiRefNet (Zheng et al., CAAI AIR 2024), https://github.com/ZhengPeng7/BiRefNet"
 """Whose network it is, as the file says."""
@@ -76,7 +83,7 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     """
     _check_output(task)
     _check_packages()
-    from birefcli.models import weights
+    from birefcli.models import onnx_graph, weights
 
     begin("loading the model")
     checkpoint = weights.resolve(
@@ -84,9 +91,12 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     )
     network = weights.load_network(checkpoint, patch_order=task.model.patch_order)
     size = task.model.size or checkpoint.size
+    begin("recording the network")
+    program = _record(task, checkpoint, network, size)
     try:
-        with atomic.replacing(task.output) as part:
-            _write(task, checkpoint, network, size, part, begin)
+        with _folder_of(task.output), atomic.replacing(task.output) as part:
+            begin("writing the file")
+            onnx_graph.write(program, part)
             begin("comparing with torch")
             difference = _difference(network, size, part)
             if not difference <= TOLERANCE:  # nor is what is no number
@@ -111,11 +121,35 @@ def _check_output(task: ExportTask) -> None:
         if regular_status(output) is not None and not task.overwrite:
             hint = Message("name another file, or add ", Option("overwrite"))
             raise OutputError(f"{output}: is there already", hint=hint)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        atomic.check_replaceable(output)
+        _check_folder(output)
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
-    atomic.clear_stale([output.parent])
+
+
+def _check_folder(output: Path) -> None:
+    """See that a file can be made, or the folders for it; nothing is. Raises OSError."""
+    if is_folder(output.parent):
+        atomic.check_replaceable(output)
+        atomic.clear_stale([output.parent])
+        return
+    nearest = next(folder for folder in output.parents if exists(folder))
+    if not is_folder(nearest):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+    atomic.check_writable(nearest)
+
+
+@contextmanager
+def _folder_of(output: Path) -> Iterator[None]:
+    """Make the folders that are missing; they go again where nothing is written. Raises OSError."""
+    missing = [folder for folder in output.parents if not exists(folder)]
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # somebody else has written there
+                folder.rmdir()
+        raise
 
 
 def _check_packages() -> None:
@@ -130,36 +164,29 @@ def _check_packages() -> None:
     import onnxruntime
 
     version = str(onnxruntime.__version__)
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))  # also of 1.25rc1
     if numbers < LEAST_RUNTIME:
         least = ".".join(map(str, LEAST_RUNTIME))
         wrong = f"onnxruntime {version} has no DeformConv on a CPU; {least} is the first that has"
         raise UsageError(wrong, hint=hint)
 
 
-def _write(
-    task: ExportTask,
-    checkpoint: "Checkpoint",
-    network: "BiRefNet",
-    size: Size,
-    part: Path,
-    begin: Begin,
-) -> None:
-    """Record the network into the file ``part``. Raises ModelError, OSError."""
+def _record(
+    task: ExportTask, checkpoint: "Checkpoint", network: "BiRefNet", size: Size
+) -> "Program":
+    """Record the network, and note what it is. Raises ModelError."""
     from birefcli import __version__
     from birefcli.models import files, onnx_graph
 
-    begin("recording the network")
     try:
         program = onnx_graph.record(network, size, logits=task.logits)
     except Exception as error:  # what torch raises depends on where it stopped
         reason = files.first_line(error)
         raise ModelError(f"{checkpoint.name}: torch cannot export it ({reason})") from error
-    begin("writing the file")
     order = task.model.patch_order
     notes = _notes(checkpoint, size, str(order if order != order.AUTO else checkpoint.patch_order))
     onnx_graph.describe(program, "birefcli", __version__, notes)
-    onnx_graph.write(program, part)
+    return program
 
 
 def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, str]:
@@ -207,11 +234,10 @@ def _difference(network: "BiRefNet", size: Size, path: Path) -> float:
     return float((torch.stack([alone, together]) - wanted).abs().max())
 
 
-def _photos(predictor: Any) -> "list[NDArray[Any]]":  # noqa: ANN401
+def _photos(predictor: "Predictor") -> "list[NDArray[np.uint8]]":
     """Photos of a person-like figure as the network sees them: h×w×3 of uint8."""
     from birefcli.images import synthetic
     from birefcli.images.decode import decode_photo
 
-    # Of these two mini finds the figure.
-    made = [decode_photo(synthetic.photo(MEGAPIXELS, seed), 10**9) for seed in (0, 2)[:PHOTOS]]
+    made = [decode_photo(synthetic.photo(MEGAPIXELS, seed), 10**9) for seed in SEEDS]
     return [predictor.prepare(photo) for photo in made]

@@ -9,10 +9,10 @@ MORE = {
         "downloads the others at first use, verifies them and keeps them in the Hugging Face "
         "cache; later runs need no network.",
         "`--help` of a command shows what is used daily, `--help-all` every option.",
-        "An option that takes several words or patterns takes them with commas, or more than "
-        "once: `--write cutout,mask` is `--write cutout` `--write mask`. A variable takes them "
-        "with commas. A comma within a pattern is written `?`. An option that takes several paths "
-        "is repeated: no path is taken apart.",
+        "An option that takes several words takes them with commas, or more than once: `--write "
+        "cutout,mask` is `--write cutout` `--write mask`. A variable takes them with commas. An "
+        "option that takes several paths or patterns is repeated, and its variable is one: no "
+        "path and no pattern is taken apart.",
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "

@@ -688,6 +688,7 @@ def _damages(whole):
         {"notes": {"best": {"epoch": 1}}},
         {"notes": {"best": {"epoch": 1, "MAD": 0.5}}},
         {"notes": {"first": {"epoch": "1", "step": 3, "MAD": 0.5}}},
+        {"notes": {"last": {"epoch": 1}}},
         {"notes": {"recipe": "text"}},
     ):
         yield {**whole, **change}
