@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from birefcli.errors import UsageError
+from birefcli.errors import UsageError, no_choice
 
 STRIDE = 32  # the network's input is a multiple of this in both directions
 LONGEST = 8192  # pixels of a side of the network's input
@@ -402,8 +402,14 @@ def check_size(size: Size) -> None:
 def check_device(name: str) -> None:
     """Raise UsageError for what can be no device, whether it is there or not."""
     if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(
-            "choose from auto, cpu, cuda, cuda:N, mps; for matte also all",
-            option="device",
-            value=name,
-        )
+        known = ("auto", "cpu", "cuda", "cuda:N", "mps", "all (for matte)")
+        raise no_choice("device", name, known, meant=_meant_device(name))
+
+
+def _meant_device(name: str) -> str | None:
+    """What other programs call a device."""
+    if number := re.fullmatch(r"(?:gpu|cuda)?[: ]?(\d+)", name.lower()):
+        return f"cuda:{number[1]}"
+    if name.lower() in ("gpu", "nvidia"):
+        return "auto, which takes the GPU where there is one"
+    return "mps" if name.lower() in ("metal", "apple") else None

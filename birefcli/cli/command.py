@@ -29,8 +29,9 @@ class Command(TyperCommand):
         ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         ctx.meta[usage_errors.WORDS] = tuple(args)
         words = list(_without_equals(args, self.params))
+        ctx.allow_extra_args = True  # they are refused in our words
         try:
-            return super().parse_args(ctx, list(words))
+            left = super().parse_args(ctx, list(words))
         except BadParameter as error:
             if error.param is None or hasattr(error, "param_type"):  # the latter: it is missing
                 raise
@@ -38,6 +39,8 @@ class Command(TyperCommand):
             wrong = wrong_values.as_usage_error(ctx, error, given)
             wrong.args = (spelled(ctx, wrong.message),)
             raise wrong from None
+        usage_errors.refuse_more(ctx)
+        return left
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the daily options, or all."""
@@ -89,7 +92,7 @@ class Group(TyperGroup):
         word = args[0]
         if word in self.commands or word.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        hint = suggest.explain_command(self, word)
+        hint = suggest.explain_command(self, args)
         fault = f"{word} is no command" + (f"; {hint}" if hint else "")
         raise UsageError(usage_errors.advised(fault, ctx))
 
