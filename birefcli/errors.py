@@ -125,7 +125,9 @@ class BirefcliError(Exception):
         self.value = None if value is None else str(value)
         subject = () if option is None else (Option(option, self.value, given=True), ": ")
         advice = () if hint is None else ("; ", hint)
-        self.message = Message(*subject, text, *advice)
+        self.fault = Message(*subject, text)
+        """The text without the hint."""
+        self.message = Message(self.fault, *advice)
         # One argument, and all else as attributes: so it can be pickled.
         super().__init__(self.message)
 

@@ -42,6 +42,10 @@ class Command(TyperCommand):
         usage_errors.refuse_more(ctx)
         return left
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        """Offer options, with helps that all shells show as they are."""
+        return _for_shells(super().shell_complete(ctx, incomplete))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the daily options, or all."""
         help_page.write_options(self, ctx, formatter, whole=ctx.meta.get(help_page.WHOLE, False))
@@ -96,6 +100,10 @@ class Group(TyperGroup):
         fault = f"{word} is no command" + (f"; {hint}" if hint else "")
         raise UsageError(usage_errors.advised(fault, ctx))
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        """Offer commands and options, with helps that all shells show as they are."""
+        return _for_shells(super().shell_complete(ctx, incomplete))
+
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
         """Every option, without Python types."""
         return _plain(super().get_params(ctx))
@@ -108,6 +116,12 @@ class Group(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write where there is more."""
         help_page.write_footer(self, ctx, formatter, whole=True)
+
+
+def _for_shells(found: list[Any]) -> list[Any]:
+    for item in found:
+        item.help = None if item.help is None else help_page.for_shells(item.help)
+    return found
 
 
 def _plain(params: list[Any]) -> list[Any]:
