@@ -160,7 +160,7 @@ def listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     """
     words = tuple(word.strip() for text in texts or () for word in text.split(",") if word.strip())
     if texts and not words:
-        raise UsageError(EMPTY, option=option, value=",".join(texts))
+        raise UsageError(EMPTY, option=option, value=",".join(texts) or None)
     return words
 
 
@@ -171,15 +171,15 @@ def patterns(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     """
     found = tuple(texts or ())
     if "" in found:
-        raise UsageError(EMPTY, option=option, value="")
+        raise UsageError(EMPTY, option=option)
     return found
 
 
-def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
-    """Read a list separated by commas, each of it a value of ``kind``."""
+def choices(option: str, texts: Sequence[str], kind: type[Choice]) -> tuple[Choice, ...]:
+    """The words of an option that takes several of ``kind``: each once. Raises UsageError."""
     known = {member.value: member for member in kind}
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    wrong = next((word for word in words or [text] if word not in known), None)
+    words = listed(option, texts)
+    wrong = next((word for word in words if word not in known), None)
     if wrong is not None:
         raise no_choice(option, wrong, known)
     return tuple(dict.fromkeys(known[word] for word in words))

@@ -101,6 +101,7 @@ COMMAND_OPTIONS = {
 """Options of other tools that are commands here."""
 
 EXPLAINED: dict[str, dict[str, str]] = {
+    "orphans": {"watch": "birefcli matte --orphans lists them"},
     **dict.fromkeys(("resume", "continue"), dict.fromkeys((*_PHOTOS, "train"), _RESUMES)),
     **dict.fromkeys(
         ("recursive", "r"), dict.fromkeys((*_PHOTOS, "sheet", "score", "bench"), _WALKS)

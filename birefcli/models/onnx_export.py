@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from birefcli.errors import Message, ModelError, Option, OutputError, UsageError
 from birefcli.models import zoo
 from birefcli.models.zoo import Model
-from birefcli.options import ModelOptions, Precision, Size
+from birefcli.options import PatchOrder, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.paths import exists, is_folder
 from birefcli.system.regular_file import regular_status
@@ -47,9 +47,14 @@ SOURCE = "BiRefNet (Zheng et al., CAAI AIR 2024), https://github.com/ZhengPeng7/
 class ExportTask:
     """What is exported, and where to."""
 
-    model: ModelOptions
-    """Its name, size, patch order, and whether a download is allowed; the rest is not read."""
+    model: str
+    """A name that ``birefcli models list`` shows, or a weights file."""
     output: Path
+    size: Size | None = None
+    """The network's input; None for the model's own."""
+    patch_order: PatchOrder = PatchOrder.AUTO
+    offline: bool = False
+    """Use downloaded weights only."""
     logits: bool = False
     """Leave the sigmoid to whoever runs the file."""
     overwrite: bool = False
@@ -64,8 +69,7 @@ class ExportedFile:
 
     path: Path
     checkpoint: "Checkpoint"
-    size: Size
-    """Of the input, in pixels."""
+    """As it was run: at this input size, in this patch order."""
     size_bytes: int
     difference: float
     """Largest difference of alpha from torch's, of all pixels compared."""
@@ -86,19 +90,17 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     from birefcli.models import onnx_graph, weights
 
     begin("loading the model")
-    checkpoint = weights.resolve(
-        task.model.name, offline=task.model.offline, progress=task.progress
-    )
-    network = weights.load_network(checkpoint, patch_order=task.model.patch_order)
-    size = task.model.size or checkpoint.size
+    found = weights.resolve(task.model, offline=task.offline, progress=task.progress)
+    checkpoint = found.run_with(size=task.size, patch_order=task.patch_order)
+    network = weights.load_network(checkpoint)
     begin("recording the network")
-    program = _record(task, checkpoint, network, size)
+    program = _record(task, checkpoint, network)
     try:
         with _folder_of(task.output), atomic.replacing(task.output) as part:
             begin("writing the file")
             onnx_graph.write(program, part)
             begin("comparing with torch")
-            difference = _difference(network, size, part)
+            difference = _difference(network, checkpoint.size, part)
             if not difference <= TOLERANCE:  # nor is what is no number
                 raise ModelError(
                     f"{checkpoint.name}: in ONNX Runtime alpha differs from torch's by up to"
@@ -108,7 +110,7 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{task.output}: cannot be written ({reason})") from error
-    return ExportedFile(task.output, checkpoint, size, size_bytes, difference)
+    return ExportedFile(task.output, checkpoint, size_bytes, difference)
 
 
 def _check_output(task: ExportTask) -> None:
@@ -171,25 +173,21 @@ def _check_packages() -> None:
         raise UsageError(wrong, hint=hint)
 
 
-def _record(
-    task: ExportTask, checkpoint: "Checkpoint", network: "BiRefNet", size: Size
-) -> "Program":
+def _record(task: ExportTask, checkpoint: "Checkpoint", network: "BiRefNet") -> "Program":
     """Record the network, and note what it is. Raises ModelError."""
     from birefcli import __version__
     from birefcli.models import files, onnx_graph
 
     try:
-        program = onnx_graph.record(network, size, logits=task.logits)
+        program = onnx_graph.record(network, checkpoint.size, logits=task.logits)
     except Exception as error:  # what torch raises depends on where it stopped
         reason = files.first_line(error)
         raise ModelError(f"{checkpoint.name}: torch cannot export it ({reason})") from error
-    order = task.model.patch_order
-    notes = _notes(checkpoint, size, str(order if order != order.AUTO else checkpoint.patch_order))
-    onnx_graph.describe(program, "birefcli", __version__, notes)
+    onnx_graph.describe(program, "birefcli", __version__, _notes(checkpoint))
     return program
 
 
-def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, str]:
+def _notes(checkpoint: "Checkpoint") -> dict[str, str]:
     """What the file says of itself: texts, lists as JSON."""
     from birefcli.matting.predictor import MEAN, STD
 
@@ -198,10 +196,10 @@ def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, 
     return {
         "birefcli.model": checkpoint.name if known is None else known.name,
         "birefcli.sha256": checkpoint.sha256,
-        "birefcli.size": json.dumps(list(size)),
+        "birefcli.size": json.dumps(list(checkpoint.size)),
         "birefcli.mean": json.dumps(list(MEAN)),
         "birefcli.std": json.dumps(list(STD)),
-        "birefcli.patch_order": patch_order,
+        "birefcli.patch_order": checkpoint.patch_order.value,
         "birefcli.source": SOURCE,
         **licence,
     }

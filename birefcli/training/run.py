@@ -14,13 +14,14 @@ from birefcli.matting.predictor import Predictor
 from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.text import name_list
-from birefcli.training import export, preview, result, setup, validate
+from birefcli.training import preview, result, setup, validate
 from birefcli.training.backgrounds import Backgrounds
 from birefcli.training.dataset import Bytes, CachedFiles, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
 from birefcli.training.log import Log
 from birefcli.training.plan import Plan, epoch_ends, hyperparameters
 from birefcli.training.sampler import ViewSampler
+from birefcli.training.save_weights import save_weights
 from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LOG, TrainingData
 from birefcli.training.trainer import Step, Trainer
 from birefcli.training.validate import ValidationScore
@@ -282,7 +283,7 @@ class TrainingRun:
             self.first = entry
         elif not self.best or entry["MAD"] < self.best["MAD"]:
             self.best = entry
-            export.save(self.trainer.averaged, self.plan.folder / BEST, self._size)
+            save_weights(self.trainer.averaged, self.plan.folder / BEST, self._size)
         self.validated = self.trainer.step
         self.log.write(**entry)
         self._save()

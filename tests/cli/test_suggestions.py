@@ -11,7 +11,7 @@ from birefcli import values
 from birefcli.cli import suggest, synonyms
 from birefcli.cli.app import app
 from birefcli.cli.usage_errors import explain
-from birefcli.options import Compress, Existing, Precision, Product, Shadow, check_device
+from birefcli.options import DEVICES, Compress, Existing, Precision, Product, Shadow, check_device
 
 ROOT = typer.main.get_command(app)
 COMMANDS = ROOT.commands
@@ -38,7 +38,7 @@ def test_every_value_that_is_meant_is_one(phrase):
     kinds = {"--write": Product, "--existing": Existing, "--precision": Precision}
     kinds |= {"--shadow": Shadow, "--compress": Compress}
     if option == "--device":
-        check_device(value)
+        check_device(value, DEVICES)
     elif option == "--format":
         assert values.file_format(value) is not None
     else:

@@ -90,12 +90,11 @@ def test_a_wrong_value_is_answered_in_one_shape(ended, tmp_path, monkeypatch, na
         (
             "matte a.jpg -o o --device gpu",
             "--device gpu: choose from auto, cpu, cuda, cuda:N, mps,"
-            " all (for matte); did you mean auto, which takes the GPU where there is one?",
+            " all; did you mean auto, which takes the GPU where there is one?",
         ),
         (
             "doctor --device 1",
-            "--device 1: choose from auto, cpu, cuda, cuda:N, mps, all (for"
-            " matte); did you mean cuda:1?",
+            "--device 1: choose from auto, cpu, cuda, cuda:N, mps; did you mean cuda:1?",
         ),
         ("train in b s3://c/d -o o", "s3://c/d: is in an object store; name a file or folder"),
         ("train in -o o --validate a --validate s3://c/d", "--validate s3://c/d: is in an object"),

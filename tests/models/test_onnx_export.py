@@ -20,7 +20,7 @@ from birefcli.matting.device import parse_device
 from birefcli.models import checksum, onnx_graph, weights
 from birefcli.models.onnx_export import ExportTask, export
 from birefcli.models.onnx_network import OnnxNetwork
-from birefcli.options import ModelOptions, Precision, Size
+from birefcli.options import Precision, Size
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -93,7 +93,7 @@ def test_a_file_that_differs_from_torch_is_not_kept(monkeypatch, tmp_path, tiny_
     monkeypatch.setattr(onnx_graph, "record", lambda *_, **__: None)
     monkeypatch.setattr(onnx_graph, "describe", lambda *_: None)
     monkeypatch.setattr(onnx_graph, "write", lambda _, path: write_mean_of_channels(path))
-    task = ExportTask(ModelOptions(str(tiny_weights)), tmp_path / "new" / "deep" / "m.onnx")
+    task = ExportTask(str(tiny_weights), tmp_path / "new" / "deep" / "m.onnx")
     with pytest.raises(ModelError, match=r"differs from torch's by up to \S+, and 0.001 is allow"):
         export(task)
     assert list(tmp_path.iterdir()) == []
@@ -149,7 +149,7 @@ def test_a_deformable_convolution_is_one_operator_of_onnx(tmp_path):
 def tiny_onnx(tiny_weights, tmp_path_factory):
     """The tiny network as a file, and what the export said of it."""
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    return path, export(ExportTask(ModelOptions(str(tiny_weights)), path))
+    return path, export(ExportTask(str(tiny_weights), path))
 
 
 @pytest.mark.slow
@@ -224,7 +224,7 @@ def test_python_of_the_guide_cuts_a_photo_out_as_matte_does(
 @pytest.mark.slow
 def test_logits_are_those_of_published_files(tiny_weights, tmp_path):
     path = tmp_path / "m.onnx"
-    assert export(ExportTask(ModelOptions(str(tiny_weights)), path, True)).difference < CLOSE
+    assert export(ExportTask(str(tiny_weights), path, logits=True)).difference < CLOSE
     image = known_image(64, 96, 1)
     network = weights.load_network(weights.resolve(str(tiny_weights)))
     with torch.inference_mode():
@@ -239,6 +239,6 @@ def test_mini_and_swin_t_are_equal_to_torch(monkeypatch, tmp_path, name):
     if name != "mini":  # at half its size: at 1024×1024 it takes 6 GB
         known = known_network(SWIN_T)
         weights.save(known, Path(name), config=SWIN_T, size=(512, 512), dtype=torch.float32)
-    made = export(ExportTask(ModelOptions(name), Path("m.onnx")))
+    made = export(ExportTask(name, Path("m.onnx")))
     # mini enlarges what float32 rounds: to 6e-5 of alpha on one machine, maybe more on another.
     assert made.difference < (CLOSE if name != "mini" else 4 * CLOSE)
