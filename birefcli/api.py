@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli.errors import PhotoError, UsageError
+from birefcli.errors import PhotoError, UsageError, no_choice
 from birefcli.images import image_like
 from birefcli.images.image_like import ImageLike
 from birefcli.images.photo import Pixels
@@ -101,8 +101,7 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
     try:
         return kind(word)
     except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise UsageError(f"choose from {known}", option=name, value=word) from None
+        raise no_choice(name, word, kind) from None
 
 
 class Model:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
-from birefcli.errors import Message, Option, UsageError
+from birefcli.errors import Message, Option, UsageError, no_choice
 from birefcli.options import SUFFIXES, Canvas, Format, Margin, Resize, Size, check_size
 from birefcli.system import machine
 
@@ -181,7 +181,7 @@ def choices(option: str, texts: Sequence[str], kind: type[Choice]) -> tuple[Choi
     words = listed(option, texts)
     wrong = next((word for word in words if word not in known), None)
     if wrong is not None:
-        raise UsageError(f"choose from {', '.join(known)}", option=option, value=wrong)
+        raise no_choice(option, wrong, known)
     return tuple(dict.fromkeys(known[word] for word in words))
 
 
@@ -191,8 +191,7 @@ def file_format(text: str | None) -> Format | None:
         return None
     found = SUFFIXES.get(f".{text.strip().lower().removeprefix('.')}")
     if found is None:
-        known = ", ".join(kind.value for kind in Format)
-        raise UsageError(f"choose from {known}", option="format", value=text)
+        raise no_choice("format", text, Format)
     return found
 
 

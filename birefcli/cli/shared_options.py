@@ -322,7 +322,7 @@ PhotoTimeout: TypeAlias = Annotated[
         RUNNING,
         "--photo-timeout",
         metavar="SECONDS",
-        help="Give up a device on which no photo gets any further for so long, or none.",
+        help="Give up a device on which no photo gets any further for so long; none or 0: never.",
     ),
 ]
 WhenThere: TypeAlias = Annotated[

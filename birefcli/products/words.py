@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, TypedDict, TypeVar
 
 from birefcli import values
-from birefcli.errors import Message, Option, UsageError
+from birefcli.errors import Message, Option, UsageError, no_choice
 from birefcli.options import (
     TRIMAP_WIDTH,
     Align,
@@ -167,8 +167,7 @@ def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: V
     try:
         return kind(SPELT.get(word, str(word).replace(" ", "-")))
     except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise UsageError(f"choose from {known}", option=name, value=word) from None
+        raise no_choice(name, word, kind) from None
 
 
 def _trimap_width(words: Mapping[str, Any]) -> Margin:
