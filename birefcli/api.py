@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Literal, NamedTuple, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,8 @@ from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images import given
-from birefcli.images.colour import to_srgb8
-from birefcli.images.given import Source
-from birefcli.images.photo import Pixels
+from birefcli.images.given import Source, Taken
+from birefcli.images.photo import Photo, Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
@@ -35,10 +34,18 @@ from birefcli.options import (
     Size,
     check_size,
 )
-from birefcli.products.background import Background, Folder, Picture, parse_background
+from birefcli.products.given_background import background_of
 from birefcli.products.render import encode_product, render_product
-from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
+from birefcli.products.words import (
+    FileWords,
+    LayoutWords,
+    as_word,
+    check_names,
+    read_rendering,
+    refuse_idle,
+)
 from birefcli.system.atomic import replace_file
+from birefcli.system.paths import is_same_file
 
 Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
@@ -102,6 +109,14 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
     except ValueError:
         known = ", ".join(member.value for member in kind)
         raise UsageError(f"choose from {known}", option=name, value=word) from None
+
+
+class _Given(NamedTuple):
+    """A photo of a caller's."""
+
+    file: Path | None
+    """Where it is from, if that is known."""
+    taken: Taken
 
 
 class Model:
@@ -200,15 +215,20 @@ class Model:
         self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         limit = self._max_pixels
-        taken = (given.take(photo, limit) for photo in photos)
-        load = partial(given.decode, max_pixels=limit)
+        taken = (_Given(given.file_of(photo), given.take(photo, limit)) for photo in photos)
+
+        def load(item: _Given) -> Photo:
+            return given.decode(item.taken, limit)
+
         for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result
             yield result
 
-    def _result(self, seen: "Predicted[Any] | Failed[Any]", refine: bool) -> "Result | PhotoError":
+    def _result(
+        self, seen: "Predicted[_Given] | Failed[_Given]", refine: bool
+    ) -> "Result | PhotoError":
         if isinstance(seen, Failed):
             return seen.error
         try:
@@ -224,8 +244,8 @@ class Result:
     which takes longest, is estimated once, when the first of them needs it.
     """
 
-    def __init__(self, predictor: Predictor, seen: "Predicted[Any]", refine: bool) -> None:
-        self._predictor, self._refine = predictor, refine
+    def __init__(self, predictor: Predictor, seen: "Predicted[_Given]", refine: bool) -> None:
+        self._predictor, self._refine, self._file = predictor, refine, seen.item.file
         # A result may be kept for long: a device must not keep its photo, which it does as long as
         # there is that very object, nor its alpha.
         self._photo = replace(seen.photo)
@@ -311,9 +331,10 @@ class Result:
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
         or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
         ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
-        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError, and
-        PhotoError for a photo that cannot be laid out.
+        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError,
+        TypeError for an unknown option, and PhotoError for a photo that cannot be laid out.
         """
+        check_names("pixels", layout, LayoutWords, ("product", "bits", "background"))
         rendering = self._rendering(product, {"bits": bits, **layout}, background)
         return self._drawn(rendering, background)
 
@@ -333,7 +354,7 @@ class Result:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
-            behind = _background(rendering.background if background is None else background)
+            behind = background_of(rendering.background if background is None else background)
         matte = self._matte(kind)
         return render_product(kind, self._photo, matte, rendering, behind, Path())
 
@@ -366,8 +387,10 @@ class Result:
         ``fast``, ``balanced`` or ``small``. ``quality``: 1 to 100, of jpg, avif, and webp, which is
         lossless without it; ``max_bytes`` finds the best one within so many bytes. ``background``
         and ``layout``: as of :meth:`pixels`. Raises ValueError for what the format cannot hold,
-        PhotoError for a photo that cannot be laid out or made so small.
+        TypeError for an unknown option, PhotoError for a photo that cannot be laid out or made so
+        small.
         """
+        check_names("encode", layout, LayoutWords, ("product", "background", "format"))
         words: dict[str, Any] = {
             "format": format,
             "bits": bits,
@@ -388,13 +411,18 @@ class Result:
         background: "Source | None" = None,
         **how: Unpack[FileWords],
     ) -> None:
-        """Write one product: the file is whole or not there, and replaces what was there.
+        """Write one product: the file is whole or not there.
 
         The format is that of the name: png, webp, tiff, avif, or jpg for what has no transparency.
-        All else is as :meth:`encode` has it. Raises ValueError for what the format cannot hold,
-        OSError where it cannot be written.
+        Another file of that name is replaced, as by Pillow's ``save``; the photo itself never is,
+        where it came from a file, also under another name. All else is as :meth:`encode` has it.
+        Raises ValueError for what the format cannot hold and for the photo's own file, TypeError
+        for an unknown option, OSError where it cannot be written.
         """
+        check_names("save", how, FileWords, ("path", "product", "background"))
         target = Path(path)
+        if self._file is not None and is_same_file(self._file, target):
+            raise UsageError(f"{target}: is the photo itself; save under another name")
         format_ = SUFFIXES.get(target.suffix.lower())
         if format_ is None:
             raise UsageError(f"{target}: name it {', '.join(SUFFIXES)}")
@@ -403,20 +431,3 @@ class Result:
             replace_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
-
-
-def _background(picture: Source) -> Background:
-    if isinstance(picture, (str, os.PathLike)):
-        found = parse_background(os.fspath(picture), MAX_BACKGROUND)
-        if isinstance(found, Folder):
-            raise UsageError("is a folder; name a picture", option="background", value=picture)
-        return found
-    try:
-        taken = given.take(picture, MAX_BACKGROUND)
-    except TypeError as error:
-        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
-        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
-
-
-MAX_BACKGROUND = 300_000_000  # pixels

@@ -481,3 +481,39 @@ def test_errors_name_arguments_and_no_options_of_the_command_line(tiny_weights):
         (name, value) = next(iter(wrong.items()))
         assert str(raised.value).startswith(f"{name}={value}: ")
         assert "--" not in str(raised.value)
+
+
+def test_the_photo_itself_is_never_replaced(model, tmp_path):
+    photo, other = tmp_path / "a.jpg", tmp_path / "link.jpg"
+    picture(64, 48).save(photo)
+    was = photo.read_bytes()
+    other.symlink_to(photo)
+    with Image.open(photo) as image, photo.open("rb") as file:
+        for result in model.map([photo, str(photo), image, file]):
+            for target in (photo, other):
+                with pytest.raises(ValueError, match="is the photo itself; save under another"):
+                    result.save(target, "composite")
+    assert photo.read_bytes() == was
+    result.save(tmp_path / "b.jpg", "composite")
+    result.save(tmp_path / "b.jpg", "composite")  # a product is replaced
+    model(picture(64, 48)).save(photo, "composite")  # another photo's file is, as in Pillow
+    assert photo.read_bytes() != was
+
+
+def test_misspelt_option_is_a_type_error_that_names_the_nearest(model, tmp_path):
+    result = model(picture(64, 48))
+    wrong = [
+        (
+            lambda: result.save(tmp_path / "a.jpg", "composite", canvs="60x60"),
+            "'canvs'. .*'canvas'",
+        ),
+        (lambda: result.save(tmp_path / "a.jpg", "composite", maxbytes="20k"), "'max_bytes'"),
+        (lambda: result.save(tmp_path / "a.jpg", write="composite"), "'product'"),
+        (lambda: result.encode(kanvas="x"), "encode.*'canvas'"),
+        (lambda: result.pixels("cutout", canvs="1x1"), "pixels.*'canvas'"),
+        (lambda: result.pixels("cutout", quality=80), "There are product, .*canvas"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(TypeError, match=said):
+            call()
+    assert list(tmp_path.iterdir()) == []

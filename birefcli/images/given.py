@@ -63,6 +63,21 @@ def decode(taken: Taken, max_pixels: int) -> Photo:
     return open_photo(taken, max_pixels)
 
 
+def file_of(photo: object) -> Path | None:
+    """The file that a photo is of, as far as that is known, wherever the process goes then."""
+    name = photo if isinstance(photo, (str, os.PathLike)) else None
+    if isinstance(photo, Image.Image):
+        name = getattr(photo, "filename", None)
+    elif _is_file(photo):
+        name = getattr(photo, "name", None)
+    if not name or not isinstance(name, (str, os.PathLike)):  # an open file may have a number
+        return None
+    try:
+        return Path(name).absolute()
+    except OSError:  # this process's own folder is gone
+        return None
+
+
 def is_one(given: object) -> bool:
     """Whether it is one photo, and not several: also a file, which Python can iterate over."""
     return isinstance(given, ONE) or _is_file(given)

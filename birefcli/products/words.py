@@ -1,7 +1,8 @@
 """From the words of options to how products look: one reader for commands, requests and Python."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any, TypedDict, TypeVar
 
@@ -63,6 +64,27 @@ class FileWords(LayoutWords, total=False):
     strip: bool
     quality: int | None
     max_bytes: int | str | None
+
+
+MEANT = {"write": "product", "bg": "background", "bgcolor": "background"}
+"""What others call arguments of Python's."""
+
+
+def check_names(function: str, given: Iterable[str], words: type, besides: Collection[str]) -> None:
+    """See that a function of Python's knows the options it is given.
+
+    ``words``: the TypedDict of these; ``besides``: its other arguments, which may be meant. Raises
+    TypeError, in Python's own words, and with the nearest name.
+    """
+    own = words.__annotations__
+    for name in given:
+        if name in own:
+            continue
+        known = (*besides, *own)
+        near = get_close_matches(name.lower(), known, 1)
+        meant = MEANT.get(name) or next(iter(near), None)
+        hint = f"Did you mean {meant!r}?" if meant else f"There are {', '.join(known)}"
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}. {hint}")
 
 
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay

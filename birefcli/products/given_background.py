@@ -1,0 +1,26 @@
+"""A composite's background as a program gives it: a colour, a file, a picture, an array."""
+
+import os
+
+from birefcli.errors import UsageError
+from birefcli.images import given
+from birefcli.images.colour import to_srgb8
+from birefcli.images.given import Source
+from birefcli.products.background import Background, Folder, Picture, parse_background
+
+MAX_BACKGROUND = 300_000_000  # pixels
+
+
+def background_of(picture: Source) -> Background:
+    """What a composite is put over. Raises UsageError for what is no background."""
+    if isinstance(picture, (str, os.PathLike)):
+        found = parse_background(os.fspath(picture), MAX_BACKGROUND)
+        if isinstance(found, Folder):
+            raise UsageError("is a folder; name a picture", option="background", value=picture)
+        return found
+    try:
+        taken = given.take(picture, MAX_BACKGROUND)
+    except TypeError as error:
+        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
+        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
+    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
