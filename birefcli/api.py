@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images import given
-from birefcli.images.given import Source, Taken
-from birefcli.images.photo import Photo, Pixels
+from birefcli.images.given import Given, Source
+from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
 from birefcli.matting.predict_many import Failed, Predicted, predict_many
@@ -35,6 +35,7 @@ from birefcli.options import (
     check_size,
 )
 from birefcli.products.given_background import background_of
+from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
 from birefcli.products.words import (
     FileWords,
@@ -47,6 +48,7 @@ from birefcli.products.words import (
 from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_same_file
 
+Seen: TypeAlias = Predicted[Given] | Failed[Given]
 Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
 
@@ -109,14 +111,6 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
     except ValueError:
         known = ", ".join(member.value for member in kind)
         raise UsageError(f"choose from {known}", option=name, value=word) from None
-
-
-class _Given(NamedTuple):
-    """A photo of a caller's."""
-
-    file: Path | None
-    """Where it is from, if that is known."""
-    taken: Taken
 
 
 class Model:
@@ -215,20 +209,15 @@ class Model:
         self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         limit = self._max_pixels
-        taken = (_Given(given.file_of(photo), given.take(photo, limit)) for photo in photos)
-
-        def load(item: _Given) -> Photo:
-            return given.decode(item.taken, limit)
-
+        taken = (Given(given.take(photo, limit), given.file_of(photo)) for photo in photos)
+        load = partial(Given.decode, max_pixels=limit)
         for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result
             yield result
 
-    def _result(
-        self, seen: "Predicted[_Given] | Failed[_Given]", refine: bool
-    ) -> "Result | PhotoError":
+    def _result(self, seen: "Seen", refine: bool) -> "Result | PhotoError":
         if isinstance(seen, Failed):
             return seen.error
         try:
@@ -244,7 +233,7 @@ class Result:
     which takes longest, is estimated once, when the first of them needs it.
     """
 
-    def __init__(self, predictor: Predictor, seen: "Predicted[_Given]", refine: bool) -> None:
+    def __init__(self, predictor: Predictor, seen: "Predicted[Given]", refine: bool) -> None:
         self._predictor, self._refine, self._file = predictor, refine, seen.item.file
         # A result may be kept for long: a device must not keep its photo, which it does as long as
         # there is that very object, nor its alpha.
@@ -283,6 +272,23 @@ class Result:
     def coverage(self) -> float:
         """Share of the photo that is subject, 0..1."""
         return self._plain.coverage
+
+    @cached_property
+    def _quality(self) -> Quality:
+        return check(self._plain.alpha, self._photo.pixels)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the matte asks for a look, gravest first: ``haze``, ``soft``; () where nothing does.
+
+        The words of ``birefcli matte`` in JSON and of ``birefcli sheet``, measured when asked for.
+        """
+        return tuple(flag.value for flag in self._quality.flags)
+
+    @property
+    def doubt(self) -> float:
+        """The mean error of alpha that mattes with such signs have, 0..1: to sort results by."""
+        return self._quality.doubt
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from birefcli.errors import Message, Option, UsageError
+from birefcli.errors import UsageError
 
 STRIDE = 32  # the network's input is a multiple of this in both directions
 LONGEST = 8192  # pixels of a side of the network's input
@@ -57,6 +57,11 @@ class Format(StrEnum):
     def has_quality(self) -> bool:
         """Whether pixels may be lost for fewer bytes; WebP loses some only where that is asked."""
         return self in (Format.JPG, Format.WEBP, Format.AVIF)
+
+    @property
+    def longest_side(self) -> int | None:
+        """Pixels that a side has at most; of AVIF, in what decoders take."""
+        return {Format.WEBP: 16383, Format.JPG: 65500, Format.AVIF: 32768}.get(self)
 
 
 SUFFIXES = {
@@ -242,7 +247,7 @@ class Rendering:
     quality: int | None = None
     """Of JPEG, AVIF and lossy WebP, 1..100; None: what ``compress`` says, and lossless WebP."""
     max_bytes: int | None = None
-    """A file has no more; the quality is searched."""
+    """A file has no more; the quality is searched, up to ``quality``."""
     threshold: float | None = None
     """Alpha, above 0 and up to 1, from which on a mask is white; it has no grey then."""
     trimap_width: Margin = TRIMAP_WIDTH
@@ -259,42 +264,6 @@ class Rendering:
     def is_laid_out(self) -> bool:
         """Whether products show the photo elsewhere, or in other pixels, than it does itself."""
         return self.crop or self.resize is not None or self.canvas is not None
-
-    def check(self) -> None:
-        """Raise UsageError where a format cannot hold what is asked for."""
-        if self.bits not in self.format.bits:
-            held = " or ".join(str(bits) for bits in self.format.bits if bits > 1)
-            deep = {16: "; use png or tiff", 1: "; use png"}.get(self.bits, "")
-            text = f"{self.format.value} holds {held} bits{deep}"
-            raise UsageError(text, option="bits", value=self.bits)
-        if self.bits == 1 and (self.products != (Product.MASK,) or self.threshold is None):
-            text = "1 bit holds a mask without grey, alone: "
-            ways = Option("write", "mask"), " and ", Option("threshold", "0.5")
-            raise UsageError(Message(text, *ways), option="bits", value=1)
-        self._check_quality()
-        transparent = [kind.value for kind in self.products if kind.has_alpha]
-        if self.format is Format.JPG and transparent:
-            raise UsageError(
-                Message(
-                    f"jpg cannot hold a {transparent[0]}: use ",
-                    Option("write", "composite"),
-                    ", or png",
-                )
-            )
-
-    def _check_quality(self) -> None:
-        lossless = not self.format.has_quality
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(
-                "give a whole number from 1 to 100", option="quality", value=self.quality
-            )
-        if self.max_bytes is not None and self.quality is not None:
-            text = "the quality is searched: leave it out"
-            raise UsageError(text, option="quality", value=self.quality)
-        for name in ("quality", "max_bytes"):
-            if lossless and (value := getattr(self, name)) is not None:
-                text = f"{self.format.value} loses nothing: use jpg, webp or avif"
-                raise UsageError(text, option=name, value=value)
 
 
 @dataclass(frozen=True)

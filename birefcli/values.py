@@ -16,6 +16,7 @@ LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
 MOST_TIMES = 10.0  # that a product may be enlarged
 MILLIMETRES = {"mm": 1.0, "cm": 10.0, "in": 25.4}
+LEAST_BYTES = 1000  # that a picture's file is allowed; what it says beside its pixels takes some
 UNITS_OF_BYTES = {"": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1 << 10}
 
 
@@ -142,8 +143,11 @@ def max_bytes(text: str) -> int:
     found = re.fullmatch(rf"({NUMBER})\s*([a-z]*)", text.strip().lower())
     unit = UNITS_OF_BYTES.get(found[2]) if found else None
     amount = float(found[1]) * unit if found and unit else 0.0
-    if not 100 <= amount < 1e10:
-        wrong = "give bytes, like 200k or 1.5M, from 100"
+    if unit == 1 and amount < LEAST_BYTES and found:
+        wrong = f"{found[1]} bytes are too few for a picture; for kilobytes write {found[1]}k"
+        raise UsageError(wrong, option="max_bytes", value=text)
+    if not LEAST_BYTES <= amount < 1e10:
+        wrong = "give bytes, like 200k or 1.5M, from 1k"
         raise UsageError(wrong, option="max_bytes", value=text)
     return int(amount)
 

@@ -1,6 +1,7 @@
 """The package in Python: the same pixels as the command's, whatever a photo comes as."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -177,6 +178,15 @@ def test_kinds_shapes_and_ranges_are_those_that_are_documented(model):
     assert np.abs(np.asarray(result.mask) / 255 - result.alpha).max() < 0.5 / 255 + 1e-4
     assert np.array_equal(np.asarray(result.cutout)[..., 3], np.asarray(result.mask))
     assert "64x48" in repr(result)
+
+
+def test_flags_and_doubt_are_those_of_the_command(model, command, tiny_weights, tmp_path):
+    picture(64, 48).save(tmp_path / "a.png")
+    words = ("-o", tmp_path / "out", "-m", tiny_weights, "--json")
+    told = json.loads(command("matte", tmp_path / "a.png", *words).stdout.splitlines()[0])
+    result = model(tmp_path / "a.png")
+    assert list(result.flags) == told["flags"]
+    assert result.doubt == pytest.approx(told["doubt"], abs=1e-4)
 
 
 def test_background_is_a_colour_a_file_a_picture_or_an_array(model, tmp_path):

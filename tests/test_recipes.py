@@ -109,6 +109,7 @@ def test_cron_cuts_out_new_photos_and_mails_on_failure_alone(cron, tmp_path):
     assert re.fullmatch(r"birefcli: .*no photo found in photos/.*\n", mail)
 
 
+@pytest.mark.slow
 def test_cron_that_overtakes_itself_mails_nothing(cron, tmp_path):
     folder = tmp_path / "shop" / "cutouts"
     folder.mkdir()
@@ -211,6 +212,7 @@ def test_what_find_finds_is_cut_out(shell, photos, tmp_path):
     assert made(tmp_path / "tree") == ["sub/a.png", "two\nlines.png"]
 
 
+@pytest.mark.slow
 @needs("parallel", "find")
 def test_parallel_works_on_folders_at_once(shell, photos, tmp_path):
     (photos / "more").mkdir()
@@ -242,6 +244,7 @@ def test_rsync_brings_photos_and_takes_cutouts(shell, photos, tmp_path):
     assert not list((tmp_path / "shop").glob(".*"))
 
 
+@pytest.mark.slow
 @needs("mogrify", "convert")
 def test_imagemagick_makes_thumbnails(shell, tmp_path):
     folder, pipe = recipe("Thumbnails", "sh")
@@ -254,6 +257,7 @@ def test_imagemagick_makes_thumbnails(shell, tmp_path):
         assert max(thumb.size) == 256
 
 
+@pytest.mark.slow
 def test_weights_go_to_a_machine_without_a_network(shell, installed, tiny_weights, tmp_path):
     there, here = recipe("A machine without a network", "sh")
     with serving(tiny_weights.read_bytes()) as hub:

@@ -34,6 +34,7 @@ def test_the_shards_of_the_page_are_one_whole(shell, photos):
     assert made(photos.parent / "cutouts") == ALL
 
 
+@pytest.mark.slow
 def test_each_task_of_the_slurm_array_does_its_part(shell, photos):
     script = block("sbatch")
     assert "#SBATCH --array=0-7\n" in script
@@ -70,6 +71,7 @@ def test_the_array_job_of_aws_is_the_parts(shell, photos):
     assert len(dry_runs_of(shell, command, size, **told)) == len(ALL)
 
 
+@pytest.mark.slow
 @needs("parallel")
 def test_parallel_does_all_parts(shell, photos):
     line = block("sh", 1)

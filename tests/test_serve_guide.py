@@ -185,6 +185,7 @@ def test_systemd_takes_the_units(installed, tmp_path):
     run("systemd-analyze verify ./birefcli.service ./birefcli@0.service", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(2))
 def test_a_unit_starts_reloads_and_stops_the_server(installed, number, tmp_path):
     unit = recipe("systemd", "systemd")[number]

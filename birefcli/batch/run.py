@@ -104,10 +104,20 @@ def run(
         if task.dry_run:
             _dry_run(task.options, progress)
         elif progress.left:
+            _note_background(background, reporter)
             reporter.on_start(len(progress.left))
             with notices_to(reporter.on_notice):
                 _execute(executors, background, progress)
         return _end(task, progress)
+
+
+def _note_background(background: "Background | None", reporter: Reporter) -> None:
+    if background is None:
+        return
+    from birefcli.products.background import note_of
+
+    if (note := note_of(background)) is not None:
+        reporter.on_notice(note)
 
 
 def _held(task: BatchTask, made: list[Path], reporter: Reporter) -> AbstractContextManager[None]:

@@ -100,7 +100,6 @@ EITHER = (
     ("fill", "head"),
     ("fill", "crop"),
     ("head", "crop"),
-    ("quality", "max_bytes"),
 )
 """Options that exclude each other."""
 
@@ -111,6 +110,7 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     A preset that a variable names comes after other variables. Raises UsageError.
     """
     given = {name: getattr(words, field) for name, field in RENDERING.items()}
+    given["preset"] = _preset(words)
     given["write"] = None if words.write is None else ",".join(words.write)
     given["format"] = _format(values.file_format(words.format_), selection).value
     weak = set()
@@ -127,6 +127,14 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
         idle = {name for name in ("quality", "max_bytes") if not rules.is_typed(context, name)}
         weak |= idle
     return read_rendering({name: value for name, value in given.items() if name not in weak})
+
+
+def _preset(words: MatteOptions) -> str | None:
+    """The one preset. Raises UsageError for more."""
+    names = list(dict.fromkeys(words.preset or ()))
+    if len(names) > 1:
+        raise UsageError("choose one", option="preset", value=" and ".join(names))
+    return names[0] if names else None
 
 
 def _check_selection(selection: Selection, json_lines: bool) -> None:

@@ -7,7 +7,7 @@ from birefcli.cli.help_page import Daily
 from birefcli.cli.shared_options import declare
 
 Preset: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     declare(
         Daily(shared_options.LAYOUT),
         "--preset",
@@ -101,7 +101,7 @@ MaxBytes: TypeAlias = Annotated[
         shared_options.OUTPUT,
         "--max-bytes",
         metavar="N",
-        help="Largest file, like 200k: finds the best quality within it.",
+        help="Largest file, like 200k: finds the best quality within it, up to --quality.",
         show_default=False,
     ),
 ]

@@ -5,25 +5,36 @@ from typing import Annotated, Any
 
 import typer
 
-from birefcli.products.presets import Preset, presets
+from birefcli.cli import completion
+from birefcli.products.presets import Preset, find_preset, presets
 from birefcli.system.text import json_line
 
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME",
+        help="Presets to show; all without any.",
+        show_default=False,
+        autocompletion=completion.preset,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
-def list_presets(as_json: Json = False) -> None:
+def list_presets(names: Names = None, as_json: Json = False) -> None:
     """Show the sets of options that --preset can name.
 
     On a terminal in paragraphs; otherwise tab-separated lines under a header line.
     """
+    shown = [find_preset(name) for name in names or presets()]
     if as_json:
-        for preset in presets().values():
+        for preset in shown:
             print(json_line(_record(preset)))
     elif sys.stdout.isatty():
-        print("\n\n".join(_paragraph(preset) for preset in presets().values()))
+        print("\n\n".join(_paragraph(preset) for preset in shown))
     else:
         print("name", "purpose", "options", "source", "read", sep="\t")
-        for preset in presets().values():
+        for preset in shown:
             row = preset.name, preset.purpose, _typed(preset), preset.source, preset.read
             print(*row, sep="\t")
 

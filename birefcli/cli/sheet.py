@@ -50,6 +50,8 @@ def sheet(
     birefcli sheet cutouts/ -o sheet.html --pairs photos/
 
     Each cutout is shown on a checkerboard, with its name and the share of the picture it covers.
+    Composites that birefcli made are shown too: judged by the cutout or mask of the same run where
+    it lies beside them (out/composite, out/mask), otherwise not judged, after all others.
     Doubtful ones come first, in a red frame, and are listed on stdout with their flags: empty,
     small, full, soft, cut, parts; unsure, haze, translucent, islands; and with the photos at hand
     background, missing, outline. On an HTML page a click or Enter shows the file itself, keys mark
@@ -166,20 +168,18 @@ class _Reporter:
         self._bar.advance()
         if not self.as_json or isinstance(result, Unread):
             return
-        if result.findings.flags or not self.flagged:
+        if result.flags or not self.flagged:
             print(_as_json(result), flush=True)
 
 
 def _as_json(tile: "Tile") -> str:
-    flags = [flag.value for flag in tile.findings.flags]
-    coverage = round(tile.findings.coverage, 5)
-    photo = tile.entry.photo
+    findings, photo = tile.findings, tile.entry.photo
     record = {
         "input": str(tile.entry.path),
         "photo": None if photo is None else photo.listed,
-        "coverage": coverage,
-        "flags": flags,
-        "doubt": round(tile.findings.doubt, 5),
+        "coverage": None if findings is None else round(findings.coverage, 5),
+        "flags": [flag.value for flag in tile.flags],
+        "doubt": None if findings is None else round(findings.doubt, 5),
     }
     return json_line(record)
 
@@ -192,15 +192,19 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
     flagged = sorted_tiles(sheet.tiles, sort, flagged=True)
     if as_json:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
+        counts["skipped"] = sheet.not_mattes
         print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
-            words = ", ".join(flag.value for flag in tile.findings.flags)
+            words = ", ".join(flag.value for flag in tile.flags)
             print(f"{printable(str(tile.entry.path))}\t{words}")
     if sheet.not_mattes:
-        say(f"{sheet.not_mattes} skipped: neither cutouts nor masks")
+        say(f"{sheet.not_mattes} skipped: neither cutouts, masks nor composites of birefcli")
     if sheet.has_boxes:
         say("the font lacks letters of the names, and draws boxes; --font FILE takes another")
     where = ", ".join(map(str, pages[:1])) + (f" to {pages[-1]}" if len(pages) > 1 else "")
-    failed = f", {sheet.failed} failed" if sheet.failed else ""
-    say(f"{shown} read, {len(flagged)} flagged{failed}: {where or 'no sheet written'}")
+    unjudged = sum(tile.findings is None for tile in sheet.tiles)
+    rest = (f", {unjudged} not judged (no alpha)" if unjudged else "") + (
+        f", {sheet.failed} failed" if sheet.failed else ""
+    )
+    say(f"{shown} read, {len(flagged)} flagged{rest}: {where or 'no sheet written'}")

@@ -13,7 +13,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="CUTOUT",
-        help="Folders of cutouts or masks, or single files.",
+        help="Folders of cutouts, masks or composites, or single files.",
         show_default=False,
         parser=local_name,
     ),
@@ -24,7 +24,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="The sheet: an HTML page, or a PNG, WebP, TIFF or JPEG file.",
+        help="The sheet: an HTML page, or a PNG, WebP, TIFF, JPEG or AVIF file.",
         show_default=False,
         parser=local_path,
         rich_help_panel=Daily("Options"),

@@ -1,95 +1,162 @@
 """A picture in no more than so many bytes: its quality is searched."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from birefcli.errors import Message, Option, PhotoError
+from birefcli.images.codecs import can_write_avif
 from birefcli.images.encode import QUALITY, encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import Pixels
 from birefcli.options import Compress, Format
 
-BEST_WEBP = 95  # where the search begins; above, bytes grow and nothing is seen of it
+BEST_WEBP = 100  # where the search begins, if lossless does not fit
 SAMPLES = 1 << 16  # pixels that are looked at for flat colours
 FLAT = 0.02  # share of a picture that has one and the same colour
-BLOCKS = 40  # quality below which a JPEG's blocks show more than a fringe of colour
 COLOURED = 32  # levels between the channels of what is no grey
+
+# At equal bytes a JPEG of 4:2:0 has a higher quality than one of 4:4:4. By SSIMULACRA 2 it is the
+# better picture where that of 4:4:4 is below these (tests/benchmarks/byte_limit.py).
+FULL_CHROMA = 85
+FULL_CHROMA_FLAT = 60
+"""Over a flat colour, at whose edges 4:2:0 shows a fringe."""
+NEAR = 3  # below the best that is allowed, 4:4:4 is no worse than 4:2:0 at its best
+
+EXACT_ALPHA = 60
+"""Quality of a WebP's colour below which alpha gives way too: lossless, it takes most of such a
+file."""
+LOSSY_ALPHA = 50  # ten and more levels of alpha, each pixel within 13 of 255; below, hair breaks
 
 
 @dataclass(frozen=True)
 class Limited:
-    """A picture's file, and the quality it took."""
+    """A picture's file, and the quality it took, in words."""
 
     data: bytes
-    quality: int
+    quality: str
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to lose pixels, and the quality from which on it is taken."""
+
+    least: int = 1
+    full_chroma: bool = True
+    alpha_quality: int = 100
+
+    def named(self, quality: int) -> str:
+        """The quality, for a note."""
+        chroma = "" if self.full_chroma else ", 4:2:0"
+        alpha = "" if self.alpha_quality == 100 else f", alpha {self.alpha_quality}"
+        return f"quality {quality}{chroma}{alpha}"
 
 
 def encode_within(
-    pixels: Pixels, format_: Format, compress: Compress, most: int, metadata: Metadata
-) -> Limited:
-    """Encode one picture in no more than ``most`` bytes, as well as they allow.
-
-    The format is one that has a quality; its default is the best that is tried. Raises PhotoError
-    where no quality is small enough, and otherwise as :func:`encode` does.
-    """
-    if needs_full_chroma(pixels):
-        found = _search(pixels, format_, compress, most, metadata, full_chroma=True)
-        if isinstance(found, Limited) and found.quality >= BLOCKS:
-            return found
-    found = _search(pixels, format_, compress, most, metadata, full_chroma=False)
-    if isinstance(found, Limited):
-        return found
-    height, width = pixels.shape[:2]
-    text = (
-        f"{found:,} bytes at the lowest quality, of {width}×{height} pixels; allowed are {most:,}"
-    )
-    ways = Message("make it smaller with ", Option("resize"), ", or allow more")
-    raise PhotoError(text, hint=ways)
-
-
-def _search(
     pixels: Pixels,
     format_: Format,
     compress: Compress,
     most: int,
     metadata: Metadata,
-    *,
-    full_chroma: bool,
-) -> Limited | int:
-    """The best quality that fits, by bisection; or the fewest bytes, where none does."""
+    quality: int | None = None,
+) -> Limited:
+    """Encode one picture in no more than ``most`` bytes, as well as they allow.
 
-    def at(quality: int) -> bytes:
+    The format is one that has a quality; ``quality`` is the best that is tried, and None what the
+    file would have without a limit. If that fits, it is the file. Raises PhotoError where no
+    quality is small enough, and otherwise as :func:`encode` does.
+    """
+    top = quality or (QUALITY[format_][compress] if format_ in QUALITY else BEST_WEBP)
+    lossless = format_ is Format.WEBP and quality is None
+    data = encode(pixels, format_, compress, quality=quality, metadata=metadata)
+    if len(data) <= most:
+        return Limited(data, "lossless" if lossless else _Way().named(top))
+    if format_ is Format.JPG and compress is Compress.FAST:
+        compress = Compress.BALANCED  # bytes count now
+    fewest = len(data)
+    for way in _ways(pixels, format_, top):
+        found = _search(_Picture(pixels, format_, compress, metadata), most, way, top)
+        if isinstance(found, Limited):
+            return found
+        fewest = found
+    raise _too_large(pixels, format_, fewest, most)
+
+
+def _ways(pixels: Pixels, format_: Format, top: int) -> Iterator[_Way]:
+    """Ways to lose pixels, the better ones first; the last is taken at any quality."""
+    if format_ is Format.JPG and pixels.ndim == 3:
+        least = FULL_CHROMA_FLAT if has_flat_colour(pixels) else FULL_CHROMA
+        yield _Way(max(1, min(least, top - NEAR)))
+        yield _Way(full_chroma=False)
+    elif format_ is Format.WEBP and pixels.ndim == 3 and pixels.shape[2] == 4:
+        yield _Way(min(EXACT_ALPHA, top))
+        yield _Way(alpha_quality=LOSSY_ALPHA)
+    else:
+        yield _Way()
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is encoded again and again."""
+
+    pixels: Pixels
+    format: Format
+    compress: Compress
+    metadata: Metadata
+
+    def at(self, quality: int, way: _Way) -> bytes:
+        """The file of a quality."""
         return encode(
-            pixels, format_, compress, quality=quality, full_chroma=full_chroma, metadata=metadata
+            self.pixels,
+            self.format,
+            self.compress,
+            quality=quality,
+            full_chroma=way.full_chroma,
+            alpha_quality=way.alpha_quality,
+            metadata=self.metadata,
         )
 
-    high = QUALITY[format_][compress] if format_ in QUALITY else BEST_WEBP
-    data = at(high)
-    if len(data) <= most:
-        return Limited(data, high)
-    low, found = 1, at(1)
+
+def _search(picture: _Picture, most: int, way: _Way, top: int) -> Limited | int:
+    """The best quality that fits, by bisection; or the fewest bytes, where none does."""
+    low, found = way.least, picture.at(way.least, way)
     if len(found) > most:
         return len(found)
+    high = top + 1
     while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2
-        data = at(middle)
+        data = picture.at(middle, way)
         if len(data) <= most:
             low, found = middle, data
         else:
             high = middle
-    return Limited(found, low)
+    return Limited(found, way.named(low))
 
 
-def needs_full_chroma(pixels: Pixels) -> bool:
-    """Whether a picture shows a flat colour that is no grey: H×W, H×W×3 or H×W×4 of uint8.
+def _too_large(pixels: Pixels, format_: Format, fewest: int, most: int) -> PhotoError:
+    height, width = pixels.shape[:2]
+    text = (
+        f"{fewest:,} bytes at the lowest quality, of {width}×{height} pixels; allowed are {most:,}"
+    )
+    avif = format_ is not Format.AVIF and can_write_avif()
+    ways = Message(
+        "allow more, ",
+        *(("use ", Option("format", "avif"), ", ") if avif else ()),
+        "or make it smaller with ",
+        Option("resize"),
+        " or a smaller ",
+        Option("canvas"),
+    )
+    return PhotoError(text, hint=ways)
+
+
+def has_flat_colour(pixels: Pixels) -> bool:
+    """Whether a picture shows a flat colour that is no grey: H×W×3 or H×W×4 of uint8.
 
     With colour for every second pixel alone, the edge between such a background and the subject
-    shows a fringe of one in the other, which no quality takes away. Photos hide it, and their bytes
-    are better spent.
+    shows a fringe of one in the other, which no quality takes away.
     """
-    if pixels.ndim == 2:
-        return False
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / SAMPLES) ** 0.5))
     sample = pixels[::step, ::step, :3].reshape(-1, 3).astype(np.uint32)
     spread = sample.max(1) - sample.min(1)

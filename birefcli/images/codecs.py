@@ -1,9 +1,11 @@
 """What the image libraries of this machine can read, and how quick they are."""
 
+import io
 import re
+from functools import cache
 
 import cv2
-from PIL import features
+from PIL import Image, features
 
 
 def describe() -> dict[str, str]:
@@ -25,6 +27,16 @@ def describe() -> dict[str, str]:
 def can_write_avif() -> bool:
     """Whether this Pillow has AVIF: from 11.3 on, in its own wheels."""
     return features.check("avif") is True
+
+
+@cache
+def takes_aom() -> bool:
+    """Whether AVIF is written by libaom, whose options say how well alpha is kept."""
+    try:
+        Image.new("RGBA", (8, 8)).save(io.BytesIO(), "AVIF", advanced={"a:cq-level": "30"})
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def missing() -> list[str]:

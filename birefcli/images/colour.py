@@ -158,11 +158,11 @@ def convert_to_srgb(image: Image.Image) -> Image.Image:
 # To sRGB and back
 
 
-def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
+def to_srgb8(photo: Photo, behind: int = 128) -> NDArray[np.uint8]:
     """The photo as the network was trained to see photos: H×W×3 of 8-bit sRGB, no transparency.
 
-    Pixels under the photo's own transparency are mixed with mid-grey: what is stored there was
-    never meant to be seen.
+    Pixels under the photo's own transparency are mixed with the grey ``behind`` them, 0..255: what
+    is stored there was never meant to be seen.
     """
     foreign = photo.icc if photo.icc is not None and _space(photo.icc) is Space.OTHER else None
     if photo.pixels.dtype == np.uint8 and foreign is None and photo.alpha is None:
@@ -177,7 +177,7 @@ def to_srgb8(photo: Photo) -> NDArray[np.uint8]:
         if photo.alpha is not None:
             share = photo.alpha[rows, :, None].astype(np.float32)
             share /= np.iinfo(photo.alpha.dtype).max
-            part = np.rint(part * share + 128 * (1 - share))
+            part = np.rint(part * share + behind * (1 - share))
         out[rows] = part
     return out
 

@@ -14,11 +14,13 @@ from fractions import Fraction
 from functools import partial
 from itertools import accumulate, chain
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images import deflate, image_data, stamp
+from birefcli.images.codecs import takes_aom
 from birefcli.images.formats import png, tiff
 from birefcli.images.metadata import (
     EXIF_HEAD,
@@ -43,17 +45,20 @@ WEBP = {  # effort (method) and quality, which is effort again for a lossless fi
 }
 ALPHA = 0x10  # bit of a WebP that has transparency
 STRIP = 1 << 20  # bytes of pixels that are packed at once
-LONGEST = {  # pixels on a side, where there is a limit
-    Format.WEBP: 16383,
-    Format.JPG: 65500,
-    Format.AVIF: 32768,  # which decoders take
-}
 QUALITY = {
     Format.JPG: {Compress.FAST: 95, Compress.BALANCED: 92, Compress.SMALL: 85},
     Format.AVIF: {Compress.FAST: 85, Compress.BALANCED: 80, Compress.SMALL: 70},
 }
+HUFFMAN = {  # a JPEG's tables made for the picture, and its bytes in passes: the same pixels
+    Compress.FAST: ((False, False),),
+    Compress.BALANCED: ((True, False),),  # a tenth smaller at quality 95, for twice the time
+    Compress.SMALL: ((True, False), (True, True)),  # which of them is smaller depends
+}
+JFIF_UNIT = 13  # where a JPEG's JFIF segment says what its density is in
+ICC_PART = 65519  # bytes of a colour profile in one segment of a JPEG
 LOSSY_METHOD = {Compress.FAST: 2, Compress.BALANCED: 4, Compress.SMALL: 6}  # effort of a WebP
 AVIF_SPEED = {Compress.FAST: 8, Compress.BALANCED: 6, Compress.SMALL: 4}
+LEAST_AVIF_ALPHA = 40  # quality of an AVIF's alpha: below, a haze lies over what is clear
 
 
 def encode(
@@ -63,6 +68,7 @@ def encode(
     *,
     quality: int | None = None,
     full_chroma: bool = True,
+    alpha_quality: int = 100,
     metadata: Metadata | None = None,
 ) -> bytes:
     """Encode one picture.
@@ -70,15 +76,16 @@ def encode(
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8, or uint16 for PNG
     and TIFF; or H×W of bool, for PNG. JPEG and AVIF lose pixels, WebP where ``quality`` is given:
     1..100, None what ``compress`` says. ``full_chroma``: of JPEG and AVIF, colour is kept for each
-    pixel, not for every second across and down. Raises ValueError for what the format cannot hold,
+    pixel, not for every second across and down. ``alpha_quality``: of a WebP with
+    a quality, 0..100; of 100 nothing is lost. Raises ValueError for what the format cannot hold,
     and PhotoError for a picture that is too long for it. It leaves out what it cannot hold of
     ``metadata``: see :func:`.metadata.fitted`.
     """
     height, width = pixels.shape[:2]
-    if max(height, width) > LONGEST.get(format_, height + width):
+    longest = format_.longest_side
+    if longest is not None and max(height, width) > longest:
         raise PhotoError(
-            f"{width}×{height} pixels: {format_.value} holds no more than {LONGEST[format_]} on a"
-            " side",
+            f"{width}×{height} pixels: {format_.value} holds no more than {longest} on a side",
             hint=Message("use ", Option("format", "png")),
         )
     if pixels.dtype == np.uint16 and 16 not in format_.bits:
@@ -95,20 +102,26 @@ def encode(
         case Format.TIFF:
             return _tiff(pixels, ZLIB_LEVEL[compress], said)
         case Format.WEBP:
-            return _webp(pixels, compress, quality, said.metadata)
+            lossy = None if quality is None else (quality, alpha_quality)
+            return _webp(pixels, compress, lossy, said.metadata)
         case Format.JPG:
             best = quality or QUALITY[format_][compress]
-            return _jpeg(pixels, best, full_chroma, said.metadata)
+            data = _smallest_jpeg(pixels, best, full_chroma, compress)
+            return _described_jpeg(data, said.metadata)
         case Format.AVIF:
             best = quality or QUALITY[format_][compress]
             return _avif(pixels, best, AVIF_SPEED[compress], full_chroma, said.metadata)
 
 
-def _webp(pixels: Pixels, compress: Compress, quality: int | None, metadata: Metadata) -> bytes:
+def _webp(
+    pixels: Pixels, compress: Compress, lossy: tuple[int, int] | None, metadata: Metadata
+) -> bytes:
+    """``lossy``: the quality of colour, and of alpha."""
     method, effort = WEBP[compress]
     how: dict[str, object] = {"lossless": True, "method": method, "quality": effort, "exact": True}
-    if quality is not None:
-        how = {"method": LOSSY_METHOD[compress], "quality": quality, "alpha_quality": 100}
+    if lossy is not None:
+        method = LOSSY_METHOD[compress]
+        how = {"method": method, "quality": lossy[0], "alpha_quality": lossy[1]}
     data = _pillow(pixels, "WEBP", metadata.icc, **how, **_boxed(metadata))
     return data if metadata.stamp is None else _stamped_webp(pixels, data, metadata.stamp)
 
@@ -117,6 +130,8 @@ def _avif(pixels: Pixels, quality: int, speed: int, full_chroma: bool, metadata:
     how: dict[str, object] = {"quality": quality, "speed": speed}
     if pixels.ndim == 3:  # grey has none
         how["subsampling"] = "4:4:4" if full_chroma else "4:2:0"
+    if pixels.ndim == 3 and pixels.shape[2] == 4 and quality < LEAST_AVIF_ALPHA and takes_aom():
+        how["advanced"] = {"a:cq-level": str(round((100 - LEAST_AVIF_ALPHA) * 0.63))}
     data = _pillow(pixels, "AVIF", metadata.icc, **how, **_boxed(metadata))
     if metadata.stamp is None:
         return data
@@ -152,13 +167,34 @@ def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
     return b"".join([head, chunks, stamp.webp_chunk(text)])
 
 
-def _jpeg(pixels: Pixels, quality: int, full_chroma: bool, metadata: Metadata) -> bytes:
+def _smallest_jpeg(pixels: Pixels, quality: int, full_chroma: bool, compress: Compress) -> bytes:
+    """A JPEG that says nothing of its pixels but a JFIF segment, as small as the effort makes it.
+
+    By OpenCV: Pillow's buffer is too small for optimised tables of a grainy picture.
+    """
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         raise ValueError("jpg holds no transparency")
-    options: dict[str, object] = {} if metadata.dpi is None else {"dpi": metadata.dpi}
-    options |= {"quality": quality, "subsampling": 0 if full_chroma else 2}
-    data = _pillow(pixels, "JPEG", metadata.icc, **options)
-    # Behind the JFIF segment, which must come first; Pillow would put them behind the profile.
+    factors = (
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        if full_chroma
+        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    )
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors]
+    ordered = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    tables, passes = cv2.IMWRITE_JPEG_OPTIMIZE, cv2.IMWRITE_JPEG_PROGRESSIVE
+    made = [
+        cv2.imencode(".jpg", ordered, [*how, tables, int(optimised), passes, int(progressive)])[1]
+        for optimised, progressive in HUFFMAN[compress]
+    ]
+    return min(made, key=len).tobytes()
+
+
+def _described_jpeg(data: bytes, metadata: Metadata) -> bytes:
+    """A JPEG and what is said beside its pixels; ``data`` begins with its JFIF segment."""
+    if metadata.dpi is not None:  # of JFIF: the unit, which is an inch, and dots across and down
+        across, down = (min(65535, round(dots)) for dots in metadata.dpi)
+        data = data[:JFIF_UNIT] + struct.pack(">BHH", 1, across, down) + data[JFIF_UNIT + 5 :]
+    # Behind the JFIF segment, which must come first.
     at = stamp.jpeg_place(data)
     said = list(_segments(metadata))
     if metadata.stamp is not None:
@@ -176,6 +212,10 @@ def _segments(metadata: Metadata) -> Iterator[bytes]:
         yield _segment(0xE1, XMP_HEAD + metadata.xmp)
     if metadata.iptc is not None:
         yield _segment(0xED, iptc.PHOTOSHOP + iptc.resource(metadata.iptc))
+    if metadata.icc is not None:
+        parts = [metadata.icc[i : i + ICC_PART] for i in range(0, len(metadata.icc), ICC_PART)]
+        for n, part in enumerate(parts, 1):
+            yield _segment(0xE2, b"ICC_PROFILE\0" + bytes([n, len(parts)]) + part)
 
 
 def _segment(marker: int, body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,18 @@ Taken: TypeAlias = "Photo | Path | bytes | PhotoError"
 
 IN_MEMORY = (bytes, bytearray, memoryview)
 ONE = (str, os.PathLike, Image.Image, np.ndarray, *IN_MEMORY)
+
+
+class Given(NamedTuple):
+    """A photo that is taken, and where it is from."""
+
+    taken: Taken
+    file: Path | None
+    """As :func:`file_of` finds it."""
+
+    def decode(self, max_pixels: int) -> Photo:
+        """The photo itself. Raises PhotoError."""
+        return decode(self.taken, max_pixels)
 
 
 def take(photo: Source, max_pixels: int) -> Taken:

@@ -10,7 +10,7 @@ TIMES_MINI = {
     ("swin_tiny", zoo.USUAL): 60.0,
 }
 """Processor time of one pass, by backbone and input, as a multiple of that of ``mini``: medians of
-seven, in turns, by ``python tests/benchmarks/models.py``."""
+seven, in turns, by ``python tests/benchmarks/model_times.py``."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A text becomes one of these values once, in :func:`parse_background`; nothing el
 because a text looks like its name.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from birefcli.errors import Message, PhotoError, UsageError
-from birefcli.images.colour import from_srgb, to_srgb8
+from birefcli.errors import Message, Option, PhotoError, UsageError
+from birefcli.images.colour import from_srgb
 from birefcli.images.decode import decode_photo
 from birefcli.images.photo import Photo, Pixels, to_unit
 from birefcli.matting.matte import Matte
@@ -26,6 +27,7 @@ from birefcli.products.background_files import (
     Pictures,
     StoredPicture,
     find_pictures,
+    opaque,
     read_picture,
 )
 from birefcli.products.layout import Layout
@@ -84,6 +86,8 @@ class Picture:
     image: Pixels
     file: StoredPicture | None = None
     """What it was read from."""
+    was_transparent: bool = False
+    """Whether white shows where the file is transparent."""
 
     def pixels(
         self, photo: Photo, matte: Matte, relative: Path, layout: Layout | None = None
@@ -126,7 +130,7 @@ class Folder:
         if picture is None:
             raise PhotoError(f"no background called {relative.stem} in {self.origin}")
         try:
-            return read_picture(picture, self.max_pixels)
+            return read_picture(picture, self.max_pixels).pixels
         except PhotoError as error:
             raise PhotoError(Message(f"background {picture.origin}: ", error.message)) from None
 
@@ -145,6 +149,13 @@ def files_of(background: Background) -> list[Origin]:
             return []
 
 
+def note_of(background: Background) -> str | None:
+    """What its owner may want to know of a background."""
+    if isinstance(background, Picture) and background.file and background.was_transparent:
+        return f"background {background.file.origin} is transparent in places: white shows there"
+    return None
+
+
 def parse_background(text: str, max_pixels: int) -> Background:
     """Read a CSS colour, ``blur``, ``blur:RADIUS``, or the name of a picture or of a folder.
 
@@ -158,7 +169,8 @@ def parse_background(text: str, max_pixels: int) -> Background:
     if isinstance(found, dict):
         return Folder(origin, max_pixels, found)
     try:
-        return Picture(read_picture(found, max_pixels), found)
+        image, was_transparent = read_picture(found, max_pixels)
+        return Picture(image, found, was_transparent)
     except PhotoError as error:
         raise UsageError(error.message, option="background", value=text) from None
 
@@ -175,7 +187,7 @@ def background_of(rendering: Rendering, max_pixels: int) -> Background | None:
 
 def decode_background(data: bytes, max_pixels: int) -> Picture:
     """A picture of these bytes. Raises PhotoError."""
-    return Picture(to_srgb8(decode_photo(data, max_pixels)))
+    return Picture(opaque(decode_photo(data, max_pixels)).pixels)
 
 
 def parse_colour_or_blur(text: str) -> Colour | Blur | None:
@@ -207,7 +219,27 @@ def _blur_radius(text: str) -> float:
     return radius
 
 
+WITH_ALPHA = re.compile(r"\s*(rgb|hsl)a?\((.*)[,/]\s*([\d.]+)(%?)\s*\)\s*", re.IGNORECASE)
+"""A CSS colour that says how opaque it is: ``rgba(255, 0, 0, 0.5)``, ``rgb(255 0 0 / 50%)``."""
+
+
+def _without_alpha(text: str) -> str:
+    """A colour without the alpha of 1 that it states; one that is clear for another alpha."""
+    found = WITH_ALPHA.fullmatch(text)
+    parts = re.split(r"[,\s]+", found[2].strip()) if found else []
+    if found is None or len(parts) != 3:
+        clear = text.strip().lower() == "transparent"
+        return "#0000" if clear else text
+    try:
+        alpha = float(found[3]) / (100 if found[4] else 1)
+    except ValueError:
+        return text
+    opaque_ones = (1, 255)  # of 255 as other programs count; CSS would take 128 for opaque
+    return f"{found[1]}({', '.join(parts)})" if alpha in opaque_ones else "#0000"
+
+
 def _colour(text: str) -> Colour | None:
+    text, given = _without_alpha(text), text
     try:
         colour = ImageColor.getcolor(text, "RGBA")
     except ValueError:
@@ -216,8 +248,8 @@ def _colour(text: str) -> Colour | None:
     channels = cast("tuple[int, int, int, int]", colour)
     red, green, blue, alpha = (min(255, max(0, channel)) for channel in channels)
     if alpha != 255:
-        wrong = "a composite is opaque; write a cutout instead"
-        raise UsageError(wrong, option="background", value=text)
+        wrong = Message("a composite is opaque; use ", Option("write", "cutout"))
+        raise UsageError(wrong, option="background", value=given)
     return Colour((red, green, blue))
 
 

@@ -4,20 +4,32 @@ import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from birefcli.errors import PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo
-from birefcli.images.files import has_photo_name, is_reached, walk_folder
-from birefcli.images.photo import Pixels
+from birefcli.images.files import has_photo_name, is_reached, left_out_below, walk_folder
+from birefcli.images.photo import Photo, Pixels
 from birefcli.images.reading import read_file, read_photo
 from birefcli.system.object_store import ObjectEntry, store_for
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
-from birefcli.system.paths import is_file, is_folder, obstacle
+from birefcli.system.paths import absence, is_file, is_folder
 
 Origin: TypeAlias = Path | ObjectUrl
 """What a background is called: a file or a folder, an object or a prefix."""
+
+
+class OpaquePicture(NamedTuple):
+    """A background's pixels, H×W×3 of 8-bit sRGB; white shows where its file is transparent."""
+
+    pixels: Pixels
+    was_transparent: bool
+
+
+def opaque(photo: Photo) -> OpaquePicture:
+    """A picture as a background."""
+    return OpaquePicture(to_srgb8(photo, behind=255), photo.alpha is not None)
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,9 @@ class PictureFile:
             return otherwise
         return f"{self.origin} {status.st_size} {status.st_mtime_ns}"
 
-    def read(self, max_pixels: int) -> Pixels:
-        """H×W×3 of 8-bit sRGB. Raises PhotoError, OSError."""
-        return to_srgb8(decode_photo(read_file(self.origin, max_pixels), max_pixels))
+    def read(self, max_pixels: int) -> OpaquePicture:
+        """Its pixels. Raises PhotoError, OSError."""
+        return opaque(decode_photo(read_file(self.origin, max_pixels), max_pixels))
 
 
 @dataclass(frozen=True)
@@ -51,11 +63,11 @@ class PictureObject:
         version = self.entry.etag or self.entry.modified_ns
         return f"{self.origin} {self.entry.size} {version}"
 
-    def read(self, max_pixels: int) -> Pixels:
-        """H×W×3 of 8-bit sRGB. Raises PhotoError, OSError."""
+    def read(self, max_pixels: int) -> OpaquePicture:
+        """Its pixels. Raises PhotoError, OSError."""
         with store_for(self.origin).open(self.entry) as file:
             data = read_photo(file, max_pixels)
-        return to_srgb8(decode_photo(data, max_pixels))
+        return opaque(decode_photo(data, max_pixels))
 
 
 StoredPicture: TypeAlias = PictureFile | PictureObject
@@ -63,8 +75,8 @@ Pictures: TypeAlias = dict[tuple[str, str], StoredPicture]
 """By folder below the one that was named, and stem."""
 
 
-def read_picture(picture: StoredPicture, max_pixels: int) -> Pixels:
-    """H×W×3 of 8-bit sRGB. Raises PhotoError, without the picture's name."""
+def read_picture(picture: StoredPicture, max_pixels: int) -> OpaquePicture:
+    """A picture's pixels. Raises PhotoError, without the picture's name."""
     try:
         return picture.read(max_pixels)
     except OSError as error:
@@ -88,11 +100,15 @@ def find_pictures(text: str) -> tuple[Origin, StoredPicture | Pictures]:
     path = Path(text)
     if is_folder(path):
         files = (found for found in walk_folder(path, on_error=lambda _: None))
-        return path, _index((f.relative_to(path), PictureFile(f)) for f in files)
+        pictures = _index((f.relative_to(path), PictureFile(f)) for f in files)
+        if not pictures:
+            raise _wrong(text, f"no picture in this folder{left_out_below(path)}")
+        return path, pictures
     if not is_file(path):
         known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
-        why = "" if (told := obstacle(path)) is None else f" ({told})"
-        raise _wrong(text, f"{known}{why}")
+        # What is called like a file is meant as one.
+        named = has_photo_name(path.name) or len(path.parts) > 1
+        raise _wrong(text, absence(path) if named else f"{known}: {absence(path)}")
     return path, PictureFile(path)
 
 

@@ -4,9 +4,9 @@ import os
 
 from birefcli.errors import UsageError
 from birefcli.images import given
-from birefcli.images.colour import to_srgb8
 from birefcli.images.given import Source
 from birefcli.products.background import Background, Folder, Picture, parse_background
+from birefcli.products.background_files import opaque
 
 MAX_BACKGROUND = 300_000_000  # pixels
 
@@ -23,4 +23,4 @@ def background_of(picture: Source) -> Background:
     except TypeError as error:
         kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
         raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(to_srgb8(given.decode(taken, MAX_BACKGROUND)))
+    return Picture(opaque(given.decode(taken, MAX_BACKGROUND)).pixels)

@@ -36,9 +36,9 @@ def presets() -> dict[str, Preset]:
     }
 
 
-def preset_words(name: str) -> dict[str, Any]:
-    """The words of a preset. Raises UsageError."""
+def find_preset(name: str) -> Preset:
+    """The preset of a name. Raises UsageError."""
     found = presets().get(name)
     if found is None:
         raise UsageError(f"choose from {', '.join(presets())}", option="preset", value=name)
-    return dict(found.words)
+    return found

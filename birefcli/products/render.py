@@ -98,8 +98,8 @@ def encode_product(
     if rendering.max_bytes is None:
         data = encode(pixels, *how, quality=rendering.quality, metadata=metadata)
         return ProductFile(data, size)
-    found = encode_within(pixels, *how, rendering.max_bytes, metadata)
-    return ProductFile(found.data, size, (f"quality {found.quality}: {len(found.data):,} bytes",))
+    found = encode_within(pixels, *how, rendering.max_bytes, metadata, rendering.quality)
+    return ProductFile(found.data, size, (f"{found.quality}: {len(found.data):,} bytes",))
 
 
 def product_files(

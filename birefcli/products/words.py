@@ -18,9 +18,9 @@ from birefcli.options import (
     Product,
     Rendering,
     Shadow,
-    Size,
 )
-from birefcli.products.presets import preset_words
+from birefcli.products.limits import check_rendering
+from birefcli.products.presets import find_preset
 
 Value = TypeVar("Value", bound=Enum)
 
@@ -133,9 +133,7 @@ def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) 
         canvas=_canvas(words),
         shadow=_choice(words, "shadow", Shadow, Shadow.NONE),
     )
-    rendering.check()
-    _check_layout(rendering)
-    _check_codec(rendering.format)
+    check_rendering(rendering)
     return rendering
 
 
@@ -147,7 +145,7 @@ def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
     words = {name: value for name, value in given.items() if value is not None}
     if "preset" not in words:
         return words
-    preset = preset_words(words.pop("preset"))
+    preset = dict(find_preset(words.pop("preset")).words)
     # One size is enough: that of the preset gives way to another; so does what its share is of.
     for pair in (ONE_SIZE, ("fill", "head")):
         if any(name in words for name in pair):
@@ -195,7 +193,11 @@ def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: V
 def _trimap_width(words: Mapping[str, Any]) -> Margin:
     if "trimap_width" not in words:
         return TRIMAP_WIDTH
-    return values.margin(words["trimap_width"], "trimap_width")
+    width = values.margin(words["trimap_width"], "trimap_width")
+    if width.relative and width.amount > 1:
+        wrong = "give pixels or a percentage up to 100%, like 10 or 2%"
+        raise UsageError(wrong, option="trimap_width", value=words["trimap_width"])
+    return width
 
 
 def _canvas(words: Mapping[str, Any]) -> Canvas | None:
@@ -217,44 +219,3 @@ def _shares(words: Mapping[str, Any], canvas: Canvas | None) -> tuple[float | No
     """Of the canvas: what the subject takes, and what its head."""
     fill = values.percentage("fill", words["fill"]) if "fill" in words else None
     return fill, values.head(words["head"], canvas) if "head" in words else None
-
-
-def _check_codec(format_: Format) -> None:
-    if format_ is not Format.AVIF:
-        return
-    from birefcli.images.codecs import can_write_avif  # libraries of pictures take their time
-
-    if not can_write_avif():
-        text = "this Pillow writes no AVIF: pip install -U pillow, or use webp"
-        raise UsageError(text, option="format", value=format_.value)
-
-
-def _check_layout(rendering: Rendering) -> None:
-    """Raise UsageError for a layout that no photo can have."""
-    canvas = rendering.canvas
-    if canvas is None:
-        return
-    subject = "fill" if canvas.fill is not None else "head" if canvas.head is not None else None
-    if canvas.fill is not None and canvas.head is not None:
-        raise UsageError(Message(Option("fill"), " and ", Option("head"), ": choose one"))
-    if canvas.head is not None and canvas.align is not Align.CENTRE:
-        raise UsageError(Message(Option("head"), " and ", Option("align"), ": choose one"))
-    if rendering.crop and subject is not None:
-        raise UsageError(Message(Option("crop"), " and ", Option(subject), ": choose one"))
-    if canvas.size is None:
-        return
-    if rendering.resize is not None:
-        raise UsageError(
-            Message(Option("canvas"), " says the size; leave ", Option("resize"), " out")
-        )
-    _check_size(canvas.size, canvas)
-
-
-def _check_size(size: Size, canvas: Canvas) -> None:
-    if size.width * size.height > values.MOST_PIXELS:
-        text = f"more than {values.MOST_PIXELS // 10**6} megapixels"
-        raise UsageError(text, option="canvas", value=size)
-    share = canvas.fill or canvas.head or 1.0
-    if share * max(size) < 1:
-        text = f"leaves less than a pixel to a subject that takes {share:.0%} of it"
-        raise UsageError(text, option="canvas", value=size)

@@ -59,7 +59,7 @@ class Sheet:
     """In the order of their names."""
     failed: int = 0
     not_mattes: int = 0
-    """Files of folders that show no matte."""
+    """Pictures of folders that show no matte and are no composites of ours."""
     pages: list[Path] = field(default_factory=list)
     has_boxes: bool = False
     """Whether the font lacks a letter of a name."""
@@ -93,7 +93,7 @@ def make_sheet(task: SheetTask, reporter: SheetReporter) -> Sheet:
         _read(task, entries, store, sheet, reporter)
         shown = sorted_tiles(sheet.tiles, task.sort, flagged=task.flagged)
         if task.format is not None:
-            names = "".join(tile.entry.name for tile in shown)
+            names = "".join(tile.entry.label for tile in shown)
             task = replace(task, layout=tile_page.with_font_for(task.layout, names))
             sheet.has_boxes = missing_glyphs(task.layout.font, names) > 0
         sheet.pages = _write(task, shown, store)
@@ -110,8 +110,19 @@ def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]
     for name, reason in found.failed:
         reporter.on_failure(name, reason)
     if not found.entries:
-        raise NoInputError(f"no cutout or mask found in {', '.join(task.inputs)}")
+        raise NoInputError(_nothing_found(task, sheet.not_mattes))
     return found.entries if task.photos is None else _paired(found.entries, task.photos, reporter)
+
+
+def _nothing_found(task: SheetTask, left_out: int) -> str:
+    """Why there is nothing to show, and the next step."""
+    nothing = f"no cutout or mask found in {', '.join(task.inputs)}"
+    if not left_out:
+        return nothing
+    return (
+        f"{nothing}; left out: {left_out} without transparency that birefcli did not make;"
+        " make cutouts of them with birefcli matte, or name a JPEG that is a mask itself"
+    )
 
 
 def _paired(entries: list[Entry], photos: Path, reporter: SheetReporter) -> list[Entry]:
@@ -146,14 +157,16 @@ def _read(
         reporter.on_read(result)
         if isinstance(result, Tile):
             sheet.tiles.append(result)
-            if result.note is not None:
-                reporter.on_note(Message(result.note, "; its cutout is shown without it"))
+            for note in result.notes:
+                reporter.on_note(note)
         # A folder may hold photos and composites too; whoever names one wants to see it.
         elif result.not_a_matte and str(result.entry.path) not in task.inputs:
             sheet.not_mattes += 1
         else:
             sheet.failed += 1
             reporter.on_failure(str(result.entry.path), result.error)
+    if not sheet.tiles and not sheet.failed:
+        raise NoInputError(_nothing_found(task, sheet.not_mattes))
 
 
 # Sort
@@ -162,23 +175,32 @@ def _read(
 def sorted_tiles(tiles: list[Tile], sort: SheetOrder, *, flagged: bool) -> list[Tile]:
     """Tiles in the order of a sheet; only those with a flag where ``flagged``."""
     if flagged:
-        tiles = [tile for tile in tiles if tile.findings.flags]
-    if sort is SheetOrder.NAME:
-        return sorted(tiles, key=lambda tile: tile.entry.name)
-    if sort is SheetOrder.COVERAGE:
-        return sorted(tiles, key=lambda tile: (tile.findings.coverage, tile.entry.name))
-    return sorted(tiles, key=lambda tile: (_gravest(tile), -tile.findings.doubt, tile.entry.name))
+        tiles = [tile for tile in tiles if tile.flags]
+    keys = {SheetOrder.NAME: _nothing, SheetOrder.COVERAGE: _coverage, SheetOrder.FLAGGED: _gravity}
+    return sorted(tiles, key=lambda tile: (*keys[sort](tile), tile.entry.label))
 
 
-def _gravest(tile: Tile) -> int:
-    """Rank of the gravest flag; without a flag, after all others.
+def _nothing(_: Tile) -> tuple[float, ...]:
+    """Names alone say the order."""
+    return ()
+
+
+def _coverage(tile: Tile) -> tuple[float, ...]:
+    """Lowest first; what is not judged comes last."""
+    return (2.0 if tile.findings is None else tile.findings.coverage,)
+
+
+def _gravity(tile: Tile) -> tuple[float, ...]:
+    """By the gravest flag, then by doubt; after all others what has no flag, then the unjudged.
 
     Flags whose limits are fitted have one rank: the doubt says which of them is worse.
     """
     order = list(Defect)
+    if tile.findings is None:
+        return (len(order) + 1, 0.0)
     fitted = order.index(Defect.UNSURE)
-    ranks = (min(order.index(flag), fitted) for flag in tile.findings.flags)
-    return min(ranks, default=len(order))
+    ranks = (min(order.index(flag), fitted) for flag in tile.flags)
+    return (min(ranks, default=len(order)), -tile.findings.doubt)
 
 
 # Write

@@ -1,12 +1,15 @@
 """Cutouts of a contact sheet: found, paired with their photos, and read once each."""
 
+import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from birefcli.batch.inputs import find_photos, split_missing
@@ -16,18 +19,16 @@ from birefcli.images import stamp
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import open_photo
 from birefcli.images.photo import Photo
-from birefcli.options import SUFFIXES, Format, Selection
-from birefcli.products.quality.check import Quality, check
+from birefcli.options import SUFFIXES, Format, Product, Selection
+from birefcli.products.quality.check import Defect, Quality, check
 from birefcli.review.photos import PairedPhoto
 from birefcli.scoring import masks
 from birefcli.scoring.masks import Mask, NotAMaskError
-from birefcli.system.paths import is_folder
+from birefcli.system.paths import is_file, is_folder
 from birefcli.system.prefetch import prefetch
 from birefcli.system.temporary_store import TemporaryStore
 
 PRODUCTS = ("cutout", "mask")  # folders of a run that wrote both; others show no matte
-SHOWN = ("png", "webp", "tif", "tiff", "jpg", "jpeg")
-"""Endings of names that are tried in folders."""
 SAME_SHAPE = 0.01
 """By how much the sides of a cutout and its photo may differ in proportion: one that was cropped or
 put on a canvas is another picture."""
@@ -43,6 +44,12 @@ class Entry:
 
     path: Path
     name: str
+    label: str
+    """The name that is shown: it tells folders apart where several are named."""
+    composite: bool = False
+    """Whether it is a composite of ours: a picture without alpha."""
+    matte: Path | None = None
+    """The cutout or mask of the same run, by which a composite is judged."""
     photo: PairedPhoto | None = None
 
 
@@ -51,11 +58,17 @@ class Tile:
     """A cutout that was read: its figures, and where its small pictures are."""
 
     entry: Entry
-    findings: Quality
+    findings: Quality | None
+    """None for a composite without a matte beside it: nobody can judge it but who looks at it."""
     places: tuple[tuple[int, int], ...]
     """Offset and length in the store: of the cutout and, where it has one, of the photo."""
-    note: Message | None = None
-    """Why its photo is not shown."""
+    notes: tuple[Message, ...] = ()
+    """Why its photo is not shown, or why it is not judged."""
+
+    @property
+    def flags(self) -> tuple[Defect, ...]:
+        """Why it asks for a look, gravest first."""
+        return () if self.findings is None else self.findings.flags
 
 
 @dataclass(frozen=True)
@@ -76,26 +89,48 @@ class Found:
     failed: list[tuple[str, str | Message]] = field(default_factory=list)
     """What cannot be looked at, and why."""
     not_mattes: int = 0
-    """Files of folders that show no matte."""
+    """Pictures of folders that show no matte and are no composites of ours."""
 
 
 def find_cutouts(inputs: tuple[str, ...]) -> Found:
-    """Cutouts and masks among files and below folders. Raises UsageError, NoInputError."""
+    """Cutouts, masks and composites of ours among files and below folders.
+
+    Raises UsageError, NoInputError.
+    """
     roots = tuple(_products_folder(name) for name in inputs)
-    patterns = tuple(f"*.{case}" for suffix in SHOWN for case in (suffix, suffix.upper()))
-    search = find_photos(Selection(roots, PIPE, include=patterns, products=True))
+    search = find_photos(Selection(roots, PIPE, products=True))
     there, missing = split_missing(search.found)
+    named, common = frozenset(roots), _common_folder(roots)
     found = Found()
     found.failed = [*((str(name), reason) for name, reason in search.failed),
                     *((str(photo.source), why) for photo, why in missing)]  # fmt: skip
     for photo in there:
         assert isinstance(photo.source, LocalFile), "others are refused as an input"
         path = photo.source.path
-        if str(path) in roots or _may_be_matte(path):
-            found.entries.append(Entry(path, str(photo.relative)))
+        name = str(photo.relative)
+        entry = Entry(path, name, name if common is None else os.path.relpath(path, common))
+        kind = _kind(path, named=str(path) in named)
+        if kind is _Kind.COMPOSITE:
+            found.entries.append(replace(entry, composite=True, matte=_matte_of(path)))
+        elif kind is _Kind.MATTE:
+            found.entries.append(entry)
         else:
-            found.not_mattes += not stamp.is_sheet(path)
+            found.not_mattes += kind is _Kind.OTHER
     return found
+
+
+def _common_folder(roots: tuple[str, ...]) -> str | None:
+    """The last folder that holds all of several; None of one, or where there is none.
+
+    Names of cutouts are shown below it: those below a folder each would be the same.
+    """
+    if len(roots) == 1:
+        return None
+    folders = {Path(root) if is_folder(Path(root)) else Path(root).parent for root in roots}
+    try:
+        return os.path.commonpath([os.path.abspath(folder) for folder in folders])  # noqa: PTH100
+    except ValueError:  # on several drives
+        return None
 
 
 def _products_folder(name: str) -> str:
@@ -106,18 +141,48 @@ def _products_folder(name: str) -> str:
     return next((str(path) for path in inside if is_folder(path)), name)
 
 
-def _may_be_matte(path: Path) -> bool:
-    """Whether a file of a folder is tried: of ours cutouts and masks, of others no JPEG.
+class _Kind(Enum):
+    """What a picture is to a sheet."""
+
+    MATTE = auto()
+    """A cutout or mask, or what may be one: reading it says what it is."""
+    COMPOSITE = auto()
+    """One of ours."""
+    PAGE = auto()
+    """Of a sheet."""
+    OTHER = auto()
+
+
+def _kind(path: Path, *, named: bool) -> _Kind:
+    """Of ours, what the stamp says; of others, all that is ``named``, and in folders no JPEG.
 
     A black and white photo that was put on white would pass for a mask.
     """
     try:
         made = stamp.read(path).stamp
     except OSError:
-        return True  # reading it says why
-    if made is None:
-        return SUFFIXES[path.suffix.lower()] is not Format.JPG
-    return made.product in (*PRODUCTS, "")  # another version's: reading it says what it is
+        return _Kind.MATTE  # reading it says why
+    product = "" if made is None else made.product
+    if product == Product.COMPOSITE.value:
+        return _Kind.COMPOSITE
+    if product == stamp.SHEET and not named:
+        return _Kind.PAGE
+    format_ = SUFFIXES.get(path.suffix.lower())
+    may_hold = format_ is not None and (made is not None or format_ is not Format.JPG)
+    # Another version's stamp names no product: reading it says what it is.
+    is_tried = named or (may_hold and product in (*PRODUCTS, ""))
+    return _Kind.MATTE if is_tried else _Kind.OTHER
+
+
+def _matte_of(path: Path) -> Path | None:
+    """The cutout or mask beside a composite, where one run wrote each into a folder of its own."""
+    parts = path.parts[:-1]
+    if Product.COMPOSITE.value not in parts:
+        return None
+    at = len(parts) - 1 - parts[::-1].index(Product.COMPOSITE.value)
+    beside = [Path(*parts[:at], kind, *path.parts[at + 1 :]) for kind in PRODUCTS]
+    files = (each.with_suffix(suffix) for each in beside for suffix in SUFFIXES)
+    return next((file for file in files if is_file(file)), None)
 
 
 def read_tiles(
@@ -145,29 +210,52 @@ def read_tiles(
                 yield made
             else:
                 places = tuple(store.put(picture) for picture in made.pictures)
-                yield Tile(entry, made.findings, places, made.note)
+                yield Tile(entry, made.findings, places, made.notes)
 
 
 @dataclass(frozen=True)
 class _Read:
-    findings: Quality
+    findings: Quality | None
     pictures: list[bytes]
-    note: Message | None
+    notes: tuple[Message, ...]
 
 
 def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
-    """Figures and pictures of a cutout or mask. Raises PhotoError."""
-    found = masks.read(entry.path, max_pixels)
-    photo, note = None, None
+    """Figures and pictures of a cutout, mask or composite. Raises PhotoError."""
+    notes: list[Message] = []
+    if entry.composite:
+        found = _opaque(open_photo(entry.path, max_pixels))
+        alpha = None
+        if entry.matte is not None:
+            try:
+                alpha = masks.read(entry.matte, max_pixels).alpha
+            except PhotoError as error:
+                notes.append(Message(error.message, "; its composite is not judged"))
+    else:
+        found = masks.read(entry.path, max_pixels)
+        alpha = found.alpha
+    photo = None
     if entry.photo is not None:
         try:
             photo = open_photo(entry.photo.path, max_pixels)
         except PhotoError as error:
-            note = error.message
-    fits = photo is not None and _same_shape(found.alpha, photo.pixels)
-    findings = check(found.alpha, photo.pixels if photo is not None and fits else None)
+            notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
-    return _Read(findings, draw(found, shown, side), note)
+    return _Read(_judged(alpha, photo), draw(found, shown, side), tuple(notes))
+
+
+def _opaque(photo: Photo) -> Mask:
+    """A composite, as a cutout without transparency."""
+    pixels = to_srgb8(photo)
+    return Mask(np.full(pixels.shape[:2], 255, np.uint8), pixels)
+
+
+def _judged(alpha: NDArray[Any] | None, photo: Photo | None) -> Quality | None:
+    """Flags of a matte, by its photo too where it is of the whole photo."""
+    if alpha is None:
+        return None
+    fits = photo is not None and _same_shape(alpha, photo.pixels)
+    return check(alpha, photo.pixels if photo is not None and fits else None)
 
 
 def _same_shape(alpha: NDArray[Any], pixels: NDArray[Any]) -> bool:

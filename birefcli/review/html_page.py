@@ -23,7 +23,7 @@ import numpy as np
 
 from birefcli.images.photo import to_depth
 from birefcli.review.cutouts import Tile, small_size
-from birefcli.review.tile_page import Pixels8, percent
+from birefcli.review.tile_page import NOT_JUDGED, Pixels8, percent
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.report.html import document, inline, shown
 from birefcli.scoring.report.style import BASE
@@ -81,7 +81,7 @@ def render(
     )
     head = f'<meta http-equiv=Content-Security-Policy content="{policy}">{_mark(name)}'
     shown_tiles = "".join(_article(tile, target.parent, fetch) for tile in tiles)
-    flagged = sum(bool(tile.findings.flags) for tile in tiles)
+    flagged = sum(bool(tile.flags) for tile in tiles)
     filled = body.replace("<!--TITLE-->", shown(target.name)).replace(
         "<!--COUNTS-->", f"{len(tiles)} cutout{'s' * (len(tiles) != 1)}, {flagged} flagged"
     )
@@ -115,16 +115,18 @@ def _checksum(page: bytes) -> str:
 def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]) -> str:
     entry, findings = tile.entry, tile.findings
     path, photo = entry.path, entry.photo
-    pictures = [_figure("cutout", path, folder, fetch(tile.places[0]))]
+    kind = "composite" if entry.composite else "cutout"
+    pictures = [_figure(kind, path, folder, fetch(tile.places[0]))]
     if len(tile.places) > 1 and photo is not None:
         pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
-    words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in findings.flags)
+    words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
+    coverage = NOT_JUDGED if findings is None else percent(findings.coverage)
     listed = _listed(str(path) if photo is None else photo.listed)
     return (
         f"<article data-key='{shown(_key(path))}'{listed}"
-        f"{' data-flagged' * bool(findings.flags)} tabindex=-1>"
+        f"{' data-flagged' * bool(tile.flags)} tabindex=-1>"
         f"<div class=pictures>{''.join(pictures)}</div>"
-        f"<h3>{shown(entry.name)}</h3><p class=caption>{percent(findings.coverage)} {words}</p>"
+        f"<h3>{shown(entry.label)}</h3><p class=caption>{coverage} {words}</p>"
         "<div class=marks><button data-mark=good>good</button>"
         "<button data-mark=bad>bad</button></div></article>"
     )

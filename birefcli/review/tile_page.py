@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,6 +25,7 @@ PAIR_GAP = 2  # pixels between a photo and its cutout
 SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
 PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
+NOT_JUDGED = "not judged"  # a composite has no alpha
 Pixels8 = NDArray[np.uint8]
 
 
@@ -113,7 +115,7 @@ def page(
         for place, left in zip(tile.places, (x + layout.width - layout.side, x), strict=False):
             with open_image(io.BytesIO(fetch(place))) as small:
                 box = _put(sheet, small, (left, y), layout.side)
-            if tile.findings.flags:
+            if tile.flags:
                 drawn.rectangle(box, outline=ALARM, width=2)
         _write_below(drawn, tile, (x, y + layout.side + 4), layout)
     return np.asarray(sheet)
@@ -133,14 +135,30 @@ def _write_below(
 ) -> None:
     x, y = corner
     font = layout.font
-    drawn.text((x, y), fit_text(tile.entry.name, font, layout.width), INK, font)
-    colour = ALARM if tile.findings.flags else FAINT
+    drawn.text((x, y), fit_name(tile.entry.label, font, layout.width), INK, font)
+    colour = ALARM if tile.flags else FAINT
     below = fit_text(caption(tile.findings), font, layout.width)
     drawn.text((x, y + layout.text + 2), below, colour, font)
 
 
-def caption(findings: Quality) -> str:
+def fit_name(name: str, font: Font, width: int) -> str:
+    """Shorten a path to ``width`` pixels: its first folder stays where there is room, and its end.
+
+    Cutouts of several folders often have the same names.
+    """
+    fitted = fit_text(name, font, width)
+    folder, slash, rest = Path(name).as_posix().partition("/")
+    start = fit_text(folder + slash, font, width)
+    room = width - font.getlength(start)
+    if not slash or not fitted.startswith("...") or room < width / 2:
+        return fitted
+    return start + fit_text(rest, font, int(room))
+
+
+def caption(findings: Quality | None) -> str:
     """Coverage and flags, as ``37% soft, parts``."""
+    if findings is None:
+        return NOT_JUDGED
     return " ".join(
         [percent(findings.coverage), ", ".join(flag.value for flag in findings.flags)]
     ).strip()

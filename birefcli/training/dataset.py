@@ -1,7 +1,7 @@
 """Photographs with masks: finding them, checking them all, reading them."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,9 @@ from birefcli.training import soft_edges
 
 Bytes = NDArray[np.uint8]
 Item = TypeVar("Item")
+
+LEAST_SCALE = 0.1
+"""Of a mask's sides and its photo's; a smaller one says nothing of the edge."""
 
 MAX_PIXELS = 300_000_000
 """Of a photo, as for the matte command."""
@@ -245,6 +248,8 @@ class Dataset(CachedFiles[Example]):
         """
         super().__init__(budget)
         self.pairs = list(pairs)
+        self.resized: set[Path] = set()
+        """Masks of another size than their photo, of those that were read."""
         self.longest, self.soften, self.foreground = longest, soften, foreground
 
     def __len__(self) -> int:
@@ -259,7 +264,11 @@ class Dataset(CachedFiles[Example]):
         image, alpha = read_image(pair.image), read_mask(pair.mask)
         if image.shape[:2] != alpha.shape:
             sizes = f"{_size(alpha.shape)} instead of the photo's {_size(image.shape)}"
-            raise DataError(f"{pair.mask}: {sizes}")
+            if not is_same_view(image.shape[:2], alpha.shape):
+                way = "other proportions: make it again from this photo, uncropped"
+                raise DataError(f"{pair.mask}: {sizes}", hint=way)
+            image, alpha = at_smaller_size(image, alpha)
+            self.resized.add(pair.mask)
         cut = soft_edges.is_binary(alpha)
         if self.soften and cut:
             alpha = soft_edges.soften(image, alpha)
@@ -313,6 +322,32 @@ def _to_bytes(mask: Mask) -> Bytes:
         return np.ascontiguousarray(mask.alpha)
     levels = mask.alpha >> 8 if mask.colours is None else mask.alpha // 257
     return np.ascontiguousarray(levels, np.uint8)
+
+
+def is_same_view(photo: tuple[int, int], mask: tuple[int, int]) -> bool:
+    """Whether a mask is its whole photo, smaller or larger: (height, width) of both.
+
+    Its sides are in proportion, to within a pixel, and no tenth of the photo's or less.
+    """
+    small, large = sorted((photo, mask))
+    scale = min(small[0] / large[0], small[1] / large[1])
+    fits = all(abs(n - m * s) <= 1 for n, m, s in _sides(small, large))
+    return fits and scale > LEAST_SCALE
+
+
+def _sides(small: tuple[int, int], large: tuple[int, int]) -> Iterator[tuple[int, int, float]]:
+    """Each side of two sizes, and by how much the other side is smaller."""
+    yield small[0], large[0], small[1] / large[1]
+    yield small[1], large[1], small[0] / large[0]
+
+
+def at_smaller_size(image: Bytes, alpha: Bytes) -> tuple[Bytes, Bytes]:
+    """A photo H×W×3 and its mask H×W of another size, both at the smaller of their sizes."""
+    shape = min(image.shape[:2], alpha.shape)
+    return (
+        masks.resize_to(image, shape, cv2.INTER_AREA),
+        masks.resize_to(alpha, shape, cv2.INTER_AREA),
+    )
 
 
 def reduced(picture: Bytes, longest: int) -> Bytes:

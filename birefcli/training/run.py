@@ -332,6 +332,10 @@ class TrainingRun:
             faults += each.faults(share, threads, self.callbacks.on_photo_checked)
         everywhere: list[Message] = self.rank.gathered(faults)
         refuse_faults(everywhere)
+        resized: list[Path] = self.rank.gathered([*self.training.resized, *self.held_out.resized])
+        if resized:
+            what = f"{len(resized)} masks have another size than their photos, like {min(resized)}"
+            self.callbacks.on_notice(f"{what}: each pair is taken at the smaller size")
 
     def _write(self, name: str, content: bytes) -> None:
         path = self.plan.folder / name

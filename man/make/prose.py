@@ -224,7 +224,7 @@ EXAMPLES = {
          "birefcli matte photos/ -o shop/ --write composite \\\n"
          "    --canvas 1200x1200 --fill 85% --format jpg --max-bytes 200k"),
         ("Masks of two levels at half size, to train on:",
-         "birefcli matte photos/ -o masks/ --write mask \\\n    --resize 50% --threshold 0.5"),
+         "birefcli matte people/im -o people/gt --write mask \\\n    --resize 50% --threshold 0.5"),
         ("Cutouts and mattes in 16 bits, each in a folder:",
          "birefcli matte photos/ -o out/ --write cutout,mask --bits 16"),
         ("In a pipe:", "birefcli matte - -o - < a.jpg > a.png"),

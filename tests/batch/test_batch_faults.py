@@ -164,6 +164,7 @@ def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
     finish(command, words, out, 80)
 
 
+@pytest.mark.slow
 def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
     command, start, as_user, tmp_path
 ):

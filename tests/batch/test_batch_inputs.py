@@ -641,7 +641,14 @@ def test_what_is_no_list_is_refused(command, tmp_path):
         assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("letter", ["n", "\u00e9", "\U0001f600"])
+@pytest.mark.parametrize(
+    "letter",
+    [
+        pytest.param("n", marks=pytest.mark.slow),
+        pytest.param("\u00e9", marks=pytest.mark.slow),
+        "\U0001f600",
+    ],
+)
 def test_result_whose_name_is_too_long_fails_by_name(command, tmp_path, letter):
     case = ALL["255 bytes, and a longer extension for the result"]
     size = len(letter.encode())

@@ -543,6 +543,7 @@ def test_bug_is_one_line_and_exit_70_and_a_traceback_on_request(environment, pho
     assert len(said.splitlines()) == 1 or debug
 
 
+@pytest.mark.slow
 def test_bug_that_meets_one_photo_costs_that_photo_and_exits_70(environment, photos, tmp_path):
     patch = """
 from birefcli.batch import stages

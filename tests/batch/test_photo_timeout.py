@@ -501,6 +501,7 @@ def test_without_a_limit_only_the_end_is_waited_for_no_longer(task, fakes):
     assert [name for name, _ in lost] == ["a", "b"]
 
 
+@pytest.mark.slow
 @needs_proc
 def test_process_that_cannot_even_be_killed_is_not_waited_for(task, monkeypatch, tiny_weights):
     """As where a driver hangs: here it is stopped, and the kill does nothing."""

@@ -152,6 +152,7 @@ def test_stdin_goes_to_an_object_and_an_object_to_stdout(command, bucket, tree):
     assert pixels(bucket.get("a.png")) == pixels(given.stdout)
 
 
+@pytest.mark.slow
 def test_weights_backgrounds_and_lists_come_from_the_same_store(
     matte, bucket, tree, tiny_weights, tmp_path
 ):
@@ -193,6 +194,7 @@ def test_weights_are_downloaded_after_the_output_is_checked(
         assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_downloads_no_weights_and_says_what_it_cannot_know(
     matte, bucket, tree, tiny_weights, tmp_path
 ):
@@ -412,6 +414,7 @@ def test_products_among_the_photos_are_no_photos(matte, bucket, tree):
     assert bucket.proxy.count("GET", ranged=False) == 2 * len(TREE)
 
 
+@pytest.mark.slow
 def test_a_list_of_urls_keeps_what_follows_its_mark(matte, bucket, tree, tmp_path):
     upload(bucket, tree, "in/")
     lines = ("in/./sub/a.jpg", "in/a.jpg", "in/none.jpg", "in//b.png", "in/sub/")
@@ -654,6 +657,7 @@ def test_a_run_that_is_ended_in_the_middle_leaves_whole_objects_and_goes_on(
     assert len(objects(bucket, "out/")) == len(names)
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_write_each_product_once(start, bucket):
     names = [f"{i:02}.jpg" for i in range(20)]
     for i, name in enumerate(names):

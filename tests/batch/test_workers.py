@@ -457,6 +457,7 @@ def test_when_no_device_is_left_the_other_photos_are_left_and_the_exit_code_says
     assert "Traceback" not in result.stderr.decode()
 
 
+@pytest.mark.slow
 def test_device_that_fails_at_everything_is_given_up_and_its_photos_done_elsewhere(
     command, fault, tmp_path
 ):
@@ -517,6 +518,7 @@ def test_workers_end_when_their_run_is_killed(start, tmp_path):
     assert names(out) < names(folder), "not all, and no part file"
 
 
+@pytest.mark.slow
 def test_run_on_two_devices_stops_after_so_many_failures(command, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -532,6 +534,7 @@ def test_run_on_two_devices_stops_after_so_many_failures(command, tmp_path):
     assert summary["failed"] + summary["pending"] == 4000
 
 
+@pytest.mark.slow
 def test_weights_that_cannot_be_loaded_are_told_in_one_line(command, tmp_path, tiny_weights):
     from safetensors import safe_open
     from safetensors.torch import save_file

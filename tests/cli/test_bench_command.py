@@ -199,6 +199,7 @@ def test_unreadable_photo_ends_it_with_its_name(command, tmp_path):
     assert result.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environment, tmp_path):
     words = [*QUICK, "--repeat", "100000", "--json"]
     process = subprocess.Popen(

@@ -328,6 +328,7 @@ def test_reader_that_has_gone_is_exit_5_without_a_traceback(start, photos, tmp_p
     assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_full_disk_behind_stdout_is_exit_5(environment, photos, tmp_path):
     words = ("matte", photos, "-o", tmp_path, "--dry-run", "--json")
@@ -526,7 +527,9 @@ NEVER_FOR_ONE_PHOTO = (
 """What takes its time to import, and a photo of a kind that most are needs nothing of."""
 
 
-@pytest.mark.parametrize("photo", ["grace_hopper.jpg", "astronaut.png"])
+@pytest.mark.parametrize(
+    "photo", ["grace_hopper.jpg", pytest.param("astronaut.png", marks=pytest.mark.slow)]
+)
 def test_one_photo_by_mini_imports_of_large_libraries_what_torch_does(environment, tmp_path, photo):
     code = f"""
 import atexit, sys, torch

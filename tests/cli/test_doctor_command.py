@@ -61,6 +61,7 @@ def test_text_says_what_the_json_says(command, plain):
     assert shown.rstrip().endswith("everything works")
 
 
+@pytest.mark.slow
 def test_measurement_is_of_mini_and_the_estimate_is_called_one(command):
     result = command("doctor", "--device", "cpu")
     shown = result.stdout.decode()
@@ -69,6 +70,7 @@ def test_measurement_is_of_mini_and_the_estimate_is_called_one(command):
     assert re.search(r"portrait seconds +\d+\.\d+ \(an ESTIMATE", shown)
 
 
+@pytest.mark.slow
 def test_torchvision_of_another_torch_is_named_and_survived(command, tmp_path):
     (tmp_path / "torchvision").mkdir()
     text = "raise RuntimeError('operator torchvision::nms does not exist')\n"
@@ -89,6 +91,7 @@ def test_cache_in_the_place_of_a_file_is_broken(command, tmp_path):
     assert any("is no folder" in fault["what"] for fault in report(result)["faults"])
 
 
+@pytest.mark.slow
 def test_read_only_cache_is_told_and_breaks_nothing(command, tmp_path, as_user):
     (tmp_path / "hub").mkdir(mode=0o555)
     words = ("doctor", "--json", "--no-measure", "--device", "cpu")

@@ -38,13 +38,13 @@ def matted(command, tmp_path):
     ("words", "size"),
     [
         ("--resize 300", (256, 300)),
-        ("--resize 300x300 --write mask", (256, 300)),
-        ("--resize 50%", (256, 300)),
+        pytest.param("--resize 300x300 --write mask", (256, 300), marks=pytest.mark.slow),
+        pytest.param("--resize 50%", (256, 300), marks=pytest.mark.slow),
         ("--resize 150% --write trimap", (768, 900)),
-        ("--canvas 200x100 --write foreground", (200, 100)),
+        pytest.param("--canvas 200x100 --write foreground", (200, 100), marks=pytest.mark.slow),
         ("--canvas 35x45mm@300dpi", (413, 531)),
-        ("--aspect 1:1", (600, 600)),
-        ("--aspect 1:1 --resize 120", (120, 120)),
+        pytest.param("--aspect 1:1", (600, 600), marks=pytest.mark.slow),
+        pytest.param("--aspect 1:1 --resize 120", (120, 120), marks=pytest.mark.slow),
         ("--aspect 4:5 --fill 85% --resize 500", (400, 500)),
     ],
 )
@@ -134,6 +134,7 @@ def test_masks_for_training_have_two_levels(matted):
     assert np.array_equal(np.asarray(deep), np.asarray(image) > 0)
 
 
+@pytest.mark.slow
 def test_trimap_widths_are_pixels_or_a_share(matted):
     unsure = []
     for width in ("0", "4", "3%"):
@@ -147,7 +148,7 @@ def test_bytes_are_limited_and_the_quality_is_told(matted, tmp_path):
     image, record = matted(*words, name="a.jpg")
     size = (tmp_path / "a.jpg").stat().st_size
     assert 15_000 < size <= 20_000
-    assert re.fullmatch(rf"quality \d+: {size:,} bytes", record["notes"][-1])
+    assert re.fullmatch(rf"quality \d+(, 4:2:0)?: {size:,} bytes", record["notes"][-1])
     assert image.size == (512, 600)
 
 
@@ -186,7 +187,8 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
     line = result.stderr.decode().splitlines()[0]
     assert re.search(
         r"grace_hopper.jpg: [\d,]+ bytes at the lowest quality, of 512×600 pixels; allowed are"
-        r" 1,000; make it smaller with --resize, or allow more$",
+        r" 1,000; allow more, (use --format avif, )?or make it smaller with --resize or a smaller"
+        r" --canvas$",
         line,
     )
 
@@ -222,7 +224,16 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--quality 80", "--quality 80: png loses nothing: use jpg, webp or avif"),
         ("--max-bytes 200k", "--max-bytes 200000: png loses nothing: use jpg, webp or avif"),
         ("--max-bytes x --format webp", "--max-bytes x: give bytes, like 200k or 1.5M"),
-        ("--max-bytes 9k --quality 5 --format webp", "--quality 5: the quality is searched"),
+        ("--max-bytes 200 --format webp", "--max-bytes 200: 200 bytes are too few for a picture"),
+        ("--max-bytes 0.5k --format webp", "--max-bytes 0.5k: give bytes, like 200k or 1.5M"),
+        ("--write mask --threshold 0.5 --format jpg", "--format jpg: a mask with a threshold has"),
+        ("--write trimap --format avif", "--format avif: a trimap has three levels, and avif"),
+        ("--write trimap --format webp --quality 9", "--quality 9: a trimap has three levels"),
+        ("--write trimap --format webp --max-bytes 9k", "--max-bytes 9000: a trimap has three"),
+        ("--write trimap --trimap-width 101%", "--trimap-width 101%: give pixels or a perc"),
+        ("--canvas 20000x100 --format webp", "--canvas 20000x100: webp holds no more than 16383"),
+        ("--preset square --preset google", "--preset square and google: choose one"),
+        ("--write composite --background no.jpg", "--background no.jpg: no such file or folder"),
         ("--threshold 0.5", "--threshold does nothing without --write mask"),
         ("--threshold 50% --write mask", "--threshold 50%: give a number above 0 and up to 1"),
         ("--bits 1 --write mask", "--bits 1: 1 bit holds a mask without grey, alone: --write"),
@@ -258,8 +269,14 @@ def test_presets_are_listed_with_their_sources(command):
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", row[4])
     records = [json.loads(line) for line in command("presets", "--json").stdout.splitlines()]
     assert records[0]["options"]["fill"] == "85%"
+    one = command("presets", "id-us", "--json").stdout.splitlines()
+    assert [json.loads(line)["name"] for line in one] == ["id-us"]
+    wrong = command("presets", "round")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(b"birefcli: --preset round: choose from square, amazon")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(presets()))
 def test_every_preset_is_a_command_line(matted, name):
     options = presets()[name].words

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import TIMEOUT, picture
 from cutouts import cutout, disc
-from PIL import Image
+from PIL import Image, features
 
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
@@ -73,7 +73,7 @@ def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_
     # The folder of photos: three without transparency, and nobody asked for them by name.
     result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
-        0, "3 skipped: neither cutouts nor masks",
+        0, "3 skipped: neither cutouts, masks nor composites of birefcli",
     )  # fmt: skip
     assert command("sheet", photos / "b.png", "-o", page).returncode == 1
 
@@ -117,14 +117,61 @@ def test_grey_composite_of_ours_is_no_mask(command, tmp_path, format_):
     picture().convert("L").save(tmp_path / "in" / "grey.png")
     words = ("--write", "composite,mask", "--format", format_)
     assert command("matte", tmp_path / "in", "-o", tmp_path / "out", *words).returncode == 0
-    alone = command("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png")
-    assert alone.returncode == 3
+    alone = command("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png", "--json")
+    found = lines(alone)[0]
+    assert found["coverage"] is not None, "the mask beside judges it"
     both = tmp_path / "both"
     both.mkdir()
     for kind in ("composite", "mask"):
         (tmp_path / "out" / kind / f"grey.{format_}").rename(both / f"{kind}.{format_}")
     shown = lines(command("sheet", both, "-o", tmp_path / "a.png", "--json"))
-    assert [item["input"] for item in shown[:-1]] == [str(both / f"mask.{format_}")]
+    judged = {item["input"]: item["coverage"] is not None for item in shown[:-1]}
+    assert judged == {
+        str(both / f"mask.{format_}"): True,
+        str(both / f"composite.{format_}"): False,
+    }
+
+
+def test_own_composites_are_shown_behind_what_is_judged(command, photos, cutouts, tmp_path):
+    words = ("--write", "composite", "--format", "jpg", "-o", tmp_path / "shop")
+    assert command("matte", photos, *words).returncode == 0
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "shop" / "other.jpg")
+    page = tmp_path / "a.html"
+    result = command("sheet", tmp_path / "shop", cutouts, "-o", page)
+    assert result.returncode == 0, result.stderr
+    assert "6 read, 2 flagged, 3 not judged" in result.stderr.decode()
+    assert "1 skipped" in result.stderr.decode()
+    names = re.findall("<h3>(.*?)</h3>", page.read_text())
+    assert names[:3] == ["cutouts/sub/empty.png", "cutouts/parts.webp", "cutouts/good.png"]
+    assert names[3:] == sorted(names[3:])
+    assert all(name.startswith("shop/") for name in names[3:])
+    assert page.read_text().count("not judged") == 3
+
+
+def test_every_format_that_holds_a_cutout_is_found_in_a_folder(command, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    formats = ("png", "webp", "tiff", *(["avif"] if features.check("avif") else []))
+    for format_ in formats:
+        picture = encode(np.asarray(cutout(disc())), Format(format_))
+        (folder / f"{format_}.{format_}").write_bytes(picture)
+    shown = lines(command("sheet", folder, "-o", folder / f"a.{formats[-1]}", "--json"))
+    assert [item["input"] for item in shown[:-1]] == [
+        str(folder / f"{format_}.{format_}") for format_ in sorted(formats)
+    ]
+
+
+def test_folder_of_photos_has_no_sheet_and_says_what_to_do(command, tmp_path):
+    for suffix in ("jpg", "png", "bmp"):
+        folder = tmp_path / suffix
+        folder.mkdir()
+        picture().save(folder / f"a.{suffix}")
+        result = command("sheet", folder, "-o", tmp_path / "a.html")
+        said = result.stderr.decode()
+        assert (result.returncode, said.count("\n")) == (3, 1)
+        assert "left out: 1 without transparency" in said
+        assert "birefcli matte" in said
+        assert not (tmp_path / "a.html").exists()
 
 
 def test_cutouts_of_another_version_are_shown(command, tmp_path):
@@ -214,7 +261,7 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, 
     )
     summary = lines(result)[-1]["summary"]
     assert summary == {
-        "shown": 3, "flagged": 2, "failed": 1, "pages": [str(tmp_path / "sheet.jpg")],
+        "shown": 3, "flagged": 2, "failed": 1, "skipped": 0, "pages": [str(tmp_path / "sheet.jpg")],
     }  # fmt: skip
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.format == "JPEG"

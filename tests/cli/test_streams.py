@@ -203,6 +203,7 @@ def test_scores_keep_odd_names_in_json_csv_and_pages(shell, named):
     assert "a\\xff.png" in page
 
 
+@pytest.mark.slow
 def test_training_lists_odd_names_byte_by_byte(command, named):
     (named / "pred").rename(named / "im")
     words = "train . -o w.safetensors --from mini --epochs 1 --size 32 --batch 4 --hold-out 3"
@@ -231,6 +232,7 @@ def test_path_of_a_model_is_printed_byte_by_byte(shell, tmp_path):
     assert out.startswith(folder)
 
 
+@pytest.mark.slow
 def test_pipe_that_does_not_wait_is_waited_for(environment, tmp_path):
     noise = np.random.RandomState(0).randint(0, 256, (400, 400, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")

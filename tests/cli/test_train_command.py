@@ -182,6 +182,7 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert picture.shape[0] > 2 * 240
 
 
+@pytest.mark.slow
 def test_the_same_command_in_this_process_comes_to_the_same_weights(
     whole, inside, words, tmp_path, tiny_weights
 ):
@@ -193,6 +194,7 @@ def test_the_same_command_in_this_process_comes_to_the_same_weights(
     assert weights.load_network(weights.resolve(str(output))).config == TINY
 
 
+@pytest.mark.slow
 def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
     inside, words, tmp_path, monkeypatch
 ):
@@ -317,6 +319,7 @@ def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, num
     assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 7))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(
     inside, people, tiny_weights, tmp_path
 ):
@@ -439,6 +442,7 @@ def test_trained_from_scratch_it_has_the_architecture_of_mini(tmp_path, people, 
     assert run.hyperparameters.lr == 1.5e-3
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, words, tmp_path):
     output = tmp_path / "w.safetensors"
     asked = [*words, "-o", output]

@@ -18,6 +18,7 @@ LINES = {
     "doctor": "doctor --no-measure",
     "score": "score a.jpg b.png",
     "sheet": "sheet a.jpg -o s.png",
+    "export": "export mini -o o.onnx",
     "train": "train in -o o.safetensors",
 }
 NEEDED = {
@@ -27,7 +28,7 @@ NEEDED = {
     "score --device": "--model mini",
 }
 """What must be there for an option to count."""
-FREE = re.compile(r"PATH|FILE|FOLDER|DIR|TEMPLATE|GLOB|WHAT|ADDRESS|LIST --model")
+FREE = re.compile(r"PATH|PHOTOS|FILE|FOLDER|DIR|TEMPLATE|GLOB|WHAT|ADDRESS|LIST --model")
 """Options whose value may be any text, a name of something; that it is unfit is found later."""
 SHAPE = re.compile(r"birefcli: (\S+) \?!: (give|choose from|name) .*[^;.]\n")
 

@@ -1,6 +1,7 @@
 """Files of no more than so many bytes, and qualities: what is lost, and what never is."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -8,10 +9,16 @@ from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, features
+from PIL import Image, ImageFilter, features
 
 from birefcli.errors import PhotoError
-from birefcli.images.byte_limit import BEST_WEBP, encode_within, needs_full_chroma
+from birefcli.images.byte_limit import (
+    FULL_CHROMA,
+    FULL_CHROMA_FLAT,
+    encode_within,
+    has_flat_colour,
+)
+from birefcli.images.codecs import can_write_avif, takes_aom
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import QUALITY, encode
 from birefcli.images.metadata import Metadata
@@ -38,37 +45,97 @@ def over_red(height=200, width=200):
     return pixels
 
 
+def quality_of(found):
+    return int(re.match(r"quality (\d+)", found.quality)[1])
+
+
 @pytest.mark.parametrize("format_", LOSSY)
-@pytest.mark.parametrize("most", [3_000, 5_000, 9_000])
+@pytest.mark.parametrize("most", [2_500, 5_000, 9_000])
 def test_file_is_within_its_bytes_and_the_next_better_one_is_not(format_, most):
     found = encode_within(PHOTO, format_, FAST, most, PLAIN)
     assert len(found.data) <= most
     assert opened(found.data).size == (160, 120)
-    top = QUALITY[format_][FAST] if format_ in QUALITY else BEST_WEBP
-    assert 1 <= found.quality <= top
-    if found.quality < top:
-        better = encode(
-            PHOTO, format_, FAST, quality=found.quality + 1, full_chroma=False, metadata=PLAIN
-        )
+    quality = quality_of(found)
+    top = QUALITY[format_][FAST] if format_ in QUALITY else 100
+    assert 1 <= quality <= top
+    if quality < top:
+        full = "4:2:0" not in found.quality
+        effort = Compress.BALANCED if format_ is Format.JPG else FAST
+        better = encode(PHOTO, format_, effort, quality=quality + 1, full_chroma=full)
         assert len(better) > most
 
 
 @pytest.mark.parametrize("format_", LOSSY)
-def test_file_that_fits_at_once_has_the_best_quality(format_):
-    found = encode_within(PHOTO, format_, FAST, 10**6, PLAIN)
-    assert found.quality == (QUALITY[format_][FAST] if format_ in QUALITY else BEST_WEBP)
+def test_what_fits_without_a_limit_is_the_file_unchanged(format_):
+    for quality in (None, 70, 100):
+        plain = encode(PHOTO, format_, FAST, quality=quality)
+        found = encode_within(PHOTO, format_, FAST, len(plain), PLAIN, quality)
+        assert found.data == plain
+        lossless = format_ is Format.WEBP and quality is None
+        told = "lossless" if lossless else f"quality {quality or QUALITY[format_][FAST]}"
+        assert found.quality == told
+
+
+def test_a_quality_beside_a_limit_is_the_best_that_is_tried():
+    found = encode_within(PHOTO, Format.JPG, FAST, 4_000, PLAIN, 30)
+    assert quality_of(found) <= 30
+    assert quality_of(encode_within(PHOTO, Format.JPG, FAST, 4_000, PLAIN)) >= quality_of(found)
 
 
 @pytest.mark.parametrize("format_", LOSSY)
 def test_what_cannot_be_so_small_says_how_small_it_can_be(format_):
-    smallest = len(encode(PHOTO, format_, FAST, quality=1, full_chroma=False))
+    effort = Compress.BALANCED if format_ is Format.JPG else FAST
+    smallest = len(encode(PHOTO, format_, effort, quality=1, full_chroma=format_ is not Format.JPG))
     with pytest.raises(PhotoError) as caught:
         encode_within(PHOTO, format_, FAST, 100, PLAIN)
-    said = str(caught.value)
-    assert said == (
+    avif = "" if format_ is Format.AVIF or not can_write_avif() else "use format=avif, "
+    assert str(caught.value) == (
         f"{smallest:,} bytes at the lowest quality, of 160×120 pixels; allowed are 100;"
-        " make it smaller with resize, or allow more"
+        f" allow more, {avif}or make it smaller with resize or a smaller canvas"
     )
+
+
+def test_effort_makes_a_jpeg_smaller_and_changes_no_pixel():
+    grainy = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    for pixels in (PHOTO, PHOTO[:, :, 0].copy(), grainy):  # no table of a buffer's size fits grain
+        for full in (True, False):
+            made = [
+                encode(pixels, Format.JPG, effort, quality=96, full_chroma=full)
+                for effort in (FAST, Compress.BALANCED, Compress.SMALL)
+            ]
+            assert len(made[0]) > len(made[1]) >= len(made[2])
+            shown = [np.asarray(opened(data)) for data in made]
+            assert np.array_equal(shown[0], shown[1])
+            assert np.array_equal(shown[0], shown[2])
+
+
+def hairy(side=200):
+    """A cutout whose alpha is soft nearly everywhere, and whose colour is easy."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side), np.uint8)
+    alpha = np.asarray(Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1)))
+    return np.dstack([np.asarray(picture(side, side)), alpha])
+
+
+def test_alpha_of_a_webp_gives_way_where_colour_would_suffer():
+    pixels = hairy()
+    exact = encode(pixels, Format.WEBP, quality=60)
+    for most, way in ((len(exact), ""), (len(exact) - 1, ", alpha 50")):
+        found = encode_within(pixels, Format.WEBP, FAST, most, PLAIN)
+        assert found.quality == f"quality {quality_of(found)}{way}"
+        away = np.abs(np.asarray(opened(found.data))[:, :, 3].astype(int) - pixels[:, :, 3])
+        assert away.max() <= (16 if way else 0)
+
+
+@pytest.mark.skipif(not takes_aom(), reason="AVIF not by libaom")
+def test_alpha_of_an_avif_is_kept_where_its_colour_is_not():
+    pixels = hairy()
+    pixels[:, :100, 3] = 0
+
+    def away(quality):
+        alpha = np.asarray(opened(encode(pixels, Format.AVIF, quality=quality)))[:, :, 3]
+        return np.abs(alpha.astype(int) - pixels[:, :, 3]).mean()
+
+    assert away(1) == pytest.approx(away(40), rel=0.3)
 
 
 def test_what_a_photo_says_counts_among_the_bytes():
@@ -79,18 +146,23 @@ def test_what_a_photo_says_counts_among_the_bytes():
     assert b"made;" in found.data[:100]
 
 
-def test_flat_colours_keep_their_chroma_and_photos_do_not():
-    assert needs_full_chroma(over_red())
-    assert not needs_full_chroma(PHOTO)
+def test_chroma_stays_where_its_quality_is_good_enough():
+    assert has_flat_colour(over_red())
+    assert not has_flat_colour(PHOTO)
     white = over_red()
     white[(white == (255, 0, 0)).all(2)] = 255
-    assert not needs_full_chroma(white)
-    assert not needs_full_chroma(np.zeros((20, 20), np.uint8))
-    sampled = {
-        name: opened(encode_within(pixels, Format.JPG, FAST, 30_000, PLAIN).data).layer[0][1:3]
-        for name, pixels in (("red", over_red()), ("photo", np.asarray(picture(400, 400))))
-    }
-    assert sampled == {"red": (1, 1), "photo": (2, 2)}
+    assert not has_flat_colour(white)
+
+    def took(pixels, least):
+        """What is taken where 4:4:4 of this quality just fits, and where it just does not."""
+        most = len(encode(pixels, Format.JPG, Compress.BALANCED, quality=least))
+        found = [encode_within(pixels, Format.JPG, FAST, most - less, PLAIN) for less in (0, 1)]
+        assert [opened(each.data).layer[0][1:3] for each in found] == [(1, 1), (2, 2)]
+        assert found[0].quality == f"quality {least}"
+        assert found[1].quality.endswith(", 4:2:0")
+
+    took(PHOTO, FULL_CHROMA)
+    took(over_red(), FULL_CHROMA_FLAT)
 
 
 def test_without_a_limit_a_jpeg_keeps_its_chroma():

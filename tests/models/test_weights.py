@@ -304,7 +304,7 @@ def test_missing_file_is_refused_and_a_repository_name_gets_a_hint(tmp_path):
 
 def test_folder_in_the_place_of_a_file_is_refused(tmp_path):
     (tmp_path / "a.safetensors").mkdir()
-    assert "no such weights file" in refusal(tmp_path / "a.safetensors")
+    assert "is a folder without a weights file" in refusal(tmp_path / "a.safetensors")
 
 
 # What this program saves
@@ -495,6 +495,7 @@ def test_file_of_published_shape_has_the_published_size_and_loads(published, tmp
     assert all(bool((value == 1).all()) for value in loaded.state_dict().values())
 
 
+@pytest.mark.slow
 def test_equal_weights_are_equal_files_in_any_process(tmp_path, monkeypatch):
     code = (
         "import sys, torch; from pathlib import Path; from birefcli.models import weights;"

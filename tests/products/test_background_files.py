@@ -7,7 +7,14 @@ from PIL import Image
 from support import saved
 
 from birefcli.errors import PhotoError, UsageError
-from birefcli.products.background import Folder, Picture, files_of, parse_background
+from birefcli.products.background import (
+    Colour,
+    Folder,
+    Picture,
+    files_of,
+    note_of,
+    parse_background,
+)
 from birefcli.system import object_store
 
 LIMIT = 10**6
@@ -120,3 +127,44 @@ def test_a_background_over_the_limit_is_refused_by_its_header(grounds, monkeypat
     assert grounds.proxy.count("GET", ranged=False) == 0  # not all of it
     whole = parse_background(f"{grounds.url}/large.png", LIMIT)
     assert np.array_equal(whole.image, noise)
+
+
+def test_white_shows_through_a_transparent_picture_and_its_owner_is_told(tmp_path):
+    half = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    half.putpixel((1, 0), (200, 0, 0, 128))
+    half.save(tmp_path / "a.png")
+    found = parse_background(str(tmp_path / "a.png"), LIMIT)
+    assert isinstance(found, Picture)
+    assert found.image[0, 0].tolist() == [255, 255, 255]
+    assert np.abs(found.image[0, 1].astype(int) - [227, 127, 127]).max() <= 1
+    assert note_of(found) == (
+        f"background {tmp_path}/a.png is transparent in places: white shows there"
+    )
+    Image.new("RGB", (2, 1)).save(tmp_path / "b.png")
+    assert note_of(parse_background(str(tmp_path / "b.png"), LIMIT)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("transparent", "a composite is opaque; use write=cutout"),
+        ("rgba(255, 0, 0, 0.5)", "a composite is opaque; use write=cutout"),
+        ("hsl(0 100% 50% / 50%)", "a composite is opaque; use write=cutout"),
+        ("#ff000080", "a composite is opaque; use write=cutout"),
+        ("nofile.jpg", "no such file or folder"),
+        ("reddish", "no CSS colour, image, folder of images, or blur[:RADIUS]: no such file"),
+        (".", "no picture in this folder"),
+    ],
+)
+def test_what_is_no_background_here_is_told_by_its_kind(tmp_path, monkeypatch, text, why):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        parse_background(text, LIMIT)
+    assert str(refused.value).startswith(f"background={text}: {why}")
+
+
+@pytest.mark.parametrize(
+    "text", ["rgba(255, 0, 0, 1)", "rgb(255 0 0 / 100%)", "rgba(255, 0, 0, 255)", "RGB(255,0,0)"]
+)
+def test_colours_that_say_they_are_opaque_are_colours(text):
+    assert parse_background(text, LIMIT) == Colour((255, 0, 0))

@@ -46,7 +46,7 @@ def test_a_picture_that_changes_is_read_again_and_one_that_is_broken_is_told(tmp
         with pytest.raises(UsageError, match="background="):
             kept.load()
     picture.unlink()
-    with pytest.raises(UsageError, match="no CSS colour"):
+    with pytest.raises(UsageError, match="no such file"):
         kept.load()
     save(picture, "blue")
     assert kept.load().image[0, 0].tolist() == [0, 0, 255]

@@ -25,7 +25,7 @@ def render(folder, names=NAMES, photo=None, target=None):
     small = html_page.draw(Mask(disc(), np.zeros((90, 120, 3), np.uint8)), None, 60)[0]
     tiles = [
         Tile(
-            Entry(folder / "cut" / name, name, photo),
+            Entry(folder / "cut" / name, name, name, photo=photo),
             Quality(0.5, (Defect.HAZE,) if number else ()),
             ((0, 0), (0, 0)) if photo else ((0, 0),),
         )

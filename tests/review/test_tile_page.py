@@ -41,6 +41,16 @@ def test_text_never_stands_out_of_its_tile():
     assert fit_text("folder/" * 9 + "IMG_7.png", font, layout.side).endswith("IMG_7.png")
 
 
+def test_long_paths_keep_their_first_folder_and_their_end_where_there_is_room():
+    font = Layout(3, 200).font
+    for first in ("shop-a", "x" * 90):
+        shown = tile_page.fit_name(f"{first}/" + "folder/" * 9 + "IMG_7.png", font, 200)
+        assert shown.startswith("shop-a/..." if first == "shop-a" else "...")
+        assert shown.endswith("IMG_7.png")
+        assert font.getlength(shown) <= 200
+    assert tile_page.fit_name("a/b.png", font, 200) == "a/b.png"
+
+
 def test_names_that_are_not_ascii_are_drawn_where_the_machine_has_a_font():
     layout = Layout(3, 200)
     assert tile_page.with_font_for(layout, "IMG_1.png") is layout
@@ -64,7 +74,7 @@ def test_font_that_knows_only_latin_draws_any_name(monkeypatch):
     )
     layout = Layout(2, 100)
     found = Quality(0.5, (Defect.SOFT,))
-    tile = Tile(Entry(None, "日本語.png"), found, ((0, 0),))
+    tile = Tile(Entry(None, "日本語.png", "日本語.png"), found, ((0, 0),))
     small = encode(tile_page.picture(disc(), None, 100), Format.PNG)
     assert tile_page.page([tile], layout, lambda _: small).shape[1] == 2 * tile_page.GAP + 100
 

@@ -14,6 +14,7 @@ from running import Running, running
 from starlette.requests import Request
 
 from birefcli.errors import DeviceMemoryError
+from birefcli.products.limits import check_rendering
 from birefcli.serve.dialects import own
 from birefcli.serve.dialects.openai import chat, images
 from birefcli.serve.errors import RequestError
@@ -279,7 +280,7 @@ def test_whatever_comes_in_json_is_read_or_refused_in_words(read, fields):
     scope = {"type": "http", "method": "POST", "query_string": b"", "headers": head}
     refusal = None
     try:
-        asyncio.run(read(Request(scope, receive), 10_000)).rendering.check()
+        check_rendering(asyncio.run(read(Request(scope, receive), 10_000)).rendering)
     except RequestError as error:
         refusal = error
     if refusal is not None:

@@ -156,7 +156,7 @@ def test_clients_may_be_asynchronous(mini_service, photo, result):
         (product, format_)
         for product in ("cutout", "composite", "mask", "foreground", "trimap")
         for format_ in ("png", "webp", "jpeg")
-        if (product, format_) != ("cutout", "jpeg")  # which holds no transparency
+        if format_ != "jpeg" or product not in ("cutout", "trimap")  # it holds neither
     ],
 )
 def test_files_equal_those_of_the_python_face(client, photo, result, product, format_):
@@ -207,12 +207,13 @@ def test_results_are_shrunk_to_fit_a_size_and_never_enlarged(client, photo, resu
     assert file_in(large.data[0]) == result.encode()
 
 
-def test_output_compression_is_the_quality_of_jpegs(client, photo):
+@pytest.mark.parametrize(("format_", "background"), [("jpeg", "opaque"), ("webp", "transparent")])
+def test_output_compression_is_the_quality_of_jpegs_and_webps(client, photo, format_, background):
     sizes = [
         len(
             file_in(
                 client.images.edit(
-                    image=photo, prompt=PROMPT, output_format="jpeg", background="opaque",
+                    image=photo, prompt=PROMPT, output_format=format_, background=background,
                     output_compression=quality,
                 ).data[0]
             )
@@ -325,6 +326,16 @@ def rendering_of(**fields: object):
         ),
         ({"output_compression": 40}, Rendering(), None),  # a PNG loses nothing
         (
+            {"output_format": "webp", "output_compression": 40},
+            Rendering(format=Format.WEBP, quality=40),
+            None,
+        ),
+        (
+            {"output_format": "webp", "output_compression": 100},
+            Rendering(format=Format.WEBP),
+            None,
+        ),
+        (
             {"bits": "16", "crop": "true", "margin": "5%", "refine": False},
             Rendering(bits=16, crop=True, margin=Margin(0.05, relative=True), refine=False),
             None,
@@ -405,7 +416,7 @@ def test_a_preset_says_what_no_field_does():
         ({"canvas": "600x600", "size": "512x512"}, "size"),
         ({"resize": "600", "size": "512x512"}, "size"),
         (
-            {"max_bytes": "20k", "output_format": "webp", "output_compression": 80},
+            {"write": "trimap", "output_format": "webp", "output_compression": 80},
             "output_compression",
         ),
     ],

@@ -14,6 +14,9 @@ from PIL import Image
 from served import serving
 
 import birefcli
+from birefcli.products.presets import presets
+from birefcli.products.quality.check import Defect
+from birefcli.products.words import NAMES
 
 PAGE = Path(birefcli.__file__).parent / "serve" / "page.html"
 PROGRAM = chromium()
@@ -111,6 +114,15 @@ def test_the_page_is_one_file_that_names_no_other_host():
     assert not re.search(r"\son[a-z]+=", source.split("<script")[0])
 
 
+def test_the_page_knows_every_flag_preset_and_option_that_it_names():
+    source = PAGE.read_text(encoding="utf-8")
+    words = re.search(r"const FLAGS = \{(.*?)\n\};", source, re.DOTALL)[1]
+    assert re.findall(r"^  (\w+): ", words, re.MULTILINE) == [flag.value for flag in Defect]
+    listed = re.search(r'<select id="preset".*?</select>', source)[0]
+    assert re.findall(r"<option>(.*?)</option>", listed) == list(presets())
+    assert set(re.findall(r'data-option="(.*?)"', source)) <= set(NAMES)
+
+
 # Photos in, pictures out
 
 
@@ -135,6 +147,49 @@ class TestInABrowser:
         assert jpeg.read_bytes() == white
         grey = save(page, "png", "#808080")
         assert grey.read_bytes() == result.encode("composite", background="#808080")
+
+    def test_what_is_typed_under_more_shapes_the_download(self, page, model, samples):
+        photo = samples / "grace_hopper.jpg"
+        page.drop(photo)
+        wait_until(page, "done")
+        flags = model(photo).flags
+        shown = page.do("[...document.querySelectorAll('#flags li')].map((l) => l.textContent)")
+        assert [line.split(":")[0] for line in shown] == list(flags)
+
+        def fill(**values):
+            for name, value in values.items():
+                page.do(f"document.querySelector('[data-option={name}]').value = '{value}'")
+            page.do("document.querySelector('#options').dispatchEvent(new Event('input'))")
+
+        fill(preset="square", resize="300", quality="70")
+        made = save(page, "jpg").read_bytes()
+        words = {"preset": "square", "resize": "300", "quality": 70}
+        assert made == model(photo).encode("composite", format="jpg", **words)
+        fill(preset="", resize="", quality="", canvas="400x400", fill="80%")
+        made = save(page, "png").read_bytes()
+        assert made == model(photo).encode(canvas="400x400", fill=0.8)
+        fill(fill="180%")
+        click(page, "#save")
+        page.wait("document.querySelector('#saving').className === 'bad'")
+        assert "180%" in text(page, "#saving")
+
+    def test_what_the_server_flags_is_said_in_words(self, page, samples):
+        page.send("Fetch.enable", patterns=[{"urlPattern": "*/v1/matte*"}])
+        page.drop(samples / "camera.png")
+        paused = page.event("Fetch.requestPaused")["requestId"]
+        headers = {"X-Coverage": "0.31000", "X-Flags": "haze, <b>new</b>"}
+        page.send(
+            "Fetch.fulfillRequest",
+            requestId=paused,
+            responseCode=200,
+            responseHeaders=[{"name": name, "value": value} for name, value in headers.items()],
+        )
+        page.send("Fetch.disable")
+        wait_until(page, "done")
+        assert page.do("[...document.querySelectorAll('#flags li')].map((l) => l.textContent)") == [
+            "haze: something faint is kept away from the subject", "<b>new</b>",
+        ]  # fmt: skip
+        assert "Worth a look: haze" in text(page, "#said")
 
     def test_what_is_seen_is_the_photo_on_the_left_and_the_cutout_on_the_right(
         self, page, samples, tmp_path
@@ -250,6 +305,8 @@ class TestInABrowser:
         focus("#save")
         kept = page.downloaded(lambda: page.press("Enter"))
         assert kept.read_bytes() == model(photo).encode("composite", format="jpg")
+        page.press("Tab")
+        focus("summary")
         page.press("Tab")
         focus("#remove")
         page.press("Enter")

@@ -292,6 +292,7 @@ def test_keys_are_asked_for_before_the_body(environment, tmp_path, small):
 # Starting and ending
 
 
+@pytest.mark.slow
 def test_it_listens_at_once_and_answers_all_it_has_accepted(environment, small):
     words = ("--model", environment["BIREFCLI_MODEL"], "--grace", "200")
     with serving(environment, *words, ready=False) as served, ThreadPoolExecutor(20) as pool:

@@ -29,6 +29,7 @@ from birefcli.training.dataset import (
     Dataset,
     Example,
     find_pairs,
+    is_same_view,
     read_mask,
 )
 from birefcli.training.fast_deformable import use_fast_sampling
@@ -131,10 +132,28 @@ def test_everything_that_cannot_be_trained_on_is_found_by_reading_it(tmp_path, p
     assert len(found) == 5
     assert found[0].startswith(f"{folder}/im/0.png: not an image")
     assert found[1].startswith(f"{folder}/im/1.png: damaged image")
-    assert found[2] == f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160"
+    assert found[2] == (
+        f"{folder}/gt/2.png: 120×80 instead of the photo's 120×160; other proportions: make it"
+        " again from this photo, uncropped"
+    )
     assert found[3].startswith(f"{folder}/gt/3.png: no subject (")
     assert "largest value here is 1)" in found[3]
     assert found[4] == f"{folder}/gt/4.png: the file is empty"
+
+
+def test_a_mask_of_another_size_is_taken_at_the_smaller_of_both(tmp_path, people):
+    folder = write(tmp_path / "d", people[:3])
+    half, twice = (cv2.resize(people[0].alpha, None, fx=f, fy=f) for f in (0.5, 2))
+    cv2.imwrite(str(folder / "gt" / "0.png"), half)
+    cv2.imwrite(str(folder / "gt" / "1.png"), twice)
+    cv2.imwrite(str(folder / "gt" / "2.png"), cv2.resize(people[2].alpha, (61, 81)))
+    found = dataset(folder)
+    shapes = [(80, 60), (160, 120), (81, 61)]
+    assert [(e.image.shape[:2], e.alpha.shape) for e in found] == [(s, s) for s in shapes]
+    assert np.array_equal(found[0].alpha, half)
+    assert {path.name for path in found.resized} == {"0.png", "1.png", "2.png"}
+    assert not is_same_view((160, 120), (12, 9)), "says too little"
+    assert not is_same_view((160, 120), (120, 160))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from birefcli.products.words import NAMES, with_preset
 from birefcli.serve import fields
 from birefcli.serve.content import Content
 from birefcli.serve.dialects import own
+from birefcli.serve.errors import RequestError
 from birefcli.serve.fields import wrong_value
 
 Given: TypeAlias = Mapping[str, Any]
@@ -54,11 +55,16 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
         raise wrong_value("output_format", f"jpeg holds no transparency; {hint}")
     ours = {name: given[name] for name in OURS if name in given}
     said = {"write": product.value, "format": file_format.value}
-    rendering = own.read_rendering({**ours, **said}, product)
-    quality = _quality(given, file_format)
-    if quality is not None and rendering.max_bytes is not None:
-        raise wrong_value("output_compression", "max_bytes searches the quality; leave one out")
-    return replace(rendering, resize=_resize(given, rendering), quality=quality), background
+    if (quality := _quality(given, file_format)) is not None:
+        said["quality"] = str(quality)
+    try:
+        rendering = own.read_rendering({**ours, **said}, product)
+    except RequestError as error:
+        if error.param != "quality":
+            raise
+        text = error.message.removeprefix("quality=")
+        raise fields.wrong(f"output_compression={text}", "output_compression") from None
+    return replace(rendering, resize=_resize(given, rendering)), background
 
 
 def _with_preset(given: Given) -> Given:

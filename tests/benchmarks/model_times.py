@@ -1,6 +1,6 @@
 """How long the published networks take on a CPU, each at its own input, in turns.
 
-``python tests/benchmarks/models.py``. Their weights are noise: time does not depend on
+``python tests/benchmarks/model_times.py``. Their weights are noise: time does not depend on
 them. Told are the medians of wall and of processor time, and the latter, which other programs
 disturb least, as a multiple of that of ``mini``: what a batch says of quicker models
 (``birefcli/models/cpu_time.py``).
