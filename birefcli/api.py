@@ -34,17 +34,10 @@ from birefcli.options import (
     Size,
     check_size,
 )
-from birefcli.products.given_background import background_of
+from birefcli.products.given_background import given_background
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
-from birefcli.products.words import (
-    FileWords,
-    LayoutWords,
-    as_word,
-    check_names,
-    read_rendering,
-    refuse_idle,
-)
+from birefcli.products.words import FileWords, LayoutWords, check_names, of_arguments
 from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_same_file
 
@@ -349,18 +342,14 @@ class Result:
     ) -> Rendering:
         """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
-        texts = {name: as_word(name, value) for name, value in words.items()}
-        if isinstance(background, (str, os.PathLike)):
-            texts["background"] = os.fspath(background)
-        rendering = read_rendering({**texts, "write": kind.value})
-        refuse_idle(rendering, words)
-        return rendering
+        text = os.fspath(background) if isinstance(background, (str, os.PathLike)) else None
+        return of_arguments(kind, words, text)
 
     def _drawn(self, rendering: Rendering, background: "Source | None") -> Pixels:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
-            behind = background_of(rendering.background if background is None else background)
+            behind = given_background(rendering.background if background is None else background)
         matte = self._matte(kind)
         return render_product(kind, self._photo, matte, rendering, behind, Path())
 

@@ -338,6 +338,8 @@ def test_a_file_that_is_no_photo_says_so(model, tmp_path):
     for given, why in ((b"", "empty"), (io.BytesIO(b"text"), "not an image"), (Broken(), "Input")):
         with pytest.raises(PhotoError, match=why):
             model(given)
+    with pytest.raises(PhotoError, match=r"^https://x.y/a.jpg: URLs are not fetched in Python"):
+        model("https://x.y/a.jpg")
     with pytest.raises(TypeError, match="open it in binary mode"):
         model(io.StringIO("text"))
     for one in (b"", io.BytesIO()):
@@ -345,10 +347,12 @@ def test_a_file_that_is_no_photo_says_so(model, tmp_path):
             model.map(one)
 
 
-@pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (0, 5, 3), (2, 4, 5, 3)])
+@pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (2, 4, 5, 3)])
 def test_array_of_another_shape_is_a_value_error_that_names_it(model, shape):
     with pytest.raises(ValueError, match=r"give H×W, H×W×3 \(RGB\) or H×W×4"):
         model(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="pixels of shape 0×5×3: the array is empty"):
+        model(np.zeros((0, 5, 3), np.uint8))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
@@ -508,6 +512,22 @@ def test_the_photo_itself_is_never_replaced(model, tmp_path):
     result.save(tmp_path / "b.jpg", "composite")  # a product is replaced
     model(picture(64, 48)).save(photo, "composite")  # another photo's file is, as in Pillow
     assert photo.read_bytes() != was
+
+
+def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
+    result = model(picture(64, 48))
+    wrong = [
+        ({"product": "cutout"}, "jpg cannot hold a cutout: use product=composite, or png"),
+        ({"product": "mask", "quality": 80.5}, "quality=80.5: give a whole number from 1 to 100"),
+        ({"product": "mask", "quality": "80"}, "quality=80: give a whole number from 1 to 100"),
+        ({"product": "mask", "canvas": "9x9", "fill": 85}, "fill=85: give a share up to 1, or a p"),
+    ]
+    for words, said in wrong:
+        with pytest.raises(ValueError, match=f"^{said}"):
+            result.encode(format="jpg", **words)
+    half = {"canvas": (40, 40), "fill": "50%"}
+    for fill in (0.5, "0.5", ".5"):
+        assert result.encode(**{**half, "fill": fill}) == result.encode(**half)
 
 
 def test_misspelt_option_is_a_type_error_that_names_the_nearest(model, tmp_path):

@@ -1,6 +1,7 @@
 """A photo as a program gives it: a file's name, its bytes, an open file, a picture, an array."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -23,6 +24,12 @@ straight alpha) of uint8 or uint16."""
 
 Taken: TypeAlias = "Photo | Path | bytes | PhotoError"
 """What is left to be read or decoded, and may be in another thread."""
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+NOT_FETCHED = (
+    "URLs are not fetched in Python: download it and give the file's name or bytes "
+    "(birefcli serve fetches http and https, birefcli matte s3, gs and az)"
+)
 
 IN_MEMORY = (bytes, bytearray, memoryview)
 ONE = (str, os.PathLike, Image.Image, np.ndarray, *IN_MEMORY)
@@ -47,6 +54,8 @@ def take(photo: Source, max_pixels: int) -> Taken:
     that cannot be had is returned as its error. Raises TypeError, ValueError for what is no photo.
     """
     try:
+        if isinstance(photo, str) and URL.match(photo):
+            return PhotoError(f"{photo}: {NOT_FETCHED}")
         if isinstance(photo, (str, os.PathLike)):
             return Path(photo)
         if isinstance(photo, Image.Image):

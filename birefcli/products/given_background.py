@@ -11,7 +11,7 @@ from birefcli.products.background_files import opaque
 MAX_BACKGROUND = 300_000_000  # pixels
 
 
-def background_of(picture: Source) -> Background:
+def given_background(picture: Source) -> Background:
     """What a composite is put over. Raises UsageError for what is no background."""
     if isinstance(picture, (str, os.PathLike)):
         found = parse_background(os.fspath(picture), MAX_BACKGROUND)

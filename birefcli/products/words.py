@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from enum import Enum
+from operator import index
 from typing import Any, TypedDict, TypeVar
 
 from birefcli import values
@@ -32,14 +33,12 @@ NAMES = (
 """Options that say how products look."""
 SPELT = {"center": "centre", "middle": "centre"}
 ONE_SIZE = ("canvas", "aspect")
-SHARES = ("fill", "head")
-"""Options that Python also takes as a number from 0 to 1."""
 
 
 class LayoutWords(TypedDict, total=False):
     """What products show, and where: options of ``birefcli matte``, by their names in Python.
 
-    Texts are those of the command line; sizes may be tuples or numbers, shares numbers from 0 to 1.
+    Texts are those of the command line; sizes may be tuples or numbers, shares numbers up to 1.
     """
 
     crop: bool
@@ -87,15 +86,37 @@ def check_names(function: str, given: Iterable[str], words: type, besides: Colle
         raise TypeError(f"{function}() got an unexpected keyword argument {name!r}. {hint}")
 
 
+def of_arguments(product: Product, given: Mapping[str, Any], background: str | None) -> Rendering:
+    """How one product looks, by arguments of Python's; ``background``: one that is text.
+
+    Raises UsageError, which calls arguments as they are called there.
+    """
+    words = {name: as_word(name, value) for name, value in given.items()}
+    said = {"write": product.value, "background": background}
+    try:
+        rendering = read_rendering({**words, **said})
+        refuse_idle(rendering, given)
+    except UsageError as error:
+        error.rename("write", "product")
+        raise
+    return rendering
+
+
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
     """What Python gave for an option, as :func:`read_rendering` takes it."""
     if isinstance(value, tuple):
         return (":" if name == "aspect" else "x").join(map(str, value))
-    if name in SHARES and isinstance(value, (int, float)):
-        return f"{100 * value:.9g}%"
-    if name in ("crop", "refine", "strip", "bits", "quality") or value is None:
+    if name in ("crop", "refine", "strip") or value is None:
         return value
-    return str(value)
+    return _whole(name, value) if name in ("bits", "quality") else str(value)
+
+
+def _whole(name: str, value: Any) -> int:  # noqa: ANN401 - of any library's whole numbers
+    try:
+        return index(value)
+    except TypeError:
+        known = "8 or 16" if name == "bits" else "a whole number from 1 to 100"
+        raise UsageError(f"give {known}", option=name, value=value) from None
 
 
 class IdleError(UsageError):
@@ -217,5 +238,5 @@ def _canvas(words: Mapping[str, Any]) -> Canvas | None:
 
 def _shares(words: Mapping[str, Any], canvas: Canvas | None) -> tuple[float | None, float | None]:
     """Of the canvas: what the subject takes, and what its head."""
-    fill = values.percentage("fill", words["fill"]) if "fill" in words else None
+    fill = values.share("fill", words["fill"]) if "fill" in words else None
     return fill, values.head(words["head"], canvas) if "head" in words else None
