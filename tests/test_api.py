@@ -388,7 +388,7 @@ def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path)
         result.pixels("cut")
     with pytest.raises(ValueError, match="holds 8 or 16 bits"):
         result.pixels(bits=12)
-    for background in ("no colour", tmp_path, (255, 0, 0)):
+    for background in ("no colour", tmp_path, (255, 0, 0), "https://x.y/a.png"):
         with pytest.raises(ValueError, match="background"):
             result.composite(background)
     with pytest.raises(ValueError, match="from 1"):

@@ -13,6 +13,9 @@ MAX_BACKGROUND = 300_000_000  # pixels
 
 def given_background(picture: Source) -> Background:
     """What a composite is put over. Raises UsageError for what is no background."""
+    if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
+        text = "URLs are not fetched in Python: download it and give the file's name or bytes"
+        raise UsageError(text, option="background", value=picture)
     if isinstance(picture, (str, os.PathLike)):
         found = parse_background(os.fspath(picture), MAX_BACKGROUND)
         if isinstance(found, Folder):
