@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
-from birefcli.images import given
-from birefcli.images.given import Given, Source
+from birefcli.images import image_like
+from birefcli.images.image_like import Given, ImageLike
 from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
@@ -137,7 +137,7 @@ class Model:
         width, height = self.size
         return f"<Model {self.name} {width}x{height} on {self.device} in {self.precision}>"
 
-    def __call__(self, photo: Source, *, refine: bool = True) -> "Result":
+    def __call__(self, photo: ImageLike, *, refine: bool = True) -> "Result":
         """Matte one photo; it is not changed.
 
         EXIF orientation is applied, the colour profile is respected and kept, a photo's own
@@ -153,13 +153,13 @@ class Model:
 
     @overload
     def map(
-        self, photos: Iterable[Source], *, batch: int | None = ..., refine: bool = ...
+        self, photos: Iterable[ImageLike], *, batch: int | None = ..., refine: bool = ...
     ) -> "Iterator[Result]": ...
 
     @overload
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = ...,
         refine: bool = ...,
@@ -169,7 +169,7 @@ class Model:
     @overload
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = ...,
         refine: bool = ...,
@@ -178,7 +178,7 @@ class Model:
 
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = None,
         refine: bool = True,
@@ -193,16 +193,18 @@ class Model:
         """
         if batch is not None and batch < 1:
             raise UsageError("give a number from 1", option="batch", value=batch)
-        if given.is_one(photos):
+        if image_like.is_image_like(photos):
             raise TypeError("map takes several photos; for one, call the model itself")
         together = batch or default_batch(self._predictor)
         return self._map(photos, together, refine, return_errors)
 
     def _map(
-        self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
+        self, photos: Iterable[ImageLike], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         limit = self._max_pixels
-        taken = (Given(given.take(photo, limit), given.file_of(photo)) for photo in photos)
+        taken = (
+            Given(image_like.snapshot(each, limit), image_like.file_of(each)) for each in photos
+        )
         load = partial(Given.decode, max_pixels=limit)
         for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
@@ -308,7 +310,7 @@ class Result:
         """Grey (``L``): 0 background, 255 subject, 128 where neither is sure."""
         return self._picture(Product.TRIMAP)
 
-    def composite(self, background: Source = "white") -> Image.Image:
+    def composite(self, background: ImageLike = "white") -> Image.Image:
         """The subject over a background, RGB.
 
         ``background``: a CSS colour, ``blur``, ``blur:RADIUS`` (pixels), or a picture, which fills
@@ -322,7 +324,7 @@ class Result:
         product: str = "cutout",
         *,
         bits: int = 8,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         **layout: Unpack[LayoutWords],
     ) -> Pixels:
         """One product as an array: H×W, H×W×3 or H×W×4 (``cutout``) of uint8 or uint16.
@@ -338,14 +340,14 @@ class Result:
         return self._drawn(rendering, background)
 
     def _rendering(
-        self, product: str, words: Mapping[str, Any], background: "Source | None"
+        self, product: str, words: Mapping[str, Any], background: "ImageLike | None"
     ) -> Rendering:
         """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
         text = os.fspath(background) if isinstance(background, (str, os.PathLike)) else None
         return of_arguments(kind, words, text)
 
-    def _drawn(self, rendering: Rendering, background: "Source | None") -> Pixels:
+    def _drawn(self, rendering: Rendering, background: "ImageLike | None") -> Pixels:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
@@ -353,7 +355,7 @@ class Result:
         matte = self._matte(kind)
         return render_product(kind, self._photo, matte, rendering, behind, Path())
 
-    def _picture(self, kind: Product, background: Source = "white") -> Image.Image:
+    def _picture(self, kind: Product, background: ImageLike = "white") -> Image.Image:
         picture = Image.fromarray(self.pixels(kind.value, background=background))
         if self._photo.icc is not None and kind.has_colour:
             picture.info["icc_profile"] = self._photo.icc
@@ -367,7 +369,7 @@ class Result:
         *,
         format: str = "png",  # noqa: A002 - as Pillow's save has it
         bits: int = 8,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         compress: str = "fast",
         strip: bool = False,
         quality: int | None = None,
@@ -403,7 +405,7 @@ class Result:
         path: "str | os.PathLike[str]",
         product: str = "cutout",
         *,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         **how: Unpack[FileWords],
     ) -> None:
         """Write one product: the file is whole or not there.

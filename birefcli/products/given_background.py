@@ -2,16 +2,16 @@
 
 import os
 
-from birefcli.errors import UsageError
-from birefcli.images import given
-from birefcli.images.given import Source
+from birefcli.errors import PhotoError, UsageError
+from birefcli.images import image_like
+from birefcli.images.image_like import ImageLike
 from birefcli.products.background import Background, Folder, Picture, parse_background
 from birefcli.products.background_files import opaque
 
 MAX_BACKGROUND = 300_000_000  # pixels
 
 
-def given_background(picture: Source) -> Background:
+def given_background(picture: ImageLike) -> Background:
     """What a composite is put over. Raises UsageError for what is no background."""
     if isinstance(picture, str) and picture.lower().startswith(("http://", "https://")):
         text = "URLs are not fetched in Python: download it and give the file's name or bytes"
@@ -21,9 +21,12 @@ def given_background(picture: Source) -> Background:
         if isinstance(found, Folder):
             raise UsageError("is a folder; name a picture", option="background", value=picture)
         return found
-    try:
-        taken = given.take(picture, MAX_BACKGROUND)
-    except TypeError as error:
+    if not image_like.is_image_like(picture):
         kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
-        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(opaque(given.decode(taken, MAX_BACKGROUND)).pixels)
+        raise UsageError(f"{kinds}, not {type(picture).__name__}", option="background")
+    try:
+        taken = image_like.snapshot(picture, MAX_BACKGROUND)
+        return Picture(opaque(image_like.decode(taken, MAX_BACKGROUND)).pixels)
+    except (PhotoError, TypeError, ValueError) as error:
+        why = error.message if isinstance(error, PhotoError) else str(error)
+        raise UsageError(why, option="background") from error
