@@ -131,6 +131,15 @@ class BirefcliError(Exception):
         # One argument, and all else as attributes: so it can be pickled.
         super().__init__(self.message)
 
+    def rename(self, option: str, name: str) -> None:
+        """Call an option as another face does, wherever the text names it."""
+        parts = (
+            part._replace(name=name) if isinstance(part, Option) and part.name == option else part
+            for part in self.message.parts
+        )
+        self.message = Message(*parts)
+        self.args = (self.message,)
+
 
 class UsageError(BirefcliError, ValueError):
     """The options contradict each other or name something impossible."""

@@ -392,6 +392,8 @@ class BatchTask:
     dry_run: bool = False
     failed_to: Path | None = None
     """Where the names of failed photos are written."""
+    null: bool = False
+    """Whether these end in NUL."""
     photo_by_photo: bool = False
     """Whether a product of another kind at a target fails its photo, and not the run."""
 

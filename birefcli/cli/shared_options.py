@@ -168,7 +168,12 @@ FilesFrom: TypeAlias = Annotated[
 ]
 Null: TypeAlias = Annotated[
     bool,
-    declare(SELECTION, "--null", "-0", help="Names of --files-from and --orphans end in NUL."),
+    declare(
+        SELECTION,
+        "--null",
+        "-0",
+        help="Names of --files-from, --failed-to, --orphans end in NUL.",
+    ),
 ]
 OneShard: TypeAlias = Annotated[
     str | None,

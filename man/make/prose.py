@@ -32,7 +32,9 @@ MORE = {
         "names is done, whatever its name. Pictures of other kinds (raw files of cameras, .jxl, "
         ".psd, .svg) are counted in the summary.",
         "A list for `--files-from` is a name a line, or names that end in NUL; a byte order mark "
-        "and line ends of Windows do not matter. `~/` at the start of a path means the home folder "
+        "and line ends of Windows do not matter. A line in double quotes that has \\n or \\r is a "
+        "name with a line break, as `--failed-to` writes it without `--null`. `~/` at the start of "
+        "a path means the home folder "
         "also in variables, lists, and after `=`; a folder called ~ is ./~.",
         "PHOTO and `--output` may be URLs of objects or of prefixes in a store: s3://BUCKET/in/, "
         "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it "
