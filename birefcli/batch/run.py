@@ -216,10 +216,7 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
         from birefcli.batch.workers.ray.run import check_cluster
 
         check_cluster()
-    elif not set(options.device_names) <= {
-        "auto",
-        "cpu",
-    }:  # those are there, and torch takes seconds
+    elif set(options.device_names) not in ({"auto"}, {"cpu"}):  # there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
         parse_devices(options.device_names, model.precision)

@@ -93,7 +93,7 @@ def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, 
     ("variable", "value", "words", "text"),
     [
         ("WRITE", "mask,cutuot", "", "BIREFCLI_WRITE=cutuot: choose from"),
-        ("WRITE", ",", "", "BIREFCLI_WRITE=,: choose from"),
+        ("WRITE", ",", "", "BIREFCLI_WRITE=,: is empty"),
         ("SIZE", "12", "", "BIREFCLI_SIZE=12: give multiples of 32"),
         ("SIZE", "big", "", "BIREFCLI_SIZE=big: give N or WxH"),
         ("BATCH", "x", "", "BIREFCLI_BATCH=x: give auto or a whole number from 1"),
