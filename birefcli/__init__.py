@@ -12,17 +12,17 @@ TYPE_CHECKING = False  # as type checkers know it: typing takes its time
 if TYPE_CHECKING:
     from birefcli.api import Model, Result, load
     from birefcli.errors import BirefcliError, DeviceError, ModelError, PhotoError
-    from birefcli.images.given import Source
+    from birefcli.images.image_like import ImageLike
 
 __version__ = "0.1.0"
 __all__ = [
     "BirefcliError",
     "DeviceError",
+    "ImageLike",
     "Model",
     "ModelError",
     "PhotoError",
     "Result",
-    "Source",
     "__version__",
     "load",
 ]

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from birefcli.errors import PhotoError, UsageError
-from birefcli.images import given
-from birefcli.images.given import Source
+from birefcli.images import image_like
+from birefcli.images.image_like import ImageLike
 from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
@@ -136,7 +136,7 @@ class Model:
         width, height = self.size
         return f"<Model {self.name} {width}x{height} on {self.device} in {self.precision}>"
 
-    def __call__(self, photo: Source, *, refine: bool = True) -> "Result":
+    def __call__(self, photo: ImageLike, *, refine: bool = True) -> "Result":
         """Matte one photo; it is not changed.
 
         EXIF orientation is applied, the colour profile is respected and kept, a photo's own
@@ -152,13 +152,13 @@ class Model:
 
     @overload
     def map(
-        self, photos: Iterable[Source], *, batch: int | None = ..., refine: bool = ...
+        self, photos: Iterable[ImageLike], *, batch: int | None = ..., refine: bool = ...
     ) -> "Iterator[Result]": ...
 
     @overload
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = ...,
         refine: bool = ...,
@@ -168,7 +168,7 @@ class Model:
     @overload
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = ...,
         refine: bool = ...,
@@ -177,7 +177,7 @@ class Model:
 
     def map(
         self,
-        photos: Iterable[Source],
+        photos: Iterable[ImageLike],
         *,
         batch: int | None = None,
         refine: bool = True,
@@ -192,17 +192,17 @@ class Model:
         """
         if batch is not None and batch < 1:
             raise UsageError("give a number from 1", option="batch", value=batch)
-        if given.is_one(photos):
+        if image_like.is_image_like(photos):
             raise TypeError("map takes several photos; for one, call the model itself")
         together = batch or default_batch(self._predictor)
         return self._map(photos, together, refine, return_errors)
 
     def _map(
-        self, photos: Iterable[Source], batch: int, refine: bool, return_errors: bool
+        self, photos: Iterable[ImageLike], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         limit = self._max_pixels
-        taken = (given.take(photo, limit) for photo in photos)
-        load = partial(given.decode, max_pixels=limit)
+        taken = (image_like.snapshot(photo, limit) for photo in photos)
+        load = partial(image_like.decode, max_pixels=limit)
         for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
@@ -307,7 +307,7 @@ class Result:
         """Grey (``L``): 0 background, 255 subject, 128 where neither is sure."""
         return self._picture(Product.TRIMAP)
 
-    def composite(self, background: Source = "white") -> Image.Image:
+    def composite(self, background: ImageLike = "white") -> Image.Image:
         """The subject over a background, RGB.
 
         ``background``: a CSS colour, ``blur``, ``blur:RADIUS`` (pixels), or a picture, which fills
@@ -321,7 +321,7 @@ class Result:
         product: str = "cutout",
         *,
         bits: int = 8,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         **layout: Unpack[LayoutWords],
     ) -> Pixels:
         """One product as an array: H×W, H×W×3 or H×W×4 (``cutout``) of uint8 or uint16.
@@ -336,7 +336,7 @@ class Result:
         return self._drawn(rendering, background)
 
     def _rendering(
-        self, product: str, words: Mapping[str, Any], background: "Source | None"
+        self, product: str, words: Mapping[str, Any], background: "ImageLike | None"
     ) -> Rendering:
         """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
@@ -347,7 +347,7 @@ class Result:
         refuse_idle(rendering, words)
         return rendering
 
-    def _drawn(self, rendering: Rendering, background: "Source | None") -> Pixels:
+    def _drawn(self, rendering: Rendering, background: "ImageLike | None") -> Pixels:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
@@ -355,7 +355,7 @@ class Result:
         matte = self._matte(kind)
         return render_product(kind, self._photo, matte, rendering, behind, Path())
 
-    def _picture(self, kind: Product, background: Source = "white") -> Image.Image:
+    def _picture(self, kind: Product, background: ImageLike = "white") -> Image.Image:
         picture = Image.fromarray(self.pixels(kind.value, background=background))
         if self._photo.icc is not None and kind.has_colour:
             picture.info["icc_profile"] = self._photo.icc
@@ -369,7 +369,7 @@ class Result:
         *,
         format: str = "png",  # noqa: A002 - as Pillow's save has it
         bits: int = 8,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         compress: str = "fast",
         strip: bool = False,
         quality: int | None = None,
@@ -403,7 +403,7 @@ class Result:
         path: "str | os.PathLike[str]",
         product: str = "cutout",
         *,
-        background: "Source | None" = None,
+        background: "ImageLike | None" = None,
         **how: Unpack[FileWords],
     ) -> None:
         """Write one product: the file is whole or not there, and replaces what was there.
@@ -423,18 +423,21 @@ class Result:
             raise type(error)(error.errno, error.strerror, str(target)) from error
 
 
-def _background(picture: Source) -> Background:
+def _background(picture: ImageLike) -> Background:
     if isinstance(picture, (str, os.PathLike)):
         found = parse_background(os.fspath(picture), MAX_BACKGROUND)
         if isinstance(found, Folder):
             raise UsageError("is a folder; name a picture", option="background", value=picture)
         return found
-    try:
-        taken = given.take(picture, MAX_BACKGROUND)
-    except TypeError as error:
+    if not image_like.is_image_like(picture):
         kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
-        raise UsageError(f"background: {kinds}, not {type(picture).__name__}") from error
-    return Picture(opaque(given.decode(taken, MAX_BACKGROUND)).pixels)
+        raise UsageError(f"{kinds}, not {type(picture).__name__}", option="background")
+    try:
+        taken = image_like.snapshot(picture, MAX_BACKGROUND)
+        return Picture(opaque(image_like.decode(taken, MAX_BACKGROUND)).pixels)
+    except (PhotoError, TypeError, ValueError) as error:
+        text = error.message if isinstance(error, PhotoError) else str(error)
+        raise UsageError(text, option="background") from error
 
 
 MAX_BACKGROUND = 300_000_000  # pixels

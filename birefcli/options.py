@@ -1,6 +1,7 @@
 """What the user asked for, as plain values. Standard library only: help must be instant."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -317,6 +318,8 @@ class BatchOptions:
     """A photo of more pixels fails, before it is decoded."""
     max_memory: int
     """Bytes that photos in flight may take, by estimate."""
+    devices: tuple[str, ...] = ()
+    """That share the photos, each with the model; none for the model's own."""
     connections: int = 64
     """Photos fetched from a store at once, and as many written to one."""
     max_failures: int | None = None
@@ -331,6 +334,11 @@ class BatchOptions:
     cluster: ClusterOptions | None = None
     """The machines of a cluster do the photos, and not this one; then its threads and memory count.
     """
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """What the photos are done on: one name or more."""
+        return self.devices or (self.model.device,)
 
 
 @dataclass(frozen=True)
@@ -399,11 +407,12 @@ def check_size(size: Size) -> None:
         )
 
 
-def check_device(name: str) -> None:
+ONE_DEVICE = ("auto", "cpu", "cuda", "cuda:N", "mps")
+DEVICES = (*ONE_DEVICE, "all")
+"""Names where several devices may share the photos."""
+
+
+def check_device(name: str, allowed: Sequence[str] = ONE_DEVICE) -> None:
     """Raise UsageError for what can be no device, whether it is there or not."""
-    if not re.fullmatch(r"auto|all|cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(
-            "choose from auto, cpu, cuda, cuda:N, mps; for matte also all",
-            option="device",
-            value=name,
-        )
+    if re.sub(r"^cuda:[0-9]+$", "cuda:N", name) not in allowed or name == "cuda:N":
+        raise UsageError(f"choose from {', '.join(allowed)}", option="device", value=name)

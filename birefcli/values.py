@@ -11,6 +11,7 @@ from birefcli.system import machine
 
 Choice = TypeVar("Choice", bound=Enum)
 
+EMPTY = "is empty: is a variable not set?"
 NUMBER = r"\d{1,9}(?:\.\d{1,20})?|\.\d{1,20}"
 LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
@@ -159,16 +160,26 @@ def listed(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     """
     words = tuple(word.strip() for text in texts or () for word in text.split(",") if word.strip())
     if texts and not words:
-        wrong = "is empty: is a variable not set?"
-        raise UsageError(wrong, option=option, value=",".join(texts) or None)
+        raise UsageError(EMPTY, option=option, value=",".join(texts) or None)
     return words
 
 
-def choices(option: str, text: str, kind: type[Choice]) -> tuple[Choice, ...]:
-    """Read a list separated by commas, each of it a value of ``kind``."""
+def patterns(option: str, texts: Sequence[str] | None) -> tuple[str, ...]:
+    """The patterns of an option that is repeated for more: names may have commas and spaces.
+
+    Raises UsageError for one that is empty.
+    """
+    found = tuple(texts or ())
+    if "" in found:
+        raise UsageError(EMPTY, option=option)
+    return found
+
+
+def choices(option: str, texts: Sequence[str], kind: type[Choice]) -> tuple[Choice, ...]:
+    """The words of an option that takes several of ``kind``: each once. Raises UsageError."""
     known = {member.value: member for member in kind}
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    wrong = next((word for word in words or [text] if word not in known), None)
+    words = listed(option, texts)
+    wrong = next((word for word in words if word not in known), None)
     if wrong is not None:
         raise UsageError(f"choose from {', '.join(known)}", option=option, value=wrong)
     return tuple(dict.fromkeys(known[word] for word in words))

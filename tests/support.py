@@ -150,16 +150,16 @@ def known_image(height, width, seed):
     return torch.from_numpy(np.stack(channels)[None].astype(np.float32))
 
 
-def write_mean_of_channels(path):
+def write_mean_of_channels(path, output="mean"):
     """A file of ONNX with one operator: N×3×H×W to the mean of the channels, N×1×H×W."""
     import onnx  # it comes with an extra
 
     make, kind = onnx.helper, onnx.TensorProto.FLOAT
     ends = [
         make.make_tensor_value_info(name, kind, ["n", channels, "h", "w"])
-        for name, channels in (("image", 3), ("logits", 1))
+        for name, channels in (("image", 3), (output, 1))
     ]
-    node = make.make_node("ReduceMean", ["image", "axis"], ["logits"], keepdims=1)
+    node = make.make_node("ReduceMean", ["image", "axis"], [output], keepdims=1)
     axis = make.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])
     graph = make.make_graph([node], "mean", ends[:1], ends[1:], [axis])
     version = make.make_opsetid("", 18)

@@ -327,7 +327,7 @@ def test_threads_that_share_a_model_get_what_one_alone_would(model, photos):
 # Errors
 
 
-def test_a_file_that_is_no_photo_says_so(model, tmp_path):
+def test_a_file_that_is_no_photo_says_so(model, photos):
     class Broken(io.RawIOBase):
         def readable(self):
             return True
@@ -338,6 +338,13 @@ def test_a_file_that_is_no_photo_says_so(model, tmp_path):
     for given, why in ((b"", "empty"), (io.BytesIO(b"text"), "not an image"), (Broken(), "Input")):
         with pytest.raises(PhotoError, match=why):
             model(given)
+    read = io.BytesIO((photos / "a.jpg").read_bytes())
+    read.read()
+    closed = (photos / "a.jpg").open("rb")
+    closed.close()
+    again, gone, good = model.map([read, closed, photos / "a.jpg"], return_errors=True)
+    assert str(again) == "nothing is left to read; seek(0) goes to the file's start"
+    assert (str(gone), type(good).__name__) == ("the file is closed", "Result")
     with pytest.raises(TypeError, match="open it in binary mode"):
         model(io.StringIO("text"))
     for one in (b"", io.BytesIO()):
@@ -384,9 +391,11 @@ def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path)
         result.pixels("cut")
     with pytest.raises(ValueError, match="holds 8 or 16 bits"):
         result.pixels(bits=12)
-    for background in ("no colour", tmp_path, (255, 0, 0)):
+    for background in ("no colour", tmp_path, (255, 0, 0), b"text", io.BytesIO(), np.zeros(5)):
         with pytest.raises(ValueError, match="background"):
             result.composite(background)
+    with pytest.raises(ValueError, match="background: pixels of float64: give uint8"):
+        result.composite(np.zeros((3, 3)))
     with pytest.raises(ValueError, match="from 1"):
         model.map([], batch=0)
 

@@ -10,6 +10,7 @@ from birefcli.batch.outcome import Outcome, Summary
 from birefcli.batch.patience import LOADING
 from birefcli.batch.places import Stdin, Stdout
 from birefcli.batch.shared_files import SharedFiles
+from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.errors import Message, Option, UsageError
 from birefcli.options import BatchOptions, Precision
 from birefcli.system import allocator
@@ -62,6 +63,7 @@ class Executors:
         self.options = options
         self.files = SharedFiles(options)
         """What all photos need beside the model."""
+        self.slow_cpu = SlowCpuNotice(options.model)
         self._predictor: Predictor | None = None
         self._checkpoint: Checkpoint | None = None
         self._reporter: Reporter | None = None
@@ -85,8 +87,7 @@ class Executors:
             return self._on_cluster(todo, reporter, summary)
         from birefcli.matting.device import parse_devices
 
-        model = self.options.model
-        devices = parse_devices(model.device, model.precision)
+        devices = parse_devices(self.options.device_names, self.options.model.precision)
         if min(len(devices), len(todo)) == 1:
             placement = next(iter(devices.values()))
             checkpoint = self._resolved([placement], reporter, summary)
@@ -142,7 +143,7 @@ class Executors:
     ) -> "WorkerPool":
         from birefcli.batch.workers.process import LocalWorkers
 
-        _refuse_pipes(todo, Option("device", self.options.model.device))
+        _refuse_pipes(todo, Option("device", ",".join(self.options.device_names)))
         self._predictor = None  # the devices are the workers' now
         checkpoint = self._resolved(list(devices.values()), reporter, summary)
         return self._pool(LocalWorkers(self.options, checkpoint, devices), reporter, summary)

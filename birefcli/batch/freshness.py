@@ -9,19 +9,22 @@ a product's pixels are read only where it would be replaced.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from birefcli.batch.output import ANOTHER
-from birefcli.batch.places import EXISTS, PIPE, Target
+from birefcli.batch.places import PIPE, Look, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
-from birefcli.images.stamp import SHEET, Checksum, Stamp, StampedFile, has_own_pixels
+from birefcli.images.image_data import is_cut_short
+from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
 from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
 from birefcli.system.regular_file import NotRegularError
 
@@ -29,6 +32,10 @@ ALGORITHM = 4  # to be raised whenever the same options come to give other pixel
 
 AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
+
+TRIES = 3  # looks at a product that others write at the same time
+MOVED = (errno.ENOENT, errno.ESTALE)
+"""What is said of a file that is gone, or is another one, since it was found."""
 
 PER_PRODUCT = frozenset({"products", "refine", "background"})
 """Fields of :class:`Rendering` that count in ways of their own: see :func:`fingerprints`."""
@@ -46,14 +53,49 @@ SHOWN_IN: Mapping[str, frozenset[Product]] = {
 """Fields that show in some products only; what is not named shows in all."""
 
 
+OVERWRITING = Option("existing", "overwrite")
+REPLACES = Message(OVERWRITING, " replaces it")
+
+
+class Verdict(Enum):
+    """What is found at a target, and so what is done about it; its value is for people."""
+
+    MISSING = Message("missing")
+    OVERWRITE = Message("to be overwritten")
+    DAMAGED = Message("damaged")
+    CHANGED = Message("the photo changed")
+    OPTIONS = Message("made with another model or other options")
+    EXISTS = Message("exists")
+    UP_TO_DATE = Message("up to date")
+    NOT_OURS = Message("not made by birefcli; ", REPLACES)
+    EDITED = Message("edited since it was made; ", REPLACES)
+    UNKNOWN = Message(
+        "made by a version that does not tell whether it was edited since; ", REPLACES
+    )
+
+    @property
+    def message(self) -> Message:
+        """As a person is told."""
+        return self.value
+
+    @property
+    def is_theirs(self) -> bool:
+        """Whether somebody's work lies there, or may: it is kept and named."""
+        return self in (Verdict.NOT_OURS, Verdict.EDITED, Verdict.UNKNOWN)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing is written there."""
+        return self.is_theirs or self in (Verdict.EXISTS, Verdict.UP_TO_DATE)
+
+
 @dataclass(frozen=True)
 class Decision:
     """About one photo: ``job`` holds the products to be made, none where nothing is to be done."""
 
     job: Job
-    reason: Message
-    kept: Mapping[str, Message] = dataclasses.field(default_factory=dict)
-    """Targets that hold somebody's work, or may, and why it is taken for that."""
+    verdicts: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
+    """On all its targets, by their names."""
     fingerprints: Mapping[Product, str] = dataclasses.field(default_factory=dict)
     """Of all products, for their stamps."""
     trouble: Message | None = None
@@ -61,6 +103,23 @@ class Decision:
     that is another kind of product."""
     conflict: "Conflict | None" = None
     """The product of another kind, if that is why."""
+    retried: bool = False
+    """Whether a worker that is gone may have written some of its products."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was none of its products."""
+        return bool(self.verdicts) and set(self.verdicts.values()) == {Verdict.MISSING}
+
+    @property
+    def kept(self) -> Mapping[str, Message]:
+        """Targets that hold somebody's work, or may, and why it is taken for that."""
+        return {name: each.message for name, each in self.verdicts.items() if each.is_theirs}
+
+    @property
+    def reason(self) -> Message:
+        """Why the photo is done, or not, by what is found at its targets."""
+        return _shown(self.verdicts) if self.trouble is None else self.trouble
 
 
 class Conflict(NamedTuple):
@@ -79,11 +138,10 @@ class Conflict(NamedTuple):
         there = "a contact sheet" if self.there == SHEET else f"a {self.there}"
         return f"{self.target}: is {there}, and a {self.wanted.value} is to be written there"
 
-
-class _ConflictError(PhotoError):
-    def __init__(self, conflict: Conflict) -> None:
-        self.conflict = conflict
-        super().__init__(conflict.text, hint=Message(ANOTHER, ", or use ", OVERWRITING))
+    @property
+    def message(self) -> Message:
+        """With what is to be done about it."""
+        return Message(f"{self.text}; ", ANOTHER, ", or use ", OVERWRITING)
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
@@ -170,14 +228,10 @@ def decide(
     What cannot be looked at is never replaced, nor is a product of another kind: the photo fails.
     Raises OutputError for ``Existing.ERROR``.
     """
-    nothing = dataclasses.replace(job, targets={})
     try:
         return _decided(job, existing, wanted, precision)
-    except _ConflictError as error:
-        conflict = error.conflict
-        return Decision(nothing, error.message, trouble=error.message, conflict=conflict)
     except PhotoError as error:
-        return Decision(nothing, error.message, trouble=error.message)
+        return Decision(dataclasses.replace(job, targets={}), trouble=error.message)
 
 
 def _decided(
@@ -185,71 +239,61 @@ def _decided(
 ) -> Decision:
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
-    kept: dict[str, Message] = {}
-    reasons: dict[str, Message] = {}
+    verdicts: dict[str, Verdict] = {}
     for kind, target in job.targets.items():
-        verdict = reasons[str(target)] = _verdict(job, kind, existing, wanted[kind], precisions)
-        if verdict not in KEPT:
-            todo[kind] = target.as_seen() if verdict in OUTDATED else target
-        if verdict in THEIRS:
-            kept[str(target)] = verdict
-    left = dataclasses.replace(job, targets=todo)
-    return Decision(left, _shown(reasons), kept, wanted)
+        found, there = _verdict(job, kind, existing, wanted[kind], precisions)
+        if isinstance(found, Conflict):
+            nothing = dataclasses.replace(job, targets={})
+            return Decision(nothing, trouble=found.message, conflict=found)
+        verdicts[str(target)] = found
+        if not found.is_kept:
+            todo[kind] = there
+    return Decision(dataclasses.replace(job, targets=todo), verdicts, wanted)
 
 
-def _shown(reasons: Mapping[str, Message]) -> Message:
-    """Why a photo is done, or not, by what is found at its targets; what is kept by its name."""
-    verdicts = frozenset(reasons.values())
-    if len(verdicts) == 1:
-        return next(iter(verdicts))
-    is_done = not verdicts <= KEPT
+def _shown(verdicts: Mapping[str, Verdict]) -> Message:
+    """Verdicts in a sentence: each once, what is kept by its name."""
+    found = set(verdicts.values())
+    if len(found) == 1:
+        return found.pop().message
+    is_done = not all(verdict.is_kept for verdict in found)
     shown = [
-        Message(f"{target}: ", verdict) if verdict in THEIRS else verdict
-        for target, verdict in reasons.items()
-        if verdict in THEIRS or verdict not in KEPT or not is_done
+        Message(f"{target}: ", verdict.message) if verdict.is_theirs else verdict.message
+        for target, verdict in verdicts.items()
+        if verdict.is_theirs or not verdict.is_kept or not is_done
     ]
     return Message(*[part for each in dict.fromkeys(shown) for part in (", ", each)][1:])
 
 
-MISSING = Message("missing")
-UP_TO_DATE = Message("up to date")
-OVERWRITE = Message("to be overwritten")
-DAMAGED = Message("damaged")
-CHANGED = Message("the photo changed")
-OPTIONS = Message("made with another model or other options")
-OUTDATED = frozenset({DAMAGED, CHANGED, OPTIONS})
-OVERWRITING = Option("existing", "overwrite")
-REPLACES = Message(OVERWRITING, " replaces it")
-NOT_OURS = Message("not made by birefcli; ", REPLACES)
-EDITED = Message("edited since it was made; ", REPLACES)
-UNKNOWN = Message("made by a version that does not tell whether it was edited since; ", REPLACES)
-THEIRS = frozenset({NOT_OURS, EDITED, UNKNOWN})
-KEPT = frozenset({EXISTS, UP_TO_DATE, *THEIRS})
-
-
 def _verdict(
     job: Job, kind: Product, existing: Existing, fingerprint: str, precisions: frozenset[str]
-) -> Message:
-    """Raises PhotoError where it cannot be told what is at the target, or it is another kind."""
+) -> tuple[Verdict | Conflict, Target]:
+    """What is to be done at a target, and that as it is to be written: see :attr:`Target.seen`.
+
+    Raises PhotoError where it cannot be told what is there.
+    """
     target = job.targets[kind]
-    if not _is_there(target):
-        return MISSING
+    there = _there(target)
+    if there is None:
+        return Verdict.MISSING, target if existing is Existing.OVERWRITE else target.if_absent()
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
             raise OutputError(Message(f"{target}: exists; move it, or use ", way))
         case Existing.SKIP:
-            return EXISTS
+            return _skipped(job, kind, there), there
         case Existing.OVERWRITE:
-            return OVERWRITE
+            return Verdict.OVERWRITE, target
         case Existing.UPDATE:
-            return _against_stamp(job, kind, fingerprint, precisions)
+            return _looked_at(
+                there, lambda look: _against_stamp(job, kind, look, fingerprint, precisions)
+            )
 
 
-def _is_there(target: Target, *, again: bool = False) -> bool:
-    """Whether something is at a target that may be replaced. Raises PhotoError for the rest."""
+def _there(target: Target, *, again: bool = False) -> Target | None:
+    """A target where something is that may be replaced. Raises PhotoError for the rest."""
     try:
-        return target.exists(again=again)
+        return target.find(again=again)
     except OSError as error:
         raise PhotoError(f"{target}: {error.strerror or error}", hint=_way_round(error)) from None
 
@@ -263,56 +307,97 @@ def _way_round(error: OSError) -> Message | None:
 
 
 def is_made_since(decision: Decision) -> bool:
-    """Whether all products of a photo are there that were not when it was decided about.
+    """Whether all products of a photo have been made since it was decided about.
 
-    A product appears whole or not at all. Raises OSError.
+    A product appears whole or not at all. Raises OSError, MemoryError.
     """
-    targets = decision.job.targets.values()
-    missing = decision.reason == MISSING and bool(targets)
-    return missing and all(target.exists(again=True) for target in targets)
+    targets = decision.job.targets
+    return bool(targets) and all(_is_made(decision, kind) for kind in targets)
+
+
+def _is_made(decision: Decision, kind: Product) -> bool:
+    target = decision.job.targets[kind]
+    found = target.find(again=True)
+    if target.seen is None or found is None:
+        return False
+    with found.look() as look:
+        made = look.found.stamp
+    if look.target.seen == target.seen or made is None:
+        return False
+    is_as_asked = (made.product, made.fingerprint) == (kind.value, decision.fingerprints[kind])
+    return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
+
+
+def _looked_at(
+    there: Target, judge: Callable[[Look], Verdict | Conflict]
+) -> tuple[Verdict | Conflict, Target]:
+    """As :func:`_verdict`, by what lies at a target, which others may write at the same time."""
+    target, tries = there, 0
+    while True:
+        try:
+            with target.look() as look:
+                return judge(look), look.target
+        except (OSError, MemoryError) as error:
+            tries += 1
+            if getattr(error, "errno", None) not in MOVED or tries == TRIES:
+                cause = getattr(error, "strerror", None) or str(error) or "out of memory"
+                text = f"{target}: cannot be read, and stays: {cause}"
+                raise PhotoError(text, hint=REPLACES) from None
+        found = _there(target, again=True)
+        if found is None:
+            return Verdict.MISSING, target.if_absent()  # it has just gone
+        target = found
+
+
+def _skipped(job: Job, kind: Product, there: Target) -> Verdict | Conflict:
+    """What is there stays, also where it cannot be read."""
+    with suppress(OSError, MemoryError), there.look() as look:
+        return _conflict(job, kind, look) or Verdict.EXISTS
+    return Verdict.EXISTS
+
+
+def _conflict(job: Job, kind: Product, look: Look) -> Conflict | None:
+    made = look.found.stamp
+    if made is None or made.product in (kind.value, ""):
+        return None
+    return Conflict(look.target, made.product, kind, len(job.targets) == 1)
 
 
 def _against_stamp(
-    job: Job, kind: Product, fingerprint: str, precisions: frozenset[str]
-) -> Message:
-    target = job.targets[kind]
-    try:
-        found = target.stamp()
-        made = found.stamp
-        if made is None:
-            return DAMAGED if found.blank else NOT_OURS
-        if made.product not in (kind.value, ""):
-            raise _ConflictError(Conflict(target, made.product, kind, len(job.targets) == 1))
-        if made.checksum is None:
-            return UNKNOWN
-        if not found.whole and found.length <= made.checksum.file_length:
-            return DAMAGED
-        verdict = _by_stamp(job, made, fingerprint, precisions)
-        return EDITED if _is_edited(target, found, made.checksum, verdict) else verdict
-    except (OSError, MemoryError) as error:
-        if isinstance(error, FileNotFoundError) and not _is_there(target, again=True):
-            return MISSING  # it has just gone
-        cause = getattr(error, "strerror", None) or str(error) or "out of memory"
-        raise PhotoError(f"{target}: cannot be read, and stays: {cause}", hint=REPLACES) from None
+    job: Job, kind: Product, look: Look, fingerprint: str, precisions: frozenset[str]
+) -> Verdict | Conflict:
+    """Raises OSError, MemoryError."""
+    found = look.found
+    made = found.stamp
+    if made is None:
+        return Verdict.DAMAGED if found.blank else Verdict.NOT_OURS
+    if (another := _conflict(job, kind, look)) is not None:
+        return another
+    if made.checksum is None:
+        return Verdict.UNKNOWN
+    if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
+        return Verdict.DAMAGED
+    verdict = _by_stamp(job, made, fingerprint, precisions)
+    return Verdict.EDITED if _is_edited(look, made.checksum, verdict) else verdict
 
 
-def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Message:
+def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Verdict:
     """Whether a product that is as it was made is up to date."""
     if made.fingerprint != fingerprint or made.precision not in precisions:
-        return OPTIONS
+        return Verdict.OPTIONS
     if job.source.comes_by_pipe:
-        return OVERWRITE  # nothing is known of what comes through a pipe
-    return UP_TO_DATE if job.source.state() == (made.size, made.mtime_ns) else CHANGED
+        return Verdict.OVERWRITE  # nothing is known of what comes through a pipe
+    is_the_same = job.source.state() == (made.size, made.mtime_ns)
+    return Verdict.UP_TO_DATE if is_the_same else Verdict.CHANGED
 
 
-def _is_edited(target: Target, found: StampedFile, written: Checksum, verdict: Message) -> bool:
+def _is_edited(look: Look, written: Checksum, verdict: Verdict) -> bool:
     """Whether a product has other pixels than it was written with. Raises OSError.
 
     Where it stays anyhow, and its file is as long as it was, none of it is read; and of one that is
     longer or shorter, as a title makes it, only how long its pixels are.
     """
-    stays = verdict == UP_TO_DATE
-    if stays and found.length == written.file_length:
+    stays = verdict is Verdict.UP_TO_DATE
+    if stays and look.found.length == written.file_length:
         return False
-    with target.open() as file:
-        return not has_own_pixels(file, written, by_length=stays)
+    return not has_own_pixels(look.file, written, by_length=stays)

@@ -268,7 +268,8 @@ def nothing_found(selection: Selection, search: Search) -> Message:
     given = [Option(name) for name, patterns in filters.items() if patterns]
     if given and not selection.products:
         both = [given[0], *(part for option in given[1:] for part in (" and ", option))]
-        return Message(f"no {what} found in {where} that fits ", *both, others)
+        advice = "a pattern matches a name or a path in the folder; repeat the option for several"
+        return Message(f"no {what} found in {where} that fits ", *both, others, f"; {advice}")
     advice = others or "; a file that is named itself is tried whatever its name"
     return Message(f"no {what} found in {where}{advice}")
 

@@ -1,8 +1,10 @@
 """Products of ours in the output whose photo is no longer among the inputs.
 
 Nothing is deleted. Whoever deletes what is listed must not lose a product that still has its photo:
-so whatever could be a photo's product counts as one, of any kind and format, in a folder of its
-kind or not, and where it cannot be told which photos there are, nothing is listed.
+so what was made of any file of the inputs, by the size and time in its stamp, is no orphan,
+whatever either is called; nor is what could be a photo's product by its name, of any kind and
+format, in a folder of its kind or not. Where it cannot be told which photos there are, nothing is
+listed.
 """
 
 from collections.abc import Iterator
@@ -14,15 +16,14 @@ from typing import TypeAlias
 from birefcli.batch import stores
 from birefcli.batch.inputs import FoundPhoto, Search, nothing_found, search_photos, whole_path
 from birefcli.batch.output import LocalOutput, StoredOutput, output_of
-from birefcli.batch.places import MADE_BY_US, PIPE
+from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source
 from birefcli.batch.stores import StoredPhoto
 from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
 from birefcli.images import stamp
-from birefcli.images.files import walk_folder
+from birefcli.images.files import other_kind, walk_folder
 from birefcli.images.stamp import Stamp
 from birefcli.options import SUFFIXES, Product, Selection
 from birefcli.system.name_folding import LOOSE
-from birefcli.system.object_faults import ObjectChangedError, ObjectNotFoundError
 from birefcli.system.object_url import is_url, parse_url
 from birefcli.system.paths import is_folder, is_link
 
@@ -79,8 +80,7 @@ def refuse_uncertain(selection: Selection, search: Search) -> None:
     """Raise NoInputError where photos may be there that were not found."""
     if search.failed:
         name, reason = search.failed[0]
-        text = f"{name}: {reason}; it may hold photos, so nothing is known to have none"
-        raise NoInputError(text)
+        raise _uncertain(str(name), reason)
     for name in selection.inputs:  # a disk that is not mounted is an empty folder
         if not any(_is_below(photo, name) for photo in search.found):
             raise NoInputError(nothing_found(replace(selection, inputs=(name,)), search))
@@ -105,14 +105,20 @@ def _is_prefix(name: str) -> bool:
 
 
 class _Kept:
-    """Where products of the photos that are there may lie: by their paths without an extension.
+    """What the files that are there may have given: by their sizes and times, and by their names.
 
-    Also in a folder below the output: that may be the output of other runs.
+    By a path without an extension, also in a folder below the output: that may be the output of
+    other runs.
     """
 
     def __init__(self, selection: Selection, search: Search) -> None:
         self._names = [Selection((), "", name=each) for each in {selection.name, STEM, NAME}]
+        self._states = {photo.source.state() for photo in search.found}
         paths = list(_paths(selection, search))
+        for relative, source in _all_below(selection):
+            self._states.add(source.state())
+            if _may_be_named(relative.name):
+                paths.append(relative)
         self._paths = {base for path in paths for base in self._bases(path)}
         self._alone = {base for path in paths for base in self._bases(Path(path.name))}
         """Of photos that were named one by one: their products lie beside each other."""
@@ -121,7 +127,11 @@ class _Kept:
         for each in self._names:
             yield LOOSE((path.parent / each.target_name(path)).as_posix())
 
-    def __call__(self, relative: PurePosixPath) -> bool:
+    def made_of_one(self, made: Stamp) -> bool:
+        """Whether a product was made of one of the files as that is now."""
+        return (made.size, made.mtime_ns) in self._states
+
+    def named_as_one(self, relative: PurePosixPath) -> bool:
         """Whether a file of the output may be the product of such a photo, by its path there."""
         parts = relative.with_suffix("").parts
         inside = parts[1:] if parts[0] in _KINDS else parts
@@ -131,6 +141,32 @@ class _Kept:
 
 
 _KINDS = frozenset(kind.value for kind in Product)
+
+
+def _all_below(selection: Selection) -> Iterator[tuple[Path, Source]]:
+    """All files of the inputs, and their paths there: each may have been named itself.
+
+    Raises NoInputError.
+    """
+    for name in selection.inputs:
+        if is_url(name):
+            yield from stores.photos_below(parse_url(name).as_prefix, _refuse_unseen)
+            continue
+        for path in walk_folder(Path(name), on_error=_refuse_unseen):
+            yield path.relative_to(name), LocalFile(path)
+
+
+def _refuse_unseen(error: OSError) -> None:
+    raise _uncertain(str(error.filename), error.strerror or str(error)) from error
+
+
+def _uncertain(name: str, reason: str) -> NoInputError:
+    return NoInputError(f"{name}: {reason}; it may hold photos, so nothing is known to have none")
+
+
+def _may_be_named(name: str) -> bool:
+    """Whether a file that no search takes for a photo is one by its name, and no text beside it."""
+    return not Path(name).suffix or other_kind(name) is not None
 
 
 def _paths(selection: Selection, search: Search) -> Iterator[Path]:
@@ -170,13 +206,13 @@ def _local(folder: Path, kept: _Kept) -> Iterator[Path]:
         raise OutputError(f"{folder}: no such folder")
     for path in walk_folder(folder, on_error=_raise):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
-        if not _may_be_product(relative) or kept(relative):
+        if not _may_be_product(relative) or kept.named_as_one(relative):
             continue
         try:
             found = stamp.read(path).stamp
         except OSError:
             continue  # what cannot be read is not known to be ours
-        if _is_products(found):
+        if _is_orphan(found, kept):
             yield path
 
 
@@ -187,32 +223,22 @@ def _raise(error: OSError) -> None:
 def _stored(output: StoredOutput, kept: _Kept) -> Iterator[str]:
     prefix = output.url.as_prefix
     start = len(prefix.key)
-    try:
+    with stores.listing(prefix):
         near = [
             photo
             for _, photo in stores.photos_below(prefix, _raise)
             if _may_be_product(relative := PurePosixPath(photo.url.key[start:]))
-            and not kept(relative)
+            and not kept.named_as_one(relative)
         ]
-        for photo, found in zip(near, stores.in_order(_stamp_of, near), strict=True):
-            if _is_products(found):
+        for photo, found in zip(near, stores.in_order(stores.stamp_of, near), strict=True):
+            if _is_orphan(found, kept):
                 yield photo.label
-    except OSError as error:
-        raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
-
-
-def _stamp_of(photo: StoredPhoto) -> Stamp | None:
-    assert photo.entry is not None, "it was listed"
-    try:
-        return stores.read_stamp(photo.url, photo.entry)
-    except (ObjectChangedError, ObjectNotFoundError):
-        return None  # somebody writes or deletes it just now
 
 
 def _may_be_product(relative: PurePosixPath) -> bool:
     return relative.suffix.lower() in SUFFIXES and not relative.name.startswith(".")
 
 
-def _is_products(found: Stamp | None) -> bool:
-    """Whether a file is ours and was made of a photo: a page of a contact sheet has none."""
-    return found is not None and found.product != stamp.SHEET
+def _is_orphan(found: Stamp | None, kept: _Kept) -> bool:
+    """Whether a file is ours, and of no photo that is there; a page of a contact sheet has none."""
+    return found is not None and found.product != stamp.SHEET and not kept.made_of_one(found)

@@ -53,6 +53,10 @@ class Outcome:
     """Why it was done, or not."""
     notes: tuple[str, ...] = ()
     """What was found on the way that its owner may want to know."""
+    is_new: bool = False
+    """Whether there was none of its products before."""
+    notable: bool = False
+    """Whether its owner should hear of it, though it did not fail."""
     fatal: bool = False
     """Whether the failure would meet every other photo too: the disk is full."""
     bug: Exception | None = None
@@ -94,6 +98,8 @@ class Summary:
     """All that the run took."""
     loading: float = 0.0
     """Seconds of them before the first photo could be done: libraries and the model are loaded."""
+    working: float = 0.0
+    """Seconds of them from then on until the last photo ended."""
     device: str | None = None
     precision: str | None = None
     model: str | None = None
@@ -124,9 +130,8 @@ class Summary:
 
     @property
     def rate(self) -> float:
-        """Photos written a second, loading not counted."""
-        working = self.seconds - self.loading
-        return self.counts[Status.WRITTEN] / working if working > 0 else 0.0
+        """Photos written a second of work: the last that :class:`.Pace` had."""
+        return self.counts[Status.WRITTEN] / self.working if self.working > 0 else 0.0
 
     @property
     def exit_code(self) -> ExitCode:

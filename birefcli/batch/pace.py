@@ -24,15 +24,19 @@ class Pace:
         self.written += written
 
     @property
+    def seconds(self) -> float:
+        """Of work: until the last photo ended."""
+        return self._last - self._began
+
+    @property
     def rate(self) -> float | None:
-        """Photos written a second, until the last one ended; None before any time has passed."""
-        spent = self._last - self._began
-        return self.written / spent if spent > 0 else None
+        """Photos written a second of work; None before any time has passed."""
+        return self.written / self.seconds if self.seconds > 0 else None
 
     @property
     def left(self) -> float | None:
         """Seconds that the other photos take, if they take as long as those before them."""
         if not self.done:
             return None
-        each = (self._last - self._began) / self.done
+        each = self.seconds / self.done
         return max(0.0, each * (self.total - self.done) - (self._clock() - self._last))

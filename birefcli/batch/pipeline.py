@@ -9,12 +9,12 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-import cv2
 import torch
 from torch import Tensor
 
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
+from birefcli.batch.failure import failure, read_failure, write_failure
 from birefcli.batch.fetching import Fetched, Fetcher
 from birefcli.batch.freshness import Decision
 from birefcli.batch.memory import MemoryBudget, RunClosedError, Ticket, bytes_in_flight
@@ -23,7 +23,7 @@ from birefcli.batch.places import Admit, LeftAloneError, State
 from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
-from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError, PhotoTooLargeError
+from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
@@ -38,7 +38,6 @@ Out = TypeVar("Out")
 
 GATHER = 0.02  # seconds between looks at whether a batch must go without its next photo
 NO_SUBJECT = "no subject found (empty matte)"
-DEBUG = Message("run again with ", Option("debug"), " and report it")
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,17 @@ class Loaded:
 class Encoded:
     """A photo's products, which wait to be written; its pixels are no longer needed."""
 
-    job: Job
+    decision: Decision
     files: Mapping[Product, bytes]
     outcome: Outcome
     """Once they are written."""
     reserved: int
     """Bytes of the memory budget."""
+
+    @property
+    def job(self) -> Job:
+        """The photo's file and its targets."""
+        return self.decision.job
 
 
 @dataclass(frozen=True)
@@ -199,11 +203,10 @@ class Pipeline:
         except RunClosedError:
             raise
         except LeftAloneError as left:
-            return Outcome(decision.job.label, Status.SKIPPED, reason=left.reason)
+            return _left(decision.job.label, left)
         except Exception as error:
             seconds = Seconds(load=time.perf_counter() - started)
-            failed = failure(decision.job, error, seconds)
-            return replace(failed, unread=_may_be_unfinished(error))
+            return read_failure(decision.job, error, seconds)
         seconds = Seconds(load=time.perf_counter() - started)
         return Loaded(decision, photo, state, prepared, seconds, ticket.taken)
 
@@ -307,7 +310,7 @@ class Pipeline:
             )
         except Exception as error:
             self._budget.release(loaded.reserved)
-            return _unwritten(job, error, loaded.seconds, coverage)
+            return write_failure(job, error, loaded.seconds, coverage)
         finally:
             matting = loaded.seconds.matte - before
             loaded.seconds.save = time.perf_counter() - started - matting
@@ -327,9 +330,11 @@ class Pipeline:
                 *layout_notes(matte.alpha, self.context.options.rendering),
                 *notes_of(made),
             ),
+            is_new=loaded.decision.is_new,
+            notable=empty,
         )
         files = {kind: file.data for kind, file in made.items()}
-        return Encoded(job, files, written, loaded.reserved)
+        return Encoded(loaded.decision, files, written, loaded.reserved)
 
     def _write(self, item: Encoded) -> Outcome:
         job, seconds = item.job, item.outcome.seconds
@@ -337,17 +342,20 @@ class Pipeline:
         try:
             left = {kind: why for kind in item.files if (why := self._write_one(item, kind))}
         except Exception as error:
-            return _unwritten(job, error, seconds, item.outcome.coverage)
+            return write_failure(job, error, seconds, item.outcome.coverage)
         finally:
             self._budget.release(item.reserved)
             seconds.save += time.perf_counter() - started
-        if len(left) == len(item.files):
-            reason = next(iter(left.values()))
-            return Outcome(job.label, Status.SKIPPED, dict(job.targets), reason=reason)
-        notes = [f"{job.targets[kind]}: {why}" for kind, why in left.items()]
-        return replace(item.outcome, notes=(*item.outcome.notes, *notes))
+        theirs = {kind: why for kind, why in left.items() if why.notable}
+        by_us = item.decision.retried and not theirs  # by a worker that could not tell any more
+        if len(left) == len(item.files) and not by_us:
+            first = next(iter((theirs or left).values()))
+            return replace(_left(job.label, first), outputs=dict(job.targets))
+        notes = [f"{job.targets[kind]}: {why}" for kind, why in theirs.items()]
+        notable = item.outcome.notable or bool(theirs)
+        return replace(item.outcome, notes=(*item.outcome.notes, *notes), notable=notable)
 
-    def _write_one(self, item: Encoded, kind: Product) -> Message | None:
+    def _write_one(self, item: Encoded, kind: Product) -> LeftAloneError | None:
         """Write a product; why it is left alone, if it is."""
         # Whoever reads from a pipe may take as long as it likes.
         piped = item.job.targets[kind].waits
@@ -355,7 +363,7 @@ class Pipeline:
             with self._activity.waiting(item.job.label) if piped else nullcontext():
                 stages.write(item.job, kind, item.files[kind])
         except LeftAloneError as left:
-            return left.reason
+            return left
         return None
 
     def _end_matte(self, item: Matted) -> Matte:
@@ -400,9 +408,8 @@ def _no_memory() -> DeviceMemoryError:
     )
 
 
-def _unwritten(job: Job, error: Exception, seconds: Seconds, coverage: float | None) -> Outcome:
-    fatal = isinstance(error, OSError) and _meets_all(error, job)
-    return replace(failure(job, error, seconds), fatal=fatal, coverage=coverage)
+def _left(label: str, why: LeftAloneError) -> Outcome:
+    return Outcome(label, Status.SKIPPED, reason=why.reason, notable=why.notable)
 
 
 def _peek(todo: Iterable[Decision]) -> tuple[Decision | None, Iterable[Decision]]:
@@ -410,41 +417,3 @@ def _peek(todo: Iterable[Decision]) -> tuple[Decision | None, Iterable[Decision]
     photos = iter(todo)
     first = next(photos, None)
     return first, photos if first is None else chain((first,), photos)
-
-
-def _meets_all(error: OSError, job: Job) -> bool:
-    """Whether what kept this photo from being written will keep the others too."""
-    return any(target.meets_all(error, job.relative) for target in job.targets.values())
-
-
-def failure(job: Job, error: Exception, seconds: Seconds) -> Outcome:
-    """One photo's failure; what nobody expected is a bug, and still costs one photo."""
-    text: str | Message
-    if isinstance(error, OSError) and error.strerror:
-        other = error.filename is not None and str(error.filename) != job.label
-        text = error.strerror + (f" ({error.filename})" if other else "")
-    elif _is_lack_of_memory(error):
-        text = "out of memory"
-    elif isinstance(error, PhotoError):
-        text = error.message
-    elif isinstance(error, OSError):
-        text = str(error) or type(error).__name__
-    else:
-        text = Message(f"a bug: {type(error).__name__}: {error} (", DEBUG, ")")
-        return replace(Outcome.failed(job, text, seconds), bug=error)
-    memory = isinstance(error, (torch.OutOfMemoryError, DeviceMemoryError))
-    return replace(Outcome.failed(job, text, seconds), out_of_memory=memory)
-
-
-def _may_be_unfinished(error: Exception) -> bool:
-    """Whether what kept a photo from being read may be that it is not all there yet."""
-    too_large = isinstance(error, (PhotoTooLargeError, DeviceMemoryError))
-    return not too_large and not _is_lack_of_memory(error)
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, cv2.error):
-        return bool(error.code == cv2.Error.StsNoMem)
-    # On a CPU, torch has no exception of its own for it.
-    lacking = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return lacking or isinstance(error, (MemoryError, torch.OutOfMemoryError))

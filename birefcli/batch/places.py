@@ -9,16 +9,18 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
 from birefcli.errors import Message, PhotoError
 from birefcli.images import stamp
 from birefcli.images.files import entry_key
-from birefcli.images.stamp import StampedFile
-from birefcli.system.atomic import replace_file
+from birefcli.images.stamp import Stamp, StampedFile, has_own_pixels
+from birefcli.system.atomic import create_file, replace_file
 from birefcli.system.paths import is_file, is_link, is_pipe, real_path
 from birefcli.system.pipes import open_pipe
 from birefcli.system.regular_file import open_regular, regular_status
@@ -28,13 +30,15 @@ PIPE = "-"
 MADE_BY_US = "made by birefcli"
 """Why a product of an earlier run is no photo of this one."""
 CHANGED = "changed while it was read; run again when it is complete"
-EXISTS = Message("exists")
-"""Why a product is left that must not be replaced."""
 OVERTAKEN = Message("changed since the run began; the next run looks at it again")
-"""Why a product is left that was to be replaced."""
+"""Why what lies at a target is left, that lay there not yet, or otherwise, when it was decided."""
+MADE_MEANWHILE = Message("made by another run meanwhile")
+"""The same, of a product that was made of the same photo in the same way."""
 
 State: TypeAlias = tuple[int, int]
-"""A photo's size in bytes, and its modification time in ns or another number of its version."""
+"""A file's size in bytes, and its modification time in ns or another number of its version."""
+ABSENT: State = (-1, -1)
+"""That of no file, where none must be."""
 
 Admit: TypeAlias = Callable[[int, int], object]
 """Called with the pixels and the bytes of a large photo before it is read; it may wait."""
@@ -49,8 +53,9 @@ DISK_TROUBLE = (
 class LeftAloneError(Exception):
     """A photo turns out to need nothing; ``reason`` says why."""
 
-    def __init__(self, reason: Message) -> None:
-        self.reason = reason
+    def __init__(self, reason: Message, *, notable: bool = False) -> None:
+        """``notable``: whether somebody's work, or what may be that, is why."""
+        self.reason, self.notable = reason, notable
         super().__init__(reason)
 
 
@@ -107,25 +112,31 @@ class Target(Protocol):
     def is_remote(self) -> bool:
         """Whether it is sent over a network, where many at once hide how long one takes."""
 
-    def exists(self, *, again: bool = False) -> bool:
-        """Whether something is there that a product may replace. Raises OSError.
+    @property
+    def seen(self) -> State | None:
+        """What must still be there for it to be written, or :data:`ABSENT`; None for anything."""
+
+    def if_absent(self) -> "Target":
+        """Itself, but that nothing is written where something is there by then."""
+
+    def find(self, *, again: bool = False) -> "Target | None":
+        """Itself where something is there that a product may replace. Raises OSError.
 
         ``again``: whatever was known of it before.
         """
 
-    def stamp(self) -> StampedFile:
-        """Look at what is there without decoding it. Raises OSError, MemoryError."""
+    def look(self) -> AbstractContextManager["Look"]:
+        """Open what is there, and read its stamp without decoding it.
 
-    def open(self) -> BinaryIO:
-        """Open what is there, to read parts of it. Raises OSError."""
-
-    def as_seen(self) -> "Target":
-        """Itself, but that nothing is written where what is there now has changed until then."""
+        Raises OSError, with ESTALE where it is no longer what was found, also while it is read;
+        MemoryError.
+        """
 
     def write(self, data: bytes) -> None:
         """Write a product, whole or not at all.
 
-        Raises OSError, with the target's name, and LeftAloneError where it is left as it is.
+        Raises OSError, with the target's name, and LeftAloneError where something has come there
+        since ``seen``.
         """
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
@@ -136,12 +147,49 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
+class Look:
+    """What lies at a target: stamp, bytes and version are those of one file, whoever writes."""
+
+    found: StampedFile
+    file: BinaryIO
+    """Open for reading."""
+    target: Target
+    """Where it lies; nothing is written there once it has changed."""
+
+
+def stamp_at(target: Target) -> Stamp | None:
+    """The stamp of what lies at a target; None for what is not ours. Raises as its ``look``."""
+    with target.look() as look:
+        return look.found.stamp
+
+
+def left_alone(target: Target, data: bytes) -> LeftAloneError:
+    """Why ``data`` was not written: what has come to its target meanwhile.
+
+    Raises as ``find`` and ``look`` of the target do.
+    """
+    ours, found = stamp.of_bytes(data), target.find(again=True)
+    if ours is None or found is None:
+        return LeftAloneError(OVERTAKEN, notable=True)
+    with found.look() as look:
+        made = look.found.stamp
+        is_same = (
+            made is not None
+            and made.checksum is not None
+            # Whichever precision automatic is: that of the device which was first.
+            and replace(made, precision=ours.precision) == ours
+            and has_own_pixels(look.file, made.checksum)
+        )
+    return LeftAloneError(MADE_MEANWHILE if is_same else OVERTAKEN, notable=not is_same)
+
+
+@dataclass(frozen=True)
 class LocalFile:
     """A file of this machine, or what else has a path: a pipe, a device."""
 
     path: Path
     seen: State | None = field(default=None, compare=False)
-    """As a target: what must still be there for it to be replaced; None for anything."""
+    """As a target."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -184,10 +232,9 @@ class LocalFile:
     def state(self) -> State | None:
         """Size and modification time."""
         try:
-            status = self.path.stat()
+            return _state(self.path.stat())
         except OSError:
             return None
-        return status.st_size, status.st_mtime_ns
 
     def read(
         self, max_pixels: int, before_large: Admit, patience: float | None
@@ -207,10 +254,9 @@ class LocalFile:
                 return data, (len(data), 0)
             data = read_photo(file, max_pixels, before_large)
             after = os.fstat(file.fileno())
-        state = (before.st_size, before.st_mtime_ns)
-        if state != (after.st_size, after.st_mtime_ns):
+        if _state(before) != _state(after):
             raise PhotoError(CHANGED)
-        return data, state
+        return data, _state(before)
 
     def listed_as(self, relative: Path) -> str | None:
         """Its path, which tells the part that is kept below the output folder."""
@@ -232,32 +278,44 @@ class LocalFile:
         """False: what would have to be waited for is not written to."""
         return False
 
-    def exists(self, *, again: bool = False) -> bool:
-        """Whether a regular file is there. Raises OSError for anything else."""
-        return regular_status(self.path) is not None
+    def find(self, *, again: bool = False) -> "LocalFile | None":
+        """Itself where a regular file is there. Raises OSError for anything else."""
+        return None if regular_status(self.path) is None else self
 
-    def stamp(self) -> StampedFile:
-        """Look at the file in two short reads."""
-        return stamp.read(self.path)
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """The file, whose stamp takes two short reads; its version is its size and time."""
+        with open_regular(self.path) as file:
+            seen = _state(os.fstat(file.fileno()))  # before anything is read: a later edit counts
+            yield Look(stamp.of_file(file, self.path), file, replace(self, seen=seen))
 
-    def open(self) -> BinaryIO:
-        """Open the file, where it is a regular one."""
-        return open_regular(self.path)
-
-    def as_seen(self) -> "LocalFile":
-        """The file as long as it has its size and time."""
-        return replace(self, seen=self.state())
+    def if_absent(self) -> "LocalFile":
+        """The file where none has its path."""
+        return replace(self, seen=ABSENT)
 
     def write(self, data: bytes) -> None:
         """Replace the file; its folder is made."""
-        if self.seen is not None and self.state() not in (self.seen, None):
-            raise LeftAloneError(OVERTAKEN)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path, data)
+            self._put(data)
         except OSError as error:
             # Of a part file the user knows nothing, and a full disk is reported without any name.
             raise OSError(error.errno, error.strerror or str(error), str(self.path)) from error
+
+    def _put(self, data: bytes) -> None:
+        try:
+            if self.seen is None:
+                replace_file(self.path, data)
+            elif self.seen == ABSENT:
+                create_file(self.path, data)
+            else:
+                replace_file(self.path, data, partial(self._see_unchanged, data))
+        except FileExistsError:
+            raise left_alone(self, data) from None
+
+    def _see_unchanged(self, data: bytes) -> None:
+        if self.state() not in (self.seen, None):
+            raise left_alone(self, data)
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether the disk is of no use, or the output folder is closed."""
@@ -340,21 +398,23 @@ class Stdout:
         """True: whoever reads from a pipe may take as long as it likes."""
         return True
 
-    def exists(self, *, again: bool = False) -> bool:
-        """False: nothing is replaced."""
-        return False
+    @property
+    def seen(self) -> State | None:
+        """None."""
+        return None
 
-    def stamp(self) -> StampedFile:
-        """What was never written."""
-        return StampedFile(whole=False, stamp=None, blank=True)
-
-    def open(self) -> BinaryIO:
-        """Nothing."""
-        return io.BytesIO()
-
-    def as_seen(self) -> "Stdout":
-        """Itself."""
+    def if_absent(self) -> "Stdout":
+        """Itself: nothing is there."""
         return self
+
+    def find(self, *, again: bool = False) -> "Stdout | None":
+        """None: nothing is replaced."""
+        return None
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """What was never written."""
+        yield Look(StampedFile(whole=False, stamp=None, blank=True), io.BytesIO(), self)
 
     def write(self, data: bytes) -> None:
         """Write all of it: with PYTHONUNBUFFERED one write may end early, and say how far."""
@@ -369,6 +429,10 @@ class Stdout:
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether it takes no more."""
         return error.errno in DISK_TROUBLE or error.filename == STDOUT
+
+
+def _state(status: os.stat_result) -> State:
+    return status.st_size, status.st_mtime_ns
 
 
 def local_folders(targets: "list[Target]") -> set[Path]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from birefcli.batch.executor import Executor
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
-from birefcli.batch.slow_cpu import slow_cpu_notice
+from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message
 from birefcli.options import BatchTask
@@ -19,9 +20,12 @@ from birefcli.options import BatchTask
 class Progress:
     """Photos that have not ended, and what became of the others."""
 
-    def __init__(self, task: BatchTask, reporter: Reporter, made: list[Path]) -> None:
+    def __init__(
+        self, task: BatchTask, reporter: Reporter, made: list[Path], slow_cpu: SlowCpuNotice
+    ) -> None:
         """``made``: folders that are there for this run."""
         self.task, self.reporter, self.made = task, reporter, made
+        self._slow_cpu = slow_cpu
         self.started = time.monotonic()
         self.summary = Summary()
         self.failed: list[str] = []
@@ -29,6 +33,8 @@ class Progress:
         """Held by whoever reports: the run, or the thread that ends it."""
         self.executor: Executor | None = None
         """What does the photos, once there is one."""
+        self.pace = Pace(0)
+        """Of the photos that are expected."""
         self._left: dict[str, Decision] = {}
         self._timed = False
 
@@ -50,10 +56,12 @@ class Progress:
     def expect(self, todo: Iterable[Decision]) -> None:
         """Count on these photos to end."""
         self._left = {decision.job.label: decision for decision in todo}
+        self.pace = Pace(len(self._left))
 
     def begin_work(self) -> None:
         """What was to be loaded is loaded; the first photo can be done."""
         self.summary.loading = time.monotonic() - self.started
+        self.pace.begin()
         if self.executor is not None:
             self.reporter.on_running(self.executor.bottleneck)
 
@@ -68,6 +76,7 @@ class Progress:
             decision = self._left.pop(outcome.input, None)
             if decision is None:
                 return
+            self.pace.end(written=outcome.status is Status.WRITTEN)
             self.report(outcome)
             if outcome.fatal:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
@@ -78,10 +87,9 @@ class Progress:
 
     def _say_if_slow(self, first: Outcome) -> None:
         self._timed = True
-        options = self.task.options
-        if options.cluster is not None:  # of its machines nobody knows here
+        if self.task.options.cluster is not None:  # of its machines nobody knows here
             return
-        notice = slow_cpu_notice(first, len(self._left), options.model, self.summary)
+        notice = self._slow_cpu.of(first, len(self._left), self.summary)
         if notice is not None:
             self.reporter.on_notice(notice)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from birefcli.batch.outcome import Outcome, Summary
+from birefcli.batch.pace import Pace
 from birefcli.errors import Message
 
 Bottleneck = Callable[[], "tuple[str, float] | None"]
@@ -25,8 +26,8 @@ class Reporter(Protocol):
     def on_planned(self, outcome: Outcome) -> None:
         """A dry run found one photo to be done."""
 
-    def on_start(self, total: int) -> None:
-        """``total`` photos are to be done, once the model is loaded."""
+    def on_start(self, pace: Pace) -> None:
+        """``pace.total`` photos are to be done, once the model is loaded; it follows the run."""
 
     def on_running(self, bottleneck: Bottleneck) -> None:
         """The model is loaded, photos are done; ``bottleneck`` may be asked from now on."""
@@ -80,7 +81,7 @@ class NullReporter:
     def on_planned(self, outcome: Outcome) -> None:
         """Do nothing."""
 
-    def on_start(self, total: int) -> None:
+    def on_start(self, pace: Pace) -> None:
         """Do nothing."""
 
     def on_running(self, bottleneck: Bottleneck) -> None:

@@ -97,7 +97,7 @@ def run(
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
         if not task.photo_by_photo:
             refuse_other_kinds(decisions, task.selection)
-        progress = Progress(task, reporter, made)
+        progress = Progress(task, reporter, made, executors.slow_cpu)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
@@ -105,7 +105,7 @@ def run(
             _dry_run(task.options, progress)
         elif progress.left:
             _note_background(background, reporter)
-            reporter.on_start(len(progress.left))
+            reporter.on_start(progress.pace)
             with notices_to(reporter.on_notice):
                 _execute(executors, background, progress)
         return _end(task, progress)
@@ -166,7 +166,9 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
     """Report what is no photo, and photos that cannot be looked at or are not there."""
     skipped = plan.search.skipped
     for path, reason in skipped:
-        progress.report(Outcome(str(path), Status.SKIPPED, reason=Message(reason)))
+        notable = reason != MADE_BY_US
+        outcome = Outcome(str(path), Status.SKIPPED, reason=Message(reason), notable=notable)
+        progress.report(outcome)
     ours = sum(reason == MADE_BY_US for _, reason in skipped)
     if ours:
         progress.reporter.on_products_skipped(ours)
@@ -191,7 +193,9 @@ def _report_up_to_date(
             continue
         skipped = decision.kept or existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
-        progress.report(Outcome(job.label, status, dict(job.targets), reason=decision.reason))
+        notable, reason = bool(decision.kept), decision.reason
+        outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
+        progress.report(outcome)
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:
@@ -212,10 +216,13 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
         from birefcli.batch.workers.ray.run import check_cluster
 
         check_cluster()
-    elif model.device not in ("auto", "cpu"):  # those are there, and torch takes seconds
+    elif not set(options.device_names) <= {
+        "auto",
+        "cpu",
+    }:  # those are there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
-        parse_devices(model.device, model.precision)
+        parse_devices(options.device_names, model.precision)
     found = locate(model.name)
     if found.place is Place.FILE:
         from birefcli.models import weights
@@ -342,6 +349,7 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
     if not task.dry_run:
         summary.leave(len(progress.left))
     summary.seconds = time.monotonic() - progress.started
+    summary.working = progress.pace.seconds
     output = task.selection.output
     if summary.stopped is ExitCode.OUTPUT and output != PIPE:
         progress.reporter.on_trouble(

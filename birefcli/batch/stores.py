@@ -8,26 +8,28 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from birefcli.batch.places import (
+    ABSENT,
     CHANGED,
-    EXISTS,
     MADE_BY_US,
-    OVERTAKEN,
     Admit,
     LeftAloneError,
+    Look,
     State,
+    left_alone,
 )
-from birefcli.errors import Message, PhotoError
+from birefcli.errors import Message, OutputError, PhotoError
 from birefcli.images import stamp
 from birefcli.images.stamp import StampedFile
-from birefcli.options import Existing
 from birefcli.system.object_faults import (
     ObjectChangedError,
     ObjectDeniedError,
+    ObjectError,
     ObjectExistsError,
     ObjectNotFoundError,
     object_error,
@@ -39,8 +41,8 @@ from birefcli.system.prefetch import prefetch
 In = TypeVar("In")
 Out = TypeVar("Out")
 LOOKS = 256  # small requests at once: they wait for the store, and for nothing of this machine
+NOT_IMPLEMENTED = 501  # HTTP: what a store says of conditions that it does not know
 BLOCK = 1 << 18  # bytes that each of them reads at once, of a product that is read whole
-TRIES = 3  # looks at a product that others write at the same time
 TYPES = {
     **{".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff"},
     **{".jpg": "image/jpeg", ".jpeg": "image/jpeg"},
@@ -89,7 +91,7 @@ class StoredPhoto:
 
     def state(self) -> State | None:
         """Size, and a number of the ETag: the same bytes uploaded again are the same photo."""
-        return None if self.entry is None else (self.entry.size, _version(self.entry))
+        return None if self.entry is None else _state(self.entry)
 
     def read(
         self, max_pixels: int, before_large: Admit, patience: float | None
@@ -105,7 +107,7 @@ class StoredPhoto:
             raise PhotoError(CHANGED) from None
         if self.searched and stamp.of_bytes(data) is not None:
             raise LeftAloneError(Message(MADE_BY_US))
-        return data, (self.entry.size, _version(self.entry))
+        return data, _state(self.entry)
 
     def listed_as(self, relative: Path) -> str | None:
         """Its URL, which tells the part that is kept below the output folder."""
@@ -119,13 +121,10 @@ class StoredProduct:
     """An object that a product is written to."""
 
     url: ObjectUrl
-    existing: Existing = Existing.UPDATE
-    """What is to become of an object that is there when it is written."""
     entry: ObjectEntry | None = None
     """As it was listed, where it is there."""
     is_listed: bool = False
-    seen: int | None = field(default=None, compare=False)
-    """The version that must still be there for it to be replaced; None for any."""
+    seen: State | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return str(self.url)
@@ -145,58 +144,62 @@ class StoredProduct:
         """True: it is written while others are encoded."""
         return True
 
-    def exists(self, *, again: bool = False) -> bool:
-        """Whether it is in the listing. Raises OSError for a name that no object can have."""
+    def find(self, *, again: bool = False) -> "StoredProduct | None":
+        """Itself where it is in the listing; without one, it is asked for once.
+
+        Raises OSError, also for a name that no object can have.
+        """
         wrong = why_no_key(self.url.key)
         if wrong is not None:
             raise object_error(errno.EINVAL, wrong, str(self.url))
-        return (self._asked() if again else self._listed()) is not None
+        entry = self.entry if self.is_listed and not again else self._asked()
+        return None if entry is None else replace(self, entry=entry, is_listed=True)
 
-    def stamp(self) -> StampedFile:
-        """Look at the end of the object that has its stamp, in one read: an object is whole.
+    def if_absent(self) -> "StoredProduct":
+        """The object where none has its URL."""
+        return replace(self, seen=ABSENT)
 
-        Another run may write or delete it at the same time.
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """The object as it was listed: one read of the end that has its stamp, the rest by blocks.
+
+        An object is whole. Its version is its ETag; without one there is only its time, which
+        listings and answers tell in other units.
         """
-        entry, tries = self._listed(), 0
-        while entry is not None:
-            try:
-                found = read_stamp(self.url, entry)
-                return StampedFile(True, found, blank=entry.size == 0, length=entry.size)
-            except (ObjectChangedError, ObjectNotFoundError):
-                tries += 1
-                if tries == TRIES:
-                    raise
-                entry = self._asked()
-        raise self._gone()
-
-    def open(self) -> BinaryIO:
-        """The object that is there now, read by blocks."""
-        entry = self._asked()
+        entry = self.entry if self.is_listed else self._asked()
         if entry is None:
-            raise self._gone()
-        return store_for(self.url).open(entry, BLOCK)
-
-    def as_seen(self) -> "StoredProduct":
-        """The object as long as it is of the version that was listed."""
-        entry = self._listed()
-        if entry is None or not entry.etag:
-            return self  # there is only its time, which listings and answers tell in other units
-        return replace(self, seen=_version(entry))
+            raise object_error(errno.ENOENT, "no such object", str(self.url))
+        made = read_stamp(self.url, entry)
+        found = StampedFile(True, made, blank=entry.size == 0, length=entry.size)
+        seen = _state(entry) if entry.etag else None
+        with store_for(self.url).open(entry, BLOCK) as file:
+            yield Look(found, file, replace(self, entry=entry, is_listed=True, seen=seen))
 
     def write(self, data: bytes) -> None:
         """Write the object, whole or not at all; where it must not be there, only if it is not."""
-        if self.seen is not None:
-            entry = self._asked()
-            if entry is not None and _version(entry) != self.seen:
-                raise LeftAloneError(OVERTAKEN)
-        new = self.existing in (Existing.SKIP, Existing.ERROR)
-        kind = TYPES.get(self.url.suffix, "")
+        if self.seen == ABSENT:
+            self._create(data)
+        elif self.seen is None or self._asked_state() in (self.seen, None):
+            self._put(data)
+        else:
+            raise left_alone(self, data)
+
+    def _create(self, data: bytes) -> None:
         try:
-            store_for(self.url).write(self.url.key, data, create_only=new, content_type=kind)
+            self._put(data, create_only=True)
         except ObjectExistsError:
-            if self.existing is Existing.SKIP:  # another run has just done it
-                raise LeftAloneError(EXISTS) from None
-            raise
+            raise left_alone(self, data) from None
+        except ObjectError as error:
+            if error.errno != errno.ENOTSUP and error.status != NOT_IMPLEMENTED:
+                raise
+            # The store knows no conditions, or they are switched off: then a look must do.
+            if self._asked() is not None:
+                raise left_alone(self, data) from None
+            self._put(data)
+
+    def _put(self, data: bytes, *, create_only: bool = False) -> None:
+        kind = TYPES.get(self.url.suffix, "")
+        store_for(self.url).write(self.url.key, data, create_only=create_only, content_type=kind)
 
     def meets_all(self, error: OSError, relative: Path) -> bool:
         """Whether the bucket is gone, full, or closed to us; a single key may be closed, too."""
@@ -213,11 +216,9 @@ class StoredProduct:
             return isinstance(error, ObjectDeniedError)
         return False
 
-    def _gone(self) -> OSError:
-        return object_error(errno.ENOENT, "no such object", str(self.url))
-
-    def _listed(self) -> ObjectEntry | None:
-        return self.entry if self.is_listed else self._asked()
+    def _asked_state(self) -> State | None:
+        entry = self._asked()
+        return None if entry is None else _state(entry)
 
     def _asked(self) -> ObjectEntry | None:
         try:
@@ -226,11 +227,11 @@ class StoredProduct:
             return None
 
 
-def _version(entry: ObjectEntry) -> int:
-    """A number of 63 bits that is another for other content; without an ETag, of another time."""
+def _state(entry: ObjectEntry) -> State:
+    """Size, and a number of 63 bits: another for another ETag; without one, for another time."""
     if not entry.etag:
-        return entry.modified_ns
-    return int.from_bytes(hashlib.sha256(entry.etag.encode()).digest()[:8], "big") >> 1
+        return entry.size, entry.modified_ns
+    return entry.size, int.from_bytes(hashlib.sha256(entry.etag.encode()).digest()[:8], "big") >> 1
 
 
 def read_stamp(url: ObjectUrl, entry: ObjectEntry) -> stamp.Stamp | None:
@@ -240,6 +241,18 @@ def read_stamp(url: ObjectUrl, entry: ObjectEntry) -> stamp.Stamp | None:
         return None
     window = store_for(url).read_range(entry.key, at, stamp.WINDOW, entry.etag)
     return stamp.of_window(window, at_end=at + len(window) == entry.size)
+
+
+@contextmanager
+def listing(prefix: ObjectUrl) -> Iterator[None]:
+    """Within it, a failure to list an output's prefix, or to look at what is there, ends the run.
+
+    Raises OutputError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
 
 
 # Finding photos
@@ -287,11 +300,20 @@ def _listed_photo(name: str) -> StoredPhoto | tuple[str, str]:
 
 def is_product(photo: StoredPhoto) -> bool:
     """Whether an object that was listed is a product of ours, by a small read. Raises OSError."""
+    return stamp_of(photo) is not None
+
+
+def stamp_of(photo: StoredPhoto) -> stamp.Stamp | None:
+    """The stamp of an object that was listed, by a small read; None where it has none.
+
+    None as well for one that somebody writes or deletes just now: what has become of it is seen
+    when it is read. Raises OSError.
+    """
     assert photo.entry is not None, "it was listed"
     try:
-        return read_stamp(photo.url, photo.entry) is not None
+        return read_stamp(photo.url, photo.entry)
     except (ObjectChangedError, ObjectNotFoundError):
-        return False  # what has become of it is seen when it is read
+        return None
 
 
 def in_order(call: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

@@ -12,7 +12,6 @@ from birefcli.batch.freshness import Decision, Fingerprints, decide
 from birefcli.batch.places import Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.batch.targets import Job
-from birefcli.errors import OutputError
 from birefcli.options import Existing, Precision
 from birefcli.system.object_store import ObjectEntry, store_for
 from birefcli.system.object_url import ObjectUrl
@@ -33,7 +32,7 @@ def decide_all(
         return [decide_one(job) for job in jobs]
     # Of a few photos, the prefix may be that of a million others.
     there = _listed(jobs, prefixes) if len(jobs) > FEW else None
-    known = (_informed(job, existing, there) for job in jobs)
+    known = jobs if there is None else (_informed(job, there) for job in jobs)
     return list(stores.in_order(decide_one, known))
 
 
@@ -66,13 +65,11 @@ def _listed(jobs: list[Job], prefixes: Iterable[ObjectUrl]) -> dict[ObjectUrl, O
     wanted = {target.url for target in _products(jobs)}
     found = {}
     for prefix in prefixes:
-        try:
+        with stores.listing(prefix):
             for entry in store_for(prefix).list(prefix.key, _pass_over):
                 url = prefix.at(entry.key)
                 if url in wanted:
                     found[url] = entry
-        except OSError as error:
-            raise OutputError(f"{prefix}: cannot be listed: {error.strerror}") from error
     return found
 
 
@@ -80,14 +77,12 @@ def _pass_over(error: OSError) -> None:
     """A folder that holds a name which is no path holds other people's objects: no product does."""
 
 
-def _informed(job: Job, existing: Existing, there: Mapping[ObjectUrl, ObjectEntry] | None) -> Job:
+def _informed(job: Job, there: Mapping[ObjectUrl, ObjectEntry]) -> Job:
     """A job whose products know what is there; without a listing, they ask for it themselves."""
 
     def informed(target: Target) -> Target:
         if not isinstance(target, StoredProduct):
             return target
-        if there is None:
-            return replace(target, existing=existing)
-        return replace(target, existing=existing, entry=there.get(target.url), is_listed=True)
+        return replace(target, entry=there.get(target.url), is_listed=True)
 
     return replace(job, targets={kind: informed(t) for kind, t in job.targets.items()})

@@ -168,7 +168,7 @@ class Bench:
             for kind in rendering.products
         }
         job = Job(LocalFile(photo), targets, Path(photo.name))
-        return Decision(job, Message(), fingerprints=dict.fromkeys(targets, ""))
+        return Decision(job, fingerprints=dict.fromkeys(targets, ""))
 
     def _stage_by_stage(self, paths: list[Path], clock: Clock) -> float:
         """All stages of a batch; returns the sum of its photos' shares of soft alpha."""

@@ -3,6 +3,7 @@
 Torch is imported once the photos are found: a wrong name is reported at once.
 """
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING, TypeAlias
 from birefcli.batch.inputs import find_photos, split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.bench.cost import check_price
-from birefcli.errors import Message, NoInputError, Option, OutputError, UsageError
+from birefcli.errors import Message, ModelError, NoInputError, Option, OutputError, UsageError
 from birefcli.models.load import load_model
 from birefcli.models.locate import locate
 from birefcli.options import BatchOptions, ModelOptions, Product, Selection
 from birefcli.system import atomic
+from birefcli.system.paths import is_file
 from birefcli.system.regular_file import why_not_regular
 
 if TYPE_CHECKING:
     from birefcli.bench.compare import Comparison
     from birefcli.bench.measure import Bench
     from birefcli.matting.predictor import Predictor
+    from birefcli.models.onnx_network import OnnxNetwork
     from birefcli.products.background import Background
 
 PHOTOS = 4  # generated ones: more than a batch on a CPU, and still minutes with the largest model
@@ -182,17 +185,11 @@ def _compare(task: BenchTask, against: str, bench: "Bench") -> "Comparison":
     """Load the other network, and run both once."""
     from birefcli.bench.compare import Comparison
     from birefcli.images.files import open_photo
-    from birefcli.models.onnx_network import OnnxNetwork
 
     ours, batch = bench.context.predictor, bench.batch
     theirs: Predictor | OnnxNetwork
     if against.lower().endswith(".onnx"):
-        theirs = OnnxNetwork(Path(against), ours.size, ours.placement)
-        if theirs.batch not in (None, batch):
-            raise UsageError(
-                f"{against} takes {theirs.batch} photos at once",
-                hint=Message("add ", Option("batch", str(theirs.batch))),
-            )
+        theirs = _load_onnx(against, ours, batch)
         prepare = ours.prepare
     else:
         theirs = _load_other(task, against, ours)
@@ -204,6 +201,29 @@ def _compare(task: BenchTask, against: str, bench: "Bench") -> "Comparison":
     comparison = Comparison(ours, theirs, inputs, batch)
     comparison.compare()
     return comparison
+
+
+def _load_onnx(against: str, ours: "Predictor", batch: int) -> "OnnxNetwork":
+    if not is_file(Path(against)):
+        raise ModelError("no such file", option="against", value=against)
+    try:
+        importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise UsageError(
+            f"onnxruntime is not installed ({error})",
+            option="against",
+            value=against,
+            hint="pip install 'birefcli[bench]' or onnxruntime",
+        ) from None
+    from birefcli.models.onnx_network import OnnxNetwork
+
+    theirs = OnnxNetwork(Path(against), ours.size, ours.placement)
+    if theirs.batch not in (None, batch):
+        raise UsageError(
+            f"{against} takes {theirs.batch} photos at once",
+            hint=Message("add ", Option("batch", str(theirs.batch))),
+        )
+    return theirs
 
 
 def _load_other(task: BenchTask, name: str, ours: "Predictor") -> "Predictor":

@@ -16,6 +16,7 @@ from birefcli.cli.matte_options import MatteOptions
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.options import (
+    DEVICES,
     SUFFIXES,
     BatchOptions,
     ClusterOptions,
@@ -38,8 +39,8 @@ def read_selection(words: MatteOptions) -> Selection:
         inputs=inputs,
         output=words.output,
         recursive=words.recursive,
-        include=values.listed("include", words.include),
-        exclude=values.listed("exclude", words.exclude),
+        include=values.patterns("include", words.include),
+        exclude=values.patterns("exclude", words.exclude),
         name=words.name,
         listed=() if listing is None else read_list(listing, null=words.null),
         shard=None if words.shard is None else parse_shard(words.shard, os.environ),
@@ -57,6 +58,7 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
     """How the photos are done. Raises UsageError."""
     rendering = _read_rendering(context, words, selection)
     _check_effects(context, words, selection, rendering)
+    devices = _devices(words)
     return BatchOptions(
         rendering=rendering,
         model=ModelOptions(
@@ -64,11 +66,12 @@ def read_options(context: typer.Context, words: MatteOptions, selection: Selecti
             size=values.size(words.size),
             patch_order=words.patch_order,
             offline=words.offline,
-            device=_devices(",".join(words.device or ["auto"]), words.on),
+            device=devices[0],
             precision=words.precision,
             compile=words.compiled,
             edges=words.edges,
         ),
+        devices=devices,
         batch=values.automatic("batch", words.batch),
         threads=values.automatic("threads", words.threads) or cpu.count(),
         max_pixels=values.pixels("max_megapixels", words.max_megapixels),
@@ -111,7 +114,6 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     """
     given = {name: getattr(words, field) for name, field in RENDERING.items()}
     given["preset"] = _preset(words)
-    given["write"] = None if words.write is None else ",".join(words.write)
     given["format"] = _format(values.file_format(words.format_), selection).value
     weak = set()
     if words.preset is not None:
@@ -195,14 +197,15 @@ def _format(asked: Format | None, selection: Selection) -> Format:
     return named
 
 
-def _devices(text: str, on: RunOn) -> str:
+def _devices(words: MatteOptions) -> tuple[str, ...]:
     """See that these can be devices, before it takes torch to see whether they are there."""
-    if on is RunOn.RAY and text not in ("auto", "cpu", "cuda"):
-        wrong = Message("choose from auto, cpu, cuda with ", Option("on", on.value))
-        raise UsageError(wrong, option="device", value=text)
-    for name in text.split(","):
-        check_device(name.strip())
-    return text
+    names = values.listed("device", words.device) or ("auto",)
+    if words.on is RunOn.RAY and names not in (("auto",), ("cpu",), ("cuda",)):
+        wrong = Message("choose from auto, cpu, cuda with ", Option("on", words.on.value))
+        raise UsageError(wrong, option="device", value=",".join(names))
+    for name in names:
+        check_device(name, DEVICES)
+    return names
 
 
 def _refuse_odd(selection: Selection) -> None:

@@ -17,10 +17,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from birefcli.batch.freshness import MISSING
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
-from birefcli.batch.places import EXISTS, MADE_BY_US, Stdout, Target
+from birefcli.batch.places import Stdout, Target
 from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
@@ -68,8 +67,7 @@ class TerminalReporter(Terminal):
         )
         self.verbosity, self.spell = verbosity, spell
         self.shows_progress = verbosity.progress and not verbosity.quiet
-        self.total = self.failed = 0
-        self.pace = Pace(0)
+        self.failed, self.pace = 0, Pace(0)
         self.last_line = time.monotonic()
         self._waits_for = LOADING
         self._bottleneck: Bottleneck = lambda: None
@@ -77,18 +75,17 @@ class TerminalReporter(Terminal):
     def __enter__(self) -> "TerminalReporter":
         return self
 
-    def on_start(self, total: int) -> None:
+    def on_start(self, pace: Pace) -> None:
         """Count from here; what was reported before needed no work."""
-        self.total, self.failed, self.pace = total, 0, Pace(total)
+        self.failed, self.pace = 0, pace
         self.last_line = time.monotonic()
         if self.progress is not None:
-            self.task = self.progress.add_task(LOADING, total=total, limit="")
+            self.task = self.progress.add_task(LOADING, total=pace.total, limit="")
             self.progress.start()
 
     def on_running(self, bottleneck: Bottleneck) -> None:
         """Measure from now on, and show the slowest stage."""
         self._bottleneck, self._waits_for = bottleneck, WORKING
-        self.pace.begin()
         self.on_state("")
 
     def on_products_skipped(self, count: int) -> None:
@@ -98,15 +95,14 @@ class TerminalReporter(Terminal):
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Report one photo that ended."""
-        self.pace.end(written=outcome.status is Status.WRITTEN)
         self.failed += outcome.status is Status.FAILED
         if outcome.status is Status.FAILED:
             self.say(f"{outcome.input}: {self._spelled(outcome.error)}")
         elif not self.verbosity.quiet and self.is_worth_a_line(outcome):
             self.say(self._line(outcome))
-        if self.progress is not None and self.total:
+        if self.progress is not None and self.pace.total:
             self.progress.update(self.task, advance=1, limit=self._limit())
-        elif not self.verbosity.quiet and self.total:
+        elif not self.verbosity.quiet and self.pace.total:
             self._progress_line()
         if outcome.bug is not None and self.verbosity.debug:
             traceback.print_exception(outcome.bug)
@@ -121,7 +117,7 @@ class TerminalReporter(Terminal):
 
     def on_state(self, text: str) -> None:
         """Show what photos wait for, where a bar shows that they do."""
-        if self.progress is not None and self.total:
+        if self.progress is not None and self.pace.total:
             self.progress.update(self.task, description=text or self._waits_for)
 
     def on_notice(self, message: str | Message) -> None:
@@ -160,17 +156,15 @@ class TerminalReporter(Terminal):
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):
             return False
-        unexpected = outcome.reason not in (EXISTS, Message(MADE_BY_US))
-        left = outcome.status is Status.SKIPPED and unexpected
-        return self.verbosity.verbose or left or _notable(outcome)
+        return self.verbosity.verbose or outcome.notable or _is_read_otherwise(outcome)
 
     def _progress_line(self) -> None:
         now = time.monotonic()
-        if now - self.last_line < INTERVAL or self.pace.done == self.total:
+        if now - self.last_line < INTERVAL or self.pace.done == self.pace.total:
             return
         self.last_line = now
         failed = f", {self.failed} failed" if self.failed else ""
-        words = f"{self.pace.done} of {self.total} photos{failed}", self._pace_text()
+        words = f"{self.pace.done} of {self.pace.total} photos{failed}", self._pace_text()
         limit = self._limit()
         self.say(", ".join(filter(None, words)) + (f" {limit}" if limit else ""))
 
@@ -189,7 +183,7 @@ class TerminalReporter(Terminal):
     def _line(self, outcome: Outcome) -> str:
         targets = ", ".join(_shown(target) for target in outcome.outputs.values())
         # That a photo was not there before goes without saying.
-        new = outcome.status is Status.WRITTEN and outcome.reason == MISSING
+        new = outcome.status is Status.WRITTEN and outcome.is_new
         reason = "" if new else self._spelled(outcome.reason)
         details = [text for text in (reason, *outcome.notes) if text]
         why = f" ({'; '.join(details)})" if details else ""
@@ -201,9 +195,9 @@ def _shown(target: Target) -> str:
     return "stdout" if isinstance(target, Stdout) else str(target)
 
 
-def _notable(outcome: Outcome) -> bool:
-    """Whether its owner should hear of a photo that did not fail."""
-    words = ("no subject", "first of", "pixels may be wrong", "changed since the run began")
+def _is_read_otherwise(outcome: Outcome) -> bool:
+    """Whether a photo has more pictures than the one that was read, or may have other pixels."""
+    words = ("first of", "pixels may be wrong")
     return any(word in note for note in outcome.notes for word in words)
 
 

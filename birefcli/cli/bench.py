@@ -129,7 +129,7 @@ def bench(
     """
     rendering = read_rendering(
         {
-            "write": None if write is None else ",".join(write),
+            "write": write,
             "format": format_,
             "bits": bits,
             "compress": compress,

@@ -27,6 +27,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Read the command line; ``-o=PATH`` as well as ``-o PATH``."""
         ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
+        ctx.meta[usage_errors.WORDS] = tuple(args)
         words = list(_without_equals(args, self.params))
         try:
             return super().parse_args(ctx, list(words))

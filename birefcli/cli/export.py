@@ -10,7 +10,7 @@ from birefcli.cli import completion, shared_options
 from birefcli.cli.local_paths import local_path
 from birefcli.cli.shared_options import MODEL, OUTPUT, reworded
 from birefcli.errors import UsageError, printable
-from birefcli.options import ModelOptions, PatchOrder
+from birefcli.options import PatchOrder
 from birefcli.system.paths import with_home
 
 Exported = Annotated[
@@ -93,16 +93,18 @@ def export(
         raise UsageError("no model named; see birefcli export --help")
     if output is None:
         raise UsageError("say where the file goes: --output FILE.onnx")
-    options = ModelOptions(model, values.size(size), patch_order, offline)
+    network_size = values.size(size)
     from birefcli.cli.terminal import ProgressBar  # rich takes its time
     from birefcli.models.onnx_export import ExportTask
     from birefcli.models.onnx_export import export as write
 
     shown = progress and not quiet
-    task = ExportTask(options, output, logits, overwrite, shown)
+    task = ExportTask(
+        model, output, network_size, patch_order, offline, logits, overwrite, progress=shown
+    )
     with ProgressBar(None, bar=shown, lines=False) as bar:
         made = write(task, lambda what: bar.begin(what, 1))
     if not quiet:
-        size_ = f"{made.size}, {made.size_bytes / 1e6:.0f} MB"
+        size_ = f"{made.checkpoint.size}, {made.size_bytes / 1e6:.0f} MB"
         print(printable(f"{made.path}: {made.checkpoint.name} at {size_}"))
         print(f"largest difference of alpha from torch: {made.difference:.1e}")

@@ -7,11 +7,14 @@ import typer
 
 from birefcli.cli import rules
 from birefcli.cli.stderr import say
-from birefcli.errors import ExitCode, UsageError, printable
+from birefcli.errors import ExitCode, printable
 from birefcli.options import Selection
 
-OTHERS = ("dry_run", "json_lines", "failed_to")
-"""Options of a run, of which there is none."""
+ALLOWED = (
+    *("inputs", "output", "name", "null", "quiet", "debug"),
+    *("recursive", "include", "exclude", "files_from", "shard"),  # refused with a reason of theirs
+)
+"""Options that say which products, and how they are printed; all others are those of a run."""
 
 
 def list_orphans(context: typer.Context, selection: Selection, *, null: bool, quiet: bool) -> None:
@@ -20,10 +23,7 @@ def list_orphans(context: typer.Context, selection: Selection, *, null: bool, qu
     A name that holds a line break would be two: without ``null`` it is left out, and the exit code
     says so.
     """
-    for name in OTHERS:
-        if rules.is_typed(context, name):
-            option = next(p for p in context.command.params if p.name == name).opts[0]
-            raise UsageError(f"{option} and --orphans: choose one")
+    rules.refuse_beside(context, "orphans", ALLOWED)
     from birefcli.batch.orphans import find_orphans  # help needs none of it
 
     found = [_as_word(str(orphan)) for orphan in find_orphans(selection)]

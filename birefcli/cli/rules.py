@@ -1,4 +1,4 @@
-"""Options that do nothing without another one."""
+"""Options that do nothing without another one, or beside it."""
 
 import typer
 
@@ -31,5 +31,22 @@ def refuse_without(
     """
     for name in names:
         if not there and is_typed(context, name):
-            option = next(p for p in context.command.params if p.name == name).opts[0]
-            raise UsageError(f"{option} does nothing without {other}", hint=hint)
+            raise UsageError(f"{_spelled(context, name)} does nothing without {other}", hint=hint)
+
+
+def refuse_beside(context: typer.Context, other: str, allowed: tuple[str, ...]) -> None:
+    """Raise UsageError where an option was typed that does nothing beside ``other``.
+
+    ``allowed``: names of those that do something there.
+    """
+    for name in (p.name for p in context.command.params):
+        if name is not None and name not in (other, *allowed) and is_typed(context, name):
+            text = f"{_spelled(context, name)} does nothing beside {_spelled(context, other)}"
+            raise UsageError(text, hint="leave it out")
+
+
+def _spelled(context: typer.Context, name: str) -> str:
+    """An option by its name in Python, as it was typed or could be."""
+    option = next(p for p in context.command.params if p.name == name)
+    off = context.params.get(name) is False and option.secondary_opts
+    return str((option.secondary_opts if off else option.opts)[0])

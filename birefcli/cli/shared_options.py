@@ -144,7 +144,7 @@ Include: TypeAlias = Annotated[
         SELECTION,
         "--include",
         metavar="GLOB",
-        help="In folders, only names that match; several with commas.",
+        help="In folders, only names that match; repeat it for several.",
     ),
 ]
 Exclude: TypeAlias = Annotated[
@@ -153,7 +153,7 @@ Exclude: TypeAlias = Annotated[
         SELECTION,
         "--exclude",
         metavar="GLOB",
-        help="In folders, no files and no inner folders that match; several with commas.",
+        help="In folders, no files and no inner folders that match; repeat it for several.",
     ),
 ]
 FilesFrom: TypeAlias = Annotated[

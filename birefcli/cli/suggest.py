@@ -1,6 +1,7 @@
 """What somebody means by an option or a command that is not there."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -35,7 +36,7 @@ def explain_command(group: Any, word: str) -> str:  # noqa: ANN401
     """What to do about a word that is no command; empty where nothing is like it."""
     root = group.name == "birefcli"
     if root and (word.endswith("/") or Path(word).suffix.lower() in PHOTO_SUFFIXES):
-        return f"did you mean birefcli matte {word} -o cutouts/?"
+        return _matted(word)
     near = _nearest(word, group.commands)
     meant = COMMANDS.get(word.lower()) if root else None
     if meant is None and near is None and root:
@@ -43,8 +44,14 @@ def explain_command(group: Any, word: str) -> str:  # noqa: ANN401
         meant = None if other is None else COMMANDS[other]
     if meant is None and near is None:
         there = root and exists(Path(word))
-        return f"did you mean birefcli matte {word} -o cutouts/?" if there else ""
+        return _matted(word) if there else ""
     return f"did you mean {meant or near}?"
+
+
+def _matted(photo: str) -> str:
+    """The command for a photo or a folder, to be copied into a shell."""
+    path = f"./{photo}" if photo.startswith("-") else photo
+    return f"did you mean birefcli matte {shlex.quote(path)} -o cutouts/?"
 
 
 def _meant(word: str, names: Collection[str]) -> str | None:

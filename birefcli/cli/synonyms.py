@@ -75,6 +75,7 @@ COMMAND_OPTIONS = {"watch": "watch", "serve": "serve", "train": "train", "train-
 """Options of other tools that are commands here."""
 
 EXPLAINED: dict[str, tuple[tuple[str, ...], str]] = {
+    "orphans": (("watch",), "birefcli matte --orphans lists them"),
     **dict.fromkeys(("resume", "continue"), (("matte", "watch", "train"), _RESUMES)),
     **dict.fromkeys(("recursive", "r"), (("watch", "sheet", "score", "bench"), _WALKS)),
     **dict.fromkeys(

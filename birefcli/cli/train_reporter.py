@@ -130,7 +130,7 @@ class TrainReporter(Terminal, TrainCallbacks):
 
     def _say_which(self, run: TrainingRun) -> None:
         """Which epoch the result is of, and how much better it is than the start."""
-        chosen, last = run.result, run.log.last_score()
+        chosen, last = run.result, run.last
         self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {chosen['MAD']:.4f} after")
         said = f"the result is epoch {chosen['epoch']:.0f}'s"
         if chosen["step"] != last["step"]:

@@ -1,11 +1,13 @@
 """A wrong command line, in one line as every other failure: what is wrong, what to do."""
 
-import sys
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from birefcli.cli import help_page, suggest
 from birefcli.system.paths import exists
+
+WORDS = "birefcli.words"
+"""Where a context keeps the words that a command is given."""
 
 
 class _Parameter(Protocol):
@@ -60,19 +62,13 @@ def _fault(error: "_TyperError") -> str:
 
 def _unknown(option: str, context: Any) -> str:  # noqa: ANN401
     # A photo's name that begins with a dash is read as options of one letter each.
-    photo = next((word for word in sys.argv[1:] if word.startswith(option) and _there(word)), None)
+    dashed = (word for word in context.meta.get(WORDS, ()) if word.startswith(option))
+    photo = next((word for word in dashed if exists(Path(word))), None)
     if photo is not None:
         hint = f"the file {photo} is called ./{photo} here"
     else:
         hint = suggest.explain_option(context, option)
     return f"{option} is no option" + (f"; {hint}" if hint else "")
-
-
-def _there(word: str) -> bool:
-    try:
-        return exists(Path(word))
-    except (OSError, ValueError):
-        return False
 
 
 def _shown(parameter: "_Parameter") -> str:

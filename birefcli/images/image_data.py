@@ -26,6 +26,8 @@ _MOST_PARTS = 500_000  # chunks, segments, boxes or strips of a file
 _MOST_PAGES = 1000
 _NUMBERS = {3: "H", 4: "I"}  # types of a TIFF's whole numbers
 _PIECE = 1 << 18  # bytes that are read at once
+_END_OF_JPEG = b"\xff\xd9"  # nothing within a scan is like it
+_ZEROS = 16  # bytes at a file's end: no picture of ours ends in so many
 
 
 class Extent(NamedTuple):
@@ -33,6 +35,10 @@ class Extent(NamedTuple):
 
     start: int
     length: int
+
+
+class EndsEarlyError(ValueError):
+    """A file ends before its picture does."""
 
 
 class ImageData(NamedTuple):
@@ -87,6 +93,41 @@ def measure(file: BinaryIO, most: float = math.inf) -> ImageData:
     return of_parts(pieces())
 
 
+def is_cut_short(file: BinaryIO) -> bool:
+    """Whether a file ends before its picture does, as a full disk or a power cut leaves it.
+
+    The latter may leave zeros in the place of its end. What stands behind a whole picture is no
+    sign of that, nor is what cannot be followed as a picture, but for zeros. Raises OSError.
+    """
+    file.seek(0)
+    start = file.read(len(png.SIGNATURE))
+    ended = False
+    try:
+        for part in extents(file):
+            ended = _holds_end(file, part)
+    except EndsEarlyError:
+        return True
+    except ValueError:
+        return _ends_in_zeros(file)
+    if start.startswith(b"\xff\xd8"):
+        return not ended
+    return start != png.SIGNATURE and _ends_in_zeros(file)
+
+
+def _holds_end(file: BinaryIO, part: Extent) -> bool:
+    """Whether a part holds the mark with which a JPEG ends; all of it is read."""
+    found, before = False, b""
+    for piece in _pieces(file, part):
+        found = found or _END_OF_JPEG in before + piece
+        before = piece[-1:]
+    return found
+
+
+def _ends_in_zeros(file: BinaryIO) -> bool:
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _ZEROS))
+    return not file.read(_ZEROS).strip(b"\0")
+
+
 def of_bytes(data: bytes) -> ImageData:
     """Those of a whole file."""
     return measure(io.BytesIO(data))
@@ -107,7 +148,7 @@ def _pieces(file: BinaryIO, part: Extent) -> Iterator[bytes]:
         file.seek(part.start + part.length - left)
         piece = file.read(min(left, _PIECE))
         if not piece:
-            raise ValueError("the file ends within its pixels")
+            raise EndsEarlyError("the file ends within its pixels")
         left -= len(piece)
         yield piece
 
@@ -119,6 +160,7 @@ def _of_png(file: BinaryIO) -> Iterator[Extent]:
         if name in _PNG_CHUNKS:
             yield Extent(at + 8, size)
         elif name == b"IEND":
+            _read(file, at + 8, 4)  # its checksum
             return
         at += 12 + size
     raise ValueError("too many chunks")
@@ -209,5 +251,5 @@ def _read(file: BinaryIO, at: int, size: int) -> bytes:
     file.seek(at)
     found = file.read(size)
     if len(found) < size:
-        raise ValueError("the file ends too early")
+        raise EndsEarlyError("the file ends too early")
     return found

@@ -109,10 +109,15 @@ def read(path: Path) -> StampedFile:
     Raises OSError, also for what is no regular file or gives fewer bytes than it has.
     """
     with open_regular(path) as file:
-        length = file.seek(0, os.SEEK_END)
-        head = _window(file, 0, length, path)
-        tail = _window(file, max(0, length - WINDOW), length, path)
-        blank = not head.strip(b"\0") and not tail.strip(b"\0") and _is_zeros(file, length)
+        return of_file(file, path)
+
+
+def of_file(file: BinaryIO, path: Path) -> StampedFile:
+    """As :func:`read`, of a regular file that is open; ``path``: its name, for errors."""
+    length = file.seek(0, os.SEEK_END)
+    head = _window(file, 0, length, path)
+    tail = _window(file, max(0, length - WINDOW), length, path)
+    blank = not head.strip(b"\0") and not tail.strip(b"\0") and _is_zeros(file, length)
     text = _text_at_its_place(head, tail)
     return StampedFile(_is_whole(head, tail, length, text), _parsed(text), blank, length)
 

@@ -1,6 +1,7 @@
 """Which devices the network runs on, and in which precision. Never a silent fallback."""
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -42,18 +43,20 @@ def parse_device(device: str, precision: Precision) -> Placement:
     return Placement(chosen, precision)
 
 
-def parse_devices(text: str, precision: Precision) -> dict[str, Placement]:
-    """What a text that may name several devices means: by the name that messages have for each.
+def parse_devices(names: Sequence[str], precision: Precision) -> dict[str, Placement]:
+    """What the names of devices mean, ``all`` too: by the name that messages have for each.
 
     Only the CPU can be named more than once: its processes share the cores. Raises DeviceError,
     UsageError.
     """
-    names = _all() if text == "all" else [name.strip() for name in text.split(",")]
+    text = ",".join(names)
+    if text == "all":
+        names = _all()
     if len(names) == 1:
         return {names[0]: parse_device(names[0], precision)}
-    for name in names:
-        if name in ("auto", "all"):
-            raise UsageError(f"give {name} alone", option="device", value=text)
+    alone = next((name for name in names if name in ("auto", "all")), None)
+    if alone is not None:
+        raise UsageError(f"give {alone} alone", option="device", value=text)
     placements = [parse_device(name, precision) for name in names]
     taken = Counter(str(placement.device) for placement in placements)
     for device, times in taken.items():
@@ -113,10 +116,6 @@ def _best() -> torch.device:
 
 
 def _asked(name: str) -> torch.device:
-    if "," in name or name == "all":
-        raise UsageError(
-            "name one device; several are for birefcli matte", option="device", value=name
-        )
     check_device(name)
     kind, _, number = name.partition(":")
     if kind == "cuda":

@@ -49,6 +49,19 @@ class ForegroundOptions:
     """Also where there is no subject, for a foreground without alpha."""
 
 
+class Normalisation:
+    """ImageNet's, on a device: from bytes to what the network reads."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Bring mean and deviation there once: a copy for each batch would wait for the device."""
+        self._mean = torch.tensor(MEAN, device=device).view(3, 1, 1) * 255
+        self._std = torch.tensor(STD, device=device).view(3, 1, 1) * 255
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """N×h×w×3 of uint8, sRGB, to float32 N×3×h×w around zero."""
+        return (pixels.permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+
 class Predictor:
     """A network on its device, at its input size."""
 
@@ -83,8 +96,7 @@ class Predictor:
         self._exact: nn.Module | None = None
         self._overflowed = False
         self._one = threading.Lock()
-        self._mean = torch.tensor(MEAN, device=placement.device).view(3, 1, 1) * 255
-        self._std = torch.tensor(STD, device=placement.device).view(3, 1, 1) * 255
+        self._normalise = Normalisation(placement.device)
 
     def upload(self, photo: Photo) -> Prepared:
         """:meth:`prepare` a photo, on a GPU with room, where :meth:`matte_async` finds it."""
@@ -118,7 +130,7 @@ class Predictor:
         a CPU each call has all cores.
         """
         with self._one, as_current(self.placement.device), torch.inference_mode():
-            batch = self._normalised(inputs)
+            batch = self._normalise(torch.stack([self._here(prepared) for prepared in inputs]))
             waiting = [batch.to(self.placement.dtype)]
             done: list[Tensor] = []
             while waiting:
@@ -136,11 +148,6 @@ class Predictor:
             if self.placement.dtype != torch.float32:
                 self._redo_overflowed(alphas, batch)
             return alphas
-
-    def _normalised(self, inputs: Sequence[Prepared]) -> Tensor:
-        """The network's input: float32 N×3×h×w around zero, on the device."""
-        stacked = torch.stack([self._here(prepared) for prepared in inputs])
-        return (stacked.permute(0, 3, 1, 2).float() - self._mean) / self._std
 
     def _redo_overflowed(self, alphas: Tensor, batch: Tensor) -> None:
         """Do photos whose features overflowed half precision again in float32, in place."""

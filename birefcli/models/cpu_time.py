@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from birefcli.models import zoo
 from birefcli.options import Size
 
-TIMES_MINI = {
+RELATIVE_CPU_TIME = {
     ("swin_large", zoo.USUAL): 223.0,
     ("swin_tiny", zoo.USUAL): 60.0,
 }
@@ -23,7 +23,7 @@ class QuickerModel:
 
 
 def quicker_models(name: str, size: Size | None = None) -> list[QuickerModel]:
-    """Of ``lite`` and ``mini`` those that are quicker on a CPU than this model; slowest first.
+    """Of ``lite`` and the bundled ``mini`` those that are quicker on a CPU; slowest first.
 
     ``size``: its input, None for its own. None are known to be quicker than somebody's own file.
     """
@@ -31,8 +31,8 @@ def quicker_models(name: str, size: Size | None = None) -> list[QuickerModel]:
     if model is None or model.bundled:
         return []
     size = size or model.size
-    taken = TIMES_MINI.get((model.backbone, size))
-    lite = TIMES_MINI[zoo.ZOO["lite"].backbone, zoo.USUAL]
+    taken = RELATIVE_CPU_TIME.get((model.backbone, size))
+    lite = RELATIVE_CPU_TIME[zoo.ZOO["lite"].backbone, zoo.USUAL]
     if taken is None:
         known = _pixels(size) > _pixels(zoo.USUAL)  # more of them never take less time
         return [QuickerModel(other, None) for other in (("lite",) if known else ()) + ("mini",)]

@@ -63,10 +63,14 @@ def load_predictor(
     from birefcli.matting.predictor import Predictor
     from birefcli.models import weights
 
-    network = weights.load_network(checkpoint, patch_order=options.patch_order)
-    size = options.size or checkpoint.size
+    used = checkpoint.run_with(size=options.size, patch_order=options.patch_order)
     return Predictor(
-        network, size, placement, cuda_graph=options.compile, edges=options.edges, on_state=on_state
+        weights.load_network(used),
+        used.size,
+        placement,
+        cuda_graph=options.compile,
+        edges=options.edges,
+        on_state=on_state,
     )
 
 

@@ -1,24 +1,31 @@
 """A model as one ONNX file for other programs, compared with torch before it gets its name."""
 
+import errno
 import importlib
 import json
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from birefcli.errors import Message, ModelError, Option, OutputError, UsageError
 from birefcli.models import zoo
 from birefcli.models.zoo import Model
-from birefcli.options import ModelOptions, Precision, Size
+from birefcli.options import PatchOrder, Precision, Size
 from birefcli.system import atomic
-from birefcli.system.paths import is_folder
+from birefcli.system.paths import exists, is_folder
 from birefcli.system.regular_file import regular_status
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from birefcli.birefnet import BiRefNet
+    from birefcli.matting.predictor import Predictor
+    from birefcli.models.onnx_graph import Program
     from birefcli.models.weights import Checkpoint
 
 SUFFIX = ".onnx"
@@ -29,8 +36,8 @@ LEAST_RUNTIME = (1, 25)
 TOLERANCE = 1e-3
 """Largest difference of alpha from torch's with which a file is kept: a quarter of a level of 8
 bits. What is right differs by the last digits of float32."""
-PHOTOS = 2
-"""Photos that are compared: each by itself, and both at once."""
+SEEDS = (0, 2)
+"""Of the photos that are compared, each by itself and both at once: mini finds their figures."""
 MEGAPIXELS = 0.5  # of such a photo
 SOURCE = "BiRefNet (Zheng et al., CAAI AIR 2024), https://github.com/ZhengPeng7/BiRefNet"
 """Whose network it is, as the file says."""
@@ -40,9 +47,14 @@ SOURCE = "BiRefNet (Zheng et al., CAAI AIR 2024), https://github.com/ZhengPeng7/
 class ExportTask:
     """What is exported, and where to."""
 
-    model: ModelOptions
-    """Its name, size, patch order, and whether a download is allowed; the rest is not read."""
+    model: str
+    """A name that ``birefcli models list`` shows, or a weights file."""
     output: Path
+    size: Size | None = None
+    """The network's input; None for the model's own."""
+    patch_order: PatchOrder = PatchOrder.AUTO
+    offline: bool = False
+    """Use downloaded weights only."""
     logits: bool = False
     """Leave the sigmoid to whoever runs the file."""
     overwrite: bool = False
@@ -57,8 +69,7 @@ class ExportedFile:
 
     path: Path
     checkpoint: "Checkpoint"
-    size: Size
-    """Of the input, in pixels."""
+    """As it was run: at this input size, in this patch order."""
     size_bytes: int
     difference: float
     """Largest difference of alpha from torch's, of all pixels compared."""
@@ -76,19 +87,20 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     """
     _check_output(task)
     _check_packages()
-    from birefcli.models import weights
+    from birefcli.models import onnx_graph, weights
 
     begin("loading the model")
-    checkpoint = weights.resolve(
-        task.model.name, offline=task.model.offline, progress=task.progress
-    )
-    network = weights.load_network(checkpoint, patch_order=task.model.patch_order)
-    size = task.model.size or checkpoint.size
+    found = weights.resolve(task.model, offline=task.offline, progress=task.progress)
+    checkpoint = found.run_with(size=task.size, patch_order=task.patch_order)
+    network = weights.load_network(checkpoint)
+    begin("recording the network")
+    program = _record(task, checkpoint, network)
     try:
-        with atomic.replacing(task.output) as part:
-            _write(task, checkpoint, network, size, part, begin)
+        with _folder_of(task.output), atomic.replacing(task.output) as part:
+            begin("writing the file")
+            onnx_graph.write(program, part)
             begin("comparing with torch")
-            difference = _difference(network, size, part)
+            difference = _difference(network, checkpoint.size, part)
             if not difference <= TOLERANCE:  # nor is what is no number
                 raise ModelError(
                     f"{checkpoint.name}: in ONNX Runtime alpha differs from torch's by up to"
@@ -98,7 +110,7 @@ def export(task: ExportTask, begin: Begin = lambda _: None) -> ExportedFile:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"{task.output}: cannot be written ({reason})") from error
-    return ExportedFile(task.output, checkpoint, size, size_bytes, difference)
+    return ExportedFile(task.output, checkpoint, size_bytes, difference)
 
 
 def _check_output(task: ExportTask) -> None:
@@ -111,11 +123,35 @@ def _check_output(task: ExportTask) -> None:
         if regular_status(output) is not None and not task.overwrite:
             hint = Message("name another file, or add ", Option("overwrite"))
             raise OutputError(f"{output}: is there already", hint=hint)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        atomic.check_replaceable(output)
+        _check_folder(output)
     except OSError as error:
         raise OutputError(f"{output}: cannot be written ({error.strerror})") from error
-    atomic.clear_stale([output.parent])
+
+
+def _check_folder(output: Path) -> None:
+    """See that a file can be made, or the folders for it; nothing is. Raises OSError."""
+    if is_folder(output.parent):
+        atomic.check_replaceable(output)
+        atomic.clear_stale([output.parent])
+        return
+    nearest = next(folder for folder in output.parents if exists(folder))
+    if not is_folder(nearest):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+    atomic.check_writable(nearest)
+
+
+@contextmanager
+def _folder_of(output: Path) -> Iterator[None]:
+    """Make the folders that are missing; they go again where nothing is written. Raises OSError."""
+    missing = [folder for folder in output.parents if not exists(folder)]
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # somebody else has written there
+                folder.rmdir()
+        raise
 
 
 def _check_packages() -> None:
@@ -130,39 +166,28 @@ def _check_packages() -> None:
     import onnxruntime
 
     version = str(onnxruntime.__version__)
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))  # also of 1.25rc1
     if numbers < LEAST_RUNTIME:
         least = ".".join(map(str, LEAST_RUNTIME))
         wrong = f"onnxruntime {version} has no DeformConv on a CPU; {least} is the first that has"
         raise UsageError(wrong, hint=hint)
 
 
-def _write(
-    task: ExportTask,
-    checkpoint: "Checkpoint",
-    network: "BiRefNet",
-    size: Size,
-    part: Path,
-    begin: Begin,
-) -> None:
-    """Record the network into the file ``part``. Raises ModelError, OSError."""
+def _record(task: ExportTask, checkpoint: "Checkpoint", network: "BiRefNet") -> "Program":
+    """Record the network, and note what it is. Raises ModelError."""
     from birefcli import __version__
     from birefcli.models import files, onnx_graph
 
-    begin("recording the network")
     try:
-        program = onnx_graph.record(network, size, logits=task.logits)
+        program = onnx_graph.record(network, checkpoint.size, logits=task.logits)
     except Exception as error:  # what torch raises depends on where it stopped
         reason = files.first_line(error)
         raise ModelError(f"{checkpoint.name}: torch cannot export it ({reason})") from error
-    begin("writing the file")
-    order = task.model.patch_order
-    notes = _notes(checkpoint, size, str(order if order != order.AUTO else checkpoint.patch_order))
-    onnx_graph.describe(program, "birefcli", __version__, notes)
-    onnx_graph.write(program, part)
+    onnx_graph.describe(program, "birefcli", __version__, _notes(checkpoint))
+    return program
 
 
-def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, str]:
+def _notes(checkpoint: "Checkpoint") -> dict[str, str]:
     """What the file says of itself: texts, lists as JSON."""
     from birefcli.matting.predictor import MEAN, STD
 
@@ -171,10 +196,10 @@ def _notes(checkpoint: "Checkpoint", size: Size, patch_order: str) -> dict[str, 
     return {
         "birefcli.model": checkpoint.name if known is None else known.name,
         "birefcli.sha256": checkpoint.sha256,
-        "birefcli.size": json.dumps(list(size)),
+        "birefcli.size": json.dumps(list(checkpoint.size)),
         "birefcli.mean": json.dumps(list(MEAN)),
         "birefcli.std": json.dumps(list(STD)),
-        "birefcli.patch_order": patch_order,
+        "birefcli.patch_order": checkpoint.patch_order.value,
         "birefcli.source": SOURCE,
         **licence,
     }
@@ -207,11 +232,10 @@ def _difference(network: "BiRefNet", size: Size, path: Path) -> float:
     return float((torch.stack([alone, together]) - wanted).abs().max())
 
 
-def _photos(predictor: Any) -> "list[NDArray[Any]]":  # noqa: ANN401
+def _photos(predictor: "Predictor") -> "list[NDArray[np.uint8]]":
     """Photos of a person-like figure as the network sees them: h×w×3 of uint8."""
     from birefcli.images import synthetic
     from birefcli.images.decode import decode_photo
 
-    # Of these two mini finds the figure.
-    made = [decode_photo(synthetic.photo(MEGAPIXELS, seed), 10**9) for seed in (0, 2)[:PHOTOS]]
+    made = [decode_photo(synthetic.photo(MEGAPIXELS, seed), 10**9) for seed in SEEDS]
     return [predictor.prepare(photo) for photo in made]

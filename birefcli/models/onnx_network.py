@@ -10,9 +10,9 @@ from torch import Tensor
 
 from birefcli.errors import Message, ModelError, Option, UsageError
 from birefcli.matting.device import Placement
-from birefcli.matting.predictor import MEAN, STD
+from birefcli.matting.predictor import Normalisation
+from birefcli.models.onnx_graph import ALPHA, LOGITS
 from birefcli.options import Size
-from birefcli.system.paths import is_file
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _LACKS = "Could not find an implementation for"
@@ -20,10 +20,11 @@ _LACKS = "Could not find an implementation for"
 
 
 class OnnxNetwork:
-    """An exported network in ONNX Runtime.
+    """An exported network in ONNX Runtime, which must be installed.
 
     It must have one input N×3×H×W of float32 or float16, RGB scaled to 0..1, then ImageNet mean
-    and standard deviation, and one output N×1×H×W: logits, or alpha of 0..1.
+    and standard deviation, and one output N×1×H×W: logits, or alpha of 0..1. Which of them is told
+    by the output's name; where that is of neither, by the values of the first call.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class OnnxNetwork:
         self._session = _session(path, placement.device, keep_memory=keep_memory)
         self.provider: str = self._session.get_providers()[0]
         self._input, self._dtype = self._check()
+        self._normalise = Normalisation(torch.device("cpu"))
+        self._gives_logits = {LOGITS: True, ALPHA: False}.get(self._session.get_outputs()[0].name)
 
     def _check(self) -> tuple[str, Any]:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -59,27 +62,17 @@ class OnnxNetwork:
 
     def alphas(self, inputs: list[NDArray[np.uint8]]) -> Tensor:
         """Alpha of prepared photos: float32 N×1×h×w, 0..1."""
-        batch = torch.from_numpy(np.stack(inputs)).permute(0, 3, 1, 2).float()
-        mean, std = (torch.tensor(t).view(3, 1, 1) * 255 for t in (MEAN, STD))
-        values = ((batch - mean) / std).numpy().astype(self._dtype)
+        values = self._normalise(torch.from_numpy(np.stack(inputs))).numpy().astype(self._dtype)
         found = torch.from_numpy(self._session.run(None, {self._input: values})[0]).float()
         found = found.reshape(len(inputs), 1, *found.shape[-2:])
-        is_alpha = bool(found.min() >= 0) and bool(found.max() <= 1)
-        return found if is_alpha else torch.sigmoid(found)
+        if self._gives_logits is None:
+            self._gives_logits = bool(found.min() < 0) or bool(found.max() > 1)
+        return torch.sigmoid(found) if self._gives_logits else found
 
 
 def _session(path: Path, device: torch.device, *, keep_memory: bool) -> Any:  # noqa: ANN401
-    if not is_file(path):
-        raise ModelError("no such file", option="against", value=path)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(
-            f"onnxruntime is not installed ({error})",
-            option="against",
-            value=path,
-            hint="pip install 'birefcli[bench]' or onnxruntime",
-        ) from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -87,9 +80,7 @@ def _session(path: Path, device: torch.device, *, keep_memory: bool) -> Any:  # 
     wanted = {"cuda": "CUDAExecutionProvider"}.get(device.type, "CPUExecutionProvider")
     if wanted not in onnxruntime.get_available_providers():
         raise UsageError(
-            f"this onnxruntime has no {wanted}",
-            option="against",
-            value=path,
+            f"{path}: this onnxruntime has no {wanted}",
             hint=Message("pip install onnxruntime-gpu, or compare with ", Option("device", "cpu")),
         )
     try:

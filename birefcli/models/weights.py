@@ -63,6 +63,16 @@ class Checkpoint:
     patch_order_known: bool = True
     """False where ``patch_order`` is the assumption for unknown files."""
 
+    def run_with(
+        self, *, size: Size | None = None, patch_order: PatchOrder = PatchOrder.AUTO
+    ) -> "Checkpoint":
+        """The same weights at another input size, or in another patch order, where one is given."""
+        if patch_order is PatchOrder.AUTO:
+            return dataclasses.replace(self, size=size or self.size)
+        return dataclasses.replace(
+            self, size=size or self.size, patch_order=patch_order, patch_order_known=True
+        )
+
 
 def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Checkpoint:
     """Weights on this machine, downloaded and verified if need be.
@@ -81,16 +91,10 @@ def resolve(model: str, *, offline: bool = False, progress: bool = True) -> Chec
     return _published(found.model, found.model.name, path)
 
 
-def load_network(
-    checkpoint: Checkpoint,
-    *,
-    patch_order: PatchOrder = PatchOrder.AUTO,
-    dtype: torch.dtype = torch.float32,
-) -> BiRefNet:
+def load_network(checkpoint: Checkpoint, *, dtype: torch.dtype = torch.float32) -> BiRefNet:
     """The network with these weights: on the CPU, in eval mode, its numbers in ``dtype``.
 
-    ``patch_order`` other than ``AUTO`` overrides the checkpoint's. Raises ModelError unless the
-    file holds exactly the tensors that the network has.
+    Raises ModelError unless the file holds exactly the tensors that the network has.
     """
     path = checkpoint.path
     with files.naming(path):
@@ -99,8 +103,7 @@ def load_network(
         _check(path, network, tensors)
         if not any(model.sha256 == checkpoint.sha256 for model in zoo.ZOO.values()):
             check_finite(path, tensors)
-        order = checkpoint.patch_order if patch_order is PatchOrder.AUTO else patch_order
-        if order is PatchOrder.COLUMNS:
+        if checkpoint.patch_order is PatchOrder.COLUMNS:
             tensors = {
                 key: columns_to_channels(value) if _PATCH_WEIGHT.fullmatch(key) else value
                 for key, value in tensors.items()

@@ -88,9 +88,9 @@ class IdleError(UsageError):
 def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) -> Rendering:
     """How products look, by the words of options; what is not given has its default.
 
-    ``given``: by names of :data:`NAMES`, texts as of a command line; numbers, switches and members
-    of enumerations may be such already. A preset's words count where no others are given. Raises
-    UsageError.
+    ``given``: by names of :data:`NAMES`, texts as of a command line, of ``write`` one or several;
+    numbers, switches and members of enumerations may be such already. A preset's words count where
+    no others are given. Raises UsageError.
     """
     words = with_preset(given)
     rendering = Rendering(
@@ -153,7 +153,10 @@ def refuse_idle(rendering: Rendering, names: Collection[str]) -> None:
 
 
 def _products(words: Mapping[str, Any], default: Product) -> tuple[Product, ...]:
-    return values.choices("write", words["write"], Product) if "write" in words else (default,)
+    if "write" not in words:
+        return (default,)
+    given = words["write"]
+    return values.choices("write", [given] if isinstance(given, str) else given, Product)
 
 
 def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: Value) -> Value:

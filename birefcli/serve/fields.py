@@ -11,7 +11,7 @@ from typing import Any
 from birefcli.errors import UsageError
 from birefcli.products.background import Blur, Colour, parse_colour_or_blur
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Source, Url
+from birefcli.serve.orders import ImageInput, Url
 
 DATA_URL = re.compile(r"data:[^,]{0,200}?;base64,", re.IGNORECASE)
 LONGEST_WORD = 2000
@@ -23,7 +23,7 @@ SAFE = bytes.maketrans(b"-_", b"+/")
 ON, OFF = ("1", "true", "yes", "on", ""), ("0", "false", "no", "off")
 
 
-def source(value: Any, field: str, max_body: int) -> Source:  # noqa: ANN401 - of JSON
+def image_input(value: Any, field: str, max_body: int) -> ImageInput:  # noqa: ANN401 - of JSON
     """A picture's file or URL, from a URL, a data URL or base64. Raises RequestError.
 
     The type that a data URL declares is not believed.
@@ -59,7 +59,7 @@ def _decoded(text: str, field: str, max_body: int) -> bytes:
     raise RequestError(Code.INVALID_IMAGE, nothing, field)
 
 
-def background(value: Any, max_body: int) -> Colour | Blur | Source:  # noqa: ANN401 - of JSON
+def background(value: Any, max_body: int) -> Colour | Blur | ImageInput:  # noqa: ANN401 - of JSON
     """A CSS colour, ``blur``, ``blur:RADIUS``, or a picture's source. Raises RequestError."""
     text = word(value, "background", most=None)
     if len(text) <= LONGEST_WORD:
@@ -68,7 +68,7 @@ def background(value: Any, max_body: int) -> Colour | Blur | Source:  # noqa: AN
         if plain is not None:
             return plain
     try:
-        return source(text, "background", max_body)
+        return image_input(text, "background", max_body)
     except RequestError as error:
         if error.code is not Code.INVALID_IMAGE:
             raise

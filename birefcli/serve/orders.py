@@ -16,7 +16,7 @@ class Url:
     text: str
 
 
-Source: TypeAlias = bytes | Url
+ImageInput: TypeAlias = bytes | Url
 """A picture's file, or where it is."""
 
 
@@ -24,9 +24,9 @@ Source: TypeAlias = bytes | Url
 class Order:
     """Photos, and what is to be made of each."""
 
-    photos: tuple[Source, ...]
+    photos: tuple[ImageInput, ...]
     rendering: Rendering
-    background: Colour | Blur | Source | None = None
+    background: Colour | Blur | ImageInput | None = None
     """What composites are put over; None where there are none."""
     model: str | None = None
     """As the client called it; None: the default."""

@@ -24,7 +24,7 @@ from birefcli.serve.engines import Engine, Engines
 from birefcli.serve.errors import Code, RequestError, in_words
 from birefcli.serve.fetch import Fetcher, UrlPolicy
 from birefcli.serve.metrics import Metrics
-from birefcli.serve.orders import MattedPhoto, Order, Source, Timings, Url
+from birefcli.serve.orders import ImageInput, MattedPhoto, Order, Timings, Url
 from birefcli.serve.photo_stages import Finished, finish, load
 from birefcli.serve.settings import ServeOptions
 from birefcli.serve.threads import Threads
@@ -130,7 +130,7 @@ class Service:
                 reservation.release()
 
     async def _file(
-        self, source: Source, field: str, count: Callable[[int], None], timings: Timings
+        self, source: ImageInput, field: str, count: Callable[[int], None], timings: Timings
     ) -> bytes:
         if isinstance(source, bytes):
             return source

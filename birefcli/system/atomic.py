@@ -14,11 +14,12 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from birefcli.system.exclusive_rename import rename_to_new
 from birefcli.system.paths import is_folder
 from birefcli.system.regular_file import regular_status
 
@@ -128,24 +129,36 @@ def write_file(target: Path, data: bytes) -> None:
         replace_file(target, data)
 
 
-def replace_file(target: Path, data: bytes) -> None:
+def replace_file(target: Path, data: bytes, check: Callable[[], object] = lambda: None) -> None:
     """Write a file so that readers see the old one or the whole new one.
 
-    Raises OSError, and where something that is no regular file has the name.
+    ``check`` is called when the new one is about to take the name; where it raises, the old one
+    stays. Raises OSError, and where something that is no regular file has the name.
     """
     earlier = regular_status(target)
-    part = target.parent / part_name()
-    _writing.add(part)
-    try:
+    with _part_beside(target) as part:
         with _new_file(part, private=earlier is not None) as file:
             _keep_permissions(part, earlier)
             file.write(data)
+        check()
         part.replace(target)
-    except BaseException:
-        _remove(part)
-        raise
-    finally:
-        _writing.discard(part)
+
+
+def create_file(target: Path, data: bytes) -> None:
+    """Write a file under a name that nothing has, so that readers see all of it or nothing.
+
+    Raises FileExistsError where a file has the name when it is written, but replaces a link to
+    nothing; OSError.
+    """
+    with _part_beside(target) as part:
+        with _new_file(part, private=False) as file:
+            file.write(data)
+        try:
+            rename_to_new(part, target)
+        except FileExistsError:
+            if regular_status(target) is not None:
+                raise
+            part.replace(target)
 
 
 @contextlib.contextmanager
@@ -155,12 +168,19 @@ def replacing(target: Path) -> Iterator[Path]:
     For what a library writes; :func:`replace_file` is for bytes. Raises OSError.
     """
     earlier = regular_status(target)
+    with _part_beside(target) as part:
+        yield part
+        _keep_permissions(part, earlier)
+        part.replace(target)
+
+
+@contextlib.contextmanager
+def _part_beside(target: Path) -> Iterator[Path]:
+    """The name of a part file, which is to have another when the block ends."""
     part = target.parent / part_name()
     _writing.add(part)
     try:
         yield part
-        _keep_permissions(part, earlier)
-        part.replace(target)
     except BaseException:
         _remove(part)
         raise

@@ -1,4 +1,7 @@
-"""The log of a training: a JSON object a line, to be plotted while it grows."""
+"""The log of a training: a JSON object a line, to be plotted while it grows.
+
+What a training needs to go on, or to end, is in its checkpoint: this file may be lost.
+"""
 
 import json
 import math
@@ -42,10 +45,6 @@ class Log:
                 file.write(json.dumps(finite) + "\n")
         except OSError as error:
             raise _unwritable(self.path, error) from error
-
-    def last_score(self) -> dict[str, float]:
-        """The last validation; empty where there was none. Raises OutputError."""
-        return next((entry for entry in reversed(list(self)) if "MAD" in entry), {})
 
     def __iter__(self) -> Iterator[dict[str, float]]:
         """What was written; a last line that a kill cut off is left out.

@@ -9,8 +9,8 @@ from birefcli.errors import OutputError
 from birefcli.options import Size
 from birefcli.system import atomic
 from birefcli.system.paths import is_file
-from birefcli.training import export
 from birefcli.training.plan import Plan
+from birefcli.training.save_weights import save_weights
 from birefcli.training.setup import BEST, LAST
 
 
@@ -19,7 +19,7 @@ def write_last(network: BiRefNet, plan: Plan, size: Size) -> None:
 
     Those of an earlier end, which is gone on from, are no longer the last.
     """
-    export.save(network, plan.output, size)
+    save_weights(network, plan.output, size)
     with suppress(OSError):
         (plan.folder / LAST).unlink(missing_ok=True)
 
@@ -32,7 +32,7 @@ def write_best(network: BiRefNet, plan: Plan, size: Size) -> bool:
     best = plan.folder / BEST
     if not is_file(best):
         return False
-    export.save(network, plan.folder / LAST, size)
+    save_weights(network, plan.folder / LAST, size)
     _copy(best, plan.output)
     return True
 

@@ -14,7 +14,7 @@ from birefcli.matting.predictor import Predictor
 from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.text import name_list
-from birefcli.training import export, preview, result, setup, validate
+from birefcli.training import preview, result, setup, validate
 from birefcli.training.backgrounds import Backgrounds
 from birefcli.training.dataset import Bytes, CachedFiles, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
@@ -22,6 +22,7 @@ from birefcli.training.log import Log
 from birefcli.training.plan import Plan, epoch_ends, hyperparameters
 from birefcli.training.same_options import options_of, refuse_others
 from birefcli.training.sampler import ViewSampler
+from birefcli.training.save_weights import save_weights
 from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LOG, TrainingData
 from birefcli.training.trainer import Step, Trainer
 from birefcli.training.validate import ValidationScore
@@ -125,6 +126,8 @@ class TrainingRun:
         """Log entry of the epoch with the lowest MAD."""
         self.first: dict[str, float] = {}
         """Log entry of the validation before training."""
+        self.last: dict[str, float] = {}
+        """Log entry of the last validation."""
         self.result: dict[str, float] = {}
         """Log entry of the epoch whose weights are the result, once they are written."""
         self.validated = -1
@@ -166,11 +169,12 @@ class TrainingRun:
         network, plan = self.trainer.averaged, self.plan
         is_last = self.best.get("step", self.trainer.step) == self.trainer.step
         if not is_last and not result.write_best(network, plan, self._size):
-            self.callbacks.on_notice(f"{plan.folder / BEST}: is gone")
+            instead = "the last epoch's weights are written instead"
+            self.callbacks.on_notice(f"{plan.folder / BEST} is not there: {instead}")
             is_last = True
         if is_last:
             result.write_last(network, plan, self._size)
-        self.result = self.log.last_score() or self.best if is_last else self.best
+        self.result = self.last if is_last else self.best
 
     def _steps(self) -> bool:
         """All steps that are left; False when they were stopped."""
@@ -216,6 +220,7 @@ class TrainingRun:
                     "validated": self.validated,
                     "best": self.best,
                     "first": self.first,
+                    "last": self.last,
                 },
             )
 
@@ -224,7 +229,10 @@ class TrainingRun:
         self.best, self.first = saved.get("best", {}), saved.get("first", {})
         if self.best.get("epoch") == 0:  # of an earlier version: no epoch was better than the start
             self.best = {}
-        self.validated = int(saved.get("validated", self.trainer.step))
+        self.last, done = saved.get("last", {}), self.trainer.step
+        self.validated = int(saved.get("validated", done))
+        if not self.last and self.validated == done:  # of an earlier version: scored once more
+            self.validated = max((end for end in (0, *self.epoch_ends) if end < done), default=-1)
         self.is_written = self._is_over() and setup.is_result_newest(self.plan)
 
     def _refuse_others(self, step: int, saved: Mapping[str, Any]) -> None:
@@ -273,13 +281,13 @@ class TrainingRun:
 
     def _record(self, epoch: int, values: dict[str, float], sheet: bytes) -> None:
         """Write an epoch's score, its picture, the best weights and a checkpoint."""
-        entry = {"epoch": epoch, "step": self.trainer.step, **values}
+        entry = self.last = {"epoch": epoch, "step": self.trainer.step, **values}
         self._write(f"epoch-{epoch:04}.png", sheet)
         if epoch == 0:
             self.first = entry
         elif not self.best or entry["MAD"] < self.best["MAD"]:
             self.best = entry
-            export.save(self.trainer.averaged, self.plan.folder / BEST, self._size)
+            save_weights(self.trainer.averaged, self.plan.folder / BEST, self._size)
         self.validated = self.trainer.step
         self.log.write(**entry)
         self._save()

@@ -220,7 +220,8 @@ def initial_network(plan: Plan) -> tuple[BiRefNet, Initialisation]:
             hint=Message("say ", Option("size")),
         )
     # A copy: the loaded tensors may be the file itself, mapped.
-    network = copy.deepcopy(weights.load_network(checkpoint, patch_order=plan.patch_order))
+    read = weights.load_network(checkpoint.run_with(patch_order=plan.patch_order))
+    network = copy.deepcopy(read)
     published = network.config.backbone == "swin"
     return network.requires_grad_(True), Initialisation(width, published=published, tuned=True)
 

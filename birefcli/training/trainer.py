@@ -35,6 +35,8 @@ from birefcli.training.sampler import Batch
 from birefcli.training.schedule import Hyperparameters
 
 ON_CPU = Placement(torch.device("cpu"), Precision.FP32)
+SCORES = ("first", "last", "best")
+"""Validations that a checkpoint notes: log entries, empty where there is none yet."""
 RESTART = Message(Option("restart"), " starts anew")
 
 
@@ -226,13 +228,13 @@ def _progress(state: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     step, notes = state["step"], state.get("notes", {})
     if not isinstance(step, int) or step < 0 or not isinstance(notes, dict):
         raise TypeError("no steps")
-    kinds = {"data": str, "recipe": dict, "validated": int, "best": dict, "first": dict}
+    kinds = {"data": str, "recipe": dict, "validated": int, **dict.fromkeys(SCORES, dict)}
     for name, kind in kinds.items():
         if not isinstance(notes.get(name, kind()), kind):
             raise TypeError(name)
     if not all(isinstance(value, (int, float)) for value in state.get("scaler", {}).values()):
         raise TypeError("scaler")
-    for scores in (notes.get("best", {}), notes.get("first", {})):
+    for scores in (notes.get(name, {}) for name in SCORES):
         whole = scores and isinstance(scores["epoch"], int) and isinstance(scores["step"], int)
         if scores and not (whole and isinstance(scores["MAD"], float)):
             raise TypeError("scores")

@@ -13,7 +13,7 @@ import torch
 
 from birefcli.models import weights
 from birefcli.options import Size
-from birefcli.training import export
+from birefcli.training.save_weights import save_weights
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.mul_(given.factor)
-    export.save(network.eval(), given.out, Size(*checkpoint.size))
+    save_weights(network.eval(), given.out, Size(*checkpoint.size))
 
 
 if __name__ == "__main__":

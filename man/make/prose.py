@@ -9,10 +9,10 @@ MORE = {
         "downloads the others at first use, verifies them and keeps them in the Hugging Face "
         "cache; later runs need no network.",
         "`--help` of a command shows what is used daily, `--help-all` every option.",
-        "An option that takes several words or patterns takes them with commas, or more than "
-        "once: `--write cutout,mask` is `--write cutout` `--write mask`. A variable takes them "
-        "with commas. A comma within a pattern is written `?`. An option that takes several paths "
-        "is repeated: no path is taken apart.",
+        "An option that takes several words takes them with commas, or more than once: `--write "
+        "cutout,mask` is `--write cutout` `--write mask`. A variable takes them with commas. An "
+        "option that takes several paths or patterns is repeated, and its variable is one: no "
+        "path and no pattern is taken apart.",
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "
@@ -64,9 +64,10 @@ MORE = {
         "model a device has at least 30 seconds.",
         "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
         "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
-        "does nothing else. They are told by their stamp, retouched ones too, and by their names: "
-        "a product that any photo could have given, of any kind and format, is not listed. Name "
-        "all folders whose products are there. Options that leave photos out are refused, and "
+        "does nothing else. They are told by their stamp, retouched ones too: a product is not "
+        "listed where a file in these folders has the size and time of its photo, nor where any "
+        "photo could have given it by its name, of any kind and format. Name all folders whose "
+        "products are there. Options that leave photos out are refused, as are those of a run, and "
         "nothing is listed where a folder cannot be read or holds no photo.",
         "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
         "first photo is done, and names models that are quicker there, by how much as measured. "

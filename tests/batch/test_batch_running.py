@@ -18,7 +18,7 @@ import torch
 from conftest import TIMEOUT, TINY, picture, wait_for
 from PIL import Image
 
-from birefcli.batch import freshness
+from birefcli.batch.freshness import Verdict
 from birefcli.birefnet import BiRefNet
 from birefcli.errors import ExitCode
 from birefcli.models import weights
@@ -26,9 +26,9 @@ from birefcli.models import weights
 needs_fifo = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 
 
-def words_of(message):
+def words_of(verdict):
     """A reason as the command line writes it."""
-    return message.spelled(lambda option: f"--{option.name} {option.value}")
+    return verdict.message.spelled(lambda option: f"--{option.name} {option.value}")
 
 
 def told(result: "subprocess.CompletedProcess[bytes]") -> tuple[dict[str, Any], dict[str, Any]]:
@@ -102,14 +102,14 @@ def run_over(used: Path, *more: object) -> tuple[object, ...]:
 
 
 EXPECTED = {
-    "fine.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
-    "copied.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
-    "deep.jpg": ("current", words_of(freshness.UP_TO_DATE), {"cutout", "mask"}),
-    "foreign.jpg": ("skipped", words_of(freshness.NOT_OURS), {"cutout", "mask"}),
-    "missing.jpg": ("pending", words_of(freshness.MISSING), {"cutout", "mask"}),
-    "one.jpg": ("pending", words_of(freshness.MISSING), {"mask"}),
-    "damaged.jpg": ("pending", words_of(freshness.DAMAGED), {"cutout"}),
-    "changed.jpg": ("pending", words_of(freshness.CHANGED), {"cutout", "mask"}),
+    "fine.jpg": ("current", words_of(Verdict.UP_TO_DATE), {"cutout", "mask"}),
+    "copied.jpg": ("current", words_of(Verdict.UP_TO_DATE), {"cutout", "mask"}),
+    "deep.jpg": ("current", words_of(Verdict.UP_TO_DATE), {"cutout", "mask"}),
+    "foreign.jpg": ("skipped", words_of(Verdict.NOT_OURS), {"cutout", "mask"}),
+    "missing.jpg": ("pending", words_of(Verdict.MISSING), {"cutout", "mask"}),
+    "one.jpg": ("pending", words_of(Verdict.MISSING), {"mask"}),
+    "damaged.jpg": ("pending", words_of(Verdict.DAMAGED), {"cutout"}),
+    "changed.jpg": ("pending", words_of(Verdict.CHANGED), {"cutout", "mask"}),
 }
 
 
@@ -160,8 +160,8 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command,
 @pytest.mark.parametrize(
     ("existing", "status", "reason"),
     [
-        ("skip", "skipped", words_of(freshness.EXISTS)),
-        ("overwrite", "pending", words_of(freshness.OVERWRITE)),
+        ("skip", "skipped", words_of(Verdict.EXISTS)),
+        ("overwrite", "pending", words_of(Verdict.OVERWRITE)),
     ],
 )
 def test_what_is_there_is_skipped_or_overwritten_on_request(
@@ -199,7 +199,10 @@ def test_only_options_that_show_in_a_product_make_it_out_of_date(command, done, 
     assert len(lines) == 8
     for line in lines.values():
         if redone:
-            assert (line["status"], line["reason"]) == ("pending", words_of(freshness.OPTIONS))
+            assert (line["status"], line["reason"]) == (
+                "pending",
+                words_of(Verdict.OPTIONS),
+            )
             assert set(line["outputs"]) == redone
         else:
             assert line["status"] == "current"
@@ -221,7 +224,7 @@ def blind(tmp_path_factory) -> Path:
 
 def test_another_model_makes_everything_out_of_date(command, done, blind):
     lines, _ = told(command(*run_over(done, "--dry-run", "--json"), BIREFCLI_MODEL=str(blind)))
-    assert {line["reason"] for line in lines.values()} == {words_of(freshness.OPTIONS)}
+    assert {line["reason"] for line in lines.values()} == {words_of(Verdict.OPTIONS)}
 
 
 # Output folders among the inputs
@@ -245,8 +248,8 @@ def test_results_beside_their_photos_are_no_photos_of_the_next_run(command, tmp_
         for line in lines
     }
     assert reasons == {
-        "a.jpg": ("current", words_of(freshness.UP_TO_DATE)),
-        "sub/a.jpg": ("current", words_of(freshness.UP_TO_DATE)),
+        "a.jpg": ("current", words_of(Verdict.UP_TO_DATE)),
+        "sub/a.jpg": ("current", words_of(Verdict.UP_TO_DATE)),
         **dict.fromkeys(products, ("skipped", "made by birefcli")),
     }
     assert state(folder) == after

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from birefcli.batch import checks, freshness, places, stages, survey
-from birefcli.batch.freshness import EDITED, NOT_OURS, OPTIONS, UNKNOWN, UP_TO_DATE, decide
+from birefcli.batch.freshness import Verdict, decide
 from birefcli.batch.places import OVERTAKEN, LeftAloneError, LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import run
@@ -51,6 +51,9 @@ WAYS = {
     "tiff": (RGBA, Format.TIFF, {}),
     "avif": (RGBA, Format.AVIF, {}),
 }
+EDITED, UP_TO_DATE = Verdict.EDITED.message, Verdict.UP_TO_DATE.message
+NOT_OURS, OPTIONS = Verdict.NOT_OURS.message, Verdict.OPTIONS.message
+UNKNOWN = Verdict.UNKNOWN.message
 MADE, OTHER = "0" * 16, "1" * 16  # fingerprints
 CUTOUT = Product.CUTOUT
 
@@ -109,7 +112,7 @@ def test_a_product_with_other_pixels_is_kept_whatever_is_out_of_date(job, way):
         assert found.kept == {str(path): EDITED}
     os.utime(job.source.path, ns=(1, 1))
     assert decided(job).reason == EDITED
-    assert decided(job, existing=Existing.SKIP).reason == freshness.EXISTS
+    assert decided(job, existing=Existing.SKIP).reason == Verdict.EXISTS.message
     assert decided(job, existing=Existing.OVERWRITE).job.targets == job.targets
 
 
@@ -124,11 +127,14 @@ def test_a_product_that_was_copied_or_touched_is_ours(job, way, tmp_path):
 
 
 def test_a_title_changes_no_pixels(job):
-    data = product(job)
-    title = b"\0\0\0\7tEXtTitle\0x\0\0\0\0"
-    lay(job, data[:33] + title + data[33:])
+    lay(job, titled(product(job)))
     assert decided(job).reason == UP_TO_DATE
     assert decided(job, OTHER).reason == OPTIONS
+
+
+def titled(data: bytes) -> bytes:
+    """A PNG with one text more, before its pixels."""
+    return data[:33] + b"\0\0\0\7tEXtTitle\0x\0\0\0\0" + data[33:]
 
 
 def test_an_edit_of_equal_length_is_seen_before_it_would_be_replaced(job):
@@ -157,11 +163,31 @@ def test_a_picture_that_pillow_saves_with_its_texts_is_edited(job, way):
 def test_a_product_that_lacks_its_end_is_damaged_and_one_with_more_behind_it_is_not(job):
     data = product(job, "jpg")
     lay(job, data[:-9])
-    assert decided(job).reason == freshness.DAMAGED
+    assert decided(job).reason == Verdict.DAMAGED.message
     lay(job, data + b"a film")
     assert decided(job).reason == EDITED
     lay(job, product(job, "tiff") + b"somebody's")
     assert decided(job).reason == UP_TO_DATE
+
+
+@pytest.mark.parametrize("way", ["png", "jpg"])
+def test_a_smaller_edit_with_bytes_behind_its_picture_is_no_damage(job, way, monkeypatch):
+    """As apps of galleries append them; and what a disk leaves of it is damaged all the same."""
+    pixels = np.random.RandomState(0).randint(0, 256, RGBA.shape).astype(np.uint8)
+    monkeypatch.setitem(WAYS, way, (pixels[..., : WAYS[way][0].shape[2]], *WAYS[way][1:]))
+    before = product(job, way)
+    monkeypatch.setitem(WAYS, way, (RGBA if way == "png" else RGB, *WAYS[way][1:]))
+    text = Stamp(MADE, "fp32", CUTOUT.value, *job.source.state()).text()
+    edited = retouched(before, way, text)
+    assert len(edited) + 5000 < len(before)
+    for more in (b"more", b"more" * 1200):
+        lay(job, edited + more)
+        assert decided(job).reason == decided(job, OTHER).reason == EDITED
+    for cut in (edited[:-1], edited[:-9], edited[: len(edited) // 2]):
+        lay(job, cut)
+        assert decided(job).reason == Verdict.DAMAGED.message
+    lay(job, cut + bytes(3000))
+    assert decided(job).reason == Verdict.DAMAGED.message
 
 
 def test_a_product_of_an_earlier_version_is_kept_unless_its_checksum_says_that_it_is_ours(
@@ -226,7 +252,7 @@ def test_a_run_over_what_is_up_to_date_reads_two_windows_of_each(job, tmp_path, 
     monkeypatch.setitem(WAYS, "png", (pixels, Format.PNG, {}))
     read = []
 
-    class Counting(io.BytesIO):
+    class Counting(io.FileIO):
         def read(self, size: int | None = -1, /) -> bytes:
             data = super().read(size)
             read.append(len(data))
@@ -235,8 +261,7 @@ def test_a_run_over_what_is_up_to_date_reads_two_windows_of_each(job, tmp_path, 
     jobs = [replace(job, targets={CUTOUT: LocalFile(tmp_path / f"{n}.png")}) for n in range(20)]
     for each in jobs:
         assert len(lay(each, product(each)).read_bytes()) > 100_000
-    for module in (stamp, places):
-        monkeypatch.setattr(module, "open_regular", lambda path: Counting(path.read_bytes()))
+    monkeypatch.setattr(places, "open_regular", Counting)
     wanted = dict.fromkeys(Product, MADE)
     found = survey.decide_all(jobs, Existing.UPDATE, lambda _: wanted, Precision.AUTO)
     assert [decision.reason for decision in found] == [UP_TO_DATE] * 20
@@ -286,10 +311,13 @@ def test_a_product_of_another_kind_refuses_the_run_before_any_work(task, cutouts
         )
     assert {path: path.read_bytes() for path in cutouts.iterdir()} == before
     (cutouts / "a.png").write_bytes(b"theirs")
-    with pytest.raises(OutputError, match=r"b\.png: is a cutout, .* there; choose"):
-        run(task(Product.MASK))
-    assert run(task(Product.MASK, existing=Existing.SKIP)).exit_code == 0
+    for existing in (Existing.UPDATE, Existing.SKIP):
+        with pytest.raises(OutputError, match=r"b\.png: is a cutout, .* there; choose"):
+            run(task(Product.MASK, existing=existing))
     assert (cutouts / "b.png").read_bytes() == before[cutouts / "b.png"]
+    (cutouts / "b.png").unlink()
+    assert run(task(Product.MASK, existing=Existing.SKIP)).exit_code == 0
+    assert (cutouts / "a.png").read_bytes() == b"theirs"
 
 
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
@@ -415,13 +443,90 @@ def test_a_product_that_changes_between_the_look_and_the_writing_stays(job):
     assert path.read_bytes() == b"last"
 
 
+def test_what_is_saved_while_it_is_looked_at_stays(job, monkeypatch):
+    path = lay(job, product(job))
+    look_for = freshness.has_own_pixels
+
+    def saved_meanwhile(*args, **more):
+        found = look_for(*args, **more)
+        path.write_bytes(b"by hand")
+        return found
+
+    monkeypatch.setattr(freshness, "has_own_pixels", saved_meanwhile)
+    [target] = decided(job, OTHER).job.targets.values()
+    with pytest.raises(LeftAloneError):
+        target.write(b"new")
+    assert path.read_bytes() == b"by hand"
+
+
+@pytest.mark.parametrize("existing", [Existing.UPDATE, Existing.SKIP, Existing.ERROR])
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_appears_after_the_look_stays(job, put, existing, stored):
+    if stored:
+        job = replace(job, targets={CUTOUT: StoredProduct(parse_url("s3://b/out/a.png"))})
+    place = job.targets[CUTOUT]
+    lay_there = (lambda data: put(str(place), data)) if stored else place.path.write_bytes
+
+    def there():
+        with place.look() as look:
+            look.file.seek(0)
+            return look.file.read()
+
+    [target] = decided(job, existing=existing).job.targets.values()
+    made = product(job)
+    for theirs in (b"by hand", product(job, edited=True), product(job, kind=Product.MASK)):
+        lay_there(theirs)
+        with pytest.raises(LeftAloneError) as left:
+            target.write(made)
+        assert (left.value.reason, there()) == (OVERTAKEN, theirs)
+    other = made.replace(b"fp32", b"fp16")
+    lay_there(other)
+    with pytest.raises(LeftAloneError) as left:
+        target.write(made)
+    assert (left.value.reason, there()) == (places.MADE_MEANWHILE, other)
+    job.targets[CUTOUT].write(made)
+    assert there() == made
+
+
+def test_what_a_lost_worker_has_written_is_known_and_what_lay_there_before_is_not(job):
+    path = lay(job, product(job))
+    before = decided(job, OTHER)
+    assert not freshness.is_made_since(before)
+    path.write_bytes(product(job).replace(MADE.encode(), OTHER.encode()))
+    assert freshness.is_made_since(before)
+    path.write_bytes(product(job, kind=Product.MASK).replace(MADE.encode(), OTHER.encode()))
+    assert not freshness.is_made_since(before)
+    path.unlink()
+    missing = decided(job)
+    path.write_bytes(b"somebody's")
+    assert not freshness.is_made_since(missing)
+    path.write_bytes(product(job))
+    assert freshness.is_made_since(missing)
+    os.utime(job.source.path, ns=(1, 1))
+    assert not freshness.is_made_since(missing), "of the photo as it was"
+    assert not freshness.is_made_since(decided(job, existing=Existing.OVERWRITE))
+
+
+def test_a_link_to_nothing_is_no_file_that_appeared(job, tmp_path):
+    path = job.targets[CUTOUT].path
+    path.symlink_to(tmp_path / "nowhere")
+    [target] = decided(job).job.targets.values()
+    target.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        target.write(b"new")
+
+
 def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path):
     both = task(CUTOUT, Product.MASK)
     run(both)
     saved = [tmp_path / "out" / name for name in ("cutout/a.png", "mask/a.png", "mask/b.png")]
 
     class Retoucher(Told):
-        def on_start(self, total):
+        def on_start(self, pace):
             for path in saved:
                 path.write_bytes(b"by hand")
 
@@ -438,6 +543,39 @@ def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path
 
 
 # In a store
+
+
+def test_an_object_that_is_written_while_it_is_looked_at_is_looked_at_again(job, put, monkeypatch):
+    url = parse_url("s3://b/out/a.png")
+    stored = replace(job, targets={CUTOUT: StoredProduct(url)})
+    put(str(url), product(job))
+    heads, opens = [], []
+    head, opened = ObjectStore.head, ObjectStore.open
+
+    def counted(self, key):
+        heads.append(key)
+        return head(self, key)
+
+    def written_after(self, *args):
+        file = opened(self, *args)
+        if not opens:
+            put(str(url), titled(product(job)))
+        opens.append(file)
+        return file
+
+    monkeypatch.setattr(ObjectStore, "head", counted)
+    assert decided(stored, OTHER).reason == OPTIONS
+    assert len(heads) == 1, "asked once"
+    monkeypatch.setattr(ObjectStore, "open", written_after)
+    found = decided(stored, OTHER)
+    assert (found.trouble, found.reason, len(opens)) == (None, OPTIONS, 2)
+
+    monkeypatch.setattr(freshness, "TRIES", 1)
+    opens.clear()
+    put(str(url), product(job))
+    found = decided(stored, OTHER)
+    assert found.trouble is not None
+    assert "cannot be read, and stays" in str(found.trouble)
 
 
 @pytest.mark.parametrize("count", [3, 9])
@@ -481,4 +619,5 @@ def test_objects_are_read_whole_only_where_they_would_be_replaced(
         target.write(b"new")
     [target] = found[-1].job.targets.values()
     target.write(b"new")
-    assert target.open().read() == b"new"
+    with target.find(again=True).look() as look:
+        assert look.file.read() == b"new"

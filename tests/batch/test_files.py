@@ -15,16 +15,7 @@ from conftest import TIMEOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from birefcli.batch.freshness import (
-    DAMAGED,
-    EXISTS,
-    MISSING,
-    NOT_OURS,
-    OPTIONS,
-    OVERWRITE,
-    UP_TO_DATE,
-    decide,
-)
+from birefcli.batch.freshness import Verdict, decide
 from birefcli.batch.inputs import FoundPhoto, find_photos
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.output import output_of
@@ -587,9 +578,9 @@ def test_missing_products_are_made_whatever_the_policy(job, existing):
 @pytest.mark.parametrize(
     ("existing", "left", "reason"),
     [
-        (Existing.UPDATE, [], UP_TO_DATE),
-        (Existing.SKIP, [], EXISTS),
-        (Existing.OVERWRITE, [Product.CUTOUT, Product.MASK], OVERWRITE),
+        (Existing.UPDATE, [], Verdict.UP_TO_DATE.message),
+        (Existing.SKIP, [], Verdict.EXISTS.message),
+        (Existing.OVERWRITE, [Product.CUTOUT, Product.MASK], Verdict.OVERWRITE.message),
     ],
 )
 def test_products_that_are_there_are_kept_or_made_again(job, existing, left, reason):
@@ -611,7 +602,7 @@ def test_only_what_is_missing_is_made(job, existing):
     make(job, Product.CUTOUT)
     decision = decide(job, existing, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == [Product.MASK]
-    assert decision.reason == MISSING
+    assert decision.reason == Verdict.MISSING.message
 
 
 def test_product_of_an_older_photo_or_other_options_or_a_torn_one_is_made_again(job):
@@ -626,7 +617,7 @@ def test_product_of_an_older_photo_or_other_options_or_a_torn_one_is_made_again(
     torn.write_bytes(torn.read_bytes()[:-5])
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert list(decision.job.targets) == [Product.CUTOUT]
-    assert decision.reason == DAMAGED
+    assert decision.reason == Verdict.DAMAGED.message
 
 
 @pytest.mark.parametrize(
@@ -645,7 +636,7 @@ def test_precision_that_is_named_must_be_that_of_the_product(job, made, asked, k
     make(job, Product.CUTOUT, precision=made)
     make(job, Product.MASK, precision=made)
     decision = decide(job, Existing.UPDATE, WANTED, asked)
-    assert decision.reason == (UP_TO_DATE if kept else OPTIONS)
+    assert decision.reason == (Verdict.UP_TO_DATE.message if kept else Verdict.OPTIONS.message)
 
 
 def test_file_of_somebody_else_at_the_target_is_kept(job):
@@ -654,8 +645,11 @@ def test_file_of_somebody_else_at_the_target_is_kept(job):
     job.targets[Product.MASK].path.write_bytes(encode(pixels, Format.PNG))
     decision = decide(job, Existing.UPDATE, WANTED, Precision.AUTO)
     assert decision.job.targets == {}
-    assert decision.kept == {str(job.targets[Product.MASK]): NOT_OURS}
-    assert str(decision.reason) == f"{UP_TO_DATE}, {job.targets[Product.MASK]}: {NOT_OURS}"
+    assert decision.kept == {str(job.targets[Product.MASK]): Verdict.NOT_OURS.message}
+    assert (
+        str(decision.reason)
+        == f"{Verdict.UP_TO_DATE.message}, {job.targets[Product.MASK]}: {Verdict.NOT_OURS.message}"
+    )
 
 
 def test_file_that_may_not_be_read_is_kept_like_any_that_is_not_ours(job, monkeypatch):

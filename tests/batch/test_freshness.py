@@ -11,6 +11,7 @@ import pytest
 from conftest import picture
 
 from birefcli.batch import freshness
+from birefcli.batch.freshness import Verdict
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
 from birefcli.options import (
@@ -48,16 +49,16 @@ def reason(job: Job) -> str:
 
 def test_picture_of_another_program_is_kept_whatever_follows_its_pixels(job, tmp_path):
     picture().save(tmp_path / "made.jpg")
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
     with (tmp_path / "made.jpg").open("ab") as file:
         file.write(b"the film of a motion photo")
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", bytes(100), bytes(10_000)])
 def test_what_a_power_cut_leaves_is_damaged_and_made_again(job, tmp_path, content):
     (tmp_path / "made.jpg").write_bytes(content)
-    assert reason(job) == freshness.DAMAGED
+    assert reason(job) == Verdict.DAMAGED.message
 
 
 @pytest.mark.parametrize(
@@ -73,14 +74,14 @@ def test_what_a_power_cut_leaves_is_damaged_and_made_again(job, tmp_path, conten
 )
 def test_what_holds_anything_and_is_not_ours_is_kept(job, tmp_path, content):
     (tmp_path / "made.jpg").write_bytes(content)
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 def test_picture_of_another_program_that_was_cut_off_is_kept(job, tmp_path):
     picture().save(tmp_path / "made.jpg")
     whole = (tmp_path / "made.jpg").read_bytes()
     (tmp_path / "made.jpg").write_bytes(whole[: len(whole) // 2])
-    assert reason(job) == freshness.NOT_OURS
+    assert reason(job) == Verdict.NOT_OURS.message
 
 
 # A look that fails
@@ -104,14 +105,14 @@ def test_file_that_cannot_be_read_fails_its_photo_and_is_replaced_on_request_alo
     job, tmp_path, monkeypatch, number
 ):
     (tmp_path / "made.jpg").write_bytes(b"somebody's")
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(number))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", failing(number))
     found = decided(job, Existing.UPDATE)
     assert found.job.targets == {}
     assert found.trouble is not None
     assert "made.jpg: cannot be read, and stays: " in str(found.trouble)
     assert (os.strerror(number) if number else "out of memory") in str(found.trouble)
-    assert decided(job, Existing.SKIP).reason == freshness.EXISTS
-    assert decided(job, Existing.OVERWRITE).reason == freshness.OVERWRITE
+    assert decided(job, Existing.SKIP).reason == Verdict.EXISTS.message
+    assert decided(job, Existing.OVERWRITE).reason == Verdict.OVERWRITE.message
 
 
 @pytest.mark.parametrize("number", [*FAULTS, errno.ELOOP])
@@ -128,19 +129,19 @@ def test_target_that_cannot_be_looked_at_fails_its_photo_whatever_the_policy(
 def test_second_of_two_reads_that_fails_is_a_failed_look_too(job, tmp_path, monkeypatch):
     (tmp_path / "made.jpg").write_bytes(b"x" * 9000)
 
-    class Worn(io.BytesIO):
+    class Worn(io.FileIO):
         reads = 0
 
         def read(self, size: int | None = -1, /) -> bytes:
             self.reads += 1
             return super().read(size) if self.reads == 1 else failing(errno.EIO)()
 
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", lambda _: Worn(b"x" * 9000))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", Worn)
     assert decided(job, Existing.UPDATE).trouble is not None
 
 
 def test_file_that_is_there_and_is_said_not_to_be_is_not_missing(job, tmp_path, monkeypatch):
-    monkeypatch.setattr("birefcli.images.stamp.open_regular", failing(errno.ENOENT))
+    monkeypatch.setattr("birefcli.batch.places.open_regular", failing(errno.ENOENT))
     (tmp_path / "made.jpg").write_bytes(b"somebody's")
     assert decided(job, Existing.UPDATE).trouble is not None
 
@@ -166,7 +167,7 @@ def test_what_is_no_regular_file_is_never_opened_and_fails_its_photo(job, tmp_pa
 @pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
 def test_link_to_nothing_is_missing_and_a_link_to_itself_is_a_failure(job, tmp_path):
     (tmp_path / "made.jpg").symlink_to("nothing")
-    assert decided(job, Existing.UPDATE).reason == freshness.MISSING
+    assert decided(job, Existing.UPDATE).reason == Verdict.MISSING.message
     (tmp_path / "made.jpg").unlink()
     (tmp_path / "made.jpg").symlink_to("made.jpg")
     assert decided(job, Existing.UPDATE).trouble is not None
@@ -180,7 +181,7 @@ def test_look_at_a_huge_file_takes_two_short_reads(job, tmp_path, start):
         file.truncate(6 << 30)
     tracemalloc.start()
     try:
-        assert reason(job) == (freshness.NOT_OURS if start else freshness.DAMAGED)
+        assert reason(job) == (Verdict.NOT_OURS.message if start else Verdict.DAMAGED.message)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -1,14 +1,18 @@
 """Products whose photo is gone: which are listed, and where nothing is."""
 
+import os
 from pathlib import Path
 
 import pytest
 from support import stamped_png
 
 from birefcli.batch.orphans import find_orphans
+from birefcli.batch.stores import find_photo
+from birefcli.cli.app import app
 from birefcli.errors import NoInputError, OutputError, UsageError
 from birefcli.images.stamp import SHEET
 from birefcli.options import Selection, Shard
+from birefcli.system.object_url import parse_url
 
 OURS = stamped_png()
 
@@ -70,7 +74,21 @@ def test_a_name_of_this_run_counts_beside_the_usual_ones(make):
     make(b"photo", "photos/a.jpg")
     make(OURS, "out/a-cut.png", "out/a.png", "out/b-cut.png")
     assert listed("photos", name="{stem}-cut") == ["out/b-cut.png"]
-    assert listed("photos") == ["out/a-cut.png", "out/b-cut.png"]
+
+
+def test_what_was_made_of_a_file_that_is_there_is_no_orphan_whatever_both_are_called(make):
+    make(b"photo", "photos/a.jpg", "photos/x/scan", "photos/x.psd")
+    for number, path in enumerate(("photos/a.jpg", "photos/x/scan", "photos/x.psd")):
+        os.utime(path, ns=(7, number))
+        make(stamped_png(len(b"photo"), number), f"out/{number}-cut.png")
+    make(stamped_png(len(b"photo"), 3), "out/3-cut.png")
+    make(stamped_png(len(b"photo") + 1, 2), "out/changed.png")
+    assert listed("photos") == ["out/3-cut.png", "out/changed.png"]
+    make(OURS, "out/x.png", "out/x/scan.jpg", "out/y.png")
+    make(b"text", "photos/y.xmp")
+    assert listed("photos") == ["out/3-cut.png", "out/changed.png", "out/y.png"], "by its name"
+    Path("photos/x.psd").unlink()
+    assert {"out/2-cut.png", "out/x.png"} < set(listed("photos"))
 
 
 def test_photos_and_products_may_share_a_folder_or_lie_in_each_other(make):
@@ -146,6 +164,10 @@ def test_in_a_store_as_in_a_folder(put):
     gone = ["s3://b/c.png", "s3://b/cutout/x/c.png", "s3://b/in/d.png"]
     assert listed("s3://b/in/", output="s3://b/") == gone
     assert listed("s3://b/in", output="s3://b/in/") == gone[-1:]
+    put("s3://b/in/scan", b"photo")
+    made_of = find_photo(parse_url("s3://b/in/scan")).state()
+    put("s3://b/other-cut.png", stamped_png(*made_of))
+    assert listed("s3://b/in/", output="s3://b/") == gone
     with pytest.raises(UsageError):
         listed("s3://b/in/a.jpg", output="s3://b/")
 
@@ -166,4 +188,15 @@ def test_the_command_prints_names_that_xargs_takes(command, tmp_path):
     assert sorted(result.stdout.split(b"\0")) == [b"", b"./-out/b b.png", b"./-out/c\nd.png"]
     assert result.stderr == b""
     assert len(list(out.iterdir())) == 3
-    assert command(*words, "--dry-run", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--dry-run"], ["--json"], ["--quality", "3"], ["--existing", "overwrite"]),
+        *(["--preset", "nonsense"], ["--fail-fast"], ["--no-progress"]),
+    ],
+)
+def test_an_option_of_a_run_is_refused_beside_a_list_of_orphans(option):
+    with pytest.raises(UsageError, match=f"^{option[0]} does nothing beside --orphans; leave it"):
+        app(["matte", "photos", "-o", "out", "--orphans", *option])

@@ -508,7 +508,7 @@ def test_process_that_cannot_even_be_killed_is_not_waited_for(task, monkeypatch,
     monkeypatch.setattr(process, "LEAVE", LIMIT)
     options = dataclasses.replace(task.options, photo_timeout=None)
     checkpoint = weights.resolve(str(tiny_weights), offline=True)
-    (placement,) = parse_devices("cpu", Precision.AUTO).values()
+    (placement,) = parse_devices(("cpu",), Precision.AUTO).values()
     heard, gone = [], []
     worker = process.WorkerProcess(
         WorkerConfig(options, checkpoint, placement, 2, 1), heard.append, gone.append

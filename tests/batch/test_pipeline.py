@@ -18,7 +18,7 @@ from support import levels_apart
 from torch import nn
 
 from birefcli.batch import pipeline, places, stages
-from birefcli.batch.freshness import MISSING, Decision
+from birefcli.batch.freshness import Decision, Verdict
 from birefcli.batch.memory import BYTES_PER_PIXEL
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline, batches
@@ -127,7 +127,7 @@ def decision(source, out, products=(Product.MASK,), suffix=".png"):
     targets = {kind: LocalFile(out / f"{source.stem}-{kind.value}{suffix}") for kind in products}
     return Decision(
         Job(LocalFile(source), targets, Path(source.name)),
-        MISSING,
+        {str(target): Verdict.MISSING for target in targets.values()},
         fingerprints=dict.fromkeys(targets, "0" * 16),
     )
 
@@ -219,7 +219,8 @@ def test_network_gets_full_batches_of_good_photos(todo):
 def test_outcome_tells_what_was_written_and_how_much_of_it_is_subject(todo):
     outcomes = finished(a_run(), todo)
     assert outcomes[0].outputs == todo[0].job.targets
-    assert outcomes[0].reason == MISSING
+    assert (outcomes[0].reason, outcomes[0].is_new) == (Verdict.MISSING.message, True)
+    assert (outcomes[0].notable, outcomes[8].notable) == (True, False)
     assert outcomes[0].coverage < 0.001
     assert outcomes[8].coverage > 0.999
     assert outcomes[0].notes == ("no subject found (empty matte)",)
@@ -261,6 +262,31 @@ def test_full_disk_is_told_as_what_would_meet_every_photo(todo, monkeypatch):
     outcomes = finished(a_run(), todo)
     assert [o.fatal for o in outcomes] == [i in GOOD for i in range(9)]
     assert str(outcomes[0].error).startswith("No space left")
+
+
+def test_a_product_of_another_run_is_left_and_one_of_a_lost_worker_counts_as_written(tmp_path):
+    level_photo(tmp_path / "a.png", 255)
+    both = (Product.MASK, Product.TRIMAP)
+    plain = decision(tmp_path / "a.png", tmp_path / "out", both)
+    absent = {kind: target.if_absent() for kind, target in plain.job.targets.items()}
+    new = replace(plain, job=replace(plain.job, targets=absent))
+    run = a_run(products=both)
+
+    def ended(todo):
+        [outcome] = finished(run, [todo])
+        return outcome.status, outcome.reason, outcome.notes
+
+    first = ended(new)
+    assert first[0] is Status.WRITTEN
+    assert ended(new) == (Status.SKIPPED, places.MADE_MEANWHILE, ())
+    assert ended(replace(new, retried=True)) == first
+    (tmp_path / "out" / "a-mask.png").unlink()
+    assert ended(new) == first, "the other one is what it would have been"
+    (tmp_path / "out" / "a-mask.png").write_bytes(b"by hand")
+    note = f"{absent[Product.MASK]}: {places.OVERTAKEN}"
+    assert ended(replace(new, retried=True)) == (Status.SKIPPED, places.OVERTAKEN, ())
+    (tmp_path / "out" / "a-trimap.png").unlink()
+    assert ended(new) == (*first[:2], (*first[2], note))
 
 
 def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):

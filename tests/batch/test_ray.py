@@ -21,9 +21,10 @@ import pytest
 import torch
 from conftest import TIMEOUT, picture, wait_for
 from ray_cluster import ray_cluster
+from support import stamped_png
 
 from birefcli import __version__
-from birefcli.batch.freshness import MISSING, OVERWRITE, Decision
+from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.places import LocalFile
 from birefcli.batch.stores import StoredPhoto, StoredProduct
@@ -65,7 +66,6 @@ def decisions(count, folder=Path()):
                 {Product.CUTOUT: LocalFile(folder / "out" / f"{i}.png")},
                 Path(f"{i}.jpg"),
             ),
-            MISSING,
         )
         for i in range(count)
     ]
@@ -94,7 +94,7 @@ def test_photo_that_cost_its_only_worker_waits_for_one_that_joins():
     assert other is not None
     scheduler.lose(0, "dead")
     scheduler.join("c")
-    assert scheduler.assign(2) is first
+    assert scheduler.assign(2) == replace(first, retried=True)
     scheduler.lose(2, "dead as well")
     scheduler.end(1, written(other))
     ended = {outcome.input: outcome.status for outcome in scheduler.ended()}
@@ -110,7 +110,7 @@ def test_photos_wait_for_the_worker_that_comes_in_the_place_of_the_only_one():
     scheduler.expect_no_more()
     other = scheduler.assign(1)
     scheduler.end(1, written(other))
-    assert scheduler.assign(1) is first, "last, and alone"
+    assert scheduler.assign(1) == replace(first, retried=True), "last, and alone"
     scheduler.lose(1, "dead as well", replaced=True)
     (failed,) = [o for o in scheduler.ended() if o.status is Status.FAILED]
     assert str(failed.error) == "two devices could not do it: a: dead; a (2): dead as well"
@@ -136,7 +136,7 @@ def test_suspect_is_tried_on_another_machine_while_there_is_one():
     scheduler.join("a (2)", "machine a")
     assert scheduler.assign(2) is None
     scheduler.lose(1, "dead, too")
-    assert scheduler.assign(2) is suspect
+    assert scheduler.assign(2) == replace(suspect, retried=True)
 
 
 class FakeWorker:
@@ -244,7 +244,10 @@ def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_don
     source, found = FakeSource(), []
     workers = pool.WorkerPool(source, pool.PoolListener(print, print, print), None)
     todo = decisions(3, tmp_path)
-    todo[2] = replace(todo[2], reason=OVERWRITE)
+    marks = {Product.CUTOUT: "f" * 16}
+    absent = {Product.CUTOUT: todo[0].job.targets[Product.CUTOUT].if_absent()}
+    todo[0] = replace(todo[0], job=replace(todo[0].job, targets=absent), fingerprints=marks)
+    todo[2] = replace(todo[2], fingerprints=marks)
     (tmp_path / "out").mkdir()
     run = threading.Thread(target=lambda: found.extend(workers(todo)))
     run.start()
@@ -252,7 +255,7 @@ def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_don
     source.workers[0].receive(Request(patient=False))
     source.workers[0].receive(Request(patient=False))
     for i in (0, 2):  # of the last it cannot be told whether it was there before
-        (tmp_path / f"out/{i}.png").write_bytes(b"whole")
+        (tmp_path / f"out/{i}.png").write_bytes(stamped_png())
     source.workers[0].over = True
     source.workers[0].gone(WorkerLost("killed", ""))
     run.join(TIMEOUT)
@@ -299,9 +302,9 @@ def test_outputs_that_are_probed_are_folders_that_are_there_and_hold_all_product
         },
         Path("sub/a.jpg"),
     )
-    assert output_folders([Decision(job, MISSING)]) == (tmp_path / "out",)
+    assert output_folders([Decision(job)]) == (tmp_path / "out",)
     (tmp_path / "out/mask/sub").mkdir(parents=True)
-    assert output_folders([Decision(job, MISSING)]) == (tmp_path / "out", tmp_path / "out/mask")
+    assert output_folders([Decision(job)]) == (tmp_path / "out", tmp_path / "out/mask")
 
 
 def test_file_of_a_probe_is_gone_after_it_and_those_of_a_dead_writer_are_cleared(tmp_path):
@@ -393,9 +396,7 @@ def test_machine_sees_the_run_s_output_and_can_write_to_it(tmp_path, monkeypatch
 
 def stored(key, target, relative):
     photo = StoredPhoto(parse_url(key), None)
-    return Decision(
-        Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative), MISSING
-    )
+    return Decision(Job(photo, {Product.CUTOUT: StoredProduct(parse_url(target))}, relative))
 
 
 def test_of_stores_the_prefixes_travel_that_photos_and_products_are_below():

@@ -62,6 +62,9 @@ def test_a_reporter_hears_of_the_model_and_of_each_photo_once(task, tmp_path):
         def __init__(self):
             self.inputs, self.begun = [], []
 
+        def on_start(self, pace):
+            self.pace = pace
+
         def on_running(self, bottleneck):
             self.begun.append(len(self.inputs))
 
@@ -74,6 +77,8 @@ def test_a_reporter_hears_of_the_model_and_of_each_photo_once(task, tmp_path):
     summary = run(task, reporter)
     assert reporter.begun == [0], "the model is loaded once, before the first photo"
     assert 0 < summary.loading < summary.seconds
+    assert 0 < summary.working < summary.seconds - summary.loading
+    assert reporter.pace.rate == pytest.approx(summary.rate), "one rate, shown and summed up"
     assert reporter.inputs == [(f"{number}.png", Status.WRITTEN) for number in range(3)]
 
 

@@ -323,16 +323,17 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be_done(matte, bucket, tre
     assert bucket.proxy.count("PUT") == 0
 
 
-def test_what_exists_is_skipped_or_an_error_without_a_read(matte, bucket, tree):
+def test_what_exists_is_an_error_without_a_read_and_skipped_after_a_small_one(matte, bucket, tree):
     upload(bucket, tree, "in/")
     bucket.put("out/a.png", b"theirs")
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
     *_, said = matte(*words, "--existing", "error", expect=5)
     assert f"{bucket.url}/out/a.png: exists" in said
+    assert bucket.proxy.count("GET", f"{bucket.name}/out/.*") == 0
     _, total, _ = matte(*words, "--existing", "skip")
     assert (total["written"], total["skipped"]) == (len(TREE) - 1, 1)
     assert bucket.get("out/a.png") == b"theirs"
-    assert bucket.proxy.count("GET", f"{bucket.name}/out/.*") == 0
+    assert bucket.proxy.count("GET", f"{bucket.name}/out/.*") == 1, "is it of another kind?"
 
 
 def test_what_another_run_writes_meanwhile_is_left_to_it(here, bucket, tree):
@@ -345,20 +346,17 @@ def test_what_another_run_writes_meanwhile_is_left_to_it(here, bucket, tree):
 
     bucket.proxy.before = overtake
     words = (f"{bucket.url}/in/", "-o", f"{bucket.url}/out/")
-    code, lines, _ = here(*words, "--existing", "skip")
-    assert code == 0
     left = {f"{bucket.url}/in/a.jpg": "skipped", f"{bucket.url}/in/b.png": "skipped"}
-    assert statuses(lines) == dict.fromkeys(statuses(lines), "written") | left
-    assert bucket.get("out/a.png") == bucket.get("out/b.png") == b"theirs"
-    for name in ("out/a.png", "out/b.png", "out/c.png"):
-        bucket.delete(name)
-    for name in ("out/sub/a.png", "out/sub/deep/é + ü.png"):
-        bucket.delete(name)
-    code, lines, said = here(*words, "--existing", "error")
-    assert code == 1
-    assert list(statuses(lines).values()).count("failed") == 2
-    assert "PreconditionFailed" in said
-    assert bucket.get("out/a.png") == b"theirs"
+    for existing in ("skip", "error", "update"):
+        code, lines, said = here(*words, "--existing", existing)
+        assert code == 0
+        assert statuses(lines) == dict.fromkeys(statuses(lines), "written") | left
+        assert said.count(str(places.OVERTAKEN)) == 2
+        assert bucket.get("out/a.png") == bucket.get("out/b.png") == b"theirs"
+        for name in objects(bucket, "out/"):
+            bucket.delete(f"out/{name}")
+    assert here(*words, "--existing", "overwrite")[0] == 0
+    assert bucket.get("out/a.png") != b"theirs"
 
 
 # Which photos

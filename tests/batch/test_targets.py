@@ -13,6 +13,7 @@ import support
 from conftest import TIMEOUT, picture
 from PIL import Image
 
+from birefcli.batch import places
 from birefcli.batch.inputs import find_photos
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.run import run
@@ -160,16 +161,14 @@ def test_dry_run_refuses_such_names_too_and_leaves_nothing(tmp_path, task, monke
 
 def failing_looks(monkeypatch, name, number):
     """Have every look at a file of this name fail."""
-    from birefcli.images import stamp
-
-    real = stamp.open_regular
+    real = places.open_regular
 
     def opened(path):
         if path.name == name:
             raise OSError(number, os.strerror(number), str(path))
         return real(path)
 
-    monkeypatch.setattr(stamp, "open_regular", opened)
+    monkeypatch.setattr(places, "open_regular", opened)
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])

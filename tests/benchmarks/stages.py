@@ -80,10 +80,10 @@ def predictor_of(model: str) -> Any:
     from birefcli.matting import predictor
     from birefcli.matting.device import parse_device
     from birefcli.models import weights
-    from birefcli.options import PatchOrder, Precision
+    from birefcli.options import Precision
 
     checkpoint = weights.resolve(model, offline=True, progress=False)
-    network = weights.load_network(checkpoint, patch_order=PatchOrder.AUTO)
+    network = weights.load_network(checkpoint)
     placement = parse_device("auto", Precision.AUTO)
     return predictor.Predictor(network, checkpoint.size, placement)
 

@@ -1,5 +1,8 @@
 """What an unknown option or command is answered with."""
 
+import shlex
+import sys
+
 import pytest
 import typer.main
 from PIL import Image
@@ -7,7 +10,8 @@ from PIL import Image
 from birefcli import values
 from birefcli.cli import suggest, synonyms
 from birefcli.cli.app import app
-from birefcli.options import Compress, Existing, Precision, Product, Shadow, check_device
+from birefcli.cli.usage_errors import explain
+from birefcli.options import DEVICES, Compress, Existing, Precision, Product, Shadow, check_device
 
 COMMANDS = typer.main.get_command(app).commands
 PHRASES = sorted({phrase for meant in synonyms.OPTIONS.values() for phrase in meant})
@@ -33,7 +37,7 @@ def test_every_value_that_is_meant_is_one(phrase):
     kinds = {"--write": Product, "--existing": Existing, "--precision": Precision}
     kinds |= {"--shadow": Shadow, "--compress": Compress}
     if option == "--device":
-        check_device(value)
+        check_device(value, DEVICES)
     elif option == "--format":
         assert values.file_format(value) is not None
     else:
@@ -92,6 +96,7 @@ def test_every_command_that_is_meant_exists():
         ("photos/", "did you mean birefcli matte photos/ -o cutouts/?"),
         ("a.JPG", "did you mean birefcli matte a.JPG -o cutouts/?"),
         ("there", "did you mean birefcli matte there -o cutouts/?"),
+        ("'my photo.jpg'", "did you mean birefcli matte 'my photo.jpg' -o cutouts/?"),
         ("trian", "did you mean train?"),
         ("models pul", "did you mean pull?"),
         ("models xyz", "xyz is no command; see birefcli models --help"),
@@ -102,6 +107,16 @@ def test_a_wrong_word_is_answered_with_what_is_meant(ended, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (9, 9)).save("a.jpg")
     (tmp_path / "there").mkdir()
-    code, told = ended(*words.split())
+    code, told = ended(*shlex.split(words))
     assert (code, told.count("\n")) == (2, 1), told
     assert said in told
+
+
+def test_a_photo_that_is_read_as_options_is_one_of_the_commands_own_words(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("-dash.jpg", "-door.jpg"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sys, "argv", ["another program", "-door.jpg"])
+    with pytest.raises(Exception, match=r"(?i)no such option") as refused:
+        typer.main.get_command(app).main(["matte", "-dash.jpg"], standalone_mode=False)
+    assert "the file -dash.jpg is called ./-dash.jpg here" in explain(refused.value)

@@ -221,6 +221,13 @@ def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
     assert "resumes after step" in (said := run(3, 0.3125))
     assert "the result is epoch 1's, the best" in said
     assert output.read_bytes() == first
+    folder = output.with_suffix(".train")
+    (folder / "log.jsonl").unlink()  # it is for plots: nothing hangs on it
+    assert "the last epoch's, MAD 0.3125, is in" in run(3)
+    saved = torch.load(folder / "checkpoint.pt")
+    del saved["notes"]["last"]  # as earlier versions wrote it
+    torch.save(saved, folder / "checkpoint.pt")
+    assert "the last epoch's, MAD 0.3125, is in" in run(3, 0.3125)
     said = run(4, 0.125)
     assert "the result is epoch 4's, the last and the best by validation" in said
     assert output.read_bytes() == best.read_bytes() != first
@@ -228,7 +235,7 @@ def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
     run(5, 0.25)
     best.unlink()
     said = run(6, 0.375)
-    assert f"{best}: is gone" in said
+    assert f"{best} is not there: the last epoch's weights are written instead" in said
     assert "the result is epoch 6's, the last\n" in said
 
 

@@ -369,7 +369,8 @@ def test_font_of_the_users_draws_the_names(tmp_path):
 def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
     filtered = command("matte", photos, "-o", tmp_path / "out", "--include", "*.tif")
     assert filtered.returncode == 3
-    assert f"no photo found in {photos} that fits --include" in told(filtered)
+    advice = "a pattern matches a name or a path in the folder; repeat the option for several"
+    assert f"no photo found in {photos} that fits --include; {advice}" in told(filtered)
     (tmp_path / "none").touch()
     empty = command("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
     assert empty.returncode == 3

@@ -202,3 +202,29 @@ def test_directories_of_a_tiff_that_lead_in_a_circle_end():
     table = struct.pack("<HI", 0, 8)
     with pytest.raises(ValueError, match="pages"):
         image_data.length(io.BytesIO(b"II*\0\10\0\0\0" + table))
+
+
+@pytest.mark.parametrize("way", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_picture_is_cut_short_where_its_end_is_not_there(way):
+    data = io.BytesIO()
+    Image.effect_noise((40, 30), 90).save(data, way)
+    whole = data.getvalue()
+    assert not image_data.is_cut_short(io.BytesIO(whole))
+    if way in ("PNG", "JPEG"):
+        assert not image_data.is_cut_short(io.BytesIO(whole + b"a film" + bytes(99)))
+    for length in (13, len(whole) // 2, len(whole) - 1):
+        assert image_data.is_cut_short(io.BytesIO(whole[:length])), length
+    assert image_data.is_cut_short(io.BytesIO(whole[:-60] + bytes(60)))
+
+
+def test_an_end_that_lies_in_two_pieces_is_found(monkeypatch):
+    data = io.BytesIO()
+    Image.effect_noise((40, 30), 90).save(data, "JPEG")
+    for size in (1, 2, 3, 5):
+        monkeypatch.setattr(image_data, "_PIECE", size)
+        assert not image_data.is_cut_short(io.BytesIO(data.getvalue() + b"more"))
+
+
+def test_what_is_no_picture_is_not_cut_short():
+    assert not image_data.is_cut_short(io.BytesIO(b"text" * 9))
+    assert not image_data.is_cut_short(io.BytesIO(b"\xff\xd8 and no segment"))

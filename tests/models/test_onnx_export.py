@@ -16,9 +16,11 @@ from birefcli.birefnet import SWIN_T
 from birefcli.birefnet.deform import DeformableConv
 from birefcli.birefnet.exportable import ExportableDeformableConv
 from birefcli.errors import ModelError
+from birefcli.matting.device import parse_device
 from birefcli.models import checksum, onnx_graph, weights
 from birefcli.models.onnx_export import ExportTask, export
-from birefcli.options import ModelOptions
+from birefcli.models.onnx_network import OnnxNetwork
+from birefcli.options import Precision, Size
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -51,7 +53,7 @@ def run(path, images):
         ("export mini -o there.onnx", 5, "there.onnx: is there already; name another file, or add"),
         ("export mini -o there.onnx/m.onnx", 5, "there.onnx/m.onnx: cannot be written ("),
         ("export mini -o m.onnx --size 100", 2, "--size 100: give multiples of 32, from 32 to"),
-        ("export nobody -o m.onnx", 4, "nobody: no model is called 'nobody'; `birefcli mo"),
+        ("export nobody -o new/deep/m.onnx", 4, "nobody: no model is called 'nobody'; `birefcl"),
         ("export there.pth -o m.onnx", 4, "there.pth: "),
     ],
 )
@@ -77,6 +79,8 @@ def test_a_missing_package_and_an_old_runtime_name_the_line_that_helps(
     monkeypatch.setattr(onnxruntime, "__version__", "1.24.4")
     code, said = ended(*words)
     assert (code, "1.25 is the first that has" in said) == (2, True)
+    monkeypatch.setattr(onnxruntime, "__version__", "1.25rc1")  # is new enough
+    assert ended("export", "nobody", *words[2:])[0] == 4
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     code, said = ended(*words)
     assert (code, said.count("\n")) == (2, 1)
@@ -89,10 +93,38 @@ def test_a_file_that_differs_from_torch_is_not_kept(monkeypatch, tmp_path, tiny_
     monkeypatch.setattr(onnx_graph, "record", lambda *_, **__: None)
     monkeypatch.setattr(onnx_graph, "describe", lambda *_: None)
     monkeypatch.setattr(onnx_graph, "write", lambda _, path: write_mean_of_channels(path))
-    task = ExportTask(ModelOptions(str(tiny_weights)), tmp_path / "m.onnx")
+    task = ExportTask(str(tiny_weights), tmp_path / "new" / "deep" / "m.onnx")
     with pytest.raises(ModelError, match=r"differs from torch's by up to \S+, and 0.001 is allow"):
         export(task)
     assert list(tmp_path.iterdir()) == []
+
+
+def greys(*levels):
+    """Grey photos as the network sees them, one of each level of 0..255."""
+    return [np.full((32, 32, 3), level, np.uint8) for level in levels]
+
+
+def test_the_outputs_name_says_whether_a_file_gives_logits(tmp_path):
+    def network(output):
+        path = tmp_path / f"{output}.onnx"
+        write_mean_of_channels(path, output)
+        return OnnxNetwork(path, Size(32, 32), parse_device("cpu", Precision.FP32))
+
+    def means(found):
+        return found.mean((1, 2, 3)).tolist()
+
+    light, dark = greys(150), greys(0)  # 0.618 around zero, which could be alpha, and -1.986
+    alpha, logits = (
+        pytest.approx([value], abs=0.01) for value in (0.618, 1 / (1 + np.exp(-0.618)))
+    )
+    assert means(network("alpha").alphas(light)) == alpha
+    assert means(network("output_image").alphas(light)) == logits
+    unknown = network("mean")
+    assert means(unknown.alphas(light)) == alpha
+    assert means(unknown.alphas(dark)) == pytest.approx([-1.986], abs=0.01)  # as at first
+    unknown = network("mean")
+    assert means(unknown.alphas(dark)) == pytest.approx([1 / (1 + np.exp(1.986))], abs=0.01)
+    assert means(unknown.alphas(light)) == logits
 
 
 # What is written
@@ -117,7 +149,7 @@ def test_a_deformable_convolution_is_one_operator_of_onnx(tmp_path):
 def tiny_onnx(tiny_weights, tmp_path_factory):
     """The tiny network as a file, and what the export said of it."""
     path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
-    return path, export(ExportTask(ModelOptions(str(tiny_weights)), path))
+    return path, export(ExportTask(str(tiny_weights), path))
 
 
 @pytest.mark.slow
@@ -192,7 +224,7 @@ def test_python_of_the_guide_cuts_a_photo_out_as_matte_does(
 @pytest.mark.slow
 def test_logits_are_those_of_published_files(tiny_weights, tmp_path):
     path = tmp_path / "m.onnx"
-    assert export(ExportTask(ModelOptions(str(tiny_weights)), path, True)).difference < CLOSE
+    assert export(ExportTask(str(tiny_weights), path, logits=True)).difference < CLOSE
     image = known_image(64, 96, 1)
     network = weights.load_network(weights.resolve(str(tiny_weights)))
     with torch.inference_mode():
@@ -207,6 +239,6 @@ def test_mini_and_swin_t_are_equal_to_torch(monkeypatch, tmp_path, name):
     if name != "mini":  # at half its size: at 1024×1024 it takes 6 GB
         known = known_network(SWIN_T)
         weights.save(known, Path(name), config=SWIN_T, size=(512, 512), dtype=torch.float32)
-    made = export(ExportTask(ModelOptions(name), Path("m.onnx")))
+    made = export(ExportTask(name, Path("m.onnx")))
     # mini enlarges what float32 rounds: to 6e-5 of alpha on one machine, maybe more on another.
     assert made.difference < (CLOSE if name != "mini" else 4 * CLOSE)

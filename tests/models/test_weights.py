@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from birefcli.birefnet import SWIN_L, SWIN_T, BiRefNet, Config
 from birefcli.errors import ModelError, OutputError
 from birefcli.models import checksum, weights, zoo
-from birefcli.options import PatchOrder
+from birefcli.options import PatchOrder, Size
 
 SMALL = Config(
     "swin", channels=8, depths=(1, 2, 1, 1), heads=(1, 1, 2, 2), window=2,
@@ -45,8 +45,9 @@ def state(network):
     return dict(network.state_dict())
 
 
-def opened(path, **options):
-    return weights.load_network(weights.resolve(str(path)), **options)
+def opened(path, *, patch_order=PatchOrder.AUTO, **options):
+    checkpoint = weights.resolve(str(path)).run_with(patch_order=patch_order)
+    return weights.load_network(checkpoint, **options)
 
 
 def same(a, b):
@@ -200,7 +201,10 @@ def test_published_file_is_recognised_under_any_name(state, tmp_path, monkeypatc
     assert (checkpoint.name, checkpoint.size) == ("renamed.safetensors", (2560, 1440))
     converted = weights.columns_to_channels(state[PATCHES])
     assert torch.equal(weights.load_network(checkpoint).state_dict()[PATCHES], converted)
-    kept = weights.load_network(checkpoint, patch_order=PatchOrder.CHANNELS)
+    assert checkpoint.run_with() == checkpoint
+    other = checkpoint.run_with(size=Size(64, 32), patch_order=PatchOrder.CHANNELS)
+    assert (other.size, other.patch_order) == ((64, 32), PatchOrder.CHANNELS)
+    kept = weights.load_network(other)
     assert torch.equal(kept.state_dict()[PATCHES], state[PATCHES])
 
 

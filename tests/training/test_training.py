@@ -23,7 +23,7 @@ from birefcli.models import weights
 from birefcli.options import Precision, Size
 from birefcli.scoring import masks
 from birefcli.scoring.layouts import split_held_out
-from birefcli.training import export, losses, plan, preview, soft_edges, validate
+from birefcli.training import losses, plan, preview, soft_edges, validate
 from birefcli.training.dataset import (
     DataError,
     Dataset,
@@ -35,6 +35,7 @@ from birefcli.training.dataset import (
 from birefcli.training.fast_deformable import use_fast_sampling
 from birefcli.training.log import Log
 from birefcli.training.sampler import Part, ViewSampler, normalise
+from birefcli.training.save_weights import LARGEST, save_weights
 from birefcli.training.schedule import (
     EDGES,
     MATTING,
@@ -688,6 +689,7 @@ def _damages(whole):
         {"notes": {"best": {"epoch": 1}}},
         {"notes": {"best": {"epoch": 1, "MAD": 0.5}}},
         {"notes": {"first": {"epoch": "1", "step": 3, "MAD": 0.5}}},
+        {"notes": {"last": {"epoch": 1}}},
         {"notes": {"recipe": "text"}},
     ):
         yield {**whole, **change}
@@ -828,10 +830,10 @@ def test_variances_beyond_half_precision_are_scaled_and_the_result_stays(tmp_pat
         expected = network(image)
     with pytest.raises(ModelError, match="not finite"):  # what the scaling is for
         weights.save(network, tmp_path / "w.safetensors", config=TINY, size=(64, 64))
-    export.save(network, tmp_path / "w.safetensors", Size(64, 64))
+    save_weights(network, tmp_path / "w.safetensors", Size(64, 64))
     assert float(block.bn_in.running_var[0]) == 1e6  # a training could go on
     loaded = weights.load_network(weights.resolve(str(tmp_path / "w.safetensors")))
-    assert float(loaded.decoder.decoder_block4.bn_in.running_var.max()) <= export.LARGEST
+    assert float(loaded.decoder.decoder_block4.bn_in.running_var.max()) <= LARGEST
     with torch.no_grad():
         assert float((loaded(image) - expected).abs().max()) < 0.01 * float(expected.std())
 
@@ -840,7 +842,7 @@ def test_weights_too_large_for_half_precision_are_kept_in_single(tmp_path):
     network = BiRefNet(TINY).eval()
     with torch.no_grad():
         network.decoder.conv_out1[0].weight[0, 0] = 1e6
-    export.save(network, tmp_path / "w.safetensors", Size(64, 64))
+    save_weights(network, tmp_path / "w.safetensors", Size(64, 64))
     tensors, _ = weights.read(tmp_path / "w.safetensors")
     assert float(tensors["decoder.conv_out1.0.weight"][0, 0, 0, 0]) == 1e6
     assert network.decoder.conv_out1[0].weight.dtype == torch.float32

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from birefcli.batch.output import ANOTHER
-from birefcli.batch.places import LocalFile
+from birefcli.batch.places import LocalFile, stamp_at
 from birefcli.batch.targets import Job, SharedFile
 from birefcli.errors import Message, Option
 from birefcli.system.name_folding import NameIndex
@@ -136,7 +136,7 @@ def _target_keys(job: Job) -> list[str]:
 def _is_done(job: Job) -> bool:
     """Whether what is at the targets was made of this photo as it is."""
     try:
-        made = [target.stamp().stamp for target in job.targets.values()]
+        made = [stamp_at(target) for target in job.targets.values()]
     except (OSError, MemoryError):
         return False
     return all(s is not None and (s.size, s.mtime_ns) == job.source.state() for s in made)

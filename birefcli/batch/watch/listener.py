@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Bottleneck, DeviceLost, WatchReporter
 from birefcli.batch.run import NO_DEVICE
 from birefcli.batch.watch.settling import Settling
@@ -72,6 +73,7 @@ class RunListener:
         total = self.total
         total.seconds += summary.seconds
         total.loading += summary.loading
+        total.working += summary.working
         total.device = summary.device or total.device
         total.precision = summary.precision or total.precision
         total.model = summary.model or total.model
@@ -90,7 +92,7 @@ class RunListener:
     def on_planned(self, outcome: Outcome) -> None:
         """Nothing: there are no dry runs."""
 
-    def on_start(self, total: int) -> None:
+    def on_start(self, pace: Pace) -> None:
         """Nothing: photos have a line each, and no bar."""
 
     def on_running(self, bottleneck: Bottleneck) -> None:

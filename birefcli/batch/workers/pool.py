@@ -259,7 +259,7 @@ class WorkerPool:
             held = self._scheduler.held(worker)
         try:
             return [decision for decision in held if is_made_since(decision)]
-        except OSError:  # then they are done again
+        except (OSError, MemoryError):  # then they are done again
             return []
 
     def _settled(self) -> None:
@@ -277,7 +277,14 @@ def _folders(held: Sequence[Decision]) -> set[Path]:
 def _unheard(decision: Decision) -> Outcome:
     job = decision.job
     targets = dict(job.targets)
-    return Outcome(job.label, Status.WRITTEN, targets, reason=decision.reason, notes=(UNHEARD,))
+    return Outcome(
+        job.label,
+        Status.WRITTEN,
+        targets,
+        reason=decision.reason,
+        notes=(UNHEARD,),
+        is_new=decision.is_new,
+    )
 
 
 def _nothing() -> None:

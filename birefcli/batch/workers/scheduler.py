@@ -7,6 +7,7 @@ device, so that what kills a second one is known, and costs nobody else's photos
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from birefcli.batch.freshness import Decision
 from birefcli.batch.outcome import Outcome
@@ -58,7 +59,7 @@ class Scheduler:
         if label is None:
             return None
         self._held[worker].add(label)
-        return self.decisions[label]
+        return replace(self.decisions[label], retried=label in self._tried)
 
     def _next(self, worker: int) -> str | None:
         held = len(self._held[worker])

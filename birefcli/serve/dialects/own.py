@@ -15,7 +15,7 @@ from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.dialects.json_files import JsonFiles
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import MattedPhoto, Order, Source
+from birefcli.serve.orders import ImageInput, MattedPhoto, Order
 
 MEDIA = {
     Format.PNG: "image/png",
@@ -68,7 +68,7 @@ def _one(name: str, found: list[Any]) -> Any:  # noqa: ANN401 - whatever JSON ha
     return found[0]
 
 
-def _photo(request: Request, content: Content, max_body: int) -> Source:
+def _photo(request: Request, content: Content, max_body: int) -> ImageInput:
     texts = (*request.query_params.getlist(PHOTO), *content.values.get(PHOTO, ()))
     found: list[Any] = [*content.files.get(PHOTO, ()), *texts]
     if content.raw:
@@ -81,7 +81,8 @@ def _photo(request: Request, content: Content, max_body: int) -> Source:
         )
     if len(found) > 1 or (isinstance(found[0], list)):
         raise RequestError(Code.TOO_MANY_IMAGES, "one photo a request", PHOTO)
-    return found[0] if isinstance(found[0], bytes) else fields.source(found[0], PHOTO, max_body)
+    (photo,) = found
+    return photo if isinstance(photo, bytes) else fields.image_input(photo, PHOTO, max_body)
 
 
 def read_rendering(given: Mapping[str, Any], default: Product) -> Rendering:

@@ -16,7 +16,7 @@ from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.fields import wrong_value
-from birefcli.serve.orders import MattedPhoto, Order, Source
+from birefcli.serve.orders import ImageInput, MattedPhoto, Order
 
 MODELS = {
     "birefnet-portrait": "portrait",
@@ -90,10 +90,10 @@ def _is_level(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) <= 3 and int(word) <= 255
 
 
-def _photo(given: dict[str, Any], content: Content, max_body: int) -> tuple[Source, str]:
-    found: list[tuple[Source, str]] = [(data, FILE) for data in content.files.get(FILE, ())]
+def _photo(given: dict[str, Any], content: Content, max_body: int) -> tuple[ImageInput, str]:
+    found: list[tuple[ImageInput, str]] = [(data, FILE) for data in content.files.get(FILE, ())]
     if given.get(URL):
-        found.append((fields.source(given[URL], URL, max_body), URL))
+        found.append((fields.image_input(given[URL], URL, max_body), URL))
     if not found:
         raise RequestError(
             Code.MISSING_IMAGE, "no photo: send it as a form's file, or name its url", FILE

@@ -491,7 +491,7 @@ def test_letting_go_frees_the_network_and_the_devices_memory(tiny_weights, devic
     executors = Executors(replace(task().batch.options, model=model))
     photo = FoundPhoto(LocalFile(Path("a.jpg")), Path("a.jpg"))
     job = plan_job(photo, Selection(("in",), "out"), (Product.CUTOUT,), Format.PNG)
-    todo = [Decision(job, Message("missing"))]
+    todo = [Decision(job)]
     pipeline = executors.for_run(todo, None, NullReporter(), Summary())
     assert executors._predictor is not None
     network = weakref.ref(executors._predictor.network)

@@ -99,7 +99,7 @@ class RayWorkers:
         self._cluster.leave()
 
     def _chosen(self, machines: Sequence[Machine]) -> str:
-        device = self._work.options.model.device
+        (device,) = self._work.options.device_names
         if device != "auto":
             return device
         return "cuda" if any(machine.gpus for machine in machines) else "cpu"

@@ -6,14 +6,14 @@ from typing import Any
 from birefcli.serve import fields
 from birefcli.serve.content import MOST_FILES, Content
 from birefcli.serve.errors import Code, RequestError
-from birefcli.serve.orders import Source
+from birefcli.serve.orders import ImageInput
 
 FIELDS = ("image", "images", "image_url", "url", "input_references")
 KEYS = ("image_url", "url", "b64_json", "image")
 """Where an object has its picture."""
 
 
-def read_photos(content: Content, max_body: int) -> tuple[tuple[Source, ...], str]:
+def read_photos(content: Content, max_body: int) -> tuple[tuple[ImageInput, ...], str]:
     """Photos of a form or of JSON, and the field they are in. Raises RequestError."""
     named = [
         (name, item)
@@ -24,23 +24,23 @@ def read_photos(content: Content, max_body: int) -> tuple[tuple[Source, ...], st
         raise RequestError(Code.MISSING_IMAGE, _missing(content), "image")
     field = named[0][0]
     _check_number(len(named), field)
-    return tuple(source(item, name, max_body) for name, item in named), field
+    return tuple(image_input(item, name, max_body) for name, item in named), field
 
 
-def read_parts(parts: Iterable[object], field: str, max_body: int) -> tuple[Source, ...]:
+def read_parts(parts: Iterable[object], field: str, max_body: int) -> tuple[ImageInput, ...]:
     """Photos of a chat's message; ``parts``: its objects. Raises RequestError."""
     found = list(parts)
     _check_number(len(found), field)
-    return tuple(source(part, field, max_body) for part in found)
+    return tuple(image_input(part, field, max_body) for part in found)
 
 
-def source(item: Any, field: str, max_body: int) -> Source:  # noqa: ANN401 - of JSON
+def image_input(item: Any, field: str, max_body: int) -> ImageInput:  # noqa: ANN401 - of JSON
     """One photo: a file, a URL, base64, or an object that has one of these. Raises RequestError."""
     if isinstance(item, bytes):
         return item
     if isinstance(item, dict):
-        return fields.source(_inside(item, field), field, max_body)
-    return fields.source(item, field, max_body)
+        return fields.image_input(_inside(item, field), field, max_body)
+    return fields.image_input(item, field, max_body)
 
 
 def _inside(item: dict[str, Any], field: str) -> Any:  # noqa: ANN401 - of JSON

@@ -18,7 +18,7 @@ it is must fit as well."""
 FP16_MAX = torch.finfo(torch.float16).max
 
 
-def save(network: BiRefNet, path: Path, size: Size) -> None:
+def save_weights(network: BiRefNet, path: Path, size: Size) -> None:
     """Write safetensors for an input of ``size``; ``network`` is unchanged.
 
     In fp16, or in fp32 where a number does not fit that. Raises what

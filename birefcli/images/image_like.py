@@ -16,19 +16,19 @@ from birefcli.images.reading import read_stream
 
 FileBytes: TypeAlias = "bytes | bytearray | memoryview"
 
-Source: TypeAlias = "str | os.PathLike[str] | FileBytes | BinaryIO | Image.Image | NDArray[Any]"
+ImageLike: TypeAlias = "str | os.PathLike[str] | FileBytes | BinaryIO | Image.Image | NDArray[Any]"
 """A photo: the name of a file; a file's bytes; a file that is open in binary mode, read from where
 it stands to its end; a picture of Pillow's; or an array of H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA,
 straight alpha) of uint8 or uint16."""
 
-Taken: TypeAlias = "Photo | Path | bytes | PhotoError"
+Snapshot: TypeAlias = "Photo | Path | bytes | PhotoError"
 """What is left to be read or decoded, and may be in another thread."""
 
 IN_MEMORY = (bytes, bytearray, memoryview)
 ONE = (str, os.PathLike, Image.Image, np.ndarray, *IN_MEMORY)
 
 
-def take(photo: Source, max_pixels: int) -> Taken:
+def snapshot(photo: ImageLike, max_pixels: int) -> Snapshot:
     """Take a photo as it is now: its owner may close, or change, what was given at once.
 
     Files that are open are read, and pictures decoded; all else is left to :func:`decode`. A photo
@@ -52,18 +52,18 @@ def take(photo: Source, max_pixels: int) -> Taken:
     raise TypeError(f"a photo is {kinds}, not {type(photo).__name__}")
 
 
-def decode(taken: Taken, max_pixels: int) -> Photo:
+def decode(seen: Snapshot, max_pixels: int) -> Photo:
     """The photo itself. Raises PhotoError."""
-    if isinstance(taken, Photo):
-        return taken
-    if isinstance(taken, PhotoError):
-        raise taken
-    if isinstance(taken, bytes):
-        return decode_photo(taken, max_pixels)
-    return open_photo(taken, max_pixels)
+    if isinstance(seen, Photo):
+        return seen
+    if isinstance(seen, PhotoError):
+        raise seen
+    if isinstance(seen, bytes):
+        return decode_photo(seen, max_pixels)
+    return open_photo(seen, max_pixels)
 
 
-def is_one(given: object) -> bool:
+def is_image_like(given: object) -> bool:
     """Whether it is one photo, and not several: also a file, which Python can iterate over."""
     return isinstance(given, ONE) or _is_file(given)
 
@@ -78,10 +78,15 @@ def _contents(file: BinaryIO, max_pixels: int) -> bytes:
 
     Raises PhotoError, TypeError for one that gives no bytes.
     """
+    if getattr(file, "closed", False):
+        raise PhotoError("the file is closed")
     try:
         start = file.read(0)
         if not isinstance(start, bytes):
             raise TypeError("a photo's file gives no bytes: open it in binary mode, as by 'rb'")
-        return read_stream(file, max_pixels)
+        data = read_stream(file, max_pixels)
+        if not data and file.seekable() and file.tell():
+            raise PhotoError("nothing is left to read; seek(0) goes to the file's start")
     except OSError as error:
         raise PhotoError(error.strerror or str(error)) from error
+    return data
