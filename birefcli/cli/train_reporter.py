@@ -118,11 +118,10 @@ class TrainReporter(Terminal, TrainCallbacks):
         self.say("  ".join([f"{name}  {loss}{values}", *marks]))
 
     def summary(self, run: TrainingRun) -> None:
-        """Print the last lines, unless nothing was left to do."""
-        if run.is_written:
-            return
-        size = run.plan.output.stat().st_size / 1e6
-        self.say(f"{run.plan.output}: written, {size:.1f} MB")
+        """Print the last lines."""
+        if not run.is_written:
+            size = run.plan.output.stat().st_size / 1e6
+            self.say(f"{run.plan.output}: written, {size:.1f} MB")
         if not run.held_out:
             self.say("the result is the last epoch's: no photo is held out to tell which is best")
         elif run.first and run.best:

@@ -13,6 +13,7 @@ from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
+from birefcli.system.paths import is_file
 from birefcli.system.text import name_list
 from birefcli.training import preview, result, setup, validate
 from birefcli.training.backgrounds import Backgrounds
@@ -23,7 +24,7 @@ from birefcli.training.plan import Plan, epoch_ends, hyperparameters
 from birefcli.training.same_options import options_of, refuse_others
 from birefcli.training.sampler import ViewSampler
 from birefcli.training.save_weights import save_weights
-from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LOG, TrainingData
+from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LAST, LOG, TrainingData
 from birefcli.training.trainer import Step, Trainer
 from birefcli.training.validate import ValidationScore
 
@@ -161,18 +162,21 @@ class TrainingRun:
         self.callbacks.on_start(self)
         if not (self._validate() and self._steps()):
             return False
-        if self.rank.first and not self.is_written:
+        if self.rank.first:
             self._write_result()
         return True
 
     def _write_result(self) -> None:
+        """Write the result, unless it is written, and know which epoch it is of."""
         network, plan = self.trainer.averaged, self.plan
         is_last = self.best.get("step", self.trainer.step) == self.trainer.step
-        if not is_last and not result.write_best(network, plan, self._size):
+        if self.is_written:
+            is_last = is_last or not is_file(plan.folder / LAST)
+        elif not is_last and not result.write_best(network, plan, self._size):
             instead = "the last epoch's weights are written instead"
             self.callbacks.on_notice(f"{plan.folder / BEST} is not there: {instead}")
             is_last = True
-        if is_last:
+        if is_last and not self.is_written:
             result.write_last(network, plan, self._size)
         self.result = self.last if is_last else self.best
 
