@@ -358,12 +358,12 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
         )
     progress.reporter.on_end(summary)
     if task.failed_to is not None and not task.dry_run:
-        _write_failed(task.failed_to, progress.failed)
+        _write_failed(task.failed_to, name_list(progress.failed, null=task.null))
     return summary
 
 
-def _write_failed(file: Path, names: list[str]) -> None:
+def _write_failed(file: Path, names: bytes) -> None:
     try:
-        atomic.write_file(file, name_list(names))
+        atomic.write_file(file, names)
     except OSError as error:
         raise OutputError(str(error.strerror), option="failed_to", value=file) from None

@@ -53,7 +53,7 @@ def told(result):
         ("matte a.jpg -o o.gif", "--output o.gif: .gif is no format that can be written; use"),
         ("matte a.jpg -o o --background red", "--background does nothing without --write compos"),
         ("matte a.jpg -o o --margin 5%", "--margin does nothing without --crop"),
-        ("matte a.jpg -o o -0", "--null does nothing without --files-from"),
+        ("matte a.jpg -o o -0", "--null does nothing without --files-from, --failed-to or"),
         ("matte a.jpg -o o.png --name x", "--name does nothing without a folder as --output"),
         ("score a b --size 64", "--size does nothing without --model"),
         ("score a b --photos c", "--photos does nothing without --report (and no --model)"),
