@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from birefcli.errors import PhotoError, UsageError
+from birefcli.errors import PhotoError, UsageError, no_choice
 from birefcli.images import image_like
-from birefcli.images.image_like import ImageLike
+from birefcli.images.image_like import Given, ImageLike
 from birefcli.images.photo import Pixels
 from birefcli.matting.batch_size import default_batch
 from birefcli.matting.matte import Matte
@@ -34,13 +34,14 @@ from birefcli.options import (
     Size,
     check_size,
 )
-from birefcli.products.background import Background, Folder, Picture, parse_background
-from birefcli.products.background_files import opaque
+from birefcli.products.given_background import given_background
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import encode_product, render_product
-from birefcli.products.words import FileWords, LayoutWords, as_word, read_rendering, refuse_idle
+from birefcli.products.words import FileWords, LayoutWords, check_names, of_arguments
 from birefcli.system.atomic import replace_file
+from birefcli.system.paths import is_same_file
 
+Seen: TypeAlias = Predicted[Given] | Failed[Given]
 Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
 
@@ -101,8 +102,7 @@ def _chosen(kind: type[Choice], name: str, word: str) -> Choice:
     try:
         return kind(word)
     except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise UsageError(f"choose from {known}", option=name, value=word) from None
+        raise no_choice(name, word, kind) from None
 
 
 class Model:
@@ -201,15 +201,17 @@ class Model:
         self, photos: Iterable[ImageLike], batch: int, refine: bool, return_errors: bool
     ) -> "Iterator[Result | PhotoError]":
         limit = self._max_pixels
-        taken = (image_like.snapshot(photo, limit) for photo in photos)
-        load = partial(image_like.decode, max_pixels=limit)
+        taken = (
+            Given(image_like.snapshot(each, limit), image_like.file_of(each)) for each in photos
+        )
+        load = partial(Given.decode, max_pixels=limit)
         for seen in predict_many(taken, load, self._predictor, batch):
             result = self._result(seen, refine)
             if isinstance(result, PhotoError) and not return_errors:
                 raise result
             yield result
 
-    def _result(self, seen: "Predicted[Any] | Failed[Any]", refine: bool) -> "Result | PhotoError":
+    def _result(self, seen: "Seen", refine: bool) -> "Result | PhotoError":
         if isinstance(seen, Failed):
             return seen.error
         try:
@@ -225,8 +227,8 @@ class Result:
     which takes longest, is estimated once, when the first of them needs it.
     """
 
-    def __init__(self, predictor: Predictor, seen: "Predicted[Any]", refine: bool) -> None:
-        self._predictor, self._refine = predictor, refine
+    def __init__(self, predictor: Predictor, seen: "Predicted[Given]", refine: bool) -> None:
+        self._predictor, self._refine, self._file = predictor, refine, seen.item.file
         # A result may be kept for long: a device must not keep its photo, which it does as long as
         # there is that very object, nor its alpha.
         self._photo = replace(seen.photo)
@@ -329,9 +331,10 @@ class Result:
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
         or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
         ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
-        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError, and
-        PhotoError for a photo that cannot be laid out.
+        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError,
+        TypeError for an unknown option, and PhotoError for a photo that cannot be laid out.
         """
+        check_names("pixels", layout, LayoutWords, ("product", "bits", "background"))
         rendering = self._rendering(product, {"bits": bits, **layout}, background)
         return self._drawn(rendering, background)
 
@@ -340,18 +343,14 @@ class Result:
     ) -> Rendering:
         """How one product looks. A background that is no text counts for one."""
         kind = _chosen(Product, "product", product)
-        texts = {name: as_word(name, value) for name, value in words.items()}
-        if isinstance(background, (str, os.PathLike)):
-            texts["background"] = os.fspath(background)
-        rendering = read_rendering({**texts, "write": kind.value})
-        refuse_idle(rendering, words)
-        return rendering
+        text = os.fspath(background) if isinstance(background, (str, os.PathLike)) else None
+        return of_arguments(kind, words, text)
 
     def _drawn(self, rendering: Rendering, background: "ImageLike | None") -> Pixels:
         (kind,) = rendering.products
         behind = None
         if kind is Product.COMPOSITE:
-            behind = _background(rendering.background if background is None else background)
+            behind = given_background(rendering.background if background is None else background)
         matte = self._matte(kind)
         return render_product(kind, self._photo, matte, rendering, behind, Path())
 
@@ -384,8 +383,10 @@ class Result:
         ``fast``, ``balanced`` or ``small``. ``quality``: 1 to 100, of jpg, avif, and webp, which is
         lossless without it; ``max_bytes`` finds the best one within so many bytes. ``background``
         and ``layout``: as of :meth:`pixels`. Raises ValueError for what the format cannot hold,
-        PhotoError for a photo that cannot be laid out or made so small.
+        TypeError for an unknown option, PhotoError for a photo that cannot be laid out or made so
+        small.
         """
+        check_names("encode", layout, LayoutWords, ("product", "background", "format"))
         words: dict[str, Any] = {
             "format": format,
             "bits": bits,
@@ -406,13 +407,18 @@ class Result:
         background: "ImageLike | None" = None,
         **how: Unpack[FileWords],
     ) -> None:
-        """Write one product: the file is whole or not there, and replaces what was there.
+        """Write one product: the file is whole or not there.
 
         The format is that of the name: png, webp, tiff, avif, or jpg for what has no transparency.
-        All else is as :meth:`encode` has it. Raises ValueError for what the format cannot hold,
-        OSError where it cannot be written.
+        Another file of that name is replaced, as by Pillow's ``save``; the photo itself never is,
+        where it came from a file, also under another name. All else is as :meth:`encode` has it.
+        Raises ValueError for what the format cannot hold and for the photo's own file, TypeError
+        for an unknown option, OSError where it cannot be written.
         """
+        check_names("save", how, FileWords, ("path", "product", "background"))
         target = Path(path)
+        if self._file is not None and is_same_file(self._file, target):
+            raise UsageError(f"{target}: is the photo itself; save under another name")
         format_ = SUFFIXES.get(target.suffix.lower())
         if format_ is None:
             raise UsageError(f"{target}: name it {', '.join(SUFFIXES)}")
@@ -421,23 +427,3 @@ class Result:
             replace_file(target, data)
         except OSError as error:  # of the part file beside it
             raise type(error)(error.errno, error.strerror, str(target)) from error
-
-
-def _background(picture: ImageLike) -> Background:
-    if isinstance(picture, (str, os.PathLike)):
-        found = parse_background(os.fspath(picture), MAX_BACKGROUND)
-        if isinstance(found, Folder):
-            raise UsageError("is a folder; name a picture", option="background", value=picture)
-        return found
-    if not image_like.is_image_like(picture):
-        kinds = "a CSS colour, blur, or a picture in any of the ways a photo may be given"
-        raise UsageError(f"{kinds}, not {type(picture).__name__}", option="background")
-    try:
-        taken = image_like.snapshot(picture, MAX_BACKGROUND)
-        return Picture(opaque(image_like.decode(taken, MAX_BACKGROUND)).pixels)
-    except (PhotoError, TypeError, ValueError) as error:
-        text = error.message if isinstance(error, PhotoError) else str(error)
-        raise UsageError(text, option="background") from error
-
-
-MAX_BACKGROUND = 300_000_000  # pixels

@@ -100,7 +100,7 @@ def examine(
         "models": _models,
     }
     if measure:
-        steps["measured"] = lambda _: _measured(device, precision)
+        steps["measured"] = lambda found: _measured(found, device, precision)
     for topic, step in steps.items():
         if topic == "measured" and any(fault.fatal for fault in diagnosis.faults):
             continue  # it would fail for a reason that is reported already, or mislead
@@ -349,7 +349,7 @@ def _check_cache(folder: Path, diagnosis: Diagnosis) -> None:
 # Measured
 
 
-def _measured(device: str, precision: Precision) -> Facts:
+def _measured(diagnosis: Diagnosis, device: str, precision: Precision) -> Facts:
     """Seconds a photo in ``mini``, and an estimate for the default model."""
     import statistics
 
@@ -374,11 +374,21 @@ def _measured(device: str, precision: Precision) -> Facts:
         predictor.alphas(batch)
         synchronize(placement.device)
         times.append((time.perf_counter() - started) / len(batch))
+    _check_load(diagnosis)
     return {
-        "mini_seconds": round(statistics.median(times[1:]), 4),
+        "mini_seconds": float(f"{statistics.median(times[1:]):.3g}"),
         "mini_seconds_why": "a photo, network alone, median of 5",
         **estimate(placement.device, placement.dtype),
     }
+
+
+def _check_load(diagnosis: Diagnosis) -> None:
+    """Add a warning where others keep the processor busy, which makes figures too large."""
+    load, cores = machine.load(), os.cpu_count() or 1  # both are the whole machine's
+    if load is not None and load > cores:
+        what = f"the machine was busy while mini was timed: load {load:.1f} on {cores} cores"
+        remedy = "measure again when nothing else runs: the times above are too long"
+        diagnosis.add_fault(what, remedy, fatal=False)
 
 
 # Advice

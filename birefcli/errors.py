@@ -3,9 +3,12 @@
 It is imported before anything can catch a Ctrl-C: what it imports is quick to import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
+
+MISSPELLED = 0.7
+"""How alike two words are, by difflib's ratio, where one may be the other misspelled."""
 
 
 class ExitCode(IntEnum):
@@ -122,15 +125,42 @@ class BirefcliError(Exception):
         self.value = None if value is None else str(value)
         subject = () if option is None else (Option(option, self.value, given=True), ": ")
         advice = () if hint is None else ("; ", hint)
-        self.message = Message(*subject, text, *advice)
+        self.fault = Message(*subject, text)
+        """The text without the hint."""
+        self.message = Message(self.fault, *advice)
         # One argument, and all else as attributes: so it can be pickled.
         super().__init__(self.message)
+
+    def rename(self, option: str, name: str) -> None:
+        """Call an option as another face does, wherever the text names it."""
+        parts = (
+            part._replace(name=name) if isinstance(part, Option) and part.name == option else part
+            for part in self.message.parts
+        )
+        self.message = Message(*parts)
+        self.args = (self.message,)
 
 
 class UsageError(BirefcliError, ValueError):
     """The options contradict each other or name something impossible."""
 
     exit_code = ExitCode.USAGE
+
+
+def no_choice(
+    option: str | None, value: object, choices: Iterable[object], *, meant: str | None = None
+) -> UsageError:
+    """The error for a word that is none of an option's choices: they, and what may be meant by it.
+
+    ``meant``: None for the choice that the word is a misspelling of, if it is like any.
+    """
+    import difflib  # a wrong word alone needs it
+
+    known = [str(choice) for choice in choices]
+    near = [meant] if meant else difflib.get_close_matches(str(value), known, 1, MISSPELLED)
+    text = f"choose from {', '.join(known)}"
+    hint = f"did you mean {near[0]}?" if near else None
+    return UsageError(text, option=option, value=value, hint=hint)
 
 
 class NoInputError(BirefcliError):

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from birefcli.errors import UsageError
+from birefcli.errors import UsageError, no_choice
 
 STRIDE = 32  # the network's input is a multiple of this in both directions
 LONGEST = 8192  # pixels of a side of the network's input
@@ -392,6 +392,8 @@ class BatchTask:
     dry_run: bool = False
     failed_to: Path | None = None
     """Where the names of failed photos are written."""
+    null: bool = False
+    """Whether these end in NUL."""
     photo_by_photo: bool = False
     """Whether a product of another kind at a target fails its photo, and not the run."""
 
@@ -415,4 +417,13 @@ DEVICES = (*ONE_DEVICE, "all")
 def check_device(name: str, allowed: Sequence[str] = ONE_DEVICE) -> None:
     """Raise UsageError for what can be no device, whether it is there or not."""
     if re.sub(r"^cuda:[0-9]+$", "cuda:N", name) not in allowed or name == "cuda:N":
-        raise UsageError(f"choose from {', '.join(allowed)}", option="device", value=name)
+        raise no_choice("device", name, allowed, meant=_meant_device(name))
+
+
+def _meant_device(name: str) -> str | None:
+    """What other programs call a device."""
+    if number := re.fullmatch(r"(?:gpu|cuda)?[: ]?(\d+)", name.lower()):
+        return f"cuda:{number[1]}"
+    if name.lower() in ("gpu", "nvidia"):
+        return "auto, which takes the GPU where there is one"
+    return "mps" if name.lower() in ("metal", "apple") else None

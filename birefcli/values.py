@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
-from birefcli.errors import Message, Option, UsageError
+from birefcli.errors import Message, Option, UsageError, no_choice
 from birefcli.options import SUFFIXES, Canvas, Format, Margin, Resize, Size, check_size
 from birefcli.system import machine
 
@@ -97,26 +97,26 @@ def aspect(text: str) -> float:
     return sides[0] / sides[1]
 
 
-def percentage(
-    option: str, text: str, wrong: str = "give a percentage above 0% and up to 100%, like 85%"
+def share(
+    option: str, text: str, wrong: str = "give a share up to 1, or a percentage, like 0.85 or 85%"
 ) -> float:
-    """Read ``85%``, above 0 and up to 100, as a share; ``wrong``: what is said of other texts."""
-    found = re.fullmatch(rf"({NUMBER})\s*%", text.strip())
-    share = float(found[1]) / 100 if found else 0.0
-    if not 0 < share <= 1:
+    """Read ``0.85`` or ``85%``, above 0 and up to 1; ``wrong``: what is said of other texts."""
+    found = re.fullmatch(rf"({NUMBER})\s*(%?)", text.strip())
+    part = float(found[1]) / (100 if found[2] else 1) if found else 0.0
+    if not 0 < part <= 1:
         raise UsageError(wrong, option=option, value=text)
-    return share
+    return part
 
 
 def head(text: str, canvas: Canvas | None) -> float:
-    """Read ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as a share of it, 0.2 to 1.
+    """Read ``0.6`` or ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as 0.2 to 1 of it.
 
     ``canvas``: None where there is none; a length is read, and is no share of anything.
     """
     found = re.fullmatch(rf"({NUMBER})\s*(mm|cm|in)", text.strip().lower())
     if found is None:
-        wrong = "give a percentage from 20% to 100%, or a length, like 60% or 33mm"
-        return _large_enough(percentage("head", text, wrong), text)
+        wrong = "give a share up to 1, a percentage or a length, like 0.6, 60% or 33mm"
+        return _large_enough(share("head", text, wrong), text)
     inches = float(found[1]) * MILLIMETRES[found[2]] / 25.4
     if canvas is None:
         return 1.0
@@ -124,10 +124,10 @@ def head(text: str, canvas: Canvas | None) -> float:
         printed = Option("canvas", "35x45mm@300dpi")
         text_ = Message("a length takes a canvas in mm, cm or inches: ", printed)
         raise UsageError(text_, option="head", value=text)
-    share = inches * canvas.dpi / canvas.size.height
-    if not 0 < share <= 1:
+    part = inches * canvas.dpi / canvas.size.height
+    if not 0 < part <= 1:
         raise UsageError("give a length within the canvas's height", option="head", value=text)
-    return _large_enough(share, text)
+    return _large_enough(part, text)
 
 
 def _large_enough(head_: float, text: str) -> float:
@@ -189,7 +189,7 @@ def choices(option: str, texts: Sequence[str], kind: type[Choice]) -> tuple[Choi
     words = listed(option, texts)
     wrong = next((word for word in words if word not in known), None)
     if wrong is not None:
-        raise UsageError(f"choose from {', '.join(known)}", option=option, value=wrong)
+        raise no_choice(option, wrong, known)
     return tuple(dict.fromkeys(known[word] for word in words))
 
 
@@ -199,8 +199,7 @@ def file_format(text: str | None) -> Format | None:
         return None
     found = SUFFIXES.get(f".{text.strip().lower().removeprefix('.')}")
     if found is None:
-        known = ", ".join(kind.value for kind in Format)
-        raise UsageError(f"choose from {known}", option="format", value=text)
+        raise no_choice("format", text, Format)
     return found
 
 

@@ -338,6 +338,8 @@ def test_a_file_that_is_no_photo_says_so(model, photos):
     for given, why in ((b"", "empty"), (io.BytesIO(b"text"), "not an image"), (Broken(), "Input")):
         with pytest.raises(PhotoError, match=why):
             model(given)
+    with pytest.raises(PhotoError, match=r"^https://x.y/a.jpg: URLs are not fetched in Python"):
+        model("https://x.y/a.jpg")
     read = io.BytesIO((photos / "a.jpg").read_bytes())
     read.read()
     closed = (photos / "a.jpg").open("rb")
@@ -352,10 +354,12 @@ def test_a_file_that_is_no_photo_says_so(model, photos):
             model.map(one)
 
 
-@pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (0, 5, 3), (2, 4, 5, 3)])
+@pytest.mark.parametrize("shape", [(5,), (4, 5, 2), (4, 5, 5), (2, 4, 5, 3)])
 def test_array_of_another_shape_is_a_value_error_that_names_it(model, shape):
     with pytest.raises(ValueError, match=r"give H×W, H×W×3 \(RGB\) or H×W×4"):
         model(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match="pixels of shape 0×5×3: the array is empty"):
+        model(np.zeros((0, 5, 3), np.uint8))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
@@ -391,7 +395,8 @@ def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path)
         result.pixels("cut")
     with pytest.raises(ValueError, match="holds 8 or 16 bits"):
         result.pixels(bits=12)
-    for background in ("no colour", tmp_path, (255, 0, 0), b"text", io.BytesIO(), np.zeros(5)):
+    texts = "no colour", "https://x.y/a.png"
+    for background in (*texts, tmp_path, (255, 0, 0), b"text", io.BytesIO(), np.zeros(5)):
         with pytest.raises(ValueError, match="background"):
             result.composite(background)
     with pytest.raises(ValueError, match="background: pixels of float64: give uint8"):
@@ -500,3 +505,55 @@ def test_errors_name_arguments_and_no_options_of_the_command_line(tiny_weights):
         (name, value) = next(iter(wrong.items()))
         assert str(raised.value).startswith(f"{name}={value}: ")
         assert "--" not in str(raised.value)
+
+
+def test_the_photo_itself_is_never_replaced(model, tmp_path):
+    photo, other = tmp_path / "a.jpg", tmp_path / "link.jpg"
+    picture(64, 48).save(photo)
+    was = photo.read_bytes()
+    other.symlink_to(photo)
+    with Image.open(photo) as image, photo.open("rb") as file:
+        for result in model.map([photo, str(photo), image, file]):
+            for target in (photo, other):
+                with pytest.raises(ValueError, match="is the photo itself; save under another"):
+                    result.save(target, "composite")
+    assert photo.read_bytes() == was
+    result.save(tmp_path / "b.jpg", "composite")
+    result.save(tmp_path / "b.jpg", "composite")  # a product is replaced
+    model(picture(64, 48)).save(photo, "composite")  # another photo's file is, as in Pillow
+    assert photo.read_bytes() != was
+
+
+def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
+    result = model(picture(64, 48))
+    wrong = [
+        ({"product": "cutout"}, "jpg cannot hold a cutout: use product=composite, or png"),
+        ({"product": "mask", "quality": 80.5}, "quality=80.5: give a whole number from 1 to 100"),
+        ({"product": "mask", "quality": "80"}, "quality=80: give a whole number from 1 to 100"),
+        ({"product": "mask", "canvas": "9x9", "fill": 85}, "fill=85: give a share up to 1, or a p"),
+    ]
+    for words, said in wrong:
+        with pytest.raises(ValueError, match=f"^{said}"):
+            result.encode(format="jpg", **words)
+    half = {"canvas": (40, 40), "fill": "50%"}
+    for fill in (0.5, "0.5", ".5"):
+        assert result.encode(**{**half, "fill": fill}) == result.encode(**half)
+
+
+def test_misspelt_option_is_a_type_error_that_names_the_nearest(model, tmp_path):
+    result = model(picture(64, 48))
+    wrong = [
+        (
+            lambda: result.save(tmp_path / "a.jpg", "composite", canvs="60x60"),
+            "'canvs'. .*'canvas'",
+        ),
+        (lambda: result.save(tmp_path / "a.jpg", "composite", maxbytes="20k"), "'max_bytes'"),
+        (lambda: result.save(tmp_path / "a.jpg", write="composite"), "'product'"),
+        (lambda: result.encode(kanvas="x"), "encode.*'canvas'"),
+        (lambda: result.pixels("cutout", canvs="1x1"), "pixels.*'canvas'"),
+        (lambda: result.pixels("cutout", quality=80), "There are product, .*canvas"),
+    ]
+    for call, said in wrong:
+        with pytest.raises(TypeError, match=said):
+            call()
+    assert list(tmp_path.iterdir()) == []

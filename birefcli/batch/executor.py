@@ -12,7 +12,7 @@ from birefcli.batch.places import Stdin, Stdout
 from birefcli.batch.shared_files import SharedFiles
 from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.errors import Message, Option, UsageError
-from birefcli.options import BatchOptions, Precision
+from birefcli.options import BatchOptions, Precision, Size
 from birefcli.system import allocator
 from birefcli.system.watchdog import Activity
 
@@ -184,6 +184,8 @@ class Executors:
         if self._checkpoint is None:
             model, shown = self.options.model, reporter.shows_progress
             self._checkpoint = weights.resolve(model.name, offline=model.offline, progress=shown)
+            if (note := _far_from(model.size, self._checkpoint)) is not None:
+                reporter.on_notice(note)
         summary.device = ",".join(str(placement.device) for placement in placements)
         summary.precision = ",".join(dict.fromkeys(p.precision.value for p in placements))
         summary.model = self._checkpoint.name
@@ -191,6 +193,17 @@ class Executors:
 
 
 _PRECISION = Option("precision")
+FAR = 4
+"""Times a network's own side from which on what it sees is unlike what it has learned from."""
+
+
+def _far_from(size: Size | None, checkpoint: "Checkpoint") -> Message | None:
+    """A note where a network is to see far larger pictures than it has learned from."""
+    own = checkpoint.size
+    if size is None or max(size) <= FAR * max(own):
+        return None
+    made, given = f"{checkpoint.name} is made for {own}; ", Option("size", str(size))
+    return Message(made, given, " takes far longer, and it may find nothing")
 
 
 def _is_slow(placement: "Placement") -> bool:

@@ -14,6 +14,7 @@ from birefcli.system.object_store import store_for
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import named
 from birefcli.system.regular_file import open_regular
+from birefcli.system.text import unquoted
 
 LONGEST = 32 << 10
 """Bytes of a name: systems take 4096, Windows 32,767 characters."""
@@ -45,8 +46,9 @@ KINDS = {
 def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     """Read the names of a list: a file's, an object's, a pipe's, or standard input's (``-``).
 
-    Names end in NUL where ``null``, and where the list holds one: no file name does. Raises
-    NoInputError where it cannot be read, UsageError where it is no list of names.
+    Names end in NUL where ``null``, and where the list holds one: no file name does. A line in
+    quotes may hold a name with line breaks (:func:`.name_list`). Raises NoInputError where it
+    cannot be read, UsageError where it is no list of names.
     """
 
     def wrong(text: str | Message) -> UsageError:
@@ -76,7 +78,7 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
     if data.count(end) > MOST_NAMES:
         raise wrong(f"names more than {MOST_NAMES:,} photos; give several lists")
     lines = data.removeprefix(UTF8_MARK).split(end)
-    names = lines if end == b"\0" else [line.removesuffix(b"\r") for line in lines]
+    names = lines if end == b"\0" else [unquoted(line.removesuffix(b"\r")) for line in lines]
     if max(map(len, names)) > LONGEST:
         raise wrong(NO_LIST)
     return tuple(named(os.fsdecode(name)) for name in names if name.strip())

@@ -216,10 +216,7 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
         from birefcli.batch.workers.ray.run import check_cluster
 
         check_cluster()
-    elif not set(options.device_names) <= {
-        "auto",
-        "cpu",
-    }:  # those are there, and torch takes seconds
+    elif set(options.device_names) not in ({"auto"}, {"cpu"}):  # there, and torch takes seconds
         from birefcli.matting.device import parse_devices
 
         parse_devices(options.device_names, model.precision)
@@ -358,12 +355,12 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
         )
     progress.reporter.on_end(summary)
     if task.failed_to is not None and not task.dry_run:
-        _write_failed(task.failed_to, progress.failed)
+        _write_failed(task.failed_to, name_list(progress.failed, null=task.null))
     return summary
 
 
-def _write_failed(file: Path, names: list[str]) -> None:
+def _write_failed(file: Path, names: bytes) -> None:
     try:
-        atomic.write_file(file, name_list(names))
+        atomic.write_file(file, names)
     except OSError as error:
         raise OutputError(str(error.strerror), option="failed_to", value=file) from None

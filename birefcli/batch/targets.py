@@ -116,6 +116,10 @@ def _collision(other: Job, job: Job, target: Target, *, one_name: bool) -> Outpu
     if not one_name:
         text += ": its disk takes their names for one"
         way = "rename one of them"
+    elif lying := next((each for each in (other, job) if target.key in each.source.keys), None):
+        text += ", which may be a result that was edited"
+        left_out = Option("exclude", f"'{lying.relative.name}'")
+        way = Message(ANOTHER, ", or leave it out with ", left_out)
     return OutputError(text, hint=way)
 
 

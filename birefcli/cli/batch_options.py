@@ -171,8 +171,9 @@ def _check_effects(
 ) -> None:
     if rules.is_typed(context, "quiet") and rules.is_typed(context, "verbose"):
         raise UsageError("--quiet and --verbose: choose one")
-    listed = words.files_from is not None
-    rules.refuse_without(context, "--files-from or --orphans", there=listed, names=("null",))
+    listed = words.files_from is not None or words.failed_to is not None
+    lists = "--files-from, --failed-to or --orphans"
+    rules.refuse_without(context, lists, there=listed, names=("null",))
     refuse_idle(rendering, {name for name in NAMES if rules.is_typed(context, RENDERING[name])})
     folder = not output_of(selection).is_one
     rules.refuse_without(

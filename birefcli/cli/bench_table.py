@@ -141,7 +141,7 @@ def as_lines(record: Record, result: BenchResult) -> Iterator[str]:
     yield f"soft alpha: {record['soft']:.1%} of the pixels{hardly}"
     yield f"peak memory: {_gigabytes(record)}; model loaded in {record['load_seconds']:.2f} s"
     if record["against"] is not None:
-        yield from _comparison(record["against"])
+        yield from _comparison(record["against"], record["size"])
     if record["usd_per_1000"] is not None:
         yield _cost(record)
 
@@ -190,7 +190,7 @@ def _gigabytes(record: Record) -> str:
     return text if device is None else f"{text}, {device / 1e9:.2f} GB on the device"
 
 
-def _comparison(against: Record) -> Iterator[str]:
+def _comparison(against: Record, size: list[int]) -> Iterator[str]:
     runner = f" in ONNX Runtime ({against['provider']})" if against["provider"] else ""
     width, height = against["size"]
     yield ""
@@ -198,7 +198,9 @@ def _comparison(against: Record) -> Iterator[str]:
     yield _row("ours", against["ours"])
     yield _row("theirs", {**against["theirs"], "share": against["ratio"]})
     cpu_ratio = f", {against['cpu_ratio']:.2f} times the CPU time" if against["cpu_ratio"] else ""
-    yield f"theirs takes {against['ratio']:.2f} times as long{cpu_ratio}"
+    apart = f", {width}x{height} against {size[0]}x{size[1]}: not the same work"
+    sizes = apart if against["size"] != size else ""
+    yield f"theirs takes {against['ratio']:.2f} times as long{cpu_ratio}{sizes}"
     if against["difference"] is not None:
         yield f"largest difference of alpha: {against['difference']:.2g}"
 

@@ -29,8 +29,9 @@ class Command(TyperCommand):
         ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         ctx.meta[usage_errors.WORDS] = tuple(args)
         words = list(_without_equals(args, self.params))
+        ctx.allow_extra_args = True  # they are refused in our words
         try:
-            return super().parse_args(ctx, list(words))
+            left = super().parse_args(ctx, list(words))
         except BadParameter as error:
             if error.param is None or hasattr(error, "param_type"):  # the latter: it is missing
                 raise
@@ -38,6 +39,12 @@ class Command(TyperCommand):
             wrong = wrong_values.as_usage_error(ctx, error, given)
             wrong.args = (spelled(ctx, wrong.message),)
             raise wrong from None
+        usage_errors.refuse_more(ctx)
+        return left
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        """Offer options, with helps that all shells show as they are."""
+        return _for_shells(super().shell_complete(ctx, incomplete))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the daily options, or all."""
@@ -89,9 +96,13 @@ class Group(TyperGroup):
         word = args[0]
         if word in self.commands or word.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        hint = suggest.explain_command(self, word)
+        hint = suggest.explain_command(self, args)
         fault = f"{word} is no command" + (f"; {hint}" if hint else "")
         raise UsageError(usage_errors.advised(fault, ctx))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401
+        """Offer commands and options, with helps that all shells show as they are."""
+        return _for_shells(super().shell_complete(ctx, incomplete))
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401
         """Every option, without Python types."""
@@ -105,6 +116,12 @@ class Group(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write where there is more."""
         help_page.write_footer(self, ctx, formatter, whole=True)
+
+
+def _for_shells(found: list[Any]) -> list[Any]:
+    for item in found:
+        item.help = None if item.help is None else help_page.for_shells(item.help)
+    return found
 
 
 def _plain(params: list[Any]) -> list[Any]:

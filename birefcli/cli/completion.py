@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import typer
 
+from birefcli.cli.help_page import for_shells
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.models import zoo
 from birefcli.options import Align, Format, Product
@@ -115,7 +116,8 @@ def _remaining(context: typer.Context, models: Iterable[zoo.Model], incomplete: 
 
 
 def _matching(words: dict[str, str], incomplete: str) -> Completions:
-    return [(word, help_) for word, help_ in words.items() if word.startswith(incomplete)]
+    found = (word for word in words if word.startswith(incomplete))
+    return [(word, for_shells(words[word])) for word in found]
 
 
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> Completions:

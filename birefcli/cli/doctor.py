@@ -9,6 +9,7 @@ import typer
 from birefcli.cli import shared_options
 from birefcli.cli.spelling import spelling
 from birefcli.errors import ExitCode, Message, Spell, printable
+from birefcli.models import zoo
 from birefcli.options import Precision, check_device
 from birefcli.system.text import json_line
 
@@ -64,7 +65,17 @@ def _lines(diagnosis: "Diagnosis", spell: Spell) -> Iterator[str]:
     if diagnosis.advice:
         yield "what would make it faster"
         yield from (f"  {step.spelled(spell)}" for step in diagnosis.advice)
-    yield "everything works" if diagnosis.usable else "something is broken: see above"
+    yield _last_line(diagnosis)
+
+
+def _last_line(diagnosis: "Diagnosis") -> str:
+    if not diagnosis.usable:
+        return "something is broken: see above"
+    default = diagnosis.facts["models"]["here"].get(zoo.DEFAULT, {})
+    if default.get("state") not in ("missing", "partial"):
+        return "everything works"
+    pull = f"birefcli models pull {zoo.DEFAULT}"
+    return f"everything works; the default model is not downloaded yet: {pull}"
 
 
 def _fact(name: str, value: Any, why: str | Message | None, spell: Spell) -> Iterator[str]:  # noqa: ANN401
@@ -99,6 +110,8 @@ def _value(value: Any) -> str | Message:  # noqa: ANN401
         return value
     if value is None:
         return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -34,6 +34,11 @@ class Daily(str):
     __slots__ = ()
 
 
+def for_shells(text: str) -> str:
+    """A help whose quotes are typographic: of plain ones Typer's completion for zsh loses some."""
+    return re.sub(r'"(.*?)"', "\u201c\\1\u201d", text).replace("'", "\u2019")
+
+
 def is_abridged(command: Any) -> bool:  # noqa: ANN401 - Typer vendors its classes
     """Whether ``--help`` of a command leaves options out."""
     return len(command.params) > FEW

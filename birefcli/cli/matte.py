@@ -27,7 +27,7 @@ def matte(context: typer.Context, words: MatteOptions) -> None:
     from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 
     existing, lock = words.existing, words.lock
-    task = BatchTask(selection, options, existing, lock, words.dry_run, words.failed_to)
+    task = BatchTask(selection, options, existing, lock, words.dry_run, words.failed_to, words.null)
     quiet = words.quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet
     verbosity = Verbosity(words.json_lines, quiet, words.verbose, words.progress, words.debug)
     with TerminalReporter(verbosity, spelling(context)) as reporter:

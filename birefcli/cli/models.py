@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,9 @@ import typer
 
 from birefcli.cli import completion
 from birefcli.cli.command import Command, Group
+from birefcli.cli.spelling import spelling
 from birefcli.cli.stderr import say
-from birefcli.errors import ModelError, UsageError, printable
+from birefcli.errors import Message, ModelError, Spell, UsageError, printable
 from birefcli.models import hub, zoo
 from birefcli.models.cache import cache_folder
 from birefcli.models.locate import locate_known
@@ -77,6 +78,7 @@ def list_models(as_json: Json = False) -> None:
 
 @app.command(cls=Command)
 def pull(
+    context: typer.Context,
     names: Pulled = None,
     every: Annotated[bool, typer.Option("--all", help="All models: about 4.4 GB.")] = False,
     quiet: Quiet = False,
@@ -92,7 +94,9 @@ def pull(
     if every == bool(names):
         raise UsageError("name the models to pull, or use --all")
     models = _published() if every else _known(names)
-    _raise_all([_pull(model, quiet=quiet, bar=not (quiet or no_progress)) for model in models])
+    bar = not (quiet or no_progress)
+    outcomes = {model.name: _pull(model, quiet=quiet, bar=bar) for model in models}
+    raise_all(outcomes, spelling(context))
 
 
 @app.command(cls=Command)
@@ -181,13 +185,19 @@ def _path(model: Model) -> Path:
     return file
 
 
-def _raise_all(outcomes: list[ModelError | None]) -> None:
-    failures = [outcome for outcome in outcomes if outcome is not None]
+def raise_all(outcomes: Mapping[str, ModelError | None], spell: Spell) -> None:
+    """Raise the failure of a model; of several, say each, and once what is to be done."""
+    failures = {name: error for name, error in outcomes.items() if error is not None}
     if len(failures) == 1:
-        raise failures[0]
+        raise failures.popitem()[1]
+    known: set[str] = set()
+    for name, error in failures.items():
+        hint = Message(error.hint or "").spelled(spell)
+        alike = hint.replace(f"pull {name}`", "pull`")
+        said = error.fault if alike in known else error.message
+        known.add(alike)
+        say(f"birefcli: {said.spelled(spell)}")
     if failures:
-        for failure in failures:
-            say(f"birefcli: {failure}")
         raise ModelError(f"{len(failures)} models could not be fetched")
 
 

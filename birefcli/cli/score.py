@@ -60,6 +60,7 @@ def score(
     batch: shared_options.Batch = "auto",
     threads: score_options.Threads = "auto",
     max_memory: score_options.MaxMemory = "auto",
+    quiet: score_options.Quiet = False,
     progress: shared_options.Progress = True,
     debug: shared_options.Debug = False,
 ) -> None:
@@ -112,7 +113,7 @@ def score(
     )
     made = f"{model} on {predictions}" if model else str(predictions)
     output = Output(json_, csv_, each, report, f"{made} against {truths}")
-    raise typer.Exit(_score(options, output, spelling(context), progress=progress))
+    raise typer.Exit(_score(options, output, spelling(context), quiet=quiet, progress=progress))
 
 
 def _check_report(report: Path) -> None:
@@ -129,14 +130,16 @@ def _check_report(report: Path) -> None:
     atomic.clear_stale([report.parent])
 
 
-def _score(options: "ScoreOptions", output: Output, spell: Spell, *, progress: bool) -> ExitCode:
+def _score(
+    options: "ScoreOptions", output: Output, spell: Spell, *, quiet: bool, progress: bool
+) -> ExitCode:
     from birefcli.batch.interrupts import InterruptHandler, StoppedError
     from birefcli.cli.score_reporter import TerminalScoreReporter
     from birefcli.scoring.run import run
 
     with InterruptHandler() as signals:
         try:
-            with TerminalScoreReporter(spell, progress=progress) as reporter:
+            with TerminalScoreReporter(spell, quiet=quiet, progress=progress) as reporter:
                 result = run(options, reporter)
         except StoppedError:
             assert signals.code is not None
@@ -146,7 +149,7 @@ def _score(options: "ScoreOptions", output: Output, spell: Spell, *, progress: b
     # the scores are not lost.
     try:
         if output.report is not None and _write_page(output.report, output.title, result, spell):
-            reporter.say(f"{output.report}: written")
+            reporter.note(f"{output.report}: written")
     finally:
         _print(output, result, spell)
     summary = result.summary

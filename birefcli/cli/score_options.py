@@ -112,6 +112,10 @@ Report: TypeAlias = Annotated[
         parser=local_path,
     ),
 ]
+Quiet: TypeAlias = Annotated[
+    bool,
+    shared_options.reworded(shared_options.PlainQuiet, "Show only failures, and the scores."),
+]
 Permille: TypeAlias = Annotated[
     bool,
     typer.Option(

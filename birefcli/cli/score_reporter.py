@@ -12,11 +12,11 @@ NAMED = 5  # faults or notes that have a line each before they are only counted
 
 
 class TerminalScoreReporter:
-    """A bar or now and then a line; failures always, the first notes."""
+    """A bar or now and then a line; failures always, the first notes unless it is to be quiet."""
 
-    def __init__(self, spell: Spell, *, progress: bool) -> None:
+    def __init__(self, spell: Spell, *, quiet: bool = False, progress: bool) -> None:
         """``spell``: how the command line writes options."""
-        self.spell, self.shows_progress = spell, progress
+        self.spell, self.quiet, self.shows_progress = spell, quiet, progress and not quiet
         self._bar = ProgressBar(0, "scoring", bar=False)
         self._noted = 0
 
@@ -31,11 +31,16 @@ class TerminalScoreReporter:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
         if kind is None and self._noted > NAMED:
-            self.say(f"and {self._noted - NAMED} more photos with notes like these: see --json")
+            self.note(f"and {self._noted - NAMED} more photos with notes like these: see --json")
 
     def say(self, text: str) -> None:
         """Print a line, above the bar where there is one."""
         self._bar.say(text)
+
+    def note(self, text: str) -> None:
+        """Print a line, unless only failures are wanted."""
+        if not self.quiet:
+            self.say(text)
 
     def on_unmatched(self, matched: Matched, *, refused: bool) -> None:
         """Name what has no partner; where nothing is scored, the first of it."""
@@ -59,4 +64,4 @@ class TerminalScoreReporter:
         elif result.notes:
             self._noted += 1
             if self._noted <= NAMED:
-                self.say(f"{result.name}: {'; '.join(result.notes)}")
+                self.note(f"{result.name}: {'; '.join(result.notes)}")

@@ -168,7 +168,12 @@ FilesFrom: TypeAlias = Annotated[
 ]
 Null: TypeAlias = Annotated[
     bool,
-    declare(SELECTION, "--null", "-0", help="Names of --files-from and --orphans end in NUL."),
+    declare(
+        SELECTION,
+        "--null",
+        "-0",
+        help="Names of --files-from, --failed-to, --orphans end in NUL.",
+    ),
 ]
 OneShard: TypeAlias = Annotated[
     str | None,
@@ -322,7 +327,7 @@ PhotoTimeout: TypeAlias = Annotated[
         RUNNING,
         "--photo-timeout",
         metavar="SECONDS",
-        help="Give up a device on which no photo gets any further for so long, or none.",
+        help="Give up a device on which no photo gets any further for so long; none or 0: never.",
     ),
 ]
 WhenThere: TypeAlias = Annotated[

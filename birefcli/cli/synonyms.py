@@ -1,7 +1,26 @@
 """What people type who know other tools, and what birefcli calls it: data, read by ``suggest``."""
 
 _RESUMES = "the same command goes on where it stopped"
-_WALKS = "folders are always walked"
+_WALKS = "folders are walked without an option"
+_NAMED = "name what it reads without an option"
+_MATTED = "edges are matted where it helps, without an option"
+_GPU = "the GPU is taken where there is one, without an option"
+_TORCHRUN = "torchrun trains on several GPUs, see man/guide/training.md"
+_ONE_ALONE = "it uses one device, as by --device cuda:1"
+_ONE_DEVICE = "one server drives one device, see man/guide/serve.md"
+_MATTE_ONCE = "birefcli matte does the photos that are there, and ends"
+_MATTE_DRY = "birefcli matte, with the same option, shows what there is to do"
+
+_PHOTOS = ("matte", "watch")
+_COMPUTE = (*_PHOTOS, "serve", "bench", "doctor", "score", "train")
+
+_SEVERAL_PROCESSES = {"serve": _ONE_DEVICE}
+_SEVERAL_GPUS = {
+    "train": _TORCHRUN,
+    **_SEVERAL_PROCESSES,
+    **dict.fromkeys(("bench", "doctor", "score"), _ONE_ALONE),
+}
+_GPUS = ("gpus", "all-gpus", "devices", "multi-gpu")
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bg", "bgcolor", "bg-color", "bg-colour", "bg-image"), ("--background",)),
@@ -21,6 +40,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("cutout", "rgba", "transparent"), ("--write cutout",)),
     **dict.fromkeys(("composite", "flatten", "opaque"), ("--write composite",)),
     "foreground": ("--write foreground",),
+    "white": ("--write composite --background white",),
+    "black": ("--write composite --background black",),
     "trimap": ("--write trimap",),
     **dict.fromkeys(("type", "product", "products"), ("--write",)),
     **dict.fromkeys(("jpg", "jpeg"), ("--format jpg",)),
@@ -43,8 +64,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("workers", "jobs", "parallel", "processes", "num-workers"), ("--threads",)),
     **dict.fromkeys(("concurrency", "cores", "cpus"), ("--threads",)),
     "j": ("--threads",),
-    **dict.fromkeys(("gpu", "cuda"), ("--device cuda",)),
-    **dict.fromkeys(("gpus", "all-gpus", "devices", "multi-gpu"), ("--device all", "--device")),
+    **dict.fromkeys(("cuda", "nvidia"), ("--device cuda",)),
+    **dict.fromkeys(_GPUS, ("--device all",)),
     **dict.fromkeys(("cpu", "no-gpu", "no-cuda"), ("--device cpu",)),
     **dict.fromkeys(("mps", "metal"), ("--device mps",)),
     **dict.fromkeys(("fp16", "half", "float16"), ("--precision fp16",)),
@@ -67,23 +88,36 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("val", "valid", "validation", "test"), ("--validate", "--hold-out")),
     **dict.fromkeys(("fresh", "from-scratch", "reset"), ("--restart",)),
     **dict.fromkeys(("html", "page"), ("--report",)),
+    **dict.fromkeys(("v", "version"), ("--version",)),
     **dict.fromkeys(("rounds", "runs", "iterations"), ("--repeat",)),
 }
 """Options of other tools without their dashes: what is meant; the first that a command has."""
 
-COMMAND_OPTIONS = {"watch": "watch", "serve": "serve", "train": "train", "train-on": "train"}
+COMMAND_OPTIONS = {
+    **dict.fromkeys(("watch", "every", "interval", "poll", "polling"), "watch"),
+    "serve": "serve",
+    **dict.fromkeys(("train", "train-on"), "train"),
+}
 """Options of other tools that are commands here."""
 
-EXPLAINED: dict[str, tuple[tuple[str, ...], str]] = {
-    "orphans": (("watch",), "birefcli matte --orphans lists them"),
-    **dict.fromkeys(("resume", "continue"), (("matte", "watch", "train"), _RESUMES)),
-    **dict.fromkeys(("recursive", "r"), (("watch", "sheet", "score", "bench"), _WALKS)),
+EXPLAINED: dict[str, dict[str, str]] = {
+    "orphans": {"watch": "birefcli matte --orphans lists them"},
+    **dict.fromkeys(("resume", "continue"), dict.fromkeys((*_PHOTOS, "train"), _RESUMES)),
+    **dict.fromkeys(
+        ("recursive", "r"), dict.fromkeys((*_PHOTOS, "sheet", "score", "bench"), _WALKS)
+    ),
     **dict.fromkeys(
         ("input", "i", "photos", "images"),
-        (("matte", "watch", "bench", "sheet", "train"), "name what it reads without an option"),
+        dict.fromkeys((*_PHOTOS, "bench", "sheet", "train"), _NAMED),
     ),
+    **dict.fromkeys(("alpha-matting", "a"), dict.fromkeys((*_PHOTOS, "serve"), _MATTED)),
+    "gpu": dict.fromkeys(_COMPUTE, _GPU),
+    **dict.fromkeys(_GPUS, _SEVERAL_GPUS),
+    **dict.fromkeys(("workers", "processes", "num-workers"), _SEVERAL_PROCESSES),
+    "once": {"watch": _MATTE_ONCE},
+    "dry-run": {"watch": _MATTE_DRY},
 }
-"""Options that need no other: commands for which that holds, and why."""
+"""Options that need another way, or none: by command, what to know."""
 
 COMMANDS = {
     **dict.fromkeys(("remove", "rembg", "removebg", "remove-bg", "remove-background"), "matte"),
@@ -98,8 +132,10 @@ COMMANDS = {
     **dict.fromkeys(("review", "contact-sheet", "gallery"), "sheet"),
     **dict.fromkeys(("download", "pull", "fetch", "install"), "models pull"),
     **dict.fromkeys(("list", "ls"), "models list"),
+    **dict.fromkeys(("rm", "delete", "uninstall"), "models remove"),
     **dict.fromkeys(("verify",), "models verify"),
     **dict.fromkeys(("version",), "--version"),
+    **dict.fromkeys(("completion", "completions"), "--install-completion"),
     **dict.fromkeys(("help",), "--help"),
 }
 """Words in the place of a command, and what is meant."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from birefcli.cli import help_page, suggest
+from birefcli.errors import UsageError
 from birefcli.system.paths import exists
 
 WORDS = "birefcli.words"
@@ -38,6 +39,13 @@ def explain(error: Exception) -> str | None:
     context = getattr(found, "ctx", None)
     fault = _fault(found).strip().rstrip(".")
     return advised(fault, context) if fault and context else fault
+
+
+def refuse_more(context: Any) -> None:  # noqa: ANN401
+    """Raise UsageError where words are left that are neither options nor arguments."""
+    if context.args and not context.resilient_parsing:
+        fault = f"{context.args[0]} is one word too many"
+        raise UsageError(advised(fault, context))
 
 
 def advised(fault: str, context: Any) -> str:  # noqa: ANN401 - Typer vendors its classes

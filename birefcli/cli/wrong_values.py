@@ -7,7 +7,7 @@ from typing import Any
 
 from typer import BadParameter
 
-from birefcli.errors import UsageError
+from birefcli.errors import UsageError, no_choice
 
 _NUMBERS = {int: "a whole number", float: "a number"}
 
@@ -21,10 +21,12 @@ def as_usage_error(context: Any, error: Any, given: Mapping[str, Any]) -> UsageE
     value, _ = parameter.consume_value(context, given)
     if isinstance(value, (list, tuple)):
         value = next((each for each in value if _is_wrong(context, parameter, each)), value)
+    name = parameter.opts[0].lstrip("-").replace("-", "_")
+    if (choices := _choices(parameter)) is not None:
+        return no_choice(name, value, choices)
     text = _wanted(parameter) or error.message
     if parameter.param_type_name == "argument":
         return UsageError(f"{value}: {text}")
-    name = parameter.opts[0].lstrip("-").replace("-", "_")
     return UsageError(text, option=name, value=value)
 
 
@@ -36,6 +38,18 @@ def _is_wrong(context: Any, parameter: Any, value: object) -> bool:  # noqa: ANN
     return False
 
 
+def _choices(parameter: Any) -> list[str] | None:  # noqa: ANN401
+    """The words that an option can have, where they are a few."""
+    descriptor = parameter.type_descriptor
+    kind = descriptor.annotation
+    if descriptor.parameter_info.parser is not None:
+        return None
+    if kind is not bool and re.fullmatch(r"\d+(\|\d+)+", parameter.metavar or ""):
+        return str(parameter.metavar).split("|")
+    enumerated = isinstance(kind, type) and issubclass(kind, Enum)
+    return [str(member.value) for member in kind] if enumerated else None
+
+
 def _wanted(parameter: Any) -> str | None:  # noqa: ANN401
     """What an option of a type wants; None where its own reader says it."""
     descriptor = parameter.type_descriptor
@@ -44,12 +58,8 @@ def _wanted(parameter: Any) -> str | None:  # noqa: ANN401
         return None
     if kind is bool:
         return "give 1 or 0"
-    if re.fullmatch(r"\d+(\|\d+)+", parameter.metavar or ""):
-        return f"choose from {parameter.metavar.replace('|', ', ')}"
     if kind in _NUMBERS:
         return f"give {_NUMBERS[kind]}{_range(parameter)}"
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return f"choose from {', '.join(str(member.value) for member in kind)}"
     return None
 
 

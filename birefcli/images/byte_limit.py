@@ -148,7 +148,9 @@ def _too_large(pixels: Pixels, format_: Format, fewest: int, most: int) -> Photo
         " or a smaller ",
         Option("canvas"),
     )
-    return PhotoError(text, hint=ways)
+    error = PhotoError(text, hint=ways)
+    error.option = "max_bytes"  # which the text need not begin with
+    return error
 
 
 def has_flat_colour(pixels: Pixels) -> bool:

@@ -1,8 +1,9 @@
 """A photo as a program gives it: a file's name, its bytes, an open file, a picture, an array."""
 
 import os
+import re
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,26 @@ straight alpha) of uint8 or uint16."""
 Snapshot: TypeAlias = "Photo | Path | bytes | PhotoError"
 """What is left to be read or decoded, and may be in another thread."""
 
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+NOT_FETCHED = (
+    "URLs are not fetched in Python: download it and give the file's name or bytes "
+    "(birefcli serve fetches http and https, birefcli matte s3, gs and az)"
+)
+
 IN_MEMORY = (bytes, bytearray, memoryview)
 ONE = (str, os.PathLike, Image.Image, np.ndarray, *IN_MEMORY)
+
+
+class Given(NamedTuple):
+    """A photo that is taken, and where it is from."""
+
+    snapshot: Snapshot
+    file: Path | None
+    """As :func:`file_of` finds it."""
+
+    def decode(self, max_pixels: int) -> Photo:
+        """The photo itself. Raises PhotoError."""
+        return decode(self.snapshot, max_pixels)
 
 
 def snapshot(photo: ImageLike, max_pixels: int) -> Snapshot:
@@ -35,6 +54,8 @@ def snapshot(photo: ImageLike, max_pixels: int) -> Snapshot:
     that cannot be had is returned as its error. Raises TypeError, ValueError for what is no photo.
     """
     try:
+        if isinstance(photo, str) and URL.match(photo):
+            return PhotoError(f"{photo}: {NOT_FETCHED}")
         if isinstance(photo, (str, os.PathLike)):
             return Path(photo)
         if isinstance(photo, Image.Image):
@@ -61,6 +82,21 @@ def decode(seen: Snapshot, max_pixels: int) -> Photo:
     if isinstance(seen, bytes):
         return decode_photo(seen, max_pixels)
     return open_photo(seen, max_pixels)
+
+
+def file_of(photo: object) -> Path | None:
+    """The file that a photo is of, as far as that is known, wherever the process goes then."""
+    name = photo if isinstance(photo, (str, os.PathLike)) else None
+    if isinstance(photo, Image.Image):
+        name = getattr(photo, "filename", None)
+    elif _is_file(photo):
+        name = getattr(photo, "name", None)
+    if not name or not isinstance(name, (str, os.PathLike)):  # an open file may have a number
+        return None
+    try:
+        return Path(name).absolute()
+    except OSError:  # this process's own folder is gone
+        return None
 
 
 def is_image_like(given: object) -> bool:

@@ -297,7 +297,8 @@ def decoding_errors(start: bytes) -> Iterator[None]:
 
 def _cause(error: Exception) -> str:
     text = str(error).strip().rstrip(".") or "cannot be decoded"
-    return "the file ends too early" if "truncated" in text.lower() else text
+    early = "the file ends too early: copy, download or send it again"
+    return early if "truncated" in text.lower() else text
 
 
 def _looks_like(start: bytes) -> str:

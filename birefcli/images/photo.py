@@ -52,10 +52,12 @@ def photo_from_array(pixels: Pixels) -> Photo:
     native = pixels.dtype.newbyteorder("=")
     if native not in (np.uint8, np.uint16):
         raise TypeError(f"pixels of {pixels.dtype}: give uint8 (0..255) or uint16 (0..65535)")
+    shape = "×".join(map(str, pixels.shape))
+    if not pixels.size:
+        raise ValueError(f"pixels of shape {shape}: the array is empty")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
-        shape = "×".join(map(str, pixels.shape))
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise ValueError(f"pixels of shape {shape}: give H×W, H×W×3 (RGB) or H×W×4 (RGBA)")
     colour = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels[:, :, :3]
     alpha = pixels[:, :, 3].astype(native) if pixels.shape[2] == 4 else None

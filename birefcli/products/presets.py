@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from birefcli.errors import UsageError
+from birefcli.errors import no_choice
 
 
 @dataclass(frozen=True)
@@ -40,5 +40,5 @@ def find_preset(name: str) -> Preset:
     """The preset of a name. Raises UsageError."""
     found = presets().get(name)
     if found is None:
-        raise UsageError(f"choose from {', '.join(presets())}", option="preset", value=name)
+        raise no_choice("preset", name, presets())
     return found

@@ -1,12 +1,14 @@
 """From the words of options to how products look: one reader for commands, requests and Python."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from enum import Enum
+from operator import index
 from typing import Any, TypedDict, TypeVar
 
 from birefcli import values
-from birefcli.errors import Message, Option, UsageError
+from birefcli.errors import Message, Option, UsageError, no_choice
 from birefcli.options import (
     TRIMAP_WIDTH,
     Align,
@@ -31,14 +33,12 @@ NAMES = (
 """Options that say how products look."""
 SPELT = {"center": "centre", "middle": "centre"}
 ONE_SIZE = ("canvas", "aspect")
-SHARES = ("fill", "head")
-"""Options that Python also takes as a number from 0 to 1."""
 
 
 class LayoutWords(TypedDict, total=False):
     """What products show, and where: options of ``birefcli matte``, by their names in Python.
 
-    Texts are those of the command line; sizes may be tuples or numbers, shares numbers from 0 to 1.
+    Texts are those of the command line; sizes may be tuples or numbers, shares numbers up to 1.
     """
 
     crop: bool
@@ -65,15 +65,58 @@ class FileWords(LayoutWords, total=False):
     max_bytes: int | str | None
 
 
+MEANT = {"write": "product", "bg": "background", "bgcolor": "background"}
+"""What others call arguments of Python's."""
+
+
+def check_names(function: str, given: Iterable[str], words: type, besides: Collection[str]) -> None:
+    """See that a function of Python's knows the options it is given.
+
+    ``words``: the TypedDict of these; ``besides``: its other arguments, which may be meant. Raises
+    TypeError, in Python's own words, and with the nearest name.
+    """
+    own = words.__annotations__
+    for name in given:
+        if name in own:
+            continue
+        known = (*besides, *own)
+        near = get_close_matches(name.lower(), known, 1)
+        meant = MEANT.get(name) or next(iter(near), None)
+        hint = f"Did you mean {meant!r}?" if meant else f"There are {', '.join(known)}"
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}. {hint}")
+
+
+def of_arguments(product: Product, given: Mapping[str, Any], background: str | None) -> Rendering:
+    """How one product looks, by arguments of Python's; ``background``: one that is text.
+
+    Raises UsageError, which calls arguments as they are called there.
+    """
+    words = {name: as_word(name, value) for name, value in given.items()}
+    said = {"write": product.value, "background": background}
+    try:
+        rendering = read_rendering({**words, **said})
+        refuse_idle(rendering, given)
+    except UsageError as error:
+        error.rename("write", "product")
+        raise
+    return rendering
+
+
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
     """What Python gave for an option, as :func:`read_rendering` takes it."""
     if isinstance(value, tuple):
         return (":" if name == "aspect" else "x").join(map(str, value))
-    if name in SHARES and isinstance(value, (int, float)):
-        return f"{100 * value:.9g}%"
-    if name in ("crop", "refine", "strip", "bits", "quality") or value is None:
+    if name in ("crop", "refine", "strip") or value is None:
         return value
-    return str(value)
+    return _whole(name, value) if name in ("bits", "quality") else str(value)
+
+
+def _whole(name: str, value: Any) -> int:  # noqa: ANN401 - of any library's whole numbers
+    try:
+        return index(value)
+    except TypeError:
+        known = "8 or 16" if name == "bits" else "a whole number from 1 to 100"
+        raise UsageError(f"give {known}", option=name, value=value) from None
 
 
 class IdleError(UsageError):
@@ -167,8 +210,7 @@ def _choice(words: Mapping[str, Any], name: str, kind: type[Value], otherwise: V
     try:
         return kind(SPELT.get(word, str(word).replace(" ", "-")))
     except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise UsageError(f"choose from {known}", option=name, value=word) from None
+        raise no_choice(name, word, kind) from None
 
 
 def _trimap_width(words: Mapping[str, Any]) -> Margin:
@@ -198,5 +240,5 @@ def _canvas(words: Mapping[str, Any]) -> Canvas | None:
 
 def _shares(words: Mapping[str, Any], canvas: Canvas | None) -> tuple[float | None, float | None]:
     """Of the canvas: what the subject takes, and what its head."""
-    fill = values.percentage("fill", words["fill"]) if "fill" in words else None
+    fill = values.share("fill", words["fill"]) if "fill" in words else None
     return fill, values.head(words["head"], canvas) if "head" in words else None

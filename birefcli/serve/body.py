@@ -6,8 +6,10 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
+from birefcli.errors import Message as Text
+from birefcli.errors import Option
 from birefcli.serve.admission import Admission
-from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.errors import Code, RequestError, in_words
 
 BODY_SECONDS = 30.0
 LINGER_SECONDS = 5.0
@@ -95,6 +97,8 @@ class Body:
         self._counted = 0
 
     def _too_large(self) -> RequestError:
-        return RequestError(
-            Code.REQUEST_TOO_LARGE, f"the body has more than {self._limit / 1e6:g} MB"
+        text = (
+            f"the body has more than {self._limit / 1e6:g} MB: send a smaller file, such as a JPEG"
         )
+        raised = "; whoever runs the service may raise ", Option("max_body")
+        return RequestError(Code.REQUEST_TOO_LARGE, in_words(Text(text, *raised)))

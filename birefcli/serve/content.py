@@ -15,7 +15,8 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from birefcli.serve.errors import Code, RequestError
+from birefcli.errors import Message, Option
+from birefcli.serve.errors import Code, RequestError, in_words
 
 MOST_FILES = 16
 MOST_FIELDS = 64
@@ -23,6 +24,10 @@ MOST_VALUES = 10_000
 """Of JSON."""
 MOST_ESCAPED = 100_000
 """Letters of an urlencoded form that are escaped, which takes a hundred times as long."""
+STRIPPED = Message(
+    "the photo came without its line breaks and zero bytes, which curl leaves out; send it with ",
+    Option("data_binary", "@FILE"),
+)
 FORM = re.compile(rb"[a-z_]{1,32}(\[\])?=")
 """How an urlencoded form begins, which no picture does."""
 
@@ -64,12 +69,22 @@ async def read_content(request: Request, max_body: int) -> Content:
             return Content(values=_of_json(body))
         if kind == "application/x-www-form-urlencoded" and FORM.match(body):
             return await _of_form(await _urlencoded(request, body, max_body))
+        if kind == "application/x-www-form-urlencoded" and _is_stripped(body):
+            raise RequestError(Code.INVALID_IMAGE, in_words(STRIPPED))
     except MultiPartException as error:
         message = error.message.rstrip(".")
         too_many = "Too many files" in message
         code = Code.TOO_MANY_IMAGES if too_many else Code.INVALID_VALUE
         raise RequestError(code, f"the form cannot be read: {message}") from None
     return Content(raw=body)
+
+
+def _is_stripped(body: bytes) -> bool:
+    """Whether these are bytes of a file without those that curl's option for text leaves out.
+
+    Each format of photos has one of them within its header.
+    """
+    return not (body.isascii() or set(b"\r\n\0") & set(body))
 
 
 def _boundary(request: Request) -> Headers:

@@ -5,6 +5,7 @@ from enum import Enum
 from http import HTTPStatus
 
 from birefcli.errors import Message, Option, printable
+from birefcli.products.words import NAMES
 
 LONGEST = 1000
 """Letters of a message, in which a client's words may be."""
@@ -69,10 +70,12 @@ class RequestError(Exception):
 
 
 def in_words(message: Message) -> str:
-    """A sentence that may name options, which are those of whoever runs the service."""
+    """A sentence that may name options: fields of a request, or those of who runs the service."""
     return message.spelled(_spelled)
 
 
 def _spelled(option: Option) -> str:
+    if option.name in NAMES:
+        return str(option)
     name = "--" + option.name.replace("_", "-")
     return name if option.value is None else f"{name} {option.value}"

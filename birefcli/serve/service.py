@@ -18,6 +18,7 @@ from birefcli.matting.predictor import Prepared
 from birefcli.options import Rendering
 from birefcli.products.background import Background, Blur, Colour, decode_background
 from birefcli.products.render import left_out
+from birefcli.products.words import NAMES
 from birefcli.serve.admission import Admission, Reservation
 from birefcli.serve.batcher import PendingMatte
 from birefcli.serve.engines import Engine, Engines
@@ -268,6 +269,8 @@ def _photo_errors(field: str, which: str = "") -> Iterator[None]:
     except PhotoError as error:
         large = isinstance(error, PhotoTooLargeError)
         code = Code.IMAGE_TOO_LARGE if large else Code.INVALID_IMAGE
+        if error.option in NAMES:  # the photo is right, and what is asked of it is not
+            code, field = Code.INVALID_VALUE, error.option
         raise RequestError(code, which + in_words(error.message), field) from error
 
 

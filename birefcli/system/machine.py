@@ -29,6 +29,14 @@ def physical_memory() -> int | None:
         return None
 
 
+def load() -> float | None:
+    """Mean number of processes that ran or waited to, of the last minute; None where unknown."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return None
+
+
 def memory_limits() -> dict[str, int]:
     """Bytes that this process may use, by who says so; none may be as much as there is."""
     group = cgroup.limits().memory

@@ -31,6 +31,14 @@ def exists(path: Path) -> bool:
     return _mode(path) != 0
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file; False where that cannot be said."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
 def is_link(path: Path) -> bool:
     """Whether a path is a symbolic link; False where that cannot be said."""
     try:

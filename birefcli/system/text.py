@@ -20,11 +20,35 @@ def encodable(text: str) -> str:
     return whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def name_list(names: Iterable[str]) -> bytes:
-    """Names a line each, byte by byte; ending in NUL where one of them holds a line break."""
-    every = list(names)
-    end = "\0" if any("\n" in name or "\r" in name for name in every) else "\n"
-    return b"".join(os.fsencode(name + end) for name in every)
+QUOTED = re.compile(rb'"(?=.*\\[nr])(?:[^"\\]|\\[nr"\\])*"')
+"""A name in a list that holds a line break, as :func:`name_list` writes it."""
+ESCAPES = {b"\n": rb"\n", b"\r": rb"\r", b'"': rb"\"", b"\\": rb"\\"}
+UNESCAPES = {escape: plain for plain, escape in ESCAPES.items()}
+
+
+def name_list(names: Iterable[str], *, null: bool = False) -> bytes:
+    r"""Names a line each, byte by byte; with ``null`` each ends in NUL.
+
+    In lines, a name with a line break stands in quotes, with ``\n`` and ``\r`` as Git writes them:
+    so lists can be joined. :func:`unquoted` reads it.
+    """
+    whole = [os.fsencode(name) for name in names]
+    if null:
+        return b"".join(name + b"\0" for name in whole)
+    return b"".join(_quoted(name) + b"\n" for name in whole)
+
+
+def _quoted(name: bytes) -> bytes:
+    if not (b"\n" in name or b"\r" in name or QUOTED.fullmatch(name)):
+        return name
+    return b'"%s"' % re.sub(rb'[\n\r"\\]', lambda found: ESCAPES[found[0]], name)
+
+
+def unquoted(line: bytes) -> bytes:
+    """The name that a line of a list holds; a line in other quotes is the name as it is."""
+    if not QUOTED.fullmatch(line):
+        return line
+    return re.sub(rb'\\[nr"\\]', lambda found: UNESCAPES[found[0]], line[1:-1])
 
 
 def json_line(record: object) -> str:

@@ -32,7 +32,9 @@ MORE = {
         "names is done, whatever its name. Pictures of other kinds (raw files of cameras, .jxl, "
         ".psd, .svg) are counted in the summary.",
         "A list for `--files-from` is a name a line, or names that end in NUL; a byte order mark "
-        "and line ends of Windows do not matter. `~/` at the start of a path means the home folder "
+        "and line ends of Windows do not matter. A line in double quotes that has \\n or \\r is a "
+        "name with a line break, as `--failed-to` writes it without `--null`. `~/` at the start of "
+        "a path means the home folder "
         "also in variables, lists, and after `=`; a folder called ~ is ./~.",
         "PHOTO and `--output` may be URLs of objects or of prefixes in a store: s3://BUCKET/in/, "
         "gs://, az://; so may `--background`, `--model` and `--files-from`. The package for it "
@@ -71,7 +73,10 @@ MORE = {
         "nothing is listed where a folder cannot be read or holds no photo.",
         "Of a batch that will take more than ten minutes on a CPU birefcli says so once, when its "
         "first photo is done, and names models that are quicker there, by how much as measured. "
-        "The rate and the time left are those of the photos that the run does, without loading.",
+        "The rate and the time left are those of the photos that the run does, without loading. "
+        "The bar ends with the stage that the run waits for most, and its share of the time: "
+        "`save 63%` says that more threads or a quicker disk would help, `matte 84%` a quicker "
+        "device or model.",
         "`--json` prints an object per photo, a line each: input, status (written, current: up to "
         "date, skipped, failed, or pending: not done), outputs (a file for each product), seconds "
         "(load, matte, save), coverage (the subject's share of the photo, 0 to 1), flags and "

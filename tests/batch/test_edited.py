@@ -319,6 +319,24 @@ def test_a_product_of_another_kind_refuses_the_run_before_any_work(task, cutouts
     assert (cutouts / "a.png").read_bytes() == b"theirs"
 
 
+def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_path):
+    here = tmp_path / "in"
+    there = task(CUTOUT)
+    selection = replace(there.selection, output=str(here))
+    assert run(replace(there, selection=selection)).exit_code == 0
+    assert run(replace(there, selection=selection)).exit_code == 0, "results are no photos"
+    picture().save(here / "a.png")  # without the stamp
+    with pytest.raises(OutputError) as refused:
+        run(replace(there, selection=selection))
+    assert str(refused.value) == (
+        f"{here}/a.jpg and {here}/a.png would both be written to {here}/a.png, which may be a"
+        " result that was edited; choose another output, or leave it out with exclude='a.png'"
+    )
+    edited = (here / "a.png").read_bytes()
+    assert run(replace(there, selection=replace(selection, exclude=("a.png",)))).exit_code == 0
+    assert (here / "a.png").read_bytes() == edited
+
+
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
     both = task(CUTOUT, Product.MASK)
     assert run(both).exit_code == 0

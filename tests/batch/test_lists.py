@@ -10,6 +10,7 @@ import pytest
 from birefcli.batch import lists
 from birefcli.batch.lists import read_list
 from birefcli.errors import NoInputError, UsageError
+from birefcli.system.text import name_list
 
 MARK = b"\xef\xbb\xbf"
 
@@ -40,12 +41,31 @@ def listed(tmp_path):
         (b"\xff\xfe.jpg\0", True, [b"\xff\xfe.jpg"]),
         (b"a\0b\0c\0", True, [b"a", b"b", b"c"]),
         (b"  a.jpg \n[1].jpg\n{a}.jpg\n", False, [b"  a.jpg ", b"[1].jpg", b"{a}.jpg"]),
+        (b'"a.jpg"\n"b\\t.jpg"\n"c\\n".jpg\n', False, [b'"a.jpg"', b'"b\\t.jpg"', b'"c\\n".jpg']),
         (MARK, False, []),
         (b"\r\n \n", False, []),
     ],
 )
 def test_names_are_those_that_were_written(listed, data, null, names):
     assert listed(data, null=null) == names
+
+
+ODD = [
+    "/x/a.jpg",
+    "/x/new\nline\r.jpg",
+    '/x/"b".jpg',
+    "/x/c\\n.jpg",
+    '"/x/d\\n"',
+    '"\n\\"',
+    "/x/\udcff",
+]
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_lists_of_failures_can_be_joined_whatever_the_names(listed, null):
+    parts = [["/x/plain.jpg"], ODD, [], list(reversed(ODD)), ["/x/last.jpg"]]
+    joined = b"".join(name_list(names, null=null) for names in parts)
+    assert listed(joined, null=null) == [os.fsencode(name) for part in parts for name in part]
 
 
 TEXTS = ["photos/a.jpg\r\nb.jpg\r\n", "é.png\nñ.png", "фото/портрет.jpg\r\n", "照片/照片.jpg\r\n"]

@@ -16,6 +16,7 @@ from PIL import Image
 from support import write_mean_of_channels
 
 from birefcli.bench.measure import NAMES, PIPELINE, Rounds, bottleneck
+from birefcli.cli import bench_table
 from birefcli.cli.bench_table import noise_warning
 from birefcli.images import synthetic
 
@@ -93,6 +94,19 @@ def test_another_model_takes_turns_and_gives_a_ratio(command, tiny_weights):
     )
     assert against["difference"] < 1e-5  # it is the same model
     assert against["provider"] is None
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [([256, 256], ", 256x256 against 384x384: not the same work"), ([384] * 2, "")],
+)
+def test_a_network_of_another_size_does_other_work(size, said):
+    figure = {"seconds": 1, "least": 1, "most": 1, "cpu_seconds": 1, "photos_per_second": 1}
+    figure |= {"share": 1}
+    against = {"name": "a", "provider": None, "size": size, "ours": figure, "theirs": figure}
+    against |= {"ratio": 0.78, "cpu_ratio": None, "difference": None}
+    lines = list(bench_table._comparison(against, [384, 384]))
+    assert lines[-1] == f"theirs takes 0.78 times as long{said}"
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,12 @@ import subprocess
 import sys
 
 import pytest
+import typer.main
 from conftest import wait_for
 
 from birefcli.cli import completion
+from birefcli.cli.app import app
+from birefcli.cli.help_page import for_shells
 from birefcli.models import zoo
 from birefcli.options import Lock
 
@@ -80,6 +83,16 @@ def test_commands_options_and_choices_are_offered(offered):
 @pytest.mark.parametrize("line", ["matte x", "score x", "score --photos x", "matte -o x"])
 def test_files_are_left_to_the_shell(line, offered):
     assert offered(line) == []
+
+
+def test_helps_keep_their_quotes_where_a_shell_would_lose_them():
+    found = dict(completion.preset("am"))
+    assert found["amazon"].startswith("Amazon\u2019s main image")
+    matte = typer.main.get_command(app).commands["matte"]
+    with matte.make_context("matte", [], resilient_parsing=True) as context:
+        helps = {item.value: item.help for item in matte.shell_complete(context, "--si")}
+    assert helps["--size"].endswith("instead of the model\u2019s own.")
+    assert for_shells('a "b" c') == "a \u201cb\u201d c"
 
 
 def test_each_gpu_is_offered(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from birefcli import doctor
+from birefcli.cli import doctor as doctor_command
 from birefcli.models import zoo
 from birefcli.options import Precision
 from birefcli.system.packages import OPTIONAL
@@ -58,7 +59,27 @@ def test_text_says_what_the_json_says(command, plain):
     for topic in ("machine", "libraries", "computing", "codecs", "extras", "models"):
         assert f"\n{topic}\n" in f"\n{shown}"
     assert report(plain)["libraries"]["torch"] in shown
-    assert shown.rstrip().endswith("everything works")
+    assert re.search("\neverything works(; the default model is not downloaded yet: .*)?\n$", shown)
+
+
+@pytest.mark.parametrize("state", ["missing", "verified"])
+def test_the_last_line_says_whether_the_default_model_is_there(state):
+    facts = {"models": {"here": {zoo.DEFAULT: {"state": state, "megabytes": None}}}}
+    *_, last = doctor_command._lines(doctor.Diagnosis(facts), str)
+    missing = f"; the default model is not downloaded yet: birefcli models pull {zoo.DEFAULT}"
+    assert last == "everything works" + missing * (state == "missing")
+
+
+@pytest.mark.parametrize(("load", "said"), [(2.5, True), (1.5, False), (None, False)])
+def test_a_machine_that_was_busy_while_it_was_measured_is_a_warning(monkeypatch, load, said):
+    monkeypatch.setattr(doctor.machine, "load", lambda: load)
+    monkeypatch.setattr(doctor.os, "cpu_count", lambda: 2)
+    diagnosis = doctor.Diagnosis()
+    doctor._check_load(diagnosis)
+    assert [str(fault.what) for fault in diagnosis.faults] == [
+        "the machine was busy while mini was timed: load 2.5 on 2 cores"
+    ] * said
+    assert diagnosis.usable
 
 
 @pytest.mark.slow
@@ -67,7 +88,7 @@ def test_measurement_is_of_mini_and_the_estimate_is_called_one(command):
     shown = result.stdout.decode()
     assert result.returncode == 0
     assert re.search(r"mini seconds +\d+\.\d+", shown)
-    assert re.search(r"portrait seconds +\d+\.\d+ \(an ESTIMATE", shown)
+    assert re.search(r"portrait seconds +[\d.]+ \(an ESTIMATE", shown)
 
 
 @pytest.mark.slow

@@ -196,7 +196,10 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--fill 110% --canvas 9x9", "--fill 110%: give a percentage above 0% and up to 100%"),
+        (
+            "--fill 110% --canvas 9x9",
+            "--fill 110%: give a share up to 1, or a percentage, like",
+        ),
         ("--fill 85%", "--fill does nothing without --canvas or --aspect"),
         ("--align top", "--align does nothing without --canvas or --aspect"),
         ("--canvas 5x5 --fill 10%", "--canvas 5x5: leaves less than a pixel to a subject that"),
@@ -208,7 +211,10 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--canvas 9x9 --resize 5", "--canvas says the size; leave --resize out"),
         ("--canvas 99x99 --fill 5% --head 50%", "--fill and --head: choose one"),
         ("--canvas 99x99 --fill 50% --crop", "--crop and --fill: choose one"),
-        ("--canvas 99x99 --head 33", "--head 33: give a percentage from 20% to 100%, or a"),
+        (
+            "--canvas 99x99 --head 33",
+            "--head 33: give a share up to 1, a percentage or a length",
+        ),
         (
             "--canvas 99x99 --head 1%",
             "--head 1%: a head takes 20% of the height or more; for a whole person use --fill",

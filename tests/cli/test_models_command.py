@@ -13,6 +13,9 @@ import termios
 import pytest
 from fake_hub import COMMIT, environment, models, run, script, serving
 
+from birefcli.cli.models import raise_all
+from birefcli.errors import Message, ModelError, Option
+
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 
 
@@ -151,6 +154,22 @@ def test_one_failure_does_not_keep_the_others_from_being_pulled(fake, tmp_path):
     assert "2 models could not be fetched" in done.stderr
     assert "portrait: " in done.stderr
     assert "lite: " in done.stderr
+
+
+def test_what_is_to_be_done_about_several_failures_is_said_once_and_as_it_is_typed(capsys):
+    failures = {
+        name: ModelError(
+            f"{name}: none",
+            hint=Message(f"`birefcli models pull {name}`, or `", Option("model", "mini"), "`"),
+        )
+        for name in ("portrait", "lite")
+    }
+    with pytest.raises(ModelError, match="2 models could not be fetched"):
+        raise_all({"tiny": None, **failures}, lambda option: f"--{option.name} {option.value}")
+    assert capsys.readouterr().err == (
+        "birefcli: portrait: none; `birefcli models pull portrait`, or `--model mini`\n"
+        "birefcli: lite: none\n"
+    )
 
 
 def test_unknown_name_is_refused_before_anything_is_pulled(fake, tmp_path):

@@ -81,6 +81,14 @@ def test_json_holds_the_recorded_figures_in_full(command):
     assert "p005.png: prediction 80×110 resized to the truth's 160×220" in stderr(result)
 
 
+def test_quiet_says_the_scores_alone(command, masks, tmp_path):
+    """The pictures' notes, the report and the bar are left out; failures are not."""
+    words = ("score", masks / "pred", masks / "gt", "--report", tmp_path / "r.html")
+    loud, quiet = command(*words), command(*words, "--quiet")
+    assert (loud.stdout, loud.returncode) == (quiet.stdout, quiet.returncode)
+    assert (b"written" in loud.stderr, quiet.stderr) == (True, b"")
+
+
 def test_tables_say_which_way_is_better(command, masks):
     shown = command("score", masks / "pred", masks / "gt").stdout.decode()
     line = " ".join(shown.partition("higher is better: ")[2].split())

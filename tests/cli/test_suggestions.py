@@ -13,7 +13,8 @@ from birefcli.cli.app import app
 from birefcli.cli.usage_errors import explain
 from birefcli.options import DEVICES, Compress, Existing, Precision, Product, Shadow, check_device
 
-COMMANDS = typer.main.get_command(app).commands
+ROOT = typer.main.get_command(app)
+COMMANDS = ROOT.commands
 PHRASES = sorted({phrase for meant in synonyms.OPTIONS.values() for phrase in meant})
 
 
@@ -28,7 +29,7 @@ def takes(command, phrase):
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_every_option_that_is_meant_exists(phrase):
     assert suggest.options_of(phrase)
-    assert any(takes(command, phrase) for command in COMMANDS.values())
+    assert any(takes(command, phrase) for command in (ROOT, *COMMANDS.values()))
 
 
 @pytest.mark.parametrize("phrase", [p for p in PHRASES if len(p.split()) == 2])
@@ -60,11 +61,11 @@ def test_what_is_suggested_is_an_option_of_the_command(name):
 def test_every_command_that_is_meant_exists():
     for word, meant in synonyms.COMMANDS.items():
         first, *rest = meant.split()
-        assert first in COMMANDS or first in ("--version", "--help"), word
+        assert first in COMMANDS or first in {*names_of(ROOT), "--help"}, word
         assert all(name in COMMANDS[first].commands for name in rest), word
     assert set(synonyms.COMMANDS) & set(COMMANDS) == set()
     assert set(synonyms.COMMAND_OPTIONS.values()) <= set(COMMANDS)
-    for commands, _ in synonyms.EXPLAINED.values():
+    for commands in synonyms.EXPLAINED.values():
         assert set(commands) <= set(COMMANDS)
 
 
@@ -97,6 +98,26 @@ def test_every_command_that_is_meant_exists():
         ("a.JPG", "did you mean birefcli matte a.JPG -o cutouts/?"),
         ("there", "did you mean birefcli matte there -o cutouts/?"),
         ("'my photo.jpg'", "did you mean birefcli matte 'my photo.jpg' -o cutouts/?"),
+        ("photos/ -o out/ --crop", "mean birefcli matte photos/ -o out/ --crop? See"),
+        ("a.jpg --crop", "did you mean birefcli matte a.jpg --crop -o cutouts/?"),
+        ("help matte", "did you mean birefcli matte --help?"),
+        ("help", "did you mean --help?"),
+        ("completion", "did you mean --install-completion?"),
+        ("-V", "did you mean --version?"),
+        ("train a -o b --gpus 2", "--gpus is no option; torchrun trains on several GPUs, see man"),
+        ("matte --gpus 2", "did you mean --device all?"),
+        ("bench --gpus 2", "; it uses one device, as by --device cuda:1; see"),
+        ("matte --gpu", "; the GPU is taken where there is one, without an option; see"),
+        ("matte --white", "did you mean --write composite --background white?"),
+        ("bench --overwrite", "--overwrite is no option; see birefcli bench"),
+        ("serve --workers 2", "; one server drives one device, see man/guide/serve.md; see"),
+        ("watch --once", "; birefcli matte does the photos that are there, and ends; see"),
+        ("watch --dry-run", "; birefcli matte, with the same option, shows what there is to do"),
+        ("matte --every 3", "did you mean birefcli watch?"),
+        ("matte -a x", "; edges are matted where it helps, without an option; see"),
+        ("matte x -r", "; folders are walked without an option; see"),
+        ("doctor x y", "x is one word too many; see birefcli doctor --help"),
+        ("models ls", "did you mean list?"),
         ("trian", "did you mean train?"),
         ("models pul", "did you mean pull?"),
         ("models xyz", "xyz is no command; see birefcli models --help"),

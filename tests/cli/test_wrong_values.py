@@ -72,6 +72,30 @@ def test_a_wrong_value_is_answered_in_one_shape(ended, tmp_path, monkeypatch, na
         ("bench --price 0", "--price 0: give what this machine costs an hour in USD, above 0"),
         ("matte a.jpg -o o --max-megapixels -1", "--max-megapixels -1: give a number above 0"),
         ("train in -o o.safetensors --size 40", "--size 40: give a multiple of 32, from 32 to"),
+        (
+            "matte a.jpg -o o --existing overwite",
+            "--existing overwite: choose from update, skip,"
+            " overwrite, error; did you mean overwrite?",
+        ),
+        (
+            "matte a.jpg -o o --preset sqare",
+            "--preset sqare: choose from square, amazon, google,"
+            " id-us, id-35x45; did you mean square?",
+        ),
+        (
+            "matte a.jpg -o o --write mask,cutuot",
+            "--write cutuot: choose from cutout, mask,"
+            " composite, foreground, trimap; did you mean cutout?",
+        ),
+        (
+            "matte a.jpg -o o --device gpu",
+            "--device gpu: choose from auto, cpu, cuda, cuda:N, mps,"
+            " all; did you mean auto, which takes the GPU where there is one?",
+        ),
+        (
+            "doctor --device 1",
+            "--device 1: choose from auto, cpu, cuda, cuda:N, mps; did you mean cuda:1?",
+        ),
         ("train in b s3://c/d -o o", "s3://c/d: is in an object store; name a file or folder"),
         ("train in -o o --validate a --validate s3://c/d", "--validate s3://c/d: is in an object"),
     ],

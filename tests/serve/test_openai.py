@@ -25,7 +25,7 @@ from running import running
 from served import Served
 
 import birefcli
-from birefcli.options import Format, Margin, Product, Rendering, Resize, Size
+from birefcli.options import Canvas, Format, Margin, Product, Rendering, Resize, Shadow, Size
 from birefcli.products.background import Colour
 from birefcli.serve.content import Content
 from birefcli.serve.dialects.openai.photos import read_photos
@@ -156,7 +156,7 @@ def test_clients_may_be_asynchronous(mini_service, photo, result):
         (product, format_)
         for product in ("cutout", "composite", "mask", "foreground", "trimap")
         for format_ in ("png", "webp", "jpeg")
-        if (product, format_) != ("cutout", "jpeg")  # which holds no transparency
+        if format_ != "jpeg" or product not in ("cutout", "trimap")  # it holds neither
     ],
 )
 def test_files_equal_those_of_the_python_face(client, photo, result, product, format_):
@@ -193,6 +193,10 @@ def test_our_options_come_as_extra_fields(client, photo, model):
     plain = client.images.edit(image=photo, prompt=PROMPT, extra_body={"refine": False})
     rough = model(Image.open(io.BytesIO(photo)), refine=False)
     assert file_in(plain.data[0]) == rough.encode()
+    laid_out = client.images.edit(
+        image=photo, prompt=PROMPT, extra_body={"canvas": "60x60", "fill": "85%"}
+    )
+    assert file_in(laid_out.data[0]) == smooth.encode(canvas="60x60", fill=0.85)
 
 
 def test_results_are_shrunk_to_fit_a_size_and_never_enlarged(client, photo, result):
@@ -337,6 +341,18 @@ def rendering_of(**fields: object):
             None,
         ),
         (
+            {"canvas": "600x600", "fill": "85%", "shadow": "soft", "strip": "true"},
+            Rendering(canvas=Canvas(Size(600, 600), fill=0.85), shadow=Shadow.SOFT, strip=True),
+            None,
+        ),
+        (
+            {"max_bytes": "20k", "format": "webp"},
+            Rendering(format=Format.WEBP, max_bytes=20_000),
+            None,
+        ),
+        ({"resize": "50%", "size": "auto"}, Rendering(resize=Resize(share=0.5)), None),
+        ({"quality": "high", "max_byte": "3", "style": "vivid"}, Rendering(), None),  # not ours
+        (
             dict.fromkeys(("n", "background", "size", "write", "crop", "bits", "mask"), ""),
             Rendering(),
             None,
@@ -346,6 +362,22 @@ def rendering_of(**fields: object):
 )
 def test_how_pictures_look_is_said_in_fields(fields, expected, background):
     assert rendering_of(**fields) == (expected, background)
+
+
+def test_a_preset_says_what_no_field_does():
+    square = Canvas(aspect=1.0, fill=0.85)
+    white = Colour((255, 255, 255))
+    for fields in ({"preset": "square"}, {"preset": "square", "background": "auto"}):
+        made, background = rendering_of(**fields)
+        assert (made.products, made.canvas) == ((Product.COMPOSITE,), square)
+        assert background == white
+    made, background = rendering_of(preset="square", background="red", fill="50%")
+    assert (made.canvas, background) == (Canvas(aspect=1.0, fill=0.5), Colour((255, 0, 0)))
+    for fields in ({"write": "cutout"}, {"background": "transparent"}):
+        made, background = rendering_of(preset="square", **fields)
+        assert (made.products, made.canvas, background) == ((Product.CUTOUT,), square, None)
+    made, background = rendering_of(preset="id-us", write="composite")
+    assert (made.products, background) == ((Product.COMPOSITE,), white)
 
 
 @pytest.mark.parametrize(
@@ -376,6 +408,17 @@ def test_how_pictures_look_is_said_in_fields(fields, expected, background):
         ({"crop": "perhaps"}, "crop"),
         ({"margin": "wide"}, "margin"),
         ({"refine": [True]}, "refine"),
+        ({"preset": "squre"}, "preset"),
+        ({"canvas": "600"}, "canvas"),
+        ({"fill": "85%"}, "fill"),
+        ({"max_bytes": "20k"}, "max_bytes"),
+        ({"format": "gif"}, "format"),
+        ({"canvas": "600x600", "size": "512x512"}, "size"),
+        ({"resize": "600", "size": "512x512"}, "size"),
+        (
+            {"write": "trimap", "output_format": "webp", "output_compression": 80},
+            "output_compression",
+        ),
     ],
     ids=str,
 )

@@ -140,9 +140,12 @@ class TestInABrowser:
         assert kept.read_bytes() == result.encode("cutout")
         webp = save(page, "webp")
         assert webp.read_bytes() == result.encode("cutout", format="webp")
+        page.wait("document.querySelector('#saving').textContent.endsWith('-cutout.webp.')")
+        click(page, "input[name=format][value=jpg]")
+        assert not text(page, "#saving"), "what is wanted has changed"
         jpeg = save(page, "jpg")
         assert text(page, "#hint") == "JPEG has no transparency: on white."
-        assert jpeg.name == "grace_hopper-cutout.jpg"
+        assert jpeg.name == "grace_hopper-composite.jpg"
         white = result.encode("composite", format="jpg", background="white")
         assert jpeg.read_bytes() == white
         grey = save(page, "png", "#808080")

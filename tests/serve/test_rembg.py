@@ -75,6 +75,16 @@ def test_options_come_in_the_form_and_in_the_query(
     assert answer.body == result.encode(product, background=background)
 
 
+def test_our_options_come_in_the_form_and_in_the_query(mini_service, photo, result):
+    made = ask(mini_service, photo, preset="square", background="#204060", format="jpg")
+    look = {"background": "#204060", "aspect": "1:1", "fill": 0.85}
+    assert made.body == result.encode("composite", format="jpg", **look)
+    assert made.headers["content-type"] == "image/jpeg"
+    made = ask(mini_service, photo, "?canvas=60x60&quality=5", bgc="32,64,96", format="webp")
+    look = {"background": "#204060", "canvas": "60x60", "quality": 5}
+    assert made.body == result.encode("composite", format="webp", **look)
+
+
 def test_the_form_comes_before_the_query(mini_service, photo, result):
     answer = ask(mini_service, photo, "?om=true&bgc=32,64,96,255", om="false")
     assert answer.body == result.encode("composite", background="#204060")
@@ -128,6 +138,9 @@ def test_a_url_in_the_query_is_fetched(tiny_weights, site, photo):
         ({"bgc": "1,2,3,256"}, 400, "R,G,B,A"),
         ({"bgc": "red"}, 400, "R,G,B,A"),
         ({"om": "maybe"}, 400, "om"),
+        ({"om": "true", "write": "cutout"}, 400, "write: om or bgc says it"),
+        ({"write": "cutout,mask"}, 400, "choose one of cutout"),
+        ({"canvas": "wide"}, 400, "canvas=wide: give WxH"),
         ({"model": "u2net"}, 404, "'u2net'"),
         ({"model": "birefnet-portrait"}, 404, "'birefnet-portrait' here; loaded: mini"),
     ],

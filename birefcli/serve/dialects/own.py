@@ -101,6 +101,17 @@ def _word(value: Any, name: str) -> Any:  # noqa: ANN401 - of JSON
     return fields.number(value, name) if name in NUMBERS else fields.word(value, name)
 
 
+def one_product(value: Any) -> Product:  # noqa: ANN401 - of JSON
+    """What ``write`` names where an answer has one picture a photo. Raises RequestError."""
+    word = fields.word(value, "write").strip()
+    try:
+        return Product(word)
+    except ValueError:
+        known = ", ".join(kind.value for kind in Product)
+        wrong = f"write={word[:40]}: choose one of {known}"
+        raise RequestError(Code.INVALID_VALUE, wrong, "write") from None
+
+
 def read_background(
     given: Mapping[str, Any], content: Content, rendering: Rendering, max_body: int
 ) -> Any:  # noqa: ANN401 - as an order has it

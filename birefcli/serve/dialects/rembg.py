@@ -1,7 +1,7 @@
 """rembg's dialect: ``GET`` and ``POST /api/remove``.
 
 Names and meanings are those of rembg's own server (its ``rembg/commands/s_command.py``). What it
-does not know it ignores, and so does this.
+does not know it ignores, and so does this, but for the options of ``birefcli matte``.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from birefcli.options import Product, Rendering
 from birefcli.products.background import Colour
+from birefcli.products.words import NAMES
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
+from birefcli.serve.dialects import own
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.fields import wrong_value
 from birefcli.serve.orders import ImageInput, MattedPhoto, Order
@@ -37,12 +39,12 @@ def reader(loaded: Callable[[], Collection[str]]) -> Callable[[Request, int], Aw
         both = {**request.query_params, **said}
         given = {name: value for name, value in both.items() if value != ""}
         _refuse(given)
-        product, background = _product(given)
+        rendering, colour = _rendering(given)
         source, field = _photo(given, content, max_body)
         return Order(
             photos=(source,),
-            rendering=Rendering(products=(product,)),
-            background=background,
+            rendering=rendering,
+            background=colour or own.read_background(given, content, rendering, max_body),
             model=_model(given, loaded()),
             field=field,
         )
@@ -59,6 +61,20 @@ def _refuse(given: dict[str, Any]) -> None:
         raise wrong_value("ppm", "masks are not smoothed here; leave ppm out")
     if fields.word(given.get("extras", ""), "extras").strip() not in ("", "{}"):
         raise wrong_value("extras", "no model here takes any; leave extras out")
+
+
+def _rendering(given: dict[str, Any]) -> tuple[Rendering, Colour | None]:
+    """How the picture looks, by rembg's words and by ours; and the colour that rembg's say."""
+    ours = {name: given[name] for name in NAMES if name in given}
+    product, colour = _product(given)
+    for name in ("write", "background"):
+        if name in ours and product is not Product.CUTOUT:
+            raise wrong_value(name, "om or bgc says it; leave one out")
+    if product is not Product.CUTOUT:
+        ours["write"] = product.value
+    elif "write" in ours:
+        ours["write"] = own.one_product(ours["write"]).value
+    return own.read_rendering(ours, product), colour
 
 
 def _product(given: dict[str, Any]) -> tuple[Product, Colour | None]:
@@ -113,9 +129,9 @@ def _model(given: dict[str, Any], loaded: Collection[str]) -> str | None:
 
 
 def answer(request: Request, order: Order, results: list[MattedPhoto]) -> Response:
-    """The picture, in PNG."""
+    """The picture, in PNG where no format is asked for."""
     ((picture,),) = [list(each.pictures.values()) for each in results]
-    return Response(picture.data, media_type="image/png")
+    return Response(picture.data, media_type=own.MEDIA[order.rendering.format])
 
 
 def error(failed: RequestError) -> Response:

@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 
 from birefcli.options import Format, Product, Rendering, Resize, Size
 from birefcli.products.background import Colour, parse_colour_or_blur
+from birefcli.products.words import NAMES, with_preset
 from birefcli.serve import fields
 from birefcli.serve.content import Content
 from birefcli.serve.dialects import own
+from birefcli.serve.errors import RequestError
 from birefcli.serve.fields import wrong_value
 
 Given: TypeAlias = Mapping[str, Any]
@@ -21,7 +23,9 @@ FORMATS = {
     "jpeg": Format.JPG,
     "jpg": Format.JPG,
 }
-OURS = ("bits", "crop", "margin", "refine")
+THEIRS = ("write", "background", "format", "quality")
+"""Our names of what their API says otherwise: ``quality`` is a word there, like ``high``."""
+OURS = tuple(name for name in NAMES if name not in THEIRS)
 """Options that OpenAI's API does not have, as ``birefcli matte`` reads them."""
 IMPOSSIBLE = {
     "mask": "the model finds the subject by itself; leave mask out",
@@ -43,21 +47,46 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
         raise wrong_value("background", "no picture here; POST /v1/matte takes one")
     if fields.number(given.get("n", 1), "n") != 1:
         raise wrong_value("n", "a photo has one result; leave n out, or send more photos")
-    file_format = _format(given)
-    product, background = _product(given)
+    words = _with_preset(given)
+    file_format = _format(words)
+    product, background = _product(words)
     if file_format is Format.JPG and product.has_alpha:
         hint = "use background=opaque, a colour, png or webp"
         raise wrong_value("output_format", f"jpeg holds no transparency; {hint}")
     ours = {name: given[name] for name in OURS if name in given}
-    rendering = own.read_rendering({**ours, "format": file_format.value}, product)
-    quality = _quality(given, file_format)
-    return replace(rendering, resize=_fit(given), quality=quality), background
+    said = {"write": product.value, "format": file_format.value}
+    if (quality := _quality(given, file_format)) is not None:
+        said["quality"] = str(quality)
+    try:
+        rendering = own.read_rendering({**ours, **said}, product)
+    except RequestError as error:
+        if error.param != "quality":
+            raise
+        text = error.message.removeprefix("quality=")
+        raise fields.wrong(f"output_compression={text}", "output_compression") from None
+    return replace(rendering, resize=_resize(given, rendering)), background
+
+
+def _with_preset(given: Given) -> Given:
+    """The same fields, and what a preset says of those that are not given."""
+    if "preset" not in given:
+        return given
+    plain = {name: value for name, value in given.items() if (name, value) != ("background", AUTO)}
+    with fields.usage_errors():
+        words = with_preset({**plain, "preset": fields.word(given["preset"], "preset")})
+    # Here each of the two says what is made: one of the client's beats the other of the preset's.
+    if "background" in plain and "write" not in plain:
+        words.pop("write", None)
+    if "background" not in plain and words.get("write") != Product.COMPOSITE.value:
+        words.pop("background", None)
+    return words
 
 
 def _format(given: Given) -> Format:
-    word = _word(given, "output_format", "png").lower()
+    name = "output_format" if "output_format" in given else "format"
+    word = _word(given, name, "png").lower()
     if word not in FORMATS:
-        raise wrong_value(f"output_format={word[:40]}", "choose png, webp or jpeg", "output_format")
+        raise wrong_value(f"{name}={word[:40]}", "choose png, webp or jpeg", name)
     return FORMATS[word]
 
 
@@ -75,6 +104,17 @@ def _quality(given: Given, file_format: Format) -> int | None:
         raise wrong_value("output_compression", "give a number from 0 to 100")
     lossless = file_format is Format.PNG or (file_format is Format.WEBP and value == 100)
     return None if lossless else max(1, value)
+
+
+def _resize(given: Given, rendering: Rendering) -> Resize | None:
+    """The size of results, by their word or by ours."""
+    fit = _fit(given)
+    if fit is None:
+        return rendering.resize
+    if rendering.resize is not None or (rendering.canvas and rendering.canvas.size):
+        other = "resize" if rendering.resize is not None else "canvas"
+        raise wrong_value("size", f"{other} says the size; leave one out")
+    return fit
 
 
 def _fit(given: Given) -> Resize | None:
@@ -99,7 +139,7 @@ def _product(given: Given) -> tuple[Product, Colour | None]:
     if "write" not in given:
         cutout = known in (AUTO, TRANSPARENT)
         return (Product.CUTOUT, None) if cutout else (Product.COMPOSITE, colour)
-    product = _written(given)
+    product = own.one_product(given["write"])
     if product is Product.CUTOUT and known not in (AUTO, TRANSPARENT):
         raise wrong_value("background", "a cutout has none; use write=composite")
     if product is not Product.CUTOUT and known == TRANSPARENT:
@@ -109,15 +149,6 @@ def _product(given: Given) -> tuple[Product, Colour | None]:
     if not plain:
         raise wrong_value("background", f"a {product.value} has none; use write=composite")
     return product, None
-
-
-def _written(given: Given) -> Product:
-    word = _word(given, "write", Product.CUTOUT.value)
-    try:
-        return Product(word)
-    except ValueError:
-        known = ", ".join(kind.value for kind in Product)
-        raise wrong_value(f"write={word[:40]}", f"choose one of {known}", "write") from None
 
 
 def _colour(word: str) -> Colour:
