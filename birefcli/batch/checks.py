@@ -12,10 +12,13 @@ from birefcli.system import atomic
 from birefcli.system.paths import is_file, is_folder
 
 
-def check_failed_to(file: Path, jobs: list[Job], read: Container[str]) -> None:
+def check_failed_to(
+    file: Path, jobs: list[Job], read: Container[str], *, make: bool = True
+) -> None:
     """See that the list of failed photos can be written, and replaces nothing but such a list.
 
-    ``read``: keys of what the run reads beside its photos. Raises OutputError.
+    ``read``: keys of what the run reads beside its photos. By looks alone where a dry run may
+    ``make`` nothing. Raises OutputError.
     """
 
     def wrong(text: str) -> OutputError:
@@ -34,7 +37,7 @@ def check_failed_to(file: Path, jobs: list[Job], read: Container[str]) -> None:
     try:
         if is_file(file) and not could_be_failures(file):
             raise wrong("is there and is no list of failed photos; name another file")
-        atomic.check_writes(file)
+        atomic.check_writes(file, make=make)
     except OSError as error:
         raise wrong(f"cannot be written: {error.strerror}") from None
 

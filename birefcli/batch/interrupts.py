@@ -2,15 +2,18 @@
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, NoReturn
 
 from birefcli.errors import ExitCode
 from birefcli.system import atomic
 
+LOOK_AGAIN = 0.05  # seconds: whether an import has ended
 GRACE = 8.0  # seconds for what is being encoded and written; a large WebP may take a minute
 CODES: dict[int, ExitCode] = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -18,6 +21,8 @@ CODES: dict[int, ExitCode] = {
 }
 if hasattr(signal, "SIGHUP"):  # a terminal that was closed
     CODES[signal.SIGHUP] = ExitCode.TERMINATED
+
+IMPORTING = "<frozen importlib._bootstrap>"  # where Python's import statement is written
 
 
 def not_ignored(codes: Iterable[int] = CODES) -> list[int]:
@@ -29,6 +34,15 @@ def leave(code: ExitCode) -> NoReturn:
     """End the process at once, whatever its threads are doing; what they write is dropped."""
     atomic.drop_unfinished()
     os._exit(code)
+
+
+def is_importing(frame: FrameType | None, outermost: CodeType) -> bool:
+    """Whether this frame runs within an import that ``outermost``, or what it calls, has begun."""
+    while frame is not None and frame.f_code is not outermost:
+        if frame.f_code.co_filename == IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class StoppedError(BaseException):
@@ -49,14 +63,16 @@ class InterruptHandler:
         self.before_exit: Callable[[], object] = lambda: None
         """Called where a run is given up, to print its summary."""
         self._held = self._raised = False
+        self._until = 0.0
 
     def __enter__(self) -> "InterruptHandler":
         self._before: dict[int, Any] = {}
         if threading.current_thread() is not threading.main_thread():
             return self  # Python handles signals in the main thread alone: its owner decides
+        self._user = sys._getframe(1).f_code
         self._before = {n: signal.signal(n, self._stop) for n in not_ignored(self._codes)}
         if hasattr(signal, "SIGALRM"):  # not on Windows: there it waits for the last photo
-            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._on_alarm)
         return self
 
     def __exit__(
@@ -87,9 +103,16 @@ class InterruptHandler:
                 leave(self.code)
             return
         self.code = self._codes[number]
+        self._until = time.monotonic() + self._grace
+        self._interrupt(frame)
+
+    def _interrupt(self, frame: FrameType | None) -> None:
+        """Raise, unless steps are held; after an import, which would be left by half."""
+        importing = hasattr(signal, "SIGALRM") and is_importing(frame, self._user)
         if hasattr(signal, "SIGALRM"):
-            signal.setitimer(signal.ITIMER_REAL, self._grace)
-        if not self._held:
+            left = max(self._until - time.monotonic(), LOOK_AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, LOOK_AGAIN if importing else left)
+        if not (self._held or importing):
             self._raise()
 
     def _raise(self) -> None:
@@ -97,7 +120,13 @@ class InterruptHandler:
             self._raised = True
             raise StoppedError
 
-    def _give_up(self, number: int, frame: FrameType | None) -> None:
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() < self._until:
+            self._interrupt(frame)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
         assert self.code is not None
         try:
             if not self._held:

@@ -10,7 +10,7 @@ from birefcli.batch.places import PIPE, LocalFile, Stdout, Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.errors import Message, Option, OutputError, UsageError
 from birefcli.options import SUFFIXES, Selection
-from birefcli.system.atomic import check_writable
+from birefcli.system.atomic import check_writable, look_writable
 from birefcli.system.object_store import store_for
 from birefcli.system.object_url import ObjectUrl, is_url, parse_url
 from birefcli.system.paths import is_folder, obstacle, real_path
@@ -99,20 +99,21 @@ class LocalOutput(Output):
         return None if any(real_path(Path(i)) == out for i in inputs if i != PIPE) else out
 
     def prepare(self, *, make: bool) -> list[Path]:
-        """Make the folder; of one picture, that in which it lies."""
-        if not make:
-            return []
+        """Make the folder, or see that it could be; of one picture, that in which it lies."""
         folder = self.path.parent if self.is_one else self.path
         made = [f for f in (folder, *folder.parents) if not is_folder(f)]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            check_writable(folder)
+            if make:
+                folder.mkdir(parents=True, exist_ok=True)
+                check_writable(folder)
+            else:
+                look_writable(folder)
         except FileExistsError:
             why = obstacle(folder) or "is a file, not a folder"
             raise OutputError(f"{folder}: {why}", hint=ANOTHER) from None
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
-        return made
+        return made if make else []
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,8 @@ def run(
     executors = executors or Executors(task.options)
     background, read = executors.files.background(), executors.files.read()
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)
-    if task.failed_to is not None and not task.dry_run:
-        check_failed_to(task.failed_to, plan.jobs, read)
+    if task.failed_to is not None:
+        check_failed_to(task.failed_to, plan.jobs, read, make=not task.dry_run)
     made = check_output(plan.jobs, task.selection, make=not task.dry_run)
     with _held(task, made, reporter):
         if not task.dry_run:

@@ -161,6 +161,8 @@ def bench(
     )
     result = _run(task)
     _print(result, as_json=as_json)
+    if result.interrupted:
+        say(f"birefcli: interrupted after {result.rounds} of {repeat} rounds")
     raise typer.Exit(ExitCode.INTERRUPTED if result.interrupted else ExitCode.OK)
 
 

@@ -5,6 +5,7 @@ What imports much is imported where it is needed: the streams come before anythi
 
 import _thread
 import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -13,13 +14,19 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
-from birefcli.batch.interrupts import CODES, GRACE, leave
+from birefcli.batch.interrupts import CODES, GRACE, is_importing, leave
 from birefcli.cli import debugging
 from birefcli.cli.stderr import say
-from birefcli.errors import ExitCode
+from birefcli.errors import ExitCode, InterruptError
 from birefcli.system import allocator, process_settings, streams
 from birefcli.system.secrets import without_secrets
+
+WORDS = {ExitCode.INTERRUPTED: "interrupted", ExitCode.TERMINATED: "terminated"}
+CLEAN_LINE = b"\r\x1b[K\x1b[?25h"  # erases what a progress bar has drawn, and shows the cursor
+_asked: ExitCode | None = None
+"""What a signal has asked this process to end with."""
 
 
 def run() -> ExitCode:
@@ -55,10 +62,13 @@ def _run() -> ExitCode:
         # Not standalone: Typer would print errors of its parser in other words and frames.
         return _as_code(app(prog_name="birefcli", standalone_mode=False))
     except SystemExit as left:
-        return _as_code(left.code)
+        return _as_code(left.code) if _asked is None else _failed(WORDS[_asked], _asked)
     except KeyboardInterrupt:
-        return _failed("interrupted", ExitCode.INTERRUPTED)
+        return _failed(WORDS[ExitCode.INTERRUPTED], ExitCode.INTERRUPTED)
     except Exception as error:
+        # A library may make another exception of ours: what ends the command is the signal.
+        if _asked is not None and not isinstance(error, InterruptError):
+            return _failed(WORDS[_asked], _asked, error)
         from birefcli.cli import failures
 
         return _failed(*failures.explain(error), error)
@@ -88,11 +98,18 @@ def _finished(code: ExitCode) -> ExitCode:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End in order at the first signal, at once at the second. Commands may have their own way."""
-    code = CODES[number]
-    _handle_signals(lambda *_: leave(code))
-    # Libraries that are being imported swallow exceptions. A thread of Python's own needs no lock
-    # that whoever was interrupted may hold.
+    """End in order at the first signal, at once at the second. Commands may have their own way.
+
+    And at once during an import: nothing is being written, and libraries that are being imported
+    swallow an exception, or are left by half, or abort.
+    """
+    global _asked
+    _asked = code = CODES[number]
+    if is_importing(frame, run.__code__):
+        _leave(code)
+    _handle_signals(lambda *_: _leave(code))
+    # Others may swallow exceptions, too. A thread of Python's own needs no lock that whoever was
+    # interrupted may hold.
     _thread.start_new_thread(_leave_after, (GRACE, code))
     if number == signal.SIGINT:
         raise KeyboardInterrupt
@@ -101,6 +118,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _leave_after(seconds: float, code: ExitCode) -> None:
     time.sleep(seconds)
+    _leave(code)
+
+
+def _leave(code: ExitCode) -> NoReturn:
+    """Say so, past whatever is being printed, and end the process at once."""
+    with contextlib.suppress(OSError):
+        drawn = CLEAN_LINE if os.isatty(2) and os.environ.get("TERM") != "dumb" else b""
+        os.write(2, drawn + f"birefcli: {WORDS[code]}\n".encode())
     leave(code)
 
 

@@ -119,8 +119,9 @@ class TrainReporter(Terminal, TrainCallbacks):
 
     def summary(self, run: TrainingRun) -> None:
         """Print the last lines."""
-        size = run.plan.output.stat().st_size / 1e6
-        self.say(f"{run.plan.output}: written, {size:.1f} MB")
+        if not run.is_written:
+            size = run.plan.output.stat().st_size / 1e6
+            self.say(f"{run.plan.output}: written, {size:.1f} MB")
         if not run.held_out:
             self.say("the result is the last epoch's: no photo is held out to tell which is best")
         elif run.first and run.best:
@@ -178,12 +179,17 @@ def _headlines(run: TrainingRun) -> list[str]:
         f"{_count(len(run.epoch_ends), 'epoch')}: {stages}; learning rate {hyperparameters.lr:.2g}",
     ]
     if trainer.step == hyperparameters.steps:
-        unscored = run.held_out and run.validated != trainer.step
-        then = "what is left is its last score" if unscored else "--restart starts anew"
-        lines.append(f"trained to the end already; {then}")
+        lines.append(f"trained to the end already; {_what_is_left(run)}")
     elif trainer.step:
         lines.append(f"resumes after step {trainer.step} of {hyperparameters.steps}")
     return lines
+
+
+def _what_is_left(run: TrainingRun) -> str:
+    if run.is_written:
+        return f"{run.plan.output} stays as it is, and --restart starts anew"
+    unscored = run.held_out and run.validated != run.trainer.step
+    return "what is left is its last score" if unscored else "what is left is to write its weights"
 
 
 def _count(number: int, what: str) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from birefcli.system.exclusive_rename import rename_to_new
+from birefcli.system.paths import is_folder
 from birefcli.system.regular_file import regular_status
 
 PART = ".birefcli-"
@@ -36,6 +37,21 @@ def check_writable(folder: Path, part: Path | None = None) -> None:
     part = part or folder / part_name()
     part.touch()
     part.unlink()
+
+
+def look_writable(folder: Path) -> None:
+    """See, by looks alone, that a folder could be made and files in it. Raises OSError.
+
+    For a dry run, which makes nothing; a disk may still be full.
+    """
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    if not is_folder(there):
+        code = errno.EEXIST if there == folder else errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise OSError(code, os.strerror(code), str(there))
 
 
 def part_name(mark: str = "") -> str:
@@ -186,19 +202,28 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
             _folders.discard(folder)
 
 
-def check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path, *, make: bool = True) -> None:
     """See that nothing but a regular file has the name, and that files can be made beside it.
 
-    Raises OSError.
+    By looks alone where nothing may be made. Raises OSError.
     """
     regular_status(target)
-    check_writable(target.parent)
+    if make:
+        check_writable(target.parent)
+    else:
+        mode = target.parent.stat().st_mode
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
+        look_writable(target.parent)
 
 
-def check_writes(target: Path) -> None:
-    """See that :func:`write_file` could write it, as far as that can be known. Raises OSError."""
+def check_writes(target: Path, *, make: bool = True) -> None:
+    """See that :func:`write_file` could write it, as far as that can be known. Raises OSError.
+
+    By looks alone where nothing may be made.
+    """
     if not is_stream(target):
-        check_replaceable(target)
+        check_replaceable(target, make=make)
 
 
 def is_stream(target: Path) -> bool:

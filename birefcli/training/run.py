@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Edges, Lock, Precision, Size
 from birefcli.system import atomic
+from birefcli.system.paths import is_file
 from birefcli.system.text import name_list
 from birefcli.training import preview, result, setup, validate
 from birefcli.training.backgrounds import Backgrounds
@@ -20,9 +21,10 @@ from birefcli.training.dataset import Bytes, CachedFiles, Dataset, refuse_faults
 from birefcli.training.distributed import ALONE, Rank, process_group
 from birefcli.training.log import Log
 from birefcli.training.plan import Plan, epoch_ends, hyperparameters
+from birefcli.training.same_options import options_of, refuse_others
 from birefcli.training.sampler import ViewSampler
 from birefcli.training.save_weights import save_weights
-from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LOG, TrainingData
+from birefcli.training.setup import BEST, CHECKPOINT, HELD_OUT, LAST, LOG, TrainingData
 from birefcli.training.trainer import Step, Trainer
 from birefcli.training.validate import ValidationScore
 
@@ -119,7 +121,6 @@ class TrainingRun:
         self.epoch_ends = epoch_ends(self.hyperparameters, len(data.training))
         self.training, self.held_out = self._datasets()
         self.backgrounds = self._backgrounds()
-        self._check_photos()
         self.trainer = Trainer(network, self.hyperparameters, placement, rank)
         self.log = Log(plan.folder / LOG)
         self.best: dict[str, float] = {}
@@ -132,8 +133,11 @@ class TrainingRun:
         """Log entry of the epoch whose weights are the result, once they are written."""
         self.validated = -1
         """Steps done at the last validation."""
+        self.is_written = False
+        """Whether all is done already, and the weights are written."""
         if setup.has_checkpoint(plan):
             self._resume()
+        self._check_photos()
 
     @property
     def checkpoint(self) -> Path:
@@ -163,13 +167,16 @@ class TrainingRun:
         return True
 
     def _write_result(self) -> None:
+        """Write the result, unless it is written, and know which epoch it is of."""
         network, plan = self.trainer.averaged, self.plan
         is_last = self.best.get("step", self.trainer.step) == self.trainer.step
-        if not is_last and not result.write_best(network, plan, self._size):
+        if self.is_written:
+            is_last = is_last or not is_file(plan.folder / LAST)
+        elif not is_last and not result.write_best(network, plan, self._size):
             instead = "the last epoch's weights are written instead"
             self.callbacks.on_notice(f"{plan.folder / BEST} is not there: {instead}")
             is_last = True
-        if is_last:
+        if is_last and not self.is_written:
             result.write_last(network, plan, self._size)
         self.result = self.last if is_last else self.best
 
@@ -213,7 +220,7 @@ class TrainingRun:
                 self.checkpoint,
                 {
                     "data": self.data.digest,
-                    "recipe": self.hyperparameters.as_text(),
+                    "recipe": self._options(),
                     "validated": self.validated,
                     "best": self.best,
                     "first": self.first,
@@ -222,7 +229,18 @@ class TrainingRun:
             )
 
     def _resume(self) -> None:
-        saved = self.trainer.resume(self.checkpoint)
+        saved = self.trainer.resume(self.checkpoint, self._refuse_others)
+        self.best, self.first = saved.get("best", {}), saved.get("first", {})
+        if self.best.get("epoch") == 0:  # of an earlier version: no epoch was better than the start
+            self.best = {}
+        self.last, done = saved.get("last", {}), self.trainer.step
+        self.validated = int(saved.get("validated", done))
+        if not self.last and self.validated == done:  # of an earlier version: scored once more
+            self.validated = max((end for end in (0, *self.epoch_ends) if end < done), default=-1)
+        self.is_written = self._is_over() and setup.is_result_newest(self.plan)
+
+    def _refuse_others(self, step: int, saved: Mapping[str, Any]) -> None:
+        """See that a checkpoint is of this training. Raises UsageError."""
         if saved.get("data", self.data.digest) != self.data.digest:
             raise UsageError(
                 f"{self.checkpoint}: its run had other photos or backgrounds, or held out others",
@@ -231,30 +249,20 @@ class TrainingRun:
                     *(", or ", Option("restart")),
                 ),
             )
-        done, wanted = self.trainer.step, self.hyperparameters.steps
-        changed = self.hyperparameters.changed_from(saved.get("recipe"))
-        hint = Message("use more ", Option("epochs"), ", or ", Option("restart"))
-        if done > wanted:
-            differing = f" ({changed})" if changed else ""
-            raise UsageError(
-                f"{self.checkpoint}: has done {done} steps, and these options ask for"
-                f" {wanted}{differing}",
-                hint=hint,
-            )
-        if done == wanted and changed:
-            raise UsageError(
-                f"{self.checkpoint}: trained to the end with other options ({changed})",
-                hint=hint,
-            )
-        if changed:
-            self.callbacks.on_notice(f"resumes with other options than it started with: {changed}")
-        self.best, self.first = saved.get("best", {}), saved.get("first", {})
-        if self.best.get("epoch") == 0:  # of an earlier version: no epoch was better than the start
-            self.best = {}
-        self.last = saved.get("last", {})
-        self.validated = int(saved.get("validated", done))
-        if not self.last and self.validated == done:  # of an earlier version: scored once more
-            self.validated = max((end for end in (0, *self.epoch_ends) if end < done), default=-1)
+        refuse_others(self.checkpoint, saved.get("recipe", {}), self._options())
+        if step > self.hyperparameters.steps:
+            wanted = f"these options ask for {self.hyperparameters.steps}"
+            hint = Message("use more ", Option("epochs"), ", or ", Option("restart"))
+            raise UsageError(f"{self.checkpoint}: has done {step} steps, and {wanted}", hint=hint)
+
+    def _options(self) -> dict[str, str]:
+        return options_of(self.plan, self.hyperparameters, len(self.epoch_ends))
+
+    def _is_over(self) -> bool:
+        """Whether the last step is done, and scored where anything is."""
+        done = self.trainer.step
+        scored = self.validated == done or not self.held_out
+        return scored and done == self.hyperparameters.steps
 
     # Validation
 

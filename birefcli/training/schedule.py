@@ -63,27 +63,6 @@ class Hyperparameters:
     soften: bool = True
     """Whether binary masks get soft edges."""
 
-    def as_text(self) -> dict[str, str]:
-        """What options decide of it, by name: for a checkpoint, and for people."""
-        return {
-            "size x steps x batch": ", ".join(f"{s.size}x{s.steps}x{s.batch}" for s in self.stages),
-            "learning rate": f"{self.lr:.2g}",
-            "loss": "segmentation" if self.terms == SEGMENTATION else "matting",
-            "steps for edges": str(self.edges),
-            "seed": str(self.seed),
-            "shares": ", ".join(f"{share:g}" for share in self.shares) or "by photos",
-            "soft edges for binary masks": "yes" if self.soften else "no",
-        }
-
-    def changed_from(self, before: object) -> str:
-        """What of :meth:`as_text` differs from that in a checkpoint, as text; empty for nothing."""
-        known = before if isinstance(before, dict) else {}
-        return "; ".join(
-            f"{name} {now}, was {known[name]}"
-            for name, now in self.as_text().items()
-            if known.get(name, now) != now
-        )
-
     @property
     def steps(self) -> int:
         """Of all stages."""

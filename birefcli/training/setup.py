@@ -140,6 +140,16 @@ def has_checkpoint(plan: Plan) -> bool:
     return _is_there(plan.folder / CHECKPOINT)
 
 
+def is_result_newest(plan: Plan) -> bool:
+    """Whether the weights were written after the checkpoint, which is when a training ends."""
+    try:
+        written = regular_status(plan.output)
+        saved = regular_status(plan.folder / CHECKPOINT)
+    except OSError:
+        return False
+    return written is not None and saved is not None and written.st_mtime_ns >= saved.st_mtime_ns
+
+
 def _is_there(path: Path) -> bool:
     """Whether a file is there that would be replaced. Raises OutputError where nobody can tell."""
     try:

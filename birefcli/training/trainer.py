@@ -3,7 +3,7 @@
 import copy
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from birefcli.errors import (
     ModelError,
     Option,
     OutputError,
+    UsageError,
 )
 from birefcli.matting.device import Placement
 from birefcli.models import pickled
@@ -168,20 +169,26 @@ class Trainer:
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({_cause(error)})") from error
 
-    def resume(self, path: Path) -> dict[str, Any]:
+    def resume(
+        self, path: Path, check: Callable[[int, dict[str, Any]], object] = lambda *_: None
+    ) -> dict[str, Any]:
         """Continue where the run that wrote ``path`` was, with the same losses. Returns its extras.
 
-        Raises ModelError for a damaged file, or one of another architecture.
+        ``check`` is called with its steps and extras before anything is changed, and may raise
+        UsageError. Raises ModelError for a damaged file, or one of another architecture.
         """
         state = _checkpoint(path)
         try:
             step, notes = _progress(state)
+            check(step, notes)
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["averaged"])
             self.optimiser.load_state_dict(state["optimiser"])
             _refuse_other_shapes(self.optimiser)
             if state.get("scaler"):
                 self.scaler.load_state_dict(state["scaler"])
+        except UsageError:
+            raise
         except Exception as error:  # what other programs wrote fails in any way
             raise ModelError(
                 f"{path}: not a checkpoint of this architecture", hint=RESTART

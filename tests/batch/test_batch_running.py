@@ -483,13 +483,27 @@ def test_list_of_failures_is_plain_lines_and_empty_where_nothing_failed(command,
     assert (tmp_path / "failed").read_text() == ""
 
 
-@pytest.mark.parametrize("place", ["none/failed", "in", "in/a.jpg/failed"])
-def test_list_that_cannot_be_written_is_refused_before_any_work(command, tmp_path, place):
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("out", "--failed-to", p) for p in ("none/failed", "in", "in/a.jpg/failed", "/")),
+        *(("out", "--failed-to", p) for p in ("in/a.jpg", "out/a.png", "list/failed")),
+        *((p,) for p in ("in/a.jpg/out", "list", "list/a/b")),
+    ],
+)
+def test_place_that_cannot_be_written_is_refused_before_any_work_and_by_a_dry_run(
+    command, tmp_path, words
+):
     fill(tmp_path / "in", "a.jpg")
-    result = command("matte", "in", "-o", "out", "--failed-to", place, cwd=tmp_path)
-    assert result.returncode == ExitCode.OUTPUT
-    assert f"--failed-to {place}" in result.stderr.decode()
-    assert names(tmp_path) == {"in/a.jpg"}
+    (tmp_path / "list").write_text("in/a.jpg")
+    run, dry = (
+        command("matte", "in", "-o", *words, *more, cwd=tmp_path) for more in ((), ("--dry-run",))
+    )
+    assert run.returncode == dry.returncode == ExitCode.OUTPUT
+    assert run.stderr == dry.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert " ".join(words[1:]) in run.stderr.decode()
+    assert names(tmp_path) == {"in/a.jpg", "list"}
 
 
 def test_run_stops_after_so_many_failures(command, tmp_path):

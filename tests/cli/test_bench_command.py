@@ -236,6 +236,7 @@ def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environmen
     assert process.returncode == 130, error
     found = json.loads(out)
     assert found["interrupted"] is True
+    assert b"birefcli: interrupted after " in error
     assert found["rounds"] >= 1
     assert list(tmp_path.iterdir()) == []
 

@@ -518,6 +518,39 @@ def test_ctrl_c_is_no_traceback_at_any_moment_of_the_start(start, tmp_path, seco
     assert early or said in (b"", b"birefcli: interrupted\n") or b"interrupted: " in said, said
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("words", "moments"),
+    [
+        (("train", "p", "-o", "w.safetensors", "--from", "mini", "--size", 64), (0.7, 1.5, 3)),
+        (("export", "mini", "-o", "w.onnx"), (0.7, 2, 4)),
+        (("bench", "--model", "mini"), (0.7, 2)),
+        (("score", "p/im", "p/gt", "--model", "mini"), (0.6, 1.2)),
+        (("sheet", "p", "-o", "s.html"), (0.5, 1)),
+        (("doctor",), (1.0, 2.5)),
+    ],
+)
+def test_a_signal_ends_each_command_while_it_starts(
+    start, tmp_path, monkeypatch, words, moments, number
+):
+    (tmp_path / "p").mkdir()
+    many(tmp_path / "p" / "im", 3000)
+    (tmp_path / "p" / "gt").symlink_to("im")
+    monkeypatch.chdir(tmp_path)
+    code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    for seconds in moments:
+        run = start(*words, forked=False)
+        time.sleep(seconds)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=TIMEOUT)
+        # Or it was quick, or slow: nothing to do, or still ended by the system.
+        over = run.returncode in (ExitCode.OK, ExitCode.NO_INPUT, ExitCode.USAGE, -number)
+        assert over or run.returncode == code, said
+        assert b"Traceback" not in said or b"birefcli/" not in said
+        assert over or said.decode().splitlines()[-1].startswith("birefcli: "), said
+
+
 NEVER_FOR_ONE_PHOTO = (
     *("numba", "llvmlite", "torchvision", "timm", "triton", "huggingface_hub", "scipy", "sympy"),
     *("torch._dynamo", "torch._inductor", "torch.onnx", "torch.fx.experimental.symbolic_shapes"),

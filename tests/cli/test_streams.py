@@ -298,33 +298,59 @@ def test_messages_come_again_once_there_is_room(monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_that_a_library_swallows_ends_the_run_all_the_same(environment, tmp_path, number):
-    picture().save(tmp_path / "a.png")
-    # A library that is imported during the run, and takes any exception for one of its own.
-    (tmp_path / "cv2.py").write_text(
-        "import os, time\n"
-        "try:\n"
-        f"    os.kill(os.getpid(), {int(number)})\n"
-        "    time.sleep(1)\n"
-        "except BaseException:\n"
-        "    time.sleep(60)\n"
-    )
-    env = {**environment, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
     script = (
+        "import os, time\n"
         "import birefcli.batch.interrupts as i\n"
         "i.GRACE = 0.5\n"
+        "from birefcli.cli import environment\n"
+        "def swallow(*_):\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        time.sleep(1)\n"
+        "    except BaseException:\n"
+        "        time.sleep(60)\n"
+        "environment.check_place = swallow\n"
         "from birefcli.__main__ import main\n"
         "main()\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script, "score", "a.png", "a.png"],
         cwd=tmp_path,
-        env=env,
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         check=False,
         timeout=TIMEOUT,
     )
     assert result.returncode == (130 if number == signal.SIGINT else 143), result.stderr
     assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_within_an_import_ends_the_command_at_once_and_says_so(
+    environment, tmp_path, number
+):
+    # A library that takes an exception for one of its own, and goes on with half of itself.
+    (tmp_path / "cv2.py").write_text(
+        "import os, time\n"
+        "try:\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(1)\n"
+        "    MARKER_CROSS = 0\n"
+        "except BaseException:\n"
+        "    pass\n"
+    )
+    picture().save(tmp_path / "a.png")
+    result = subprocess.run(
+        [sys.executable, "-m", "birefcli", "score", "a.png", "a.png"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
+    ctrl_c = number == signal.SIGINT
+    said = b"birefcli: interrupted\n" if ctrl_c else b"birefcli: terminated\n"
+    assert (result.returncode, result.stderr) == (130 if ctrl_c else 143, said)
 
 
 def test_ctrl_c_within_text_that_a_library_runs_has_the_same_code(environment, tmp_path):

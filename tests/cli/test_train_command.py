@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -30,7 +31,8 @@ from birefcli.training import setup, validate
 from birefcli.training.dataset import DataError, Dataset, find_pairs
 from birefcli.training.distributed import ALONE, Rank
 from birefcli.training.plan import Initialisation, Plan, hyperparameters
-from birefcli.training.run import prepared
+from birefcli.training.run import TrainingRun, prepared
+from birefcli.training.same_options import refuse_others
 from birefcli.training.sampler import Part, ViewSampler
 from birefcli.training.schedule import Hyperparameters, Stage
 from birefcli.training.trainer import Trainer, _mixed
@@ -456,34 +458,57 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     epochs = asked.index("--epochs") + 1
     asked[epochs] = 1
     assert inside(*asked)[0] == 0
-    before = weights.read(output)[0]
+    before, written = weights.read(output)[0], output.stat()
     code, stderr = inside(*asked)
     assert code == 0
-    assert "trained to the end already; --restart starts anew" in stderr
+    ended = f"trained to the end already; {output} stays as it is, and --restart starts anew"
+    assert ended in stderr.splitlines()
+    assert "written" not in stderr
+    assert "the result is epoch 1's, the last and the best by validation" in stderr
+    assert output.stat() == written
+    output.unlink()
+    code, stderr = inside(*asked)
+    assert "trained to the end already; what is left is to write its weights" in stderr
+    assert f"{output}: written" in stderr
     assert all(torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, stderr = inside(*asked, "--seed", 5)
-    assert code == ExitCode.USAGE
-    assert "trained to the end with other options (seed 5, was 0); use more --epochs" in stderr
-    code, stderr = inside(*asked, "--shares", 3, "--no-soften")
-    assert code == ExitCode.USAGE
-    changed = "shares 3, was by photos; soft edges for binary masks no, was yes"
-    assert f"trained to the end with other options ({changed})" in stderr
     asked[epochs] = 2
     _, stderr = inside(*asked)
-    changed = "size x steps x batch 64x6x2, was 64x3x2"
-    assert f"resumes with other options than it started with: {changed}\n" in stderr
     assert "resumes after step 3 of 6" in stderr
     assert any(not torch.equal(a, before[k]) for k, a in weights.read(output)[0].items())
-    code, stderr = inside(*asked, "--hold-out", 3)
-    assert code == ExitCode.USAGE
-    assert "other photos" in stderr
     asked[epochs] = 1
-    code, stderr = inside(*asked)
-    assert code == ExitCode.USAGE
-    assert "has done 6 steps, and these options ask for 3 (size x steps x batch 64x3x2," in stderr
     assert inside(*asked, "--restart", "-q") == (0, "")
     assert [e["step"] for e in log_of(output)] == [0, 1, 2, 3, 3]
     assert not (output.with_suffix(".train") / "epoch-0002.png").exists()
+
+
+def test_options_that_train_otherwise_are_refused_before_photos_are_read(
+    inside, words, tmp_path, monkeypatch
+):
+    output = tmp_path / "w.safetensors"
+    asked = [*words, "-o", output, "--epochs", 1, "--no-soften", "--hold-out", 0, "--quiet"]
+    assert inside(*asked) == (0, "")
+    monkeypatch.setattr(TrainingRun, "_check_photos", lambda _: pytest.fail("photos are read"))
+    folder = output.with_suffix(".train")
+    state = [(path, path.stat()) for path in (output, *sorted(folder.iterdir()))]
+    same = "give the same options again, or --restart, or another --output"
+    other = "--epochs", 2, "--size", 96, "--batch", 3, "--lr", 1e-4, "--seed", 5, "--soften"
+    changed = "--size 64 (now 96), --batch 2 (now 3), --lr 0.003 (now 0.0001), --seed 0 (now 5)"
+    for more, differing in {
+        other: f"{changed}, --soften no (now yes)",
+        ("--from", "mini"): f"--from {os.path.realpath(words[3])} (now mini)",
+    }.items():
+        said = f"{folder / 'checkpoint.pt'}: its training began with {differing}; {same}"
+        assert inside(*asked, *more) == (ExitCode.USAGE, said)
+    assert "other photos" in inside(*asked, "--hold-out", 3)[1]
+    assert [(path, path.stat()) for path in (output, *sorted(folder.iterdir()))] == state
+
+
+def test_fewer_epochs_are_other_options_and_more_are_not():
+    begun = {"epochs": "3", "size": "64"}
+    refuse_others(Path("c"), begun, {"epochs": "4", "size": "64", "batch": "8"})
+    for epochs in ("3.0", "4", "none"):
+        with pytest.raises(UsageError, match=r"began with epochs .* \(now 3\); give the same"):
+            refuse_others(Path("c"), {"epochs": epochs}, {"epochs": "3"})
 
 
 def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
