@@ -17,6 +17,7 @@ LONGEST_SIDE = 65_500  # pixels of a product; no JPEG has more
 MOST_PIXELS = 100_000_000  # of a product that is laid out anew
 MOST_TIMES = 10.0  # that a product may be enlarged
 MILLIMETRES = {"mm": 1.0, "cm": 10.0, "in": 25.4}
+LEAST_HEAD = 0.2  # share of a canvas's height: with less, all of a person is seen
 LEAST_BYTES = 1000  # that a picture's file is allowed; what it says beside its pixels takes some
 UNITS_OF_BYTES = {"": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "kib": 1 << 10}
 
@@ -108,14 +109,14 @@ def share(
 
 
 def head(text: str, canvas: Canvas | None) -> float:
-    """Read ``0.6`` or ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as a share of it.
+    """Read ``0.6`` or ``60%`` of the canvas's height, or ``33mm`` (also cm, in), as 0.2 to 1 of it.
 
     ``canvas``: None where there is none; a length is read, and is no share of anything.
     """
     found = re.fullmatch(rf"({NUMBER})\s*(mm|cm|in)", text.strip().lower())
     if found is None:
         wrong = "give a share up to 1, a percentage or a length, like 0.6, 60% or 33mm"
-        return share("head", text, wrong)
+        return _large_enough(share("head", text, wrong), text)
     inches = float(found[1]) * MILLIMETRES[found[2]] / 25.4
     if canvas is None:
         return 1.0
@@ -126,7 +127,14 @@ def head(text: str, canvas: Canvas | None) -> float:
     part = inches * canvas.dpi / canvas.size.height
     if not 0 < part <= 1:
         raise UsageError("give a length within the canvas's height", option="head", value=text)
-    return part
+    return _large_enough(part, text)
+
+
+def _large_enough(head_: float, text: str) -> float:
+    if head_ < LEAST_HEAD:
+        wrong = f"a head takes {LEAST_HEAD:.0%} of the height or more; for a whole person use "
+        raise UsageError(Message(wrong, Option("fill")), option="head", value=text)
+    return head_
 
 
 def threshold(text: str) -> float:
@@ -144,7 +152,7 @@ def max_bytes(text: str) -> int:
     found = re.fullmatch(rf"({NUMBER})\s*([a-z]*)", text.strip().lower())
     unit = UNITS_OF_BYTES.get(found[2]) if found else None
     amount = float(found[1]) * unit if found and unit else 0.0
-    if unit == 1 and amount < LEAST_BYTES and found:
+    if unit == 1 and 1 <= amount < LEAST_BYTES and found:
         wrong = f"{found[1]} bytes are too few for a picture; for kilobytes write {found[1]}k"
         raise UsageError(wrong, option="max_bytes", value=text)
     if not LEAST_BYTES <= amount < 1e10:

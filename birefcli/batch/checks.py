@@ -3,14 +3,11 @@
 from collections.abc import Container, Iterable
 from pathlib import Path
 
-from birefcli.batch.freshness import OVERWRITING, Decision
+from birefcli.batch.freshness import ELSEWHERE, Decision
 from birefcli.batch.lists import could_be_failures
-from birefcli.batch.output import ANOTHER, output_of
 from birefcli.batch.targets import Job, index_targets
-from birefcli.errors import Message, Option, OutputError
+from birefcli.errors import OutputError
 from birefcli.images.files import entry_key
-from birefcli.images.stamp import SHEET
-from birefcli.options import Selection
 from birefcli.system import atomic
 from birefcli.system.paths import is_file, is_folder
 
@@ -45,7 +42,7 @@ def check_failed_to(
         raise wrong(f"cannot be written: {error.strerror}") from None
 
 
-def refuse_other_kinds(decisions: Iterable[Decision], selection: Selection) -> None:
+def refuse_other_kinds(decisions: Iterable[Decision]) -> None:
     """See that no product takes the place of one of another kind: nobody asked for that.
 
     Raises OutputError, which names the first.
@@ -55,7 +52,4 @@ def refuse_other_kinds(decisions: Iterable[Decision], selection: Selection) -> N
         return
     first = found[0]
     more = f"; {len(found) - 1:,} more like this" if len(found) > 1 else ""
-    both = Message(", ask for both with ", Option("write", f"{first.there},{first.wanted.value}"))
-    has_both = first.is_only and first.there != SHEET and not output_of(selection).is_one
-    ways = Message(ANOTHER, *([both] if has_both else []), ", or use ", OVERWRITING)
-    raise OutputError(f"{first.text}{more}", hint=ways)
+    raise OutputError(f"{first.text}{more}", hint=ELSEWHERE)

@@ -55,6 +55,7 @@ SHOWN_IN: Mapping[str, frozenset[Product]] = {
 
 OVERWRITING = Option("existing", "overwrite")
 REPLACES = Message(OVERWRITING, " replaces it")
+ELSEWHERE = Message(ANOTHER, ", or use ", OVERWRITING)
 
 
 class Verdict(Enum):
@@ -129,8 +130,6 @@ class Conflict(NamedTuple):
     there: str
     """What it is, like ``cutout``; or :data:`.stamp.SHEET`."""
     wanted: Product
-    is_only: bool
-    """Whether that is the only product of its photo: then it has no folder of its own."""
 
     @property
     def text(self) -> str:
@@ -141,7 +140,7 @@ class Conflict(NamedTuple):
     @property
     def message(self) -> Message:
         """With what is to be done about it."""
-        return Message(f"{self.text}; ", ANOTHER, ", or use ", OVERWRITING)
+        return Message(f"{self.text}; ", ELSEWHERE)
 
 
 Fingerprints = Callable[[Job], Mapping[Product, str]]
@@ -360,7 +359,7 @@ def _conflict(job: Job, kind: Product, look: Look) -> Conflict | None:
     made = look.found.stamp
     if made is None or made.product in (kind.value, ""):
         return None
-    return Conflict(look.target, made.product, kind, len(job.targets) == 1)
+    return Conflict(look.target, made.product, kind)
 
 
 def _against_stamp(

@@ -117,12 +117,15 @@ class Summary:
     """The part of a batch that the run did."""
     flagged: int = 0
     """Photos written whose matte asks for a look."""
+    noted: int = 0
+    """Photos written of which there is something to know: :attr:`Outcome.notes`."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
         self.counts[outcome.status] += 1
         self.bugs += outcome.bug is not None
         self.flagged += bool(outcome.flags)
+        self.noted += outcome.status is Status.WRITTEN and bool(outcome.notes)
 
     def leave(self, photos: int) -> None:
         """Count the photos of a run that stopped and that nobody has tried."""
@@ -154,11 +157,12 @@ class Summary:
         if not self.counts[Status.WRITTEN]:
             return counted
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
-        doubtful = f"; flagged: {self.flagged}" if self.flagged else ""
+        looks = {"flagged": self.flagged, "with notes": self.noted}
+        look = ", ".join(f"{word}: {count}" for word, count in looks.items() if count)
         loading = f", {self.loading:.1f} s of it loading" if self.loading >= 0.05 else ""
         return (
             f"{counted} in {self.seconds:.1f} s{loading}"
-            f" ({self.rate:.2f} photos/s{where}){doubtful}"
+            f" ({self.rate:.2f} photos/s{where}){'; ' * bool(look)}{look}"
         )
 
     def as_json(self) -> str:
@@ -174,6 +178,7 @@ class Summary:
             "lost": self.lost,
             "left_out": self.left_out,
             "flagged": self.flagged,
+            "noted": self.noted,
             "shard": None if self.shard is None else str(self.shard),
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),

@@ -96,7 +96,7 @@ def run(
         precision = task.options.model.precision
         decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
         if not task.photo_by_photo:
-            refuse_other_kinds(decisions, task.selection)
+            refuse_other_kinds(decisions)
         progress = Progress(task, reporter, made, executors.slow_cpu)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)

@@ -145,7 +145,15 @@ class TerminalReporter(Terminal):
         if not self.verbosity.quiet:
             if summary.left_out:
                 self.say(left_out_text(summary.left_out))
-            self.say(summary.line())
+            self.say(summary.line() + self._where_to_look(summary))
+
+    def _where_to_look(self, summary: Summary) -> str:
+        """How one learns which photos are flagged or have notes; nothing where none are."""
+        unnamed = not self.names_written and (summary.flagged or summary.noted)
+        ways = ["-v names them"] if unnamed else []
+        if summary.flagged:
+            ways.append("birefcli sheet shows flagged ones")
+        return f" ({', '.join(ways)})" if ways else ""
 
     def _spelled(self, message: Message | None) -> str:
         return "" if message is None else message.spelled(self.spell)
@@ -156,7 +164,13 @@ class TerminalReporter(Terminal):
         # written every night would name all photos that were ever done.
         if outcome.status in (Status.PENDING, Status.CURRENT):
             return False
-        return self.verbosity.verbose or outcome.notable or _is_read_otherwise(outcome)
+        named = self.names_written and outcome.status is Status.WRITTEN
+        return self.verbosity.verbose or named or outcome.notable or _is_read_otherwise(outcome)
+
+    @property
+    def names_written(self) -> bool:
+        """Whether each photo that was written has a line, with its flags and notes."""
+        return self.verbosity.verbose
 
     def _progress_line(self) -> None:
         now = time.monotonic()
@@ -185,7 +199,8 @@ class TerminalReporter(Terminal):
         # That a photo was not there before goes without saying.
         new = outcome.status is Status.WRITTEN and outcome.is_new
         reason = "" if new else self._spelled(outcome.reason)
-        details = [text for text in (reason, *outcome.notes) if text]
+        flags = f"flagged: {', '.join(outcome.flags)}" if outcome.flags else ""
+        details = [text for text in (reason, flags, *outcome.notes) if text]
         why = f" ({'; '.join(details)})" if details else ""
         arrow = f" -> {targets}" if targets else ""
         return f"{outcome.input}: {outcome.status.value}{arrow}{why}"

@@ -1,6 +1,5 @@
 """What a person, or a log, sees of a watch: a line for each photo."""
 
-from birefcli.batch.outcome import Outcome, Status
 from birefcli.cli.batch_reporter import TerminalReporter
 from birefcli.errors import Message
 
@@ -11,9 +10,10 @@ class WatchTerminalReporter(TerminalReporter):
     def __enter__(self) -> "WatchTerminalReporter":
         return self
 
-    def is_worth_a_line(self, outcome: Outcome) -> bool:
-        """Every photo that was done is."""
-        return outcome.status is Status.WRITTEN or super().is_worth_a_line(outcome)
+    @property
+    def names_written(self) -> bool:
+        """Every photo that was done has its line."""
+        return True
 
     def on_detail(self, text: str | Message) -> None:
         """Say it where every detail is wanted."""

@@ -22,6 +22,9 @@ MAX_HEADER = 4_000_000
 MAX_TENSORS = 10_000
 """In a file; the largest published network has 1,200."""
 
+ONNX_START = 0x08
+"""First byte: the tag of ``ir_version``, field 1 of ``ModelProto`` in onnx.proto."""
+
 _SHOWN = 200  # characters of a foreign text
 
 AGAIN = "download or copy it again"
@@ -39,7 +42,7 @@ def notes_of(path: Path) -> dict[str, str]:
         file.seek(0)
         start = file.read(64)
         file.seek(0)
-        if (wrong := _wrong_at_a_glance(start, size)) is not None:
+        if (wrong := _wrong_at_a_glance(path, start, size)) is not None:
             raise ModelError(f"{path}: {wrong}")
         if is_safetensors(path, start):
             return read_notes(file)
@@ -47,11 +50,13 @@ def notes_of(path: Path) -> dict[str, str]:
         return {}
 
 
-def _wrong_at_a_glance(start: bytes, size: int) -> str | None:
+def _wrong_at_a_glance(path: Path, start: bytes, size: int) -> str | None:
     if not start:
         return f"empty file; {AGAIN}"
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the weights; run `git lfs pull`"
+    if path.suffix.lower() == ".onnx" and start[0] == ONNX_START:
+        return "an ONNX file already; a model is given by the weights it was exported from"
     if size > MAX_FILE:
         return f"no weights file: it has {size / 1e9:.0f} GB, and none has more than 8"
     return None

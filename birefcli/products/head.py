@@ -33,7 +33,9 @@ FAINT = 0.78  # share of a head's width from which on a neck may be hair
 AWRY = 0.5  # share of a head's width that its rows' middles are away from each other's, at most
 CUT = 0.35  # share of a head's width, or height, that the photo's edge may cut off
 FRONT = Message(
-    "take one from the front, with the neck free and room around, or cut it by hand, without ",
+    "take one from the front, with the neck free and room around, try another ",
+    Option("model"),
+    " where the matte is at fault, or cut it by hand, without ",
     Option("head"),
 )
 

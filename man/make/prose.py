@@ -84,7 +84,8 @@ MORE = {
         "and notes. The last line is an object named summary: a count for each status, seconds, "
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
-        "(how many pictures of other kinds, by extension), interrupted and exit_code.",
+        "(how many pictures of other kinds, by extension), flagged and noted (how many photos have "
+        "flags, and notes), shard, interrupted and exit_code.",
     ],
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "

@@ -209,12 +209,17 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--canvas 20000x20000", "--canvas 20000x20000: more than 100 megapixels"),
         ("--canvas 9x9 --aspect 1:1", "--canvas 9x9: says its proportions; leave --aspect out"),
         ("--canvas 9x9 --resize 5", "--canvas says the size; leave --resize out"),
-        ("--canvas 99x99 --fill 5% --head 5%", "--fill and --head: choose one"),
+        ("--canvas 99x99 --fill 5% --head 50%", "--fill and --head: choose one"),
         ("--canvas 99x99 --fill 50% --crop", "--crop and --fill: choose one"),
         (
             "--canvas 99x99 --head 33",
             "--head 33: give a share up to 1, a percentage or a length",
         ),
+        (
+            "--canvas 99x99 --head 1%",
+            "--head 1%: a head takes 20% of the height or more; for a whole person use --fill",
+        ),
+        ("--canvas 35x45mm@300dpi --head 3mm", "--head 3mm: a head takes 20% of the height or"),
         ("--canvas 99x99 --head 33mm", "--head 33mm: a length takes a canvas in mm, cm or inch"),
         (
             "--canvas 9x9mm@300dpi --head 1cm",
@@ -231,6 +236,7 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--max-bytes 200k", "--max-bytes 200000: png loses nothing: use jpg, webp or avif"),
         ("--max-bytes x --format webp", "--max-bytes x: give bytes, like 200k or 1.5M"),
         ("--max-bytes 200 --format webp", "--max-bytes 200: 200 bytes are too few for a picture"),
+        ("--max-bytes 0 --format webp", "--max-bytes 0: give bytes, like 200k or 1.5M, from 1k"),
         ("--max-bytes 0.5k --format webp", "--max-bytes 0.5k: give bytes, like 200k or 1.5M"),
         ("--write mask --threshold 0.5 --format jpg", "--format jpg: a mask with a threshold has"),
         ("--write trimap --format avif", "--format avif: a trimap has three levels, and avif"),

@@ -253,6 +253,14 @@ def test_both_prefixed_and_plain_weights_are_refused(state, tmp_path):
     assert "two sets of weights" in refusal(tmp_path / "a.pth")
 
 
+def test_an_exported_file_is_called_what_it_is(tmp_path):
+    path = tmp_path / "mini.onnx"
+    path.write_bytes(b"\x08\x0a\x12\x07pytorch")
+    assert refusal(path) == (
+        f"{path}: an ONNX file already; a model is given by the weights it was exported from"
+    )
+
+
 class Payload:
     def __init__(self, target):
         self.target = target

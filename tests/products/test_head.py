@@ -87,8 +87,11 @@ def test_hair_that_falls_from_the_crown_is_no_head():
     "alpha", [person(shoulders=1.0), person(neck=1.0), np.full((50, 50), 65535, np.uint16)]
 )
 def test_no_head_is_found_where_no_neck_or_no_shoulders_are(alpha):
-    with pytest.raises(PhotoError, match="no head above shoulders in the matte's shape; take one"):
+    with pytest.raises(
+        PhotoError, match="no head above shoulders in the matte's shape; take one"
+    ) as no:
         lay_out(alpha, Rendering(canvas=Canvas(Size(100, 100), head=0.6)))
+    assert "try another --model" in no.value.message.spelled(lambda option: f"--{option}")
 
 
 def test_doubtful_heads_say_why():
