@@ -463,7 +463,7 @@ def test_list_of_failures_leads_to_the_same_targets_again(command, tmp_path):
     assert first.returncode == ExitCode.SOME_FAILED, first.stderr.decode()
     failed = {n: line for n, line in told(first)[0].items() if line["status"] == "failed"}
     assert len(failed) == 6
-    assert listing.read_bytes().count(b"\0") == 6
+    assert listing.read_bytes().count(b"\n") == 6
     planned, _ = told(command("matte", *where, "--dry-run", cwd=tmp_path))
     again = ("--files-from", "failed", "-o", "out", "--dry-run", "--json")
     fed_back, summary = told(command("matte", *again, cwd=tmp_path))

@@ -9,6 +9,7 @@ from test_pipeline import Bright, a_run, decision, finished
 from birefcli.batch import stages
 from birefcli.batch.bottleneck import StageTimer
 from birefcli.batch.outcome import Outcome, Status
+from birefcli.batch.pace import Pace
 from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.matting.predictor import Predictor
 from birefcli.options import Product
@@ -119,7 +120,7 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
 
 def test_a_progress_line_names_the_limit(capsys):
     reporter = TerminalReporter(Verbosity(progress=False), str)
-    reporter.on_start(3)
+    reporter.on_start(Pace(3))
     for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
         reporter.on_running(lambda limit=limit: limit)
         reporter.last_line -= 60

@@ -82,7 +82,7 @@ def test_a_list_of_failures_replaces_one_of_an_earlier_run(command, photos, tmp_
         shutil.copytree(photos, folder)
         for name in names:
             (folder / os.fsdecode(name)).write_bytes(b"no photo")
-        result = command("matte", folder, "-o", tmp_path / "out", "--failed-to", failed)
+        result = command("matte", folder, "-o", tmp_path / "out", "--failed-to", failed, "--null")
         assert result.returncode == (1 if names else 0), result.stderr.decode()
         assert all(name in failed.read_bytes() for name in names)
     assert failed.read_bytes() == b""
