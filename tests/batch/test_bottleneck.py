@@ -120,9 +120,11 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
 
 def test_a_progress_line_names_the_limit(capsys):
     reporter = TerminalReporter(Verbosity(progress=False), str)
-    reporter.on_start(Pace(3))
+    pace = Pace(3)
+    reporter.on_start(pace)
     for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
         reporter.on_running(lambda limit=limit: limit)
         reporter.last_line -= 60
+        pace.end(written=True)
         reporter.on_outcome(Outcome("a.jpg", Status.WRITTEN))
         assert capsys.readouterr().err.endswith(words)
