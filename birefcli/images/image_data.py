@@ -66,7 +66,7 @@ def extents(file: BinaryIO) -> Iterator[Extent]:
     if head[4:8] == b"ftyp":
         return _of_boxes(file)
     if head[:4] in tiff.START and not tiff.START[head[:4]][1]:
-        return _of_tiff(file, tiff.START[head[:4]][0], head[4:8])
+        return _of_tiff(file, tiff.START[head[:4]][0])
     raise ValueError("no picture whose parts are known")
 
 
@@ -212,8 +212,8 @@ def _of_boxes(file: BinaryIO) -> Iterator[Extent]:
     raise ValueError("too many boxes")
 
 
-def _of_tiff(file: BinaryIO, order: str, first: bytes) -> Iterator[Extent]:
-    (at,) = struct.unpack(order + "I", first)
+def _of_tiff(file: BinaryIO, order: str) -> Iterator[Extent]:
+    (at,) = _unpacked(file, 4, order + "I")
     for _ in range(_MOST_PAGES):
         (count,) = _unpacked(file, at, order + "H")
         table = _read(file, at + 2, 12 * count + 4)

@@ -527,7 +527,9 @@ def test_empty_matte_is_said_and_fails_on_request(command, blind, tmp_path):
     line = told(lenient)[0]["a.jpg"]
     assert (line["status"], line["coverage"]) == ("written", 0)
     assert "no subject found" in line["notes"][0]
-    assert "a.jpg: written -> out/a.png (flagged: empty; no subject found" in lenient.stderr.decode()
+    assert (
+        "a.jpg: written -> out/a.png (flagged: empty; no subject found" in lenient.stderr.decode()
+    )
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert np.asarray(image)[:, :, 3].max() == 0
     strict = command(*words, "-o", "strict", "--fail-if-empty", cwd=tmp_path)

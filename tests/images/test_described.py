@@ -584,6 +584,15 @@ def test_extended_xmp_is_noted_and_not_promised():
     assert photo.notes == ("extended XMP left out",)
 
 
+def test_text_behind_a_tag_that_looks_like_an_attribute_is_none():
+    spaces = (
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/"'
+    )
+    inner = '<rdf:Description rdf:about=""\n >dc:a="b"<dc:title>c</dc:title></rdf:Description>'
+    whole = f"<rdf:RDF {spaces}>{inner}</rdf:RDF>".encode()
+    assert xmp.without(whole, xmp.UNTRUE, xmp.PLACE) == whole
+
+
 @given(st.data())
 def test_mutated_xmp_is_cut_or_refused(data):
     harmed = bytearray(packet(*[element for _, element in UNTRUE[-1:]], "", SPACES))

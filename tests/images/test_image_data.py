@@ -161,6 +161,12 @@ def test_equal_length_is_told_apart_only_where_all_is_read():
 # Files of others, and damaged ones
 
 
+@pytest.mark.parametrize("length", [4, 6, 8, 9])
+def test_a_tiff_that_ends_in_its_header_is_no_picture(length):
+    with pytest.raises(ValueError, match="ends too early"):
+        image_data.of_bytes(b"MM\0*\0\0\0\x08\0"[:length])
+
+
 @given(st.data())
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_damaged_file_is_another_picture_and_never_a_bug(name, data):
