@@ -73,6 +73,12 @@ def fill(path):
             pass
 
 
+def last_write(path):
+    """What changes when somebody writes to a file or replaces it, and not when it is read."""
+    now = path.stat()
+    return now.st_ino, now.st_size, now.st_mtime_ns
+
+
 def levels_apart(one, other):
     """How many levels two pictures of one shape and depth are apart, at most."""
     one, other = np.asarray(one), np.asarray(other)

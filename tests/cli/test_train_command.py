@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TIMEOUT, TINY, wait_for
-from support import fill
+from support import fill, last_write
 from typer.testing import CliRunner
 
 from birefcli.birefnet import Config
@@ -458,14 +458,14 @@ def test_a_finished_training_is_not_done_again_but_may_be_prolonged(inside, word
     epochs = asked.index("--epochs") + 1
     asked[epochs] = 1
     assert inside(*asked)[0] == 0
-    before, written = weights.read(output)[0], output.stat()
+    before, written = weights.read(output)[0], last_write(output)
     code, stderr = inside(*asked)
     assert code == 0
     ended = f"trained to the end already; {output} stays as it is, and --restart starts anew"
     assert ended in stderr.splitlines()
     assert "written" not in stderr
     assert "the result is epoch 1's, the last and the best by validation" in stderr
-    assert output.stat() == written
+    assert last_write(output) == written
     output.unlink()
     code, stderr = inside(*asked)
     assert "trained to the end already; what is left is to write its weights" in stderr
@@ -489,7 +489,7 @@ def test_options_that_train_otherwise_are_refused_before_photos_are_read(
     assert inside(*asked) == (0, "")
     monkeypatch.setattr(TrainingRun, "_check_photos", lambda _: pytest.fail("photos are read"))
     folder = output.with_suffix(".train")
-    state = [(path, path.stat()) for path in (output, *sorted(folder.iterdir()))]
+    state = [(path, last_write(path)) for path in (output, *sorted(folder.iterdir()))]
     same = "give the same options again, or --restart, or another --output"
     other = "--epochs", 2, "--size", 96, "--batch", 3, "--lr", 1e-4, "--seed", 5, "--soften"
     changed = "--size 64 (now 96), --batch 2 (now 3), --lr 0.003 (now 0.0001), --seed 0 (now 5)"
@@ -500,7 +500,7 @@ def test_options_that_train_otherwise_are_refused_before_photos_are_read(
         said = f"{folder / 'checkpoint.pt'}: its training began with {differing}; {same}"
         assert inside(*asked, *more) == (ExitCode.USAGE, said)
     assert "other photos" in inside(*asked, "--hold-out", 3)[1]
-    assert [(path, path.stat()) for path in (output, *sorted(folder.iterdir()))] == state
+    assert [(path, last_write(path)) for path in (output, *sorted(folder.iterdir()))] == state
 
 
 def test_fewer_epochs_are_other_options_and_more_are_not():
