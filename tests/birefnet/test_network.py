@@ -23,7 +23,6 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import deform_conv2d
 
-import birefcli
 from birefcli.birefnet import MINI, SWIN_L, SWIN_T, BiRefNet, Config, Supervision
 from birefcli.birefnet.decoder import image_patches, resize, resize_through
 from birefcli.birefnet.deform import DeformableConv, deform_conv2d_plain, modulated_deform_conv2d
@@ -34,7 +33,6 @@ from birefcli.models.weights import columns_to_channels
 SWIN = {"channels": 8, "depths": (1, 2, 1, 1), "heads": (1, 1, 2, 2), "window": 2}
 NARROW = {"width": 8, "aspp_width": 8, "kernels": (1, 3), "gradient_width": 4}
 SMALL = Config("swin", **SWIN, **NARROW)
-PACKAGE = Path(birefcli.__file__).parent
 NETWORKS = {"large": SWIN_L, "lite": SWIN_T}
 TOLERANCE = 1e-4  # after the sigmoid
 
