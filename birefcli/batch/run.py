@@ -105,13 +105,10 @@ def run(
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
+        if progress.left and not task.dry_run:
+            return _work(executors, background, progress)
         if task.dry_run:
             _dry_run(task.options, progress)
-        elif progress.left:
-            _note_background(background, reporter)
-            reporter.on_start(progress.pace)
-            with notices_to(reporter.on_notice):
-                _execute(executors, background, progress)
         return _end(task, progress)
 
 
@@ -245,11 +242,31 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
 # Execute
 
 
-def _execute(executors: Executors, background: "Background | None", progress: Progress) -> None:
+def _work(executors: Executors, background: "Background | None", progress: Progress) -> Summary:
+    """Do the photos, until a signal ends the run, and report the end."""
+    with InterruptHandler() as signals:
+        signals.before_exit = lambda: _give_up(progress, signals.code)
+        try:
+            _note_background(background, progress.reporter)
+            progress.reporter.on_start(progress.pace)
+            with notices_to(progress.reporter.on_notice):
+                _execute(executors, background, progress, signals)
+        except StoppedError:
+            progress.summary.stopped = signals.code
+        with signals.ending():
+            return _end(progress.task, progress)
+
+
+def _execute(
+    executors: Executors,
+    background: "Background | None",
+    progress: Progress,
+    signals: InterruptHandler,
+) -> None:
     """Have the executor do the photos, and report each as it ends.
 
-    It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
-    moves any more, the process ends here.
+    It stops when all have, or when enough of them failed. Where nothing moves any more, the process
+    ends here. Raises StoppedError.
     """
     activity = Activity()
     limit = progress.task.options.photo_timeout
@@ -257,30 +274,26 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
     def overdue(sign: Sign) -> None:
         _lose_device(activity, sign, progress, signals)
 
-    with InterruptHandler() as signals, watched(activity, limit, overdue):
+    with watched(activity, limit, overdue):
+        with signals.held():
+            _import_libraries(executors)
+        todo = progress.left
+        executor = executors.for_run(
+            todo, background, progress.reporter, progress.summary, activity
+        )
+        progress.executor = executor
+        outcomes = executor(todo, progress.begin_work)
         try:
-            with signals.held():
-                _import_libraries(executors)
-            todo = progress.left
-            executor = executors.for_run(
-                todo, background, progress.reporter, progress.summary, activity
-            )
-            progress.executor = executor
-            signals.before_exit = lambda: _give_up(progress, signals.code)
-            outcomes = executor(todo, progress.begin_work)
-            try:
-                for outcome in outcomes:
-                    with signals.held():  # no photo is reported by half, or twice
-                        progress.end(outcome)
-                    if progress.should_stop:
-                        break
-            finally:
-                _close(outcomes, progress, signals)
-            if executor.no_device_left:
-                progress.reporter.on_trouble(NO_DEVICE)
-                progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
-        except StoppedError:
-            progress.summary.stopped = signals.code
+            for outcome in outcomes:
+                with signals.held():  # no photo is reported by half, or twice
+                    progress.end(outcome)
+                if progress.should_stop:
+                    break
+        finally:
+            _close(outcomes, progress, signals)
+        if executor.no_device_left:
+            progress.reporter.on_trouble(NO_DEVICE)
+            progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
 
 
 def _close(

@@ -137,13 +137,18 @@ def _score(
     from birefcli.cli.score_reporter import TerminalScoreReporter
     from birefcli.scoring.run import run
 
+    def say_so() -> None:
+        print("birefcli: stopped before the end: no scores", file=sys.stderr)
+
     with InterruptHandler() as signals:
+        signals.before_exit = say_so
         try:
             with TerminalScoreReporter(spell, quiet=quiet, progress=progress) as reporter:
                 result = run(options, reporter)
         except StoppedError:
             assert signals.code is not None
-            print("birefcli: stopped before the end: no scores", file=sys.stderr)
+            with signals.ending():
+                say_so()
             return signals.code
     # The page first: whoever reads our output may have gone. And where the page cannot be written,
     # the scores are not lost.
