@@ -149,7 +149,7 @@ MORE = {
         "GET /metrics is for Prometheus. `--check` asks the server of the same options, and "
         "exits with 0 if it is ready, else with 1.",
         "On SIGTERM and Ctrl-C it takes no more photos, answers those it has accepted within "
-        "`--grace`, and exits with 0; a second signal ends it at once. SIGHUP reads the keys "
+        "`--grace`, and exits with 0; a second Ctrl-C ends it at once. SIGHUP reads the keys "
         "again. A device that does not answer any more ends it with status 4, so that a "
         "supervisor can start it again.",
         "Nobody waits for a place: photos beyond `--queue` or `--max-memory` are answered with "
