@@ -35,7 +35,7 @@ LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
 ALSO = (
     *("pydantic.type_adapter", "pydantic.types", "typer._adapters", "typer.rich_utils"),
     *("rich.markdown", "rich.traceback", "numpy.typing", "PIL.ImageCms", "PIL.ImageSequence"),
-    *("PIL.GifImagePlugin", "simplejpeg", "isal.isal_zlib", "safetensors.torch"),
+    *("PIL.GifImagePlugin", "simplejpeg", "isal.isal_zlib", "safetensors.torch", "torchvision"),
 )
 """What some commands import, or libraries of some versions. It need not be there; nor may it bring
 huggingface_hub, which reads variables when it is imported. The same holds for modules of ours."""
