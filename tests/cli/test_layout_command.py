@@ -255,12 +255,12 @@ def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
         ("--shadow soft --write mask", "--shadow does nothing without --write cutout or compos"),
     ],
 )
-def test_what_no_photo_can_have_is_a_line_before_any_work(command, tmp_path, words, text):
+def test_what_no_photo_can_have_is_a_line_before_any_work(ended, tmp_path, words, text):
     picture().save(tmp_path / "a.png")
-    result = command("matte", tmp_path / "a.png", "-o", tmp_path / "out", *words.split())
-    assert result.returncode == 2
-    assert result.stderr.decode().startswith(f"birefcli: {text}"), result.stderr.decode()
-    assert result.stderr.count(b"\n") == 1
+    code, said = ended("matte", tmp_path / "a.png", "-o", tmp_path / "out", *words.split())
+    assert code == 2
+    assert said.startswith(f"birefcli: {text}"), said
+    assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
