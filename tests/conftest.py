@@ -91,6 +91,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    """Have no garbage looked for in what is there by now, and stays.
+
+    That takes a tenth of a second and more; pytest does so several times at its end.
+    """
+    gc.freeze()
+    gc.get_freeze_count = lambda: 1  # type: ignore[assignment]  # the count goes through all
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a network of the family that is as small as can be; input 96×64."""
