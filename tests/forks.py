@@ -3,7 +3,7 @@
 The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
 pipes and exit are the command's alone; what Python decides when it starts (the seed of hashes, the
 encoding) is the same for all, and so are the modules of birefcli as they are once imported: none
-reads a variable or opens a file by that. What Python does last, taking all modules of torch apart,
+reads a variable by that. What Python does last, taking all modules of torch apart,
 takes most of a second and is left out. As a script this is the process to be forked from.
 """
 
