@@ -31,6 +31,14 @@ _NEIGHBOURS = (2 * np.eye(LEVELS) + np.eye(LEVELS, k=1) + np.eye(LEVELS, k=-1)).
     np.float32
 ) / 4
 """A level of colour is also the levels beside it: noise."""
+_TO_XYZ = np.array(  # IEC 61966-2-1: linear sRGB to XYZ, by that of its white
+    [
+        [0.412453, 0.357580, 0.180423],
+        [0.212671, 0.715160, 0.072169],
+        [0.019334, 0.119193, 0.950227],
+    ],
+    np.float32,
+) / np.array([[0.950456], [1], [1.088754]], np.float32)
 
 
 class Sign(StrEnum):
@@ -165,7 +173,7 @@ def _islands(inside: NDArray[np.uint8]) -> float:
 
 def _without_edge(shape: _Shape, photo: Plane) -> float:
     """Length of the outline across which the photo's colour does not change, of the size."""
-    lab = _smooth(np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), np.float32))
+    lab = _smooth(_lab(photo))
     smooth = _smooth(shape.alpha)
     # Only there does it matter: the rest of the picture is no work.
     band = np.nonzero((shape.depth <= 3) & (shape.outside <= 3))
@@ -176,6 +184,18 @@ def _without_edge(shape: _Shape, photo: Plane) -> float:
     steepness[band] = np.linalg.norm(along, axis=1) / np.maximum(np.hypot(*across), 1e-6)
     nearby = cv2.dilate(steepness / 8, np.ones((3, 3), np.uint8))  # Sobel's weights add up to 8
     return float((shape.outline & (nearby < NO_EDGE)).sum()) / shape.size
+
+
+def _lab(photo: Plane) -> Plane:
+    """L*a*b* of sRGB, H×W×3 of 0..1 (CIE 15; float32, by its formulas).
+
+    OpenCV first makes tables of it, for longer than a small network takes for a photo, and is off
+    by up to half a unit.
+    """
+    linear = np.where(photo <= 0.04045, photo / 12.92, ((photo + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _TO_XYZ.T
+    x, y, z = np.moveaxis(np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
 
 
 def _smooth(picture: Plane) -> Plane:
