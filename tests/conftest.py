@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: a tiny network in a file, photos, and the real command."""
 
+import gc
 import os
 import shlex
 import shutil
@@ -58,6 +59,9 @@ settings.load_profile("quick")
 # As many processes as cores test at once: each of them counts in one thread.
 _processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, torch.get_num_threads() // _processes))
+# torch and what it brings hold a million objects that stay; to look through all of them each time
+# that tests have made a few takes a tenth of the time of all.
+gc.set_threshold(gc.get_threshold()[0], gc.get_threshold()[1], 100)
 Command = Callable[..., "subprocess.CompletedProcess[bytes]"]
 TIMEOUT = 300.0  # seconds that a command may take, or what a test waits for: a machine may be busy
 

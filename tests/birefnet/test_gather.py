@@ -113,6 +113,7 @@ def test_threads_share_the_pixels_of_a_tile(monkeypatch):
     gather._pool.cache_clear()
 
 
+@pytest.mark.slow
 def test_small_maps_and_a_switch_keep_numba_out():
     code = """
 import os, sys, torch

@@ -56,7 +56,14 @@ def matted(network, case, **more):
     return predictor.matte(photo(shape), alpha, None).alpha, alpha
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("256x256 to 768x768", "256x256 to 200x150", "288x416 to 600x866"),
+        pytest.param("256x256 to 300x400", marks=pytest.mark.slow),
+        pytest.param("288x416 to 288x416", marks=pytest.mark.slow),
+    ],
+)
 def test_mattes_are_what_they_were_before_edges(network, case):
     from birefcli.options import Edges
 

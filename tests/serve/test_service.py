@@ -34,6 +34,12 @@ def result(model, portrait):
 
 
 @pytest.fixture(scope="module")
+def of_file(mini_service, model):
+    """What Python makes of the file that ``portrait`` holds."""
+    return model(mini_service.samples / "grace_hopper.jpg")
+
+
+@pytest.fixture(scope="module")
 def tiny_service(environment):
     with serving(environment, "--model", environment["BIREFCLI_MODEL"], "--threads", "1") as served:
         yield served
@@ -55,14 +61,13 @@ def pixels(data: bytes):
 
 @pytest.mark.parametrize("product", ["cutout", "mask", "composite", "foreground", "trimap"])
 @pytest.mark.parametrize("format_", ["png", "webp", "tiff", "jpg"])
-def test_files_equal_those_of_the_python_face(mini_service, portrait, model, product, format_):
+def test_files_equal_those_of_the_python_face(mini_service, portrait, of_file, product, format_):
     answer = mini_service.post(f"{PHOTO}?write={product}&format={format_}", portrait)
     if format_ == "jpg" and product in ("cutout", "trimap"):
         assert (answer.status, answer.code) == (400, "invalid_value")
         return
     assert answer.status == 200, answer.body
-    path = mini_service.samples / "grace_hopper.jpg"
-    assert answer.body == model(path).encode(product, format=format_)
+    assert answer.body == of_file.encode(product, format=format_)
 
 
 LAID_OUT = [
@@ -79,13 +84,12 @@ LAID_OUT = [
 
 
 @pytest.mark.parametrize("words", LAID_OUT, ids=[str(n) for n in range(len(LAID_OUT))])
-def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, model, words):
+def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, of_file, words):
     query = urllib.parse.urlencode({name: str(word).lower() for name, word in words.items()})
     answer = mini_service.post(f"{PHOTO}?{query}", portrait)
     assert answer.status == 200, answer.body
     given = {name: word for name, word in words.items() if name != "write"}
-    ours = model(mini_service.samples / "grace_hopper.jpg").encode(words["write"], **given)
-    assert answer.body == ours
+    assert answer.body == of_file.encode(words["write"], **given)
 
 
 def test_what_a_photos_making_noted_is_told(mini_service, portrait):

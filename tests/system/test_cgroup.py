@@ -204,6 +204,7 @@ def test_libraries_begin_with_as_many_threads_as_there_is_time_for(
     assert os.environ.get("OPENCV_FOR_THREADS_NUM") == threads
 
 
+@pytest.mark.slow
 def test_variables_are_those_that_torch_and_opencv_read():
     code = "import cv2, torch; print(cv2.getNumThreads(), torch.get_num_threads())"
     more = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import TINY as SWIN
 from PIL import Image
 from support import levels_apart
 from torch.nn import functional as F
@@ -696,11 +697,11 @@ def _damages(whole):
 
 
 def test_foreign_checkpoints_are_refused_whatever_is_wrong_with_them(tmp_path, people):
-    trainer = fresh(SHORT)
+    trainer = fresh(SHORT, SWIN)
     advance(trainer, people, 1)
     trainer.save(tmp_path / "whole.pt", {})
     path = tmp_path / "c.pt"
-    again = fresh(SHORT)
+    again = fresh(SHORT, SWIN)
     for damage in _damages(torch.load(tmp_path / "whole.pt")):
         path.write_bytes(damage) if isinstance(damage, bytes) else torch.save(damage, path)
         with pytest.raises(ModelError, match=r"c\.pt: .*; restart starts anew"):
@@ -708,12 +709,12 @@ def test_foreign_checkpoints_are_refused_whatever_is_wrong_with_them(tmp_path, p
 
 
 def test_mutated_checkpoints_are_refused_or_are_one(tmp_path, people):
-    trainer = fresh(SHORT)
+    trainer = fresh(SHORT, SWIN)
     advance(trainer, people, 1)
     path = tmp_path / "c.pt"
     trainer.save(path, {})
     whole, chance = path.read_bytes(), np.random.default_rng(3)
-    again = fresh(SHORT)
+    again = fresh(SHORT, SWIN)
     for _ in range(12):
         data = bytearray(whole)
         for _ in range(chance.integers(1, 20)):
