@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 import stores
@@ -160,6 +161,17 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
             cwd=cwd,
             env=env,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def inside(environment: dict[str, str]) -> Command:
+    """Run ``birefcli`` as ``command`` does, in this process (see :mod:`in_process`)."""
+
+    def run(*words: object, stdin: bytes = b"", cwd: Path | None = None, **more: str):
+        asked = [os.fspath(word) for word in _words(words)[3:]]
+        return in_process.run(asked, {**environment, **more}, cwd or Path.cwd(), stdin)
 
     return run
 
