@@ -278,14 +278,6 @@ def _ours() -> Iterator[str]:
                 yield name
 
 
-def compute_tables() -> None:
-    """Have OpenCV compute the tables of Lab, which it does once in a process and takes long for."""
-    import cv2
-    import numpy as np
-
-    cv2.cvtColor(np.zeros((1, 1, 3), np.uint8), cv2.COLOR_RGB2LAB)
-
-
 def keep_until_the_end() -> None:
     """Have no fork undo at its end what libraries have registered, as torch its operators.
 
@@ -328,7 +320,6 @@ if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import_all()
-    compute_tables()
     keep_until_the_end()
     use_huge_pages()
     gc.freeze()  # what is shared is not looked through, nor copied for that
