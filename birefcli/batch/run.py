@@ -63,6 +63,8 @@ class Plan:
     search: Search
     missing: list[Missing]
     jobs: list[Job]
+    nothing_found: Message | None = None
+    """Why there is no photo, if there is none."""
 
 
 def run(
@@ -79,8 +81,8 @@ def run(
         raise ValueError("the executors are those of other options")
     plan = _plan(task)
     shard = task.selection.shard
-    if isinstance(plan, Message):
-        return Summary(nothing_found=plan, shard=shard)
+    if plan.nothing_found is not None:
+        return _end_without_photos(task, plan)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
     note = None if task.photo_by_photo else note_of_products(plan.search.found)
@@ -131,16 +133,16 @@ def _held(task: BatchTask, made: list[Path], reporter: Reporter) -> AbstractCont
 # Find and plan
 
 
-def _plan(task: BatchTask) -> Plan | Message:
-    """The photos and their targets; a message where there is no photo."""
+def _plan(task: BatchTask) -> Plan:
+    """The photos and their targets."""
     rendering = task.options.rendering
     search = search_photos(task.selection)
     set_products_aside(search, task.selection, rendering.products, rendering.format)
     if not search.found and not search.elsewhere:
-        return nothing_found(task.selection, search)
+        return Plan(search, [], [], nothing_found(task.selection, search))
     found, missing = partition_missing(search.found)
     if missing and not found and not search.elsewhere:
-        return all_missing(missing)
+        return Plan(search, missing, [], all_missing(missing))
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
     return Plan(search, missing, jobs)
 
@@ -374,6 +376,16 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
     if task.failed_to is not None and not task.dry_run:
         _write_failed(task.failed_to, name_list(progress.failed, null=task.null))
     return summary
+
+
+def _end_without_photos(task: BatchTask, plan: Plan) -> Summary:
+    """The end of a run that found no photo: the names of an earlier one's failures go, too."""
+    if task.failed_to is not None and not task.dry_run:
+        check_failed_to(task.failed_to, [], ())
+        lines = [photo.source.listed_as(photo.relative) for photo, _ in plan.missing]
+        names = [line for line in lines if line is not None]
+        _write_failed(task.failed_to, name_list(names, null=task.null))
+    return Summary(nothing_found=plan.nothing_found, shard=task.selection.shard)
 
 
 def _write_failed(file: Path, names: bytes) -> None:

@@ -200,7 +200,7 @@ def test_nothing_found_is_an_error_that_says_where_and_what_to_do_with_other_fil
     with pytest.raises(NoInputError, match=f"^no photo found in {re.escape(str(photos))}$"):
         find_photos(selected(photos))
     touch(photos, "notes.txt")
-    with pytest.raises(NoInputError, match="no photo found in .*; a file that is named itself"):
+    with pytest.raises(NoInputError, match=r"no photo found in .*; a file that is named itself"):
         find_photos(selected(photos))
 
 
