@@ -270,6 +270,28 @@ def test_what_is_not_done_within_the_grace_is_told_so(environment):
         assert served.said.endswith("birefcli: stopped")
 
 
+def test_a_second_ctrl_c_ends_the_service_at_once_and_a_second_sigterm_does_not(monkeypatch):
+    handlers, codes, said = {}, [], []
+
+    def load(*_):
+        handlers[signal.SIGTERM]()
+        handlers[signal.SIGTERM]()
+        assert not codes
+        handlers[signal.SIGINT]()
+
+    monkeypatch.setattr(server, "_handle", handlers.__setitem__)
+    monkeypatch.setattr(server, "load_engines", load)
+    monkeypatch.setattr(server, "leave", codes.append)
+    server.serve(OPTIONS, ListenAddress(port=0), said.append)
+    assert codes == [130, 0]  # it goes on here, where nothing ends the process
+    stops = [line for line in said if "stop" in line]
+    assert stops == [
+        "birefcli: stopping, 0 requests to be answered within 1 s",
+        "birefcli: stopped at once, 0 requests not answered",
+        "birefcli: stopped",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_before_it_listens_ends_with_0_too(monkeypatch, number):
     handlers, codes = {}, []
