@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from birefcli.batch import freshness
 from birefcli.batch.checks import check_failed_to, refuse_other_kinds
-from birefcli.batch.executor import Executors
+from birefcli.batch.executor import Executor, Executors
 from birefcli.batch.freshness import Decision, Fingerprints
 from birefcli.batch.inputs import (
     Missing,
@@ -108,7 +108,7 @@ def run(
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
         if progress.left and not task.dry_run:
-            return _work(executors, background, progress)
+            return _execute(executors, background, progress)
         if task.dry_run:
             _dry_run(task.options, progress)
         return _end(task, progress)
@@ -244,31 +244,11 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
 # Execute
 
 
-def _work(executors: Executors, background: "Background | None", progress: Progress) -> Summary:
-    """Do the photos, until a signal ends the run, and report the end."""
-    with InterruptHandler() as signals:
-        signals.before_exit = lambda: _give_up(progress, signals.code)
-        try:
-            _note_background(background, progress.reporter)
-            progress.reporter.on_start(progress.pace)
-            with notices_to(progress.reporter.on_notice):
-                _execute(executors, background, progress, signals)
-        except StoppedError:
-            progress.summary.stopped = signals.code
-        with signals.ending():
-            return _end(progress.task, progress)
+def _execute(executors: Executors, background: "Background | None", progress: Progress) -> Summary:
+    """Have the executor do the photos; report each as it ends, and the end.
 
-
-def _execute(
-    executors: Executors,
-    background: "Background | None",
-    progress: Progress,
-    signals: InterruptHandler,
-) -> None:
-    """Have the executor do the photos, and report each as it ends.
-
-    It stops when all have, or when enough of them failed. Where nothing moves any more, the process
-    ends here. Raises StoppedError.
+    It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
+    moves any more, or a second Ctrl-C comes, the process ends here.
     """
     activity = Activity()
     limit = progress.task.options.photo_timeout
@@ -276,26 +256,45 @@ def _execute(
     def overdue(sign: Sign) -> None:
         _lose_device(activity, sign, progress, signals)
 
-    with watched(activity, limit, overdue):
-        with signals.held():
-            _import_libraries(executors)
-        todo = progress.left
-        executor = executors.for_run(
-            todo, background, progress.reporter, progress.summary, activity
-        )
-        progress.executor = executor
-        outcomes = executor(todo, progress.begin_work)
+    with InterruptHandler() as signals:
+        signals.before_exit = lambda: _give_up(progress, signals.code)
         try:
-            for outcome in outcomes:
-                with signals.held():  # no photo is reported by half, or twice
-                    progress.end(outcome)
-                if progress.should_stop:
-                    break
-        finally:
-            _close(outcomes, progress, signals)
-        if executor.no_device_left:
-            progress.reporter.on_trouble(NO_DEVICE)
-            progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
+            with notices_to(progress.reporter.on_notice), watched(activity, limit, overdue):
+                executor = _prepare(executors, background, progress, activity, signals)
+                outcomes = executor(progress.left, progress.begin_work)
+                try:
+                    for outcome in outcomes:
+                        with signals.held():  # no photo is reported by half, or twice
+                            progress.end(outcome)
+                        if progress.should_stop:
+                            break
+                finally:
+                    _close(outcomes, progress, signals)
+                if executor.no_device_left:
+                    progress.reporter.on_trouble(NO_DEVICE)
+                    progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
+        except StoppedError:
+            progress.summary.stopped = signals.code
+        with signals.ending():
+            return _end(progress.task, progress)
+
+
+def _prepare(
+    executors: Executors,
+    background: "Background | None",
+    progress: Progress,
+    activity: Activity,
+    signals: InterruptHandler,
+) -> Executor:
+    """Announce the run, and make what does its photos. Raises StoppedError."""
+    reporter = progress.reporter
+    _note_background(background, reporter)
+    reporter.on_start(progress.pace)
+    with signals.held():
+        _import_libraries(executors)
+    todo, summary = progress.left, progress.summary
+    progress.executor = executors.for_run(todo, background, reporter, summary, activity)
+    return progress.executor
 
 
 def _close(
