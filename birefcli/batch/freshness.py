@@ -52,6 +52,10 @@ SHOWN_IN: Mapping[str, frozenset[Product]] = {
 }
 """Fields that show in some products only; what is not named shows in all."""
 
+REVISED = {"threshold": 2}
+"""Fields whose values have come to give other pixels, and how often: only products that show them
+are made again."""
+
 
 OVERWRITING = Option("existing", "overwrite")
 REPLACES = Message(OVERWRITING, " replaces it")
@@ -193,7 +197,7 @@ def added(rendering: Rendering, kind: Product) -> list[object]:
     A field that is added to :class:`Rendering` counts by itself.
     """
     found = {
-        field.name: _plain(value)
+        field.name: _plain(value) if field.name not in REVISED else [value, REVISED[field.name]]
         for field in dataclasses.fields(rendering)
         if field.name not in PER_PRODUCT and field.name not in FIRST
         if kind in SHOWN_IN.get(field.name, ALL)
