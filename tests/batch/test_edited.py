@@ -13,7 +13,7 @@ from conftest import picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from birefcli.batch import checks, freshness, places, stages, survey
+from birefcli.batch import checks, freshness, places, stages, stores, survey
 from birefcli.batch.freshness import Verdict, decide
 from birefcli.batch.places import OVERTAKEN, LeftAloneError, LocalFile
 from birefcli.batch.reporter import NullReporter
@@ -23,6 +23,7 @@ from birefcli.batch.targets import Job
 from birefcli.errors import OutputError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
+from birefcli.images.formats import png
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import (
@@ -556,6 +557,24 @@ def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path
 
 
 # In a store
+
+
+def test_a_stamp_behind_the_pixels_is_read_by_a_second_small_read(job, put, monkeypatch):
+    data = product(job)
+    [chunk] = [bytes(each.whole) for each in png.chunks(data) if each.name == b"tEXt"]
+    url = parse_url("s3://b/out/a.png")
+    moved = data.replace(chunk, b"").replace(b"\0\0\0\0IEND", chunk + b"\0\0\0\0IEND")
+    monkeypatch.setattr(stamp, "WINDOW", 300)
+    put(str(url), moved)
+    reads, read_range = [], ObjectStore.read_range
+
+    def counted(self, *args):
+        reads.append(args)
+        return read_range(self, *args)
+
+    monkeypatch.setattr(ObjectStore, "read_range", counted)
+    assert stores.stamp_of(stores.find_photo(url)).product == CUTOUT.value
+    assert len(reads) == 2
 
 
 def test_an_object_that_is_written_while_it_is_looked_at_is_looked_at_again(job, put, monkeypatch):
