@@ -334,6 +334,18 @@ def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_
         " result that was edited; choose another output, or leave it out with exclude='a.png'"
     )
     edited = (here / "a.png").read_bytes()
+    named = replace(selection, name="{stem}_m", exclude=("a.png",))
+    picture().save(here / "a_m.png")
+    with pytest.raises(OutputError) as refused:
+        run(replace(there, selection=named))
+    assert str(refused.value) == (
+        f"{here}/a_m.png would be overwritten by the result of {here}/a.jpg; if it is a result that"
+        " was edited, leave it out with exclude='*_m.png'; or choose another output"
+    )
+    named = replace(selection, name="{stem}_m", exclude=("a.png", "*_m.png"))
+    assert run(replace(there, selection=named)).exit_code == 0
+    (here / "a_m.png").unlink()
+    edited = (here / "a.png").read_bytes()
     assert run(replace(there, selection=replace(selection, exclude=("a.png",)))).exit_code == 0
     assert (here / "a.png").read_bytes() == edited
 
