@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from birefcli.batch.executor import Executor
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import Decision, Verdict
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
@@ -82,8 +82,16 @@ class Progress:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
             if outcome.status is Status.FAILED:
                 self._list_failed(decision.job)
+            if outcome.status is Status.WRITTEN:
+                self.count_replaced(decision)
             if not self._timed and outcome.status is Status.WRITTEN:
                 self._say_if_slow(outcome)
+
+    def count_replaced(self, decision: Decision) -> None:
+        """Count what of somebody's work a photo's products have replaced, or would."""
+        verdicts = decision.verdicts.values()
+        self.summary.edited += sum(verdict.replaces_edited for verdict in verdicts)
+        self.summary.foreign += sum(verdict is Verdict.OVERWRITE_FOREIGN for verdict in verdicts)
 
     def _say_if_slow(self, first: Outcome) -> None:
         self._timed = True

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli.batch import freshness
+from birefcli.batch import fingerprints
 from birefcli.batch.checks import check_failed_to, refuse_other_kinds
 from birefcli.batch.executor import Executors
-from birefcli.batch.freshness import Decision, Fingerprints
+from birefcli.batch.fingerprints import Fingerprints
+from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import (
     Missing,
     Search,
@@ -92,9 +93,9 @@ def run(
         if not task.dry_run:
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
         # After the output is checked: to tell weights of a store, they may have to be downloaded.
-        fingerprints = _fingerprints(task, background, progress=reporter.shows_progress)
+        wanted = _fingerprints(task, background, progress=reporter.shows_progress)
         precision = task.options.model.precision
-        decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
+        decisions = decide_all(plan.jobs, task.existing, wanted, precision)
         if not task.photo_by_photo:
             refuse_other_kinds(decisions)
         progress = Progress(task, reporter, made, executors.slow_cpu)
@@ -148,7 +149,7 @@ def _fingerprints(
     task: BatchTask, background: "Background | None", *, progress: bool
 ) -> Fingerprints:
     model = task.options.model
-    return freshness.fingerprints(
+    return fingerprints.of_products(
         task.options,
         identify_weights(model, progress=progress, download=not task.dry_run),
         (lambda _: "") if background is None else background.identity,
@@ -205,6 +206,7 @@ def _dry_run(options: BatchOptions, progress: Progress) -> None:
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
+        progress.count_replaced(decision)
         progress.report(outcome)
         progress.reporter.on_planned(outcome)
 

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from birefcli.batch import checks, freshness, places, stages, stores, survey
 from birefcli.batch.freshness import Verdict, decide
+from birefcli.batch.outcome import Status
 from birefcli.batch.places import OVERTAKEN, LeftAloneError, LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import run
@@ -348,6 +349,34 @@ def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_
     edited = (here / "a.png").read_bytes()
     assert run(replace(there, selection=replace(selection, exclude=("a.png",)))).exit_code == 0
     assert (here / "a.png").read_bytes() == edited
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, cutouts, dry_run):
+    """A dry run is when one wants to know; afterwards it is worth knowing, too."""
+    job = job_for(cutouts.parent / "in" / "a.jpg", {CUTOUT: LocalFile(cutouts / "a.png")})
+    lay(job, product(job, edited=True))
+    picture().save(cutouts / "b.png")
+    picture().save(cutouts.parent / "in" / "c.jpg")
+    mask = job_for(cutouts.parent / "in" / "c.jpg", {CUTOUT: LocalFile(cutouts / "c.png")})
+    lay(mask, product(mask, kind=Product.MASK))
+    outcomes = []
+
+    class Collected(NullReporter):
+        def on_outcome(self, outcome):
+            outcomes.append((Path(outcome.input).name, str(outcome.reason)))
+
+    summary = run(task(CUTOUT, existing=Existing.OVERWRITE, dry_run=dry_run), Collected())
+    assert dict(outcomes) == {
+        "a.jpg": "replaces one that was edited since it was made",
+        "b.jpg": "replaces a file that birefcli did not make",
+        "c.jpg": "replaces a product of another kind",
+    }
+    counts = f"{'to replace' if dry_run else 'replaced'}: 1 edited, 1 not made by birefcli"
+    assert summary.line().endswith(f"; {counts}")
+    assert '"replaced": {"edited": 1, "foreign": 1}' in summary.as_json()
+    if not dry_run:
+        assert run(task(CUTOUT)).counts[Status.CURRENT] == 3
 
 
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
