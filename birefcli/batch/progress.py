@@ -8,6 +8,7 @@ from pathlib import Path
 
 from birefcli.batch.executor import Executor
 from birefcli.batch.freshness import Decision, Verdict
+from birefcli.batch.inputs import Unread
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
@@ -47,6 +48,12 @@ class Progress:
         """A photo fails before any work."""
         self.report(replace(Outcome.failed(job, reason), unread=unread))
         self._list_failed(job)
+
+    def fail_search(self, unread: Unread) -> None:
+        """A folder that may hold photos, or what may be one, could not be looked at."""
+        error = Message(unread.reason)
+        self.report(Outcome(str(unread.place), Status.FAILED, error=error))
+        self.failed.append(unread.listed)
 
     def _list_failed(self, job: Job) -> None:
         line = job.source.listed_as(job.relative)

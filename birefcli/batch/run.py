@@ -15,16 +15,10 @@ from birefcli.batch.checks import check_failed_to, refuse_other_kinds
 from birefcli.batch.executor import Executors
 from birefcli.batch.fingerprints import Fingerprints
 from birefcli.batch.freshness import Decision
-from birefcli.batch.inputs import (
-    Missing,
-    Search,
-    all_missing,
-    nothing_found,
-    partition_missing,
-    search_photos,
-)
+from birefcli.batch.inputs import Search, nothing_found, search_photos
 from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
 from birefcli.batch.lock import clear_made, hold_output
+from birefcli.batch.missing import Missing, all_missing, partition_missing
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
@@ -173,8 +167,8 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
     ours = sum(reason == MADE_BY_US for _, reason in skipped)
     if ours:
         progress.reporter.on_products_skipped(ours)
-    for path, reason in plan.search.failed:
-        progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
+    for unread in plan.search.failed:
+        progress.fail_search(unread)
     for photo, reason in plan.missing:
         progress.fail(Job(photo.source, {}, photo.relative), reason, unread=True)
 
