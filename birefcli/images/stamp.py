@@ -43,7 +43,7 @@ _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of z
 PNG_KEY = b"Software\0"
 _PNG_TEXT = re.compile(b"(?:" + b"|".join(png.TEXTS) + b")" + PNG_KEY)
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
-_LENGTH = 160  # bytes of a stamp that is found from the end; none is longer
+_LENGTH = 160  # bytes of a stamp that is found from the end
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
 _AVIF_BOX = (
     struct.pack(">I", 24 + _LENGTH) + b"uuid" + bytes.fromhex("6269726566636c69a8d17374616d7031")
@@ -243,7 +243,7 @@ def _png_software(chunks: Iterable[png.Chunk]) -> bytes:
     """The text of the first ``Software`` chunk before any pixels."""
     for chunk in chunks:
         if chunk.name in png.TEXTS and chunk.body.startswith(PNG_KEY):
-            return png.text_of(chunk, _LENGTH)
+            return png.text_of(chunk, WINDOW)
         if chunk.name == b"IDAT":
             break
     return b""

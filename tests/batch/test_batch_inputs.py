@@ -707,10 +707,13 @@ def test_what_may_not_be_read_fails_by_name_and_the_rest_goes_on(command, as_use
         saved()(tmp_path / "in" / name)
     (tmp_path / "in" / "shut.jpg").chmod(0)
     (tmp_path / "in" / "locked").chmod(0)
+    words = ("-o", tmp_path / "out", "--json", "--failed-to", tmp_path / "failed")
     try:
-        result = command("matte", tmp_path / "in", "-o", tmp_path / "out", "--json", within=as_user)
+        result = command("matte", tmp_path / "in", *words, within=as_user)
     finally:
         (tmp_path / "in" / "locked").chmod(0o700)
+    lines = [f"{tmp_path / 'in'}/./{name}" for name in ("locked/", "shut.jpg")]
+    assert sorted((tmp_path / "failed").read_text().splitlines()) == lines
     assert result.returncode == 1, result.stderr.decode()
     *lines, _ = [json.loads(line) for line in result.stdout.splitlines()]
     by_name = {Path(line["input"]).name: line for line in lines}
