@@ -85,7 +85,9 @@ MORE = {
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), flagged and noted (how many photos have "
-        "flags, and notes), shard, interrupted and exit_code.",
+        "flags, and notes), replaced (how many products edited since they were made, and foreign "
+        "files, `--existing overwrite` has replaced, or a dry run would), shard, interrupted and "
+        "exit_code.",
     ],
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
