@@ -124,7 +124,7 @@ class InterruptHandler:
         trace: TracebackType | None,
     ) -> None:
         self._ending = True
-        if not self._before:
+        if InterruptHandler._innermost is not self:  # of another thread
             return
         if self._outer is not None and self._raised:
             self._outer._inherit(self)
