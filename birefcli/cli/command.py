@@ -28,6 +28,7 @@ class Command(TyperCommand):
         """Read the command line; ``-o=PATH`` as well as ``-o PATH``."""
         ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         ctx.meta[usage_errors.WORDS] = tuple(args)
+        usage_errors.refuse_switch_values(ctx)
         words = list(_without_equals(args, self.params))
         ctx.allow_extra_args = True  # they are refused in our words
         try:

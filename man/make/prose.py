@@ -132,7 +132,8 @@ MORE = {
         "no masks, and then does not train.",
         "With `--backgrounds` subjects are also put before your pictures without people. "
         "`--shares 3,1` shows the first folder three times as often as the second.",
-        "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "
+        "birefcli scores held-out photos before the first epoch and after each, at the size that is "
+        "trained: what is started from may be better at its own. Ctrl-C saves the "
         "current step.",
         "Under torchrun(1) several processes train together; `--batch` is their total.",
     ],
@@ -208,7 +209,11 @@ VARIABLES = [
         "HF_ENDPOINT, HF_TOKEN",
         "Another Hub, and the user's token. No message shows passwords or tokens.",
     ),
-    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core it may use."),
+    (
+        "OMP_NUM_THREADS",
+        "Threads of the network on a CPU: `OMP_NUM_THREADS=4 birefcli matte` ... Default: one per "
+        "core it may use. Training has `--threads` for it.",
+    ),
     ("NO_COLOR", "Any value: no colours."),
     ("BIREFCLI_DEBUG", "1: as --debug."),
 ]
