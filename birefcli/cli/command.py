@@ -90,6 +90,7 @@ class Group(TyperGroup):
         if not args and not ctx.resilient_parsing:
             echo(ctx.get_help(), err=True)
             raise Exit(ExitCode.USAGE)
+        ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
@@ -112,7 +113,8 @@ class Group(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the options, then the commands."""
         help_page.write_options(self, ctx, formatter, whole=True)
-        help_page.write_commands(self, ctx, formatter)
+        whole = ctx.meta.get(help_page.WHOLE, False)
+        help_page.write_commands(self, ctx, formatter, whole=whole)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write where there is more."""

@@ -78,7 +78,8 @@ Background: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--background",
         metavar="WHAT",
-        help="CSS colour, image, folder of images, URL of either, or blur[:RADIUS].",
+        help="With --write composite: CSS colour, image, folder of images, URL of either, or"
+        " blur[:RADIUS].",
         autocompletion=completion.background,
         parser=with_home,
     ),
@@ -89,7 +90,7 @@ FormatName: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--format",
         metavar="FORMAT",
-        help="png, webp, tiff, avif or jpg. Default: png.",
+        help="png, webp, tiff, avif, or jpg (not for cutouts). Default: png.",
         show_default=False,
         autocompletion=completion.formats,
     ),

@@ -163,6 +163,12 @@ def test_what_is_no_background_here_is_told_by_its_kind(tmp_path, monkeypatch, t
     assert str(refused.value).startswith(f"background={text}: {why}")
 
 
+def test_a_misspelt_colour_is_asked_about():
+    with pytest.raises(UsageError, match=r"no such file or folder; did you mean gr[ae]y\?"):
+        parse_background("gry", LIMIT)
+    assert (meant_colour("Blurr"), meant_colour("studio")) == ("did you mean blur?", None)
+
+
 @pytest.mark.parametrize(
     "text", ["rgba(255, 0, 0, 1)", "rgb(255 0 0 / 100%)", "rgba(255, 0, 0, 255)", "RGB(255,0,0)"]
 )
