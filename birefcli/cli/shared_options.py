@@ -78,8 +78,7 @@ Background: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--background",
         metavar="WHAT",
-        help="With --write composite: CSS colour, image, folder of images, URL of either, or"
-        " blur[:RADIUS].",
+        help="With --write composite: CSS colour, image, folder of images, URL, or blur[:RADIUS].",
         autocompletion=completion.background,
         parser=with_home,
     ),
@@ -90,7 +89,7 @@ FormatName: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--format",
         metavar="FORMAT",
-        help="png, webp, tiff, avif, or jpg (not for cutouts). Default: png.",
+        help="png (default), webp, tiff, avif, or jpg (no cutouts).",
         show_default=False,
         autocompletion=completion.formats,
     ),

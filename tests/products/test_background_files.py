@@ -15,6 +15,7 @@ from birefcli.products.background import (
     note_of,
     parse_background,
 )
+from birefcli.products.background_files import meant_colour
 from birefcli.system import object_store
 
 LIMIT = 10**6
