@@ -266,7 +266,12 @@ class Rendering:
     @property
     def is_laid_out(self) -> bool:
         """Whether products show the photo elsewhere, or in other pixels, than it does itself."""
-        return self.crop or self.resize is not None or self.canvas is not None
+        return self.is_reframed or self.resize is not None
+
+    @property
+    def is_reframed(self) -> bool:
+        """Whether products show another frame than the photo does, and not only in another size."""
+        return self.crop or self.canvas is not None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from birefcli.batch.inputs import (
 )
 from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
 from birefcli.batch.lock import clear_made, hold_output
+from birefcli.batch.named_products import note_of_products
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.patience import no_answer, silence, watched
@@ -82,6 +83,9 @@ def run(
         return Summary(nothing_found=plan, shard=shard)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
+    note = None if task.photo_by_photo else note_of_products(plan.search.found)
+    if note is not None:
+        reporter.on_notice(note)
     executors = executors or Executors(task.options)
     background, read = executors.files.background(), executors.files.read()
     refuse_overwriting(plan.jobs, read, plan.search.replaceable)

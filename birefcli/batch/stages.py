@@ -120,7 +120,8 @@ def encode(context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp | N
 def make_stamp(context: StageContext, decision: Decision, kind: Product, state: State) -> Stamp:
     """What a product says of its making; ``state``: of :func:`read_source`."""
     precision = context.predictor.placement.precision.value
-    return Stamp(decision.fingerprints[kind], precision, kind.value, *state)
+    reframed = context.options.rendering.is_reframed
+    return Stamp(decision.fingerprints[kind], precision, kind.value, *state, reframed)
 
 
 def write(job: Job, kind: Product, data: bytes) -> None:

@@ -30,7 +30,9 @@ from birefcli.system.regular_file import open_regular
 _CHECKSUM = rb"(\d{12}) (\d{12}) ([0-9a-f]{8})"  # of one length: it is known before its numbers
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(
-    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20}) " + _CHECKSUM + b";"
+    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20})(?: (reframed))? "
+    + _CHECKSUM
+    + b";"
 )
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 # Of another version: ours, and out of date. From the third on, every one ends with its checksum.
@@ -70,13 +72,17 @@ class Stamp:
     """Bytes of the photo's file."""
     mtime_ns: int
     """When the photo's file was last modified, in nanoseconds."""
+    reframed: bool = False
+    """Whether it shows another frame than its photo: it was cropped, or lies on a canvas. Products
+    of versions that did not tell have it not."""
     checksum: Checksum | None = field(default=None, compare=False)
     """Of the file that it was found in; None in one of a version that wrote none."""
 
     def text(self) -> str:
         """ASCII, as encoders take it, which add the checksum: :func:`with_checksum`."""
         made = f"{self.fingerprint} {self.precision} {self.product}"
-        return f"birefcli:3 {made} {self.size} {self.mtime_ns}"
+        reframed = " reframed" if self.reframed else ""
+        return f"birefcli:3 {made} {self.size} {self.mtime_ns}{reframed}"
 
 
 def with_checksum(text: str, rest: int, data: ImageData, times: int = 1) -> str:
@@ -157,10 +163,11 @@ def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
 def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        numbers = _checksum(*match.groups()[5:])
-        return Stamp(fingerprint, precision, product, int(match[4]), int(match[5]), numbers)
+        state, numbers = (int(match[4]), int(match[5])), _checksum(*match.groups()[6:])
+        return Stamp(fingerprint, precision, product, *state, match[6] is not None, numbers)
     if match := _OTHER.fullmatch(text):
-        return Stamp("", "", "", 0, 0, _checksum(*match.groups()) if match[1] else None)
+        known = _checksum(*match.groups()) if match[1] else None
+        return Stamp("", "", "", 0, 0, checksum=known)
     return None
 
 

@@ -211,8 +211,14 @@ def _entry(picture: _Picture, places: _Places, common: str | None) -> Entry:
     sure = [slot.photo for slot in picture.slots if any(_beside(slot, picture, places))]
     names = tuple(dict.fromkeys([*sure, name, *(slot.photo for slot in picture.slots)]))
     if picture.kind is _Kind.COMPOSITE:
-        return Entry(path, names, label, composite=True, matte=_matte_of(path, picture.made))
-    return Entry(path, names, label)
+        matte = _matte_of(path, picture.made)
+        made = None if matte is None else _stamp_of(matte)
+        return Entry(path, names, label, composite=True, matte=matte, reframed=_is_reframed(made))
+    return Entry(path, names, label, reframed=_is_reframed(picture.made))
+
+
+def _is_reframed(made: Stamp | None) -> bool:
+    return made is not None and made.reframed
 
 
 def _matte_of(path: Path, made: Stamp | None) -> Path | None:
@@ -229,9 +235,14 @@ def _matte_of(path: Path, made: Stamp | None) -> Path | None:
 
 
 def _is_matte_of(file: Path, made: Stamp | None) -> bool:
-    try:
-        found = stamp.read(file).stamp
-    except OSError:
-        return True  # reading it says why
+    found = _stamp_of(file)
     is_matte = found is None or found.product in (*MATTES, "")
     return is_matte and _may_be_of_one_photo(found, made)
+
+
+def _stamp_of(file: Path) -> Stamp | None:
+    """None also where it cannot be read: whoever reads the picture hears why."""
+    try:
+        return stamp.read(file).stamp
+    except OSError:
+        return None

@@ -23,7 +23,7 @@ from birefcli.system.temporary_store import TemporaryStore
 
 SAME_SHAPE = 0.01
 """By how much the sides of a cutout and its photo may differ in proportion: one that was cropped or
-put on a canvas is another picture."""
+put on a canvas is another picture, also where no stamp says so."""
 
 Draw = Callable[[Mask, NDArray[Any] | None, int], list[bytes]]
 """Small pictures of a cutout and, where it has one, of its photo (H×W×3, sRGB), as files. The last
@@ -44,6 +44,8 @@ class Entry:
     """Whether it is a composite of ours: a picture without alpha."""
     matte: Path | None = None
     """The cutout or mask of the same run, by which a composite is judged."""
+    reframed: bool = False
+    """Whether what is judged is known to show another frame than the photo."""
     photo: PairedPhoto | None = None
 
 
@@ -134,7 +136,7 @@ def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
         except PhotoError as error:
             notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
-    findings, alone = _judged(alpha, photo)
+    findings, alone = _judged(alpha, photo, reframed=entry.reframed)
     return _Read(findings, draw(found, shown, side), tuple(notes), alone)
 
 
@@ -144,13 +146,15 @@ def _opaque(photo: Photo) -> Mask:
     return Mask(np.full(pixels.shape[:2], 255, np.uint8), pixels)
 
 
-def _judged(alpha: NDArray[Any] | None, photo: Photo | None) -> tuple[Quality | None, bool]:
-    """Flags of a matte, and whether its photo has no part in them, being of another shape."""
+def _judged(
+    alpha: NDArray[Any] | None, photo: Photo | None, *, reframed: bool
+) -> tuple[Quality | None, bool]:
+    """Flags of a matte, and whether its photo has no part in them, as it does not lie under it."""
     if alpha is None:
         return None, False
     if photo is None:
         return check(alpha, None), False
-    fits = _same_shape(alpha, photo.pixels)
+    fits = not reframed and _same_shape(alpha, photo.pixels)
     return check(alpha, photo.pixels if fits else None), not fits
 
 

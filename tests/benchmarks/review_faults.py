@@ -25,12 +25,50 @@ def haze(alpha: Plane, rng: Rng) -> Plane | None:
 
 
 def gaps(alpha: Plane, rng: Rng) -> Plane | None:
-    """Gaps between strands, or between an arm and the body, are filled."""
+    """Gaps between strands, between legs, or between an arm and the body, are filled."""
     across = int(_size(alpha) * rng.uniform(0.06, 0.12)) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, across))
-    closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, disc, borderType=cv2.BORDER_REPLICATE)
-    filled = float((closed - alpha > 0.5).sum())
-    return np.asarray(closed, np.float32) if filled > 0.004 * (alpha > 0.5).sum() else None
+    # What is beyond the picture closes no gap: so a head and the picture's border have none.
+    framed = cv2.copyMakeBorder(alpha, *(across,) * 4, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disc)[across:-across, across:-across]
+    body = (closed > 0.5) | _enclosed(closed <= 0.5)
+    filled = _pieces(body & (alpha < 0.5), 0.003 * float((alpha > 0.5).sum()))
+    if not filled.any():
+        return None
+    # Its soft rim is filled too: left within the subject, it would tell of the gap by itself.
+    solid = _wider(filled, max(3, across // 3)) & ~_wider(~body, 2)
+    made = np.where(solid, np.float32(1), np.where(_wider(filled, 1), closed, alpha))
+    return np.asarray(made, np.float32)
+
+
+def _enclosed(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those pieces of a region that do not meet the picture's border."""
+    _, labels = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return np.asarray(region & ~np.isin(labels, border))
+
+
+def _pieces(region: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
+    """The pieces of a region that have so many pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
+    large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > least)
+    return np.asarray(np.isin(labels, large[large > 0]))
+
+
+def _wider(region: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """So many pixels more to all sides."""
+    square = np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)
+    return np.asarray(cv2.dilate(region.astype(np.uint8), square) > 0)
+
+
+def steps(alpha: Plane, rng: Rng) -> Plane:
+    """The outline is that of a matte of an eighth or a sixteenth of the size."""
+    height, width = alpha.shape
+    times = int(rng.choice((8, 16)))
+    fewer = max(1, width // times), max(1, height // times)
+    small = cv2.resize(alpha, fewer, interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large, np.float32)
 
 
 def wall(alpha: Plane, rng: Rng) -> Plane | None:
@@ -79,7 +117,7 @@ def floating(alpha: Plane, rng: Rng) -> Plane | None:
 
 
 FAULTS: dict[str, Callable[[Plane, Rng], Plane | None]] = {
-    each.__name__: each for each in (haze, gaps, wall, shoulders, severed, floating)
+    each.__name__: each for each in (haze, gaps, wall, shoulders, severed, floating, steps)
 }
 """By name: a matte H×W of 0..1 to one with the fault; None where it has no room for it."""
 

@@ -387,6 +387,17 @@ def test_cutouts_on_a_canvas_are_counted_as_judged_by_alpha_alone(command, photo
     assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
 
 
+def test_square_photos_on_a_square_canvas_are_judged_by_alpha_alone_too(command, tmp_path):
+    photos, out, page = tmp_path / "photos", tmp_path / "out", tmp_path / "a.html"
+    photos.mkdir()
+    picture(60, 60).save(photos / "a.png")
+    shown = ("sheet", out, "-o", page, "--pairs", photos, "--json")
+    for words, alone in ((("--canvas", "90x90"), 1), (("--resize", "30"), 0)):
+        made = command("matte", photos, "-o", out, "--existing", "overwrite", *words)
+        assert made.returncode == 0, made.stderr
+        assert lines(command(*shown))[-1]["summary"]["by_alpha_alone"] == alone, words
+
+
 def test_folder_of_other_photos_or_of_none_is_one_line(command, cutouts, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

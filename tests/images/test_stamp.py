@@ -25,6 +25,7 @@ RECORDS = st.builds(
     st.sampled_from([*(kind.value for kind in Product), stamp.SHEET]),
     st.integers(0, 2**60),
     st.integers(-(2**62), 2**62),
+    st.booleans(),
 )
 
 

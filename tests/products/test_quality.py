@@ -3,11 +3,13 @@
 import json
 from importlib import resources
 
+import cv2
 import numpy as np
 import pytest
 from benchmarks.review_faults import FAULTS
 from cutouts import disc
 
+from birefcli.products.quality import small_matte
 from birefcli.products.quality.check import Defect, check
 
 
@@ -60,10 +62,14 @@ def test_flags_are_those_of_the_whole_picture_and_not_of_its_tile():
 def scene(seed=0):
     """A matte without fault and its photo: someone in red before a wall, both with some noise."""
     alpha = disc(320, 400, soft=0.02)
+    return alpha, photo_of(alpha, seed)
+
+
+def photo_of(alpha, seed=0):
     share = alpha[..., None] / 255
     clean = share * (150, 60, 50) + (1 - share) * (90, 110, 140)
     noise = np.random.default_rng(seed).normal(0, 4, clean.shape)
-    return alpha, np.clip(clean + noise, 0, 255).astype(np.uint8)
+    return np.clip(clean + noise, 0, 255).astype(np.uint8)
 
 
 def test_photo_of_any_size_and_depth_leaves_a_good_matte_without_flag():
@@ -72,8 +78,8 @@ def test_photo_of_any_size_and_depth_leaves_a_good_matte_without_flag():
         found = check(alpha, pixels)
         assert found.flags == ()
         assert 0 <= found.doubt < 0.02
-    large = alpha.repeat(6, 0).repeat(6, 1), photo.repeat(6, 0).repeat(6, 1)
-    assert check(*large).flags == ()
+    alpha, photo = (cv2.resize(each, (1920, 2400)) for each in (alpha, photo))
+    assert check(alpha, photo).flags == ()
 
 
 @pytest.mark.parametrize(
@@ -84,6 +90,7 @@ def test_photo_of_any_size_and_depth_leaves_a_good_matte_without_flag():
         ("floating", {Defect.ISLANDS}, {Defect.ISLANDS, Defect.OUTLINE}),
         ("wall", set(), {Defect.OUTLINE}),
         ("severed", set(), {Defect.OUTLINE}),
+        ("steps", {Defect.STEPS}, {Defect.STEPS}),
     ],
 )
 def test_fault_that_a_person_sees_has_a_word(fault, alone, with_photo):
@@ -102,6 +109,43 @@ def test_part_in_colours_of_the_other_side_is_named():
     narrower[100:220, 200:] = 0
     assert Defect.BACKGROUND in check(wider, photo).flags
     assert Defect.MISSING in check(narrower, photo).flags
+
+
+def test_gap_that_is_filled_is_named_also_where_the_subject_is_small():
+    filled = disc(320, 400, soft=0.02)
+    open_ = filled.copy()
+    open_[160:240, 80:140] -= disc(60, 80, soft=0.1)  # as of an arm on the hip
+    for size in ((320, 400), (160, 200)):
+        mattes = []
+        for alpha in (open_, filled):
+            small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+            mattes.append(np.pad(small, ((600, 200), (300, 600))))
+        photo = photo_of(mattes[0])
+        assert check(mattes[0], photo).flags == ()
+        assert check(mattes[1], photo).flags == (Defect.GAPS,)
+
+
+@pytest.mark.parametrize("size", [(320, 400), (1500, 1100), (3000, 4000)])
+def test_steps_are_seen_in_pictures_of_any_size_whatever_their_own(size):
+    alpha = disc(*size)
+    for across in (32, 100):
+        small = cv2.resize(alpha, (across, across), interpolation=cv2.INTER_AREA)
+        assert Defect.STEPS in check(cv2.resize(small, size, interpolation=cv2.INTER_NEAREST)).flags
+        assert Defect.STEPS not in check(cv2.resize(small, size)).flags, "it is blurred"
+    assert Defect.STEPS not in check(np.where(alpha > 127, 255, 0).astype(np.uint8)).flags
+
+
+def test_straight_things_and_borders_of_the_picture_are_no_steps():
+    alpha = np.zeros((400, 300), np.uint8)
+    alpha[100:300, 50:250] = 255  # a box
+    alpha[50:350, 120:180] = 255  # a cross
+    alpha[380:, 100:] = 255  # a table at the border
+    for row in range(5):
+        alpha[20 * row : 20 * row + 10, 260:280] = 255  # a fence
+    assert Defect.STEPS not in check(alpha).flags
+    tilted = cv2.warpAffine(alpha, cv2.getRotationMatrix2D((150, 200), 7, 1), (300, 400))
+    for levels in (tilted, np.where(tilted > 127, 255, 0).astype(np.uint8)):
+        assert Defect.STEPS not in check(levels).flags
 
 
 def test_doubt_grows_with_the_width_of_the_outline():
@@ -128,3 +172,14 @@ def test_contract_of_the_service_names_every_flag():
     contract = json.loads(resources.files("birefcli").joinpath("serve/openapi.json").read_text())
     named = contract["components"]["schemas"]["Flags"]["items"]["enum"]
     assert named == [flag.value for flag in Defect]
+
+
+def test_colours_are_those_of_opencv_and_white_is_exact():
+    photo = np.random.RandomState(0).rand(40, 60, 3).astype(np.float32)
+    photo[0], photo[1] = 0, 1
+    found = small_matte.lab_of(photo)
+    theirs = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)  # of tables, which are coarse
+    assert (found.dtype, found.shape) == (np.float32, photo.shape)
+    assert np.abs(found - theirs).max() < 1
+    assert np.abs(found[0]).max() < 1e-3
+    assert np.abs(found[1] - (100, 0, 0)).max() < 1e-2

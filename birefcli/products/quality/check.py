@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from birefcli.products.quality.fitted import fitted
 from birefcli.products.quality.signs import measure
+from birefcli.products.quality.small_matte import thinned
+from birefcli.products.quality.steps import in_steps
 
 EMPTY = 0.0005  # a matte that covers less of the photo than this shows no subject
 SMALL = 0.01
@@ -18,8 +20,9 @@ UNSURE = (0.1, 0.9)  # alpha between these is neither subject nor background
 SOFT = 0.35  # hair and blur alike stay below; a network that is not sure does not
 EDGE = 0.5  # less is a person close to the camera as often as a wall that is kept
 MAIN = 0.8
-ENOUGH = 512  # pixels of the longer side from which a large picture is reduced, or more
-FEW = 256  # the same, of what is only counted
+FEW = 256  # pixels of the longer side, or more, of what is only counted
+FINE = 1024  # the same, of what is seen pixel by pixel
+STEPS = 0.1  # of the outline; good mattes have hardly one step in a thousand pixels of it
 
 
 class Defect(StrEnum):
@@ -31,11 +34,13 @@ class Defect(StrEnum):
     SOFT = "soft"
     CUT = "cut"
     PARTS = "parts"
+    STEPS = "steps"
     UNSURE = "unsure"
     HAZE = "haze"
     TRANSLUCENT = "translucent"
     ISLANDS = "islands"
     BACKGROUND = "background"
+    GAPS = "gaps"
     MISSING = "missing"
     OUTLINE = "outline"
 
@@ -53,11 +58,13 @@ _MEANINGS = {
     f" (alpha between {UNSURE[0]:g} and {UNSURE[1]:g})",
     Defect.CUT: f"the subject meets all four edges, each along {EDGE:.0%} or more",
     Defect.PARTS: f"the largest connected part is less than {MAIN:.0%} of the subject",
+    Defect.STEPS: "the outline is cut in steps, as of a small mask made large",
     Defect.UNSURE: "the outline is soft along more of its length than hair and blur make it",
     Defect.HAZE: "something faint is kept away from the subject",
     Defect.TRANSLUCENT: "the subject lets the background through, well within its outline",
     Defect.ISLANDS: "small pieces lie apart from the subject",
     Defect.BACKGROUND: "a part at the outline has the colours of the background around it",
+    Defect.GAPS: "a place within the subject has the colours of the background beside it",
     Defect.MISSING: "the photo goes on beyond the outline in the subject's colours",
     Defect.OUTLINE: "the outline runs where the photo has no edge",
 }
@@ -85,30 +92,24 @@ def check(alpha: NDArray[Any], pixels: NDArray[Any] | None = None) -> Quality:
     found = plain_flags(alpha, coverage)
     if Defect.EMPTY in found:
         return Quality(coverage, (Defect.EMPTY,))
-    photo = None if pixels is None else _thinned(pixels, ENOUGH)
-    signs = measure(_thinned(alpha, ENOUGH), photo)
+    signs = measure(alpha, pixels)
     found |= {Defect(sign.value) for sign in fitted().suspicious(signs)}
     flags = tuple(flag for flag in Defect if flag in found)
     return Quality(coverage, flags, fitted().score(signs).error(signs))
-
-
-def _thinned(picture: NDArray[Any], least: int) -> NDArray[Any]:
-    """Every n-th pixel of every n-th row: 24 megapixels would take a quarter of a second."""
-    every = max(1, max(picture.shape[:2]) // least)
-    return np.ascontiguousarray(picture[::every, ::every])
 
 
 def plain_flags(alpha: NDArray[Any], coverage: float) -> set[Defect]:
     """Flags of any matte, whose limits are chosen and not fitted."""
     if coverage < EMPTY:
         return {Defect.EMPTY}
-    alpha, peak = _thinned(alpha, FEW), float(np.iinfo(alpha.dtype).max)
+    few, peak = thinned(alpha, FEW), float(np.iinfo(alpha.dtype).max)
     found = {
         Defect.SMALL: coverage < SMALL,
         Defect.FULL: coverage > FULL,
-        Defect.SOFT: _unsure(alpha, peak) > SOFT,
-        Defect.CUT: coverage <= FULL and _least_edge(alpha, peak) >= EDGE,
-        Defect.PARTS: _main_part(alpha, peak) < MAIN,
+        Defect.SOFT: _unsure(few, peak) > SOFT,
+        Defect.CUT: coverage <= FULL and _least_edge(few, peak) >= EDGE,
+        Defect.PARTS: _main_part(few, peak) < MAIN,
+        Defect.STEPS: in_steps(thinned(alpha, FINE)) > STEPS,
     }
     return {flag for flag, there in found.items() if there}
 
