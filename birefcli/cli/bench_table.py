@@ -151,8 +151,9 @@ def _heading(record: Record, repeat: int) -> Iterator[str]:
     where = record["device"] + (f" ({record['device_name']})" if record["device_name"] else "")
     yield (
         f"{record['model']} {width}x{height} on {where} in {record['precision']}, batch"
-        f" {record['batch']}; {_threads(record)}; {_many(record['cores'], 'core')}"
+        f" {record['batch']}"
     )
+    yield f"{_threads(record)}; {_many(record['cores'], 'core')}"
     generated = ", generated" if record["generated"] else " on average"
     photos = f"{_many(record['photos'], 'photo')} of {record['megapixels']:g} MP{generated}"
     done = record["rounds"]
