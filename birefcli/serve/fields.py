@@ -125,7 +125,7 @@ def refuse_misspelt(given: Iterable[str], known: Collection[str]) -> None:
     (0.74 like ``max_bytes``, by difflib's ratio). Raises RequestError.
     """
     for name in islice(given, MOST_JUDGED):
-        if (near := meant(name, known, CERTAIN)) is not None:
+        if (near := meant(name.partition("[")[0], known, CERTAIN)) is not None:
             raise wrong(f"unknown field {name!r}; did you mean {near}?", name)
 
 

@@ -356,6 +356,8 @@ def rendering_of(**fields: object):
         ),
         ({"resize": "50%", "size": "auto"}, Rendering(resize=Resize(share=0.5)), None),
         ({"quality": "high", "max_tokens": "3", "style": "vivid"}, Rendering(), None),  # not ours
+        ({"metadata": {"order": "7"}, "metadata[o]": "7"}, Rendering(), None),
+        ({"metadata": False}, Rendering(metadata=False), None),
         (
             dict.fromkeys(("n", "background", "size", "write", "crop", "bits", "mask"), ""),
             Rendering(),
@@ -444,6 +446,8 @@ def test_no_field_of_openais_own_clients_is_taken_for_one_of_ours_misspelled():
         for name in kind.__annotations__
     }
     assert {"max_tokens", "size", "input_fidelity"} <= fields
+    theirs = {"background", "quality", "format", "metadata"}  # which mean something else there
+    assert fields & set(NAMES) == theirs
     refuse_misspelt(sorted(fields), (*NAMES, *READ))
 
 

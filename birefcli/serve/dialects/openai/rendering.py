@@ -42,6 +42,8 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
     A form's field with nothing in it is as good as none.
     """
     given = {name: content.value(name) for name in content.values if content.value(name) != ""}
+    if isinstance(given.get("metadata"), dict):  # a client's own labels, as their API has it
+        del given["metadata"]
     fields.refuse_misspelt(content.values, (*NAMES, *READ))
     for name, why in IMPOSSIBLE.items():
         if name in content.files or name in given:
