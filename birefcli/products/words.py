@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from enum import Enum
-from operator import index
 from typing import Any, TypedDict, TypeVar
 
 from birefcli import values
@@ -31,6 +30,10 @@ NAMES = (
     *("canvas", "aspect", "fill", "head", "align", "shadow"),
 )
 """Options that say how products look."""
+SWITCHES = ("crop", "refine", "strip")
+"""Those of them that are on or off."""
+WHOLE = {"bits": "8 or 16", "quality": "a whole number from 1 to 100"}
+"""Those that are whole numbers, and which."""
 SPELT = {"center": "centre", "middle": "centre"}
 ONE_SIZE = ("canvas", "aspect")
 
@@ -103,20 +106,14 @@ def of_arguments(product: Product, given: Mapping[str, Any], background: str | N
 
 
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
-    """What Python gave for an option, as :func:`read_rendering` takes it."""
+    """What Python gave for an option, as :func:`read_rendering` takes it. Raises UsageError."""
     if isinstance(value, tuple):
         return (":" if name == "aspect" else "x").join(map(str, value))
-    if name in ("crop", "refine", "strip") or value is None:
+    if value is None:
         return value
-    return _whole(name, value) if name in ("bits", "quality") else str(value)
-
-
-def _whole(name: str, value: Any) -> int:  # noqa: ANN401 - of any library's whole numbers
-    try:
-        return index(value)
-    except TypeError:
-        known = "8 or 16" if name == "bits" else "a whole number from 1 to 100"
-        raise UsageError(f"give {known}", option=name, value=value) from None
+    if name in SWITCHES:
+        return values.switch(name, value)
+    return values.whole(name, value, WHOLE[name]) if name in WHOLE else str(value)
 
 
 class IdleError(UsageError):
