@@ -339,8 +339,11 @@ class Result:
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
         or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
         ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
-        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError,
-        TypeError for an unknown option, and PhotoError for a photo that cannot be laid out.
+        names, texts as there; sizes may be (width, height), shares and alpha numbers up to 1:
+        ``preset``, ``canvas``, ``aspect``, ``fill``, ``head``, ``align``, ``resize``, ``crop``
+        (a bool), ``margin``, ``shadow``, ``threshold``, ``trimap_width``. For example
+        ``canvas="1200x1200", fill=0.85``. Raises ValueError, TypeError for an unknown option, and
+        PhotoError for a photo that cannot be laid out.
         """
         check_names("pixels", layout, LayoutWords, ("product", "bits", "background"))
         rendering = self._rendering(product, {"bits": bits, **layout}, background)
@@ -419,9 +422,10 @@ class Result:
 
         The format is that of the name: png, webp, tiff, avif, or jpg for what has no transparency.
         Another file of that name is replaced, as by Pillow's ``save``; the photo itself never is,
-        where it came from a file, also under another name. All else is as :meth:`encode` has it.
-        Raises ValueError for what the format cannot hold and for the photo's own file, TypeError
-        for an unknown option, OSError where it cannot be written.
+        where it came from a file, also under another name. ``how``: ``bits``, ``compress``,
+        ``strip``, ``quality`` and ``max_bytes`` as of :meth:`encode`, and the options of
+        :meth:`pixels`. Raises ValueError for what the format cannot hold and for the photo's own
+        file, TypeError for an unknown option, OSError where it cannot be written.
         """
         check_names("save", how, FileWords, ("path", "product", "background"))
         target = Path(path)

@@ -19,8 +19,10 @@ from support import levels_apart, nearly_same, png
 
 import birefcli
 from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, load
+from birefcli.api import Result
 from birefcli.images.decode import decode_photo
 from birefcli.images.tags.exif import ORIENTATION
+from birefcli.products.words import FileWords, LayoutWords
 
 ROOT = Path(__file__).parent.parent
 
@@ -588,6 +590,13 @@ def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
     half = {"canvas": (40, 40), "fill": "50%"}
     for fill in (0.5, "0.5", ".5"):
         assert result.encode(**{**half, "fill": fill}) == result.encode(**half)
+
+
+def test_help_names_every_option_of_a_result():
+    layout, file = LayoutWords.__annotations__, FileWords.__annotations__
+    for function, names in ((Result.pixels, layout), (Result.save, file.keys() - layout.keys())):
+        assert [name for name in names if f"``{name}``" not in function.__doc__] == []
+    assert "LayoutWords" not in Result.pixels.__doc__, "nobody finds it"
 
 
 def test_misspelt_option_is_a_type_error_that_names_the_nearest(model, tmp_path):

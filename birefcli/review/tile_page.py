@@ -137,7 +137,7 @@ def _write_below(
     font = layout.font
     drawn.text((x, y), fit_name(tile.entry.label, font, layout.width), INK, font)
     colour = ALARM if tile.flags else FAINT
-    below = fit_text(caption(tile), font, layout.width)
+    below = fit_text(caption(tile), font, layout.width, from_start=True)
     drawn.text((x, y + layout.text + 2), below, colour, font)
 
 
