@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 import stores
@@ -91,6 +92,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    """Have no garbage looked for in what is there by now, and stays.
+
+    That takes a tenth of a second and more; pytest does so several times at its end.
+    """
+    gc.freeze()
+    gc.get_freeze_count = lambda: 1  # type: ignore[assignment]  # the count goes through all
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of a network of the family that is as small as can be; input 96×64."""
@@ -151,6 +161,17 @@ def command(environment: dict[str, str], forks: Forks | None) -> Command:
             cwd=cwd,
             env=env,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def inside(environment: dict[str, str]) -> Command:
+    """Run ``birefcli`` as ``command`` does, in this process (see :mod:`in_process`)."""
+
+    def run(*words: object, stdin: bytes = b"", cwd: Path | None = None, **more: str):
+        asked = [os.fspath(word) for word in _words(words)[3:]]
+        return in_process.run(asked, {**environment, **more}, cwd or Path.cwd(), stdin)
 
     return run
 

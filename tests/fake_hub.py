@@ -1,13 +1,17 @@
 """A stand-in for the Hugging Face Hub: one file, served over HTTP on this machine, with faults.
 
 It answers as the Hub does for a large file: the request is redirected to another server that has
-the bytes, and the redirect carries their SHA-256 as the linked ETag.
+the bytes, and the redirect carries their SHA-256 as the linked ETag. As a script this is the
+process that programs are forked from which fetch the file.
 """
 
+import atexit
 import hashlib
+import importlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -15,11 +19,16 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from forks import Forks, serve, shared
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPO = "someone/tiny-net"
+PYTHON = (sys.executable, "-W", "error")
+TIMEOUT = 120.0  # seconds that a program may take
 
 
 @dataclass
@@ -204,21 +213,82 @@ def script(hub: FakeHub, body: str) -> list[str]:
     """
     lines = textwrap.indent(textwrap.dedent(body).strip(), "    ")
     source = "\n".join([textwrap.dedent(program).strip(), lines, textwrap.dedent(tail).strip()])
-    return [sys.executable, "-W", "error", "-c", source]
+    return [*PYTHON, "-c", source]
 
 
-def run(hub: FakeHub, folder: Path, body: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run ``body`` (see :func:`script`) to its end, against the stand-in."""
-    return subprocess.run(
-        script(hub, body),
-        env=environment(folder, env.pop("url", hub.url), **env),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(
+    hub: FakeHub,
+    folder: Path,
+    body: str,
+    *,
+    forked: bool = True,
+    torch: bool = False,
+    **more: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``body`` (see :func:`script`) to its end, against the stand-in.
+
+    Not ``forked`` where it is tested what a program imports. ``torch``: whether it imports that.
+    """
+    words, env = script(hub, body), environment(folder, more.pop("url", hub.url), **more)
+    forks = (shared() if torch else programs()) if forked else None
+    if forks is None:
+        pipes = {"capture_output": True, "text": True, "check": False}
+        return subprocess.run(words, env=env, timeout=TIMEOUT, **pipes)
+    program = forks.start([], env, Path.cwd(), first=f"{words[-1]}\nsys.exit()")
+    with program.stdout, program.stderr:
+        out, err = program.communicate(TIMEOUT)
+    return subprocess.CompletedProcess(words, program.wait(), out.decode(), err.decode())
+
+
+class Programs(Forks):
+    """Programs that are forked from a process which has what huggingface_hub imports.
+
+    That itself each imports anew: it reads variables then.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        words = [*PYTHON, __file__, str(theirs.fileno())]
+        root = str(Path(__file__).parents[1])
+        with theirs:
+            self.process = subprocess.Popen(
+                words,
+                env={**os.environ, "PYTHONPATH": root},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.socket = ours
+
+
+@cache
+def programs() -> Programs | None:
+    """Those of this process, where the system has what they take."""
+    if not hasattr(os, "pidfd_open") or not hasattr(socket, "SOCK_SEQPACKET"):
+        return None
+    made = Programs()
+    atexit.register(made.close)
+    return made
+
+
+def import_all_but_the_hub() -> None:
+    """Import what programs use, and forget the modules of huggingface_hub."""
+    for name in ("cli.models", "models.cache", "models.checksum", "models.download", "models.hub"):
+        importlib.import_module(f"birefcli.{name}")
+    for name in ("file_download", "utils", "errors", "constants"):
+        importlib.import_module(f"huggingface_hub.{name}")
+    for name in ("httpcore2", "httpcore"):  # of a first request, by versions of the library
+        with suppress(ImportError):
+            importlib.import_module(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        del sys.modules[name]
 
 
 def models(*args: str) -> str:
     """Body for :func:`run` that is ``birefcli models ARGS``."""
     return f"from birefcli.cli.models import app\napp({list(args)!r}, standalone_mode=True)"
+
+
+if __name__ == "__main__":
+    import_all_but_the_hub()
+    with socket.socket(fileno=int(sys.argv[1])) as there:
+        serve(there)

@@ -1,14 +1,15 @@
 """Run ``birefcli`` in a process that was forked from one which has imported torch already.
 
 The import takes two seconds, and hundreds of tests run a command. Arguments, environment, folder,
-pipes and exit are the command's alone, and all of birefcli is imported anew, from source that was
-compiled once; what Python decides when it starts (the seed of hashes, the encoding) is the same for
-all. What Python does last, taking all modules of torch apart, takes most of a second and is left
-out. As a script this is the process to be forked from.
+pipes and exit are the command's alone; what Python decides when it starts (the seed of hashes, the
+encoding) is the same for all, and so are the modules of birefcli as they are once imported: none
+reads a variable by that. What Python does last, taking all modules of torch apart,
+takes most of a second and is left out. As a script this is the process to be forked from.
 """
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -22,13 +23,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType
 from typing import NoReturn
 
 LIBRARIES = ("torch", "numpy", "cv2", "PIL.Image", "rich.progress", "typer")
@@ -38,9 +38,12 @@ ALSO = (
     *("PIL.GifImagePlugin", "simplejpeg", "isal.isal_zlib", "safetensors.torch", "torchvision"),
 )
 """What some commands import, or libraries of some versions. It need not be there; nor may it bring
-huggingface_hub, which reads variables when it is imported."""
+huggingface_hub, which reads variables when it is imported. The same holds for modules of ours."""
+NOT_OURS = ("birefcli.__main__", "birefcli.batch.workers.ray")
+"""Modules that are not imported before: what is run, and those that import Ray."""
 BEFORE = ("OMP_", "OPENCV_", "PYTHON", "LD_", "LC_", "LANG", "MKL_")
 """Variables that Python or a library reads before a forked process could set them."""
+HUGE, MADV_COLLAPSE = 1 << 21, 25  # bytes; linux/mman.h, since Linux 6.1
 LARGEST = 100_000  # bytes of a request: one packet
 
 
@@ -254,29 +257,49 @@ def leave(code: object) -> NoReturn:
     os._exit(code or 0)
 
 
-def compile_once() -> None:
-    """Compile birefcli's modules for all processes that are forked from this one.
+def import_all() -> None:
+    """Import the libraries, and birefcli's modules where what they need is there."""
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    for module in (*ALSO, *_ours()):
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
 
-    Where Python writes no bytecode (PYTHONDONTWRITEBYTECODE), each would compile them anew.
-    """
-    plain = SourceFileLoader.get_code
 
-    @cache
-    def compiled(name: str, path: str) -> CodeType | None:
-        return plain(SourceFileLoader(name, path), name)
-
-    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
-        ours = name.partition(".")[0] == "birefcli"
-        return compiled(name, loader.path) if ours else plain(loader, name)
-
+def _ours() -> Iterator[str]:
+    """Names of birefcli's modules."""
     package = find_spec("birefcli")
     assert package is not None
     for root in map(Path, package.submodule_search_locations or ()):
-        for path in root.rglob("*.py"):
+        for path in sorted(root.rglob("*.py")):
             inner = path.relative_to(root.parent).with_suffix("").parts
             name = ".".join(part for part in inner if part != "__init__")
-            compiled(name, str(path))
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+            if not name.startswith(NOT_OURS):
+                yield name
+
+
+def keep_until_the_end() -> None:
+    """Have no fork undo at its end what libraries have registered, as torch its operators.
+
+    That would copy what all share, and take as long as a short command.
+    """
+    for registered in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        registered.atexit = False
+
+
+def use_huge_pages() -> None:
+    """Have the memory of this process in pages of 2 MB, which are quicker to share with a fork.
+
+    Where the system cannot, it stays as it is.
+    """
+    advise = ctypes.CDLL(None).madvise
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        area, access, _, _, file, *_ = line.split()
+        start, end = (int(address, 16) for address in area.split("-"))
+        first = -(-start // HUGE) * HUGE
+        size = end // HUGE * HUGE - first
+        if file == "0" and access.startswith("rw") and size > 0:
+            advise(ctypes.c_void_p(first), ctypes.c_size_t(size), MADV_COLLAPSE)
 
 
 def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -> None:
@@ -296,12 +319,9 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    for library in LIBRARIES:
-        importlib.import_module(library)
-    for library in ALSO:
-        with contextlib.suppress(Exception):
-            importlib.import_module(library)
-    compile_once()
+    import_all()
+    keep_until_the_end()
+    use_huge_pages()
     gc.freeze()  # what is shared is not looked through, nor copied for that
     with socket.socket(fileno=int(sys.argv[1])) as there:
         serve(there)

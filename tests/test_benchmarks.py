@@ -16,7 +16,11 @@ NETWORK = Path(__file__).parent / "benchmarks" / "network.py"
     ("code", "told"),
     [
         ("raise ModuleNotFoundError(\"No module named 'kornia'\")", "exited with 1: "),
-        (f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})", "was ended by SIGKILL: "),
+        pytest.param(
+            f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})",
+            "was ended by SIGKILL: ",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_network_of_the_authors_that_dies_is_told_in_one_line(tmp_path, code, told):

@@ -136,7 +136,7 @@ def block_after(command: str) -> list[str]:
 
 def test_bench_of_the_guide_looks_as_the_command_prints_it(command):
     words = ("--model", "mini", "--megapixels", "1")
-    few = ("--repeat", "2", "--count", "2", "--device", "cpu")
+    few = ("--megapixels", "0.05", "--repeat", "2", "--count", "2", "--device", "cpu")
     shown = command("bench", *words, *few).stdout.decode()
 
     def shape(lines):

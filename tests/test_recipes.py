@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import TIMEOUT
 from fake_hub import serving
+from forks import BEFORE
 from PIL import Image
 from support import blocks
 
@@ -45,7 +46,8 @@ ALL = ["a.png", "b.png", "sub/a.png"]
 
 @pytest.fixture
 def cron(quickly_installed, photos, tmp_path):
-    """Run the table's command as cron does: no more variables, no terminal; gives what is mailed.
+    """Run the table's command as cron does: no terminal, and ``alone`` with no more variables than
+    cron has; gives what is mailed.
 
     cron's mailer is a program that is given what the command prints, unless that is nothing.
     """
@@ -65,14 +67,16 @@ def cron(quickly_installed, photos, tmp_path):
         **{"HOME": str(tmp_path), "LOGNAME": "me", "SHELL": "/bin/sh"},
         **{**set_there, **kept, "PATH": f"{name}:{set_there['PATH']}"},
     }
+    # Without them the command would not be forked.
+    more = {k: v for k, v in quickly_installed.items() if k.startswith(BEFORE) and k not in env}
 
-    def night(*changed):
+    def night(*changed, alone=False):
         for old, _ in changed:
             assert old in command
         line = functools.reduce(lambda text, pair: text.replace(*pair), changed, command)
         ended = subprocess.run(
             ["/bin/sh", "-c", line],
-            env=env,
+            env=env if alone else {**more, **env},
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -92,7 +96,7 @@ def cron(quickly_installed, photos, tmp_path):
 
 def test_cron_cuts_out_new_photos_and_mails_on_failure_alone(cron, tmp_path):
     shop = tmp_path / "shop"
-    assert cron() == (0, None)
+    assert cron(alone=True) == (0, None)
     assert made(shop / "cutouts") == ALL
     (shop / "photos" / "bad.jpg").write_bytes(b"no picture")
     code, mail = cron()
@@ -302,18 +306,27 @@ def test_hadolint_has_no_complaint(number, tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("number", range(2))
-def test_what_a_container_copies_is_enough_to_build_the_package(number, tmp_path):
+def test_what_a_container_copies_is_enough_to_build_the_package(tmp_path):
     pytest.importorskip("hatchling", reason="pip install '.[test]' brings what builds packages")
-    for line in re.findall(r"^COPY (.*)$", recipe("Docker", "dockerfile")[number], re.M):
-        *sources, target = line.split()
+    pages = recipe("Docker", "dockerfile")
+    assert len(pages) == 2
+    copied = {tuple(re.findall(r"^COPY (.*)$", page, re.M)) for page in pages}  # both the same?
+    for number, lines in enumerate(copied):
+        root = tmp_path / str(number)
+        copy_into(root, lines)
+        words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
+        subprocess.run(words, cwd=root / "src", check=True, capture_output=True)
+        assert list((root / "src" / "dist").glob("birefcli-*.whl"))
+
+
+def copy_into(root: Path, lines: tuple[str, ...]) -> None:
+    """What ``COPY`` copies."""
+    assert lines
+    for *sources, target in map(str.split, lines):
         for name in sources:
-            whole = tmp_path / target.lstrip("/")
+            whole = root / target.lstrip("/")
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, whole)
             else:
-                whole.mkdir(exist_ok=True)
+                whole.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, whole)
-    words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
-    subprocess.run(words, cwd=tmp_path / "src", check=True, capture_output=True)
-    assert list((tmp_path / "src" / "dist").glob("birefcli-*.whl"))

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -163,10 +162,11 @@ def test_what_it_prints_when_it_is_ready_is_shown(mini_service):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_programs_in_python_give_what_they_say(mini_service, folder, number):
+def test_programs_in_python_give_what_they_say(mini_service, folder, monkeypatch, number):
     pytest.importorskip("openai")
     block = recipe("Python", "python")[number]
-    run(at(mini_service.url, block), folder, sys.executable, "-c")
+    monkeypatch.chdir(folder)
+    exec(at(mini_service.url, block), {"__name__": "__main__"})
     made = [["a.png"], ["a.jpg.mask.png", "b.jpg.mask.png"], ["chat.png"]][number]
     for name in made:
         assert size_of(folder / name) == size_of(folder / "a.jpg")

@@ -65,10 +65,10 @@ def kill_somewhere(process: "subprocess.Popen[bytes]", photos: int, moment: floa
     assert process.returncode == -signal.SIGKILL
 
 
-def finish(command, words: tuple[object, ...], out: Path, count: int) -> None:
+def finish(inside, words: tuple[object, ...], out: Path, count: int) -> None:
     """Run once more: it does exactly what is missing, and nothing else is left."""
     there = whole(out)
-    result = command(*words)
+    result = inside(*words)
     assert result.returncode == 0, result.stderr.decode()
     counts = summary(result.stdout)
     assert (counts["written"], counts["current"]) == (count - len(there), len(there))
@@ -76,7 +76,7 @@ def finish(command, words: tuple[object, ...], out: Path, count: int) -> None:
     assert others(out) == []
 
 
-def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
+def kill_often(inside, start, tmp_path: Path, times: int, count: int) -> None:
     """Kill a run at random moments, with a tenth of its results taken away before each."""
     chance = random.Random(times)
     out = tmp_path / "out"
@@ -89,35 +89,35 @@ def kill_often(command, start, tmp_path: Path, times: int, count: int) -> None:
         photos = chance.randrange(1, count // 4)
         kill_somewhere(start(*words, pipe), photos, chance.uniform(0, 0.05))
         assert whole(out) >= before
-    finish(command, words, out, count)
+    finish(inside, words, out, count)
 
 
-def test_killed_run_leaves_whole_files_and_the_next_does_the_rest(command, start, tmp_path):
-    kill_often(command, start, tmp_path, 2, 40)
+def test_killed_run_leaves_whole_files_and_the_next_does_the_rest(inside, start, tmp_path):
+    kill_often(inside, start, tmp_path, 2, 12)
 
 
 @pytest.mark.slow
-def test_run_killed_fifty_times_leaves_whole_files_every_time(command, start, tmp_path):
-    kill_often(command, start, tmp_path, 50, 400)
+def test_run_killed_fifty_times_leaves_whole_files_every_time(inside, start, tmp_path):
+    kill_often(inside, start, tmp_path, 50, 400)
 
 
 def test_disk_that_fills_up_stops_the_run_and_the_next_does_the_rest(
-    command, small_disk, remount, tmp_path
+    inside, small_disk, remount, tmp_path
 ):
     out = small_disk / "out"
-    words = ("matte", many(tmp_path / "in", 30, (200, 150)), "-o", out, "--json")
-    result = command(*words)
+    words = ("matte", many(tmp_path / "in", 8, (460, 340)), "-o", out, "--json")
+    result = inside(*words)
     assert result.returncode == 5, result.stderr.decode()
     made, counts = whole(out), summary(result.stdout)
-    assert 0 < len(made) == counts["written"] < 30
+    assert 0 < len(made) == counts["written"] < 8
     assert counts["failed"] >= 1
-    assert counts["written"] + counts["failed"] + counts["pending"] == 30
+    assert counts["written"] + counts["failed"] + counts["pending"] == 8
     assert others(out) == []
     said = result.stderr.decode()
     assert f"{tmp_path / 'in'}/" in said
     assert f"No space left on device ({out}/" in said
     remount(small_disk, "size=64m")
-    finish(command, words, out, 30)
+    finish(inside, words, out, 8)
 
 
 def held_after_one(
@@ -139,7 +139,7 @@ def let_go(process: "subprocess.Popen[bytes]", pipe: Path, photos: Path) -> tupl
 
 @pytest.mark.slow  # a second way to what a quick test holds
 def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
-    command, start, small_disk, remount, tmp_path
+    inside, start, small_disk, remount, tmp_path
 ):
     remount(small_disk, "size=64m")
     out = small_disk / "out"
@@ -161,12 +161,12 @@ def test_disk_that_turns_read_only_stops_the_run_and_the_next_does_the_rest(
     assert 0 < len(made) == counts["written"] < 80
     assert f"Read-only file system ({out}/" in said.decode()
     remount(small_disk, "rw")
-    finish(command, words, out, 80)
+    finish(inside, words, out, 80)
 
 
 @pytest.mark.slow
 def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
-    command, start, as_user, tmp_path
+    inside, start, as_user, tmp_path
 ):
     out = tmp_path / "out"
     photos = many(tmp_path / "in", 80)
@@ -180,4 +180,4 @@ def test_folder_that_is_locked_stops_the_run_and_the_next_does_the_rest(
     assert 0 < len(made) == counts["written"] < 80
     assert counts["failed"] < 20, "it stopped"
     assert f"Permission denied ({out}/" in said.decode()
-    finish(command, words, out, 80)
+    finish(inside, words, out, 80)

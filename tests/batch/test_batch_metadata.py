@@ -92,14 +92,14 @@ RUNS = {
 
 
 @pytest.fixture(scope="module")
-def runs(command, photos, tmp_path_factory) -> dict[str, Made]:
+def runs(inside, photos, tmp_path_factory) -> dict[str, Made]:
     """One run for each format, half of them with --strip."""
     made = {}
     for name, words in RUNS.items():
         out = tmp_path_factory.mktemp(name)
         kinds = "composite,foreground" if name == "jpg" else ",".join(KINDS)
         more = ("--write", kinds, "--no-refine", "-v", "--json", *words)
-        result = command("matte", photos, "-o", out, *more)
+        result = inside("matte", photos, "-o", out, *more)
         assert result.returncode == 0, result.stderr.decode()
         made[name] = Made(out, result)
     return made

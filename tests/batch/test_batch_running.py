@@ -1,4 +1,7 @@
-"""Running a batch again, twice at once, interrupted, and with failures: the real command."""
+"""Running a batch again, twice at once, interrupted, and with failures.
+
+In a process of its own where it is interrupted or another runs beside it.
+"""
 
 import json
 import os
@@ -31,9 +34,12 @@ def words_of(verdict):
     return verdict.message.spelled(lambda option: f"--{option.name} {option.value}")
 
 
-def told(result: "subprocess.CompletedProcess[bytes]") -> tuple[dict[str, Any], dict[str, Any]]:
+def told(
+    result: "subprocess.CompletedProcess[bytes] | bytes",
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """JSON lines of a run by the names of their photos, and its summary."""
-    *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
+    said = result if isinstance(result, bytes) else result.stdout
+    *lines, last = [json.loads(line) for line in said.splitlines()]
     return {Path(line["input"]).name: line for line in lines}, last["summary"]
 
 
@@ -68,12 +74,12 @@ def fill(folder: Path, *photos: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(command, tmp_path_factory) -> Path:
+def done(inside, tmp_path_factory) -> Path:
     """A folder ``in`` of photos, with two products each in ``out``. Not to be changed."""
     top = tmp_path_factory.mktemp("done")
     photos = ("fine", "copied", "missing", "one", "damaged", "changed", "foreign", "sub/deep")
     fill(top / "in", *(f"{name}.jpg" for name in photos))
-    result = command("matte", top / "in", "-o", top / "out", "--write", "cutout,mask")
+    result = inside("matte", top / "in", "-o", top / "out", "--write", "cutout,mask")
     assert result.returncode == 0, result.stderr.decode()
     return top
 
@@ -113,14 +119,14 @@ EXPECTED = {
 }
 
 
-def test_dry_run_says_what_would_be_done_and_why_and_touches_nothing(command, used):
+def test_dry_run_says_what_would_be_done_and_why_and_touches_nothing(inside, used):
     before = state(used)
-    lines, summary = told(command(*run_over(used, "--dry-run", "--json")))
+    lines, summary = told(inside(*run_over(used, "--dry-run", "--json")))
     assert {
         name: (line["status"], line["reason"], set(line["outputs"])) for name, line in lines.items()
     } == EXPECTED
     assert (summary["pending"], summary["current"], summary["skipped"]) == (4, 3, 1)
-    text = command(*run_over(used, "--dry-run", "--failed-to", used / "failed"))
+    text = inside(*run_over(used, "--dry-run", "--failed-to", used / "failed"))
     assert text.returncode == 0
     shown = text.stdout.decode().splitlines()
     assert len(shown) == 4
@@ -129,7 +135,7 @@ def test_dry_run_says_what_would_be_done_and_why_and_touches_nothing(command, us
     assert state(used) == before
 
 
-def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command, used):
+def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(inside, used):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     stale = used / "out" / "mask" / f".birefcli-{ended.pid}-0a.part"
@@ -137,7 +143,7 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command,
     for part in (stale, alive):
         part.write_bytes(b"half a file")
     before = state(used)
-    lines, summary = told(command(*run_over(used, "--json")))
+    lines, summary = told(inside(*run_over(used, "--json")))
     planned = {name: (*status, kinds) for name, (*status, kinds) in EXPECTED.items()}
     for name, (status, reason, kinds) in planned.items():
         assert lines[name]["status"] == ("written" if status == "pending" else status)
@@ -152,7 +158,7 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command,
     assert {path for path in touched if path.endswith(".png")} == outputs
     assert not stale.exists(), "its writer is gone"
     assert alive.exists(), "its writer is alive"
-    _, third = told(command(*run_over(used, "--json")))
+    _, third = told(inside(*run_over(used, "--json")))
     assert (third["written"], third["current"], third["skipped"]) == (0, 7, 1)
     assert summary["written"] == 4
 
@@ -164,10 +170,8 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(command,
         ("overwrite", "pending", words_of(Verdict.OVERWRITE)),
     ],
 )
-def test_what_is_there_is_skipped_or_overwritten_on_request(
-    command, used, existing, status, reason
-):
-    lines, _ = told(command(*run_over(used, "--existing", existing, "--dry-run", "--json")))
+def test_what_is_there_is_skipped_or_overwritten_on_request(inside, used, existing, status, reason):
+    lines, _ = told(inside(*run_over(used, "--existing", existing, "--dry-run", "--json")))
     for name in ("fine.jpg", "foreign.jpg", "changed.jpg"):
         assert (lines[name]["status"], lines[name]["reason"]) == (status, reason)
     assert (lines["missing.jpg"]["status"], lines["missing.jpg"]["reason"]) == (
@@ -176,9 +180,9 @@ def test_what_is_there_is_skipped_or_overwritten_on_request(
     )
 
 
-def test_what_is_there_is_an_error_on_request_before_any_work(command, used):
+def test_what_is_there_is_an_error_on_request_before_any_work(inside, used):
     before = state(used)
-    result = command(*run_over(used, "--existing", "error"))
+    result = inside(*run_over(used, "--existing", "error"))
     assert result.returncode == ExitCode.OUTPUT
     assert "changed.png: exists" in result.stderr.decode()
     assert state(used) == before
@@ -194,8 +198,8 @@ def test_what_is_there_is_an_error_on_request_before_any_work(command, used):
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_only_options_that_show_in_a_product_make_it_out_of_date(command, done, options, redone):
-    lines, _ = told(command(*run_over(done, "--dry-run", "--json", *options)))
+def test_only_options_that_show_in_a_product_make_it_out_of_date(inside, done, options, redone):
+    lines, _ = told(inside(*run_over(done, "--dry-run", "--json", *options)))
     assert len(lines) == 8
     for line in lines.values():
         if redone:
@@ -222,25 +226,25 @@ def blind(tmp_path_factory) -> Path:
     return path
 
 
-def test_another_model_makes_everything_out_of_date(command, done, blind):
-    lines, _ = told(command(*run_over(done, "--dry-run", "--json"), BIREFCLI_MODEL=str(blind)))
+def test_another_model_makes_everything_out_of_date(inside, done, blind):
+    lines, _ = told(inside(*run_over(done, "--dry-run", "--json"), BIREFCLI_MODEL=str(blind)))
     assert {line["reason"] for line in lines.values()} == {words_of(Verdict.OPTIONS)}
 
 
 # Output folders among the inputs
 
 
-def test_results_beside_their_photos_are_no_photos_of_the_next_run(command, tmp_path):
+def test_results_beside_their_photos_are_no_photos_of_the_next_run(inside, tmp_path):
     folder = fill(tmp_path / "in", "a.jpg", "sub/a.jpg")
     before = state(folder)
     again = ("matte", folder, "-o", folder, "--json")
     piped = (folder / "a.jpg").read_bytes()
-    first = command("matte", folder, "-", "-o", folder, "--json", stdin=piped)
+    first = inside("matte", folder, "-", "-o", folder, "--json", stdin=piped)
     assert first.returncode == 0, first.stderr.decode()
     products = {"a.png", "sub/a.png", "stdin.png"}
     assert names(folder) == {"a.jpg", "sub/a.jpg"} | products
     after = state(folder)
-    result = command(*again)
+    result = inside(*again)
     assert result.returncode == 0
     lines = [json.loads(line) for line in result.stdout.splitlines()[:-1]]
     reasons = {
@@ -257,18 +261,18 @@ def test_results_beside_their_photos_are_no_photos_of_the_next_run(command, tmp_
         assert after[os.fsencode(path)] == before[os.fsencode(path)]
 
 
-def test_output_folder_inside_the_input_folder_is_left_out(command, tmp_path):
+def test_output_folder_inside_the_input_folder_is_left_out(inside, tmp_path):
     folder = fill(tmp_path / "in", "a.jpg", "sub/b.png")
     words = ("matte", folder, "-o", folder / "out")
-    assert command(*words).returncode == 0
+    assert inside(*words).returncode == 0
     assert names(folder) == {"a.jpg", "sub/b.png", "out/a.png", "out/sub/b.png"}
     before = state(folder)
-    second = command(*words)
+    second = inside(*words)
     assert second.stderr.decode().startswith("2 up to date")
     assert state(folder) == before
 
 
-def test_photos_are_never_replaced_by_results(command, tmp_path):
+def test_photos_are_never_replaced_by_results(inside, tmp_path):
     folder = fill(tmp_path / "in", "a.png", "sub/b.png")
     before = state(folder)
     for words in (
@@ -278,7 +282,7 @@ def test_photos_are_never_replaced_by_results(command, tmp_path):
         ("matte", folder, "-o", tmp_path / "out", "--failed-to", folder / "a.png"),
         ("matte", folder, "-o", tmp_path / "out", "--failed-to", tmp_path / "out" / "a.png"),
     ):
-        result = command(*words)
+        result = inside(*words)
         assert result.returncode == ExitCode.OUTPUT, words
         said = result.stderr.decode()
         assert "a.png" in said
@@ -287,17 +291,17 @@ def test_photos_are_never_replaced_by_results(command, tmp_path):
         assert state(folder) == before
 
 
-def test_folder_named_twice_is_done_once(command, tmp_path):
+def test_folder_named_twice_is_done_once(inside, tmp_path):
     folder = fill(tmp_path / "in", "a.jpg", "sub/a.jpg", "sub/b.jpg")
     out = tmp_path / "out"
     dry = ("-o", out, "--dry-run", "--json")
-    whole, _ = told(command("matte", folder, folder / "sub", *dry))
+    whole, _ = told(inside("matte", folder, folder / "sub", *dry))
     assert {path for line in whole.values() for path in line["outputs"].values()} <= {
         str(out / name) for name in ("a.png", "sub/a.png", "sub/b.png")
     }
-    _, summary = told(command("matte", folder, folder / "sub", *dry))
+    _, summary = told(inside("matte", folder, folder / "sub", *dry))
     assert summary["pending"] == 3
-    other = command("matte", folder / "sub", folder, *dry)
+    other = inside("matte", folder / "sub", folder, *dry)
     assert other.returncode == ExitCode.OUTPUT
     assert all(name in other.stderr.decode() for name in ("in/sub/a.jpg", "in/a.jpg", "a.png"))
 
@@ -306,18 +310,18 @@ def test_folder_named_twice_is_done_once(command, tmp_path):
 
 
 @needs_fifo
-def test_one_run_at_a_time_unless_told_otherwise(command, start, tmp_path):
+def test_one_run_at_a_time_unless_told_otherwise(inside, start, tmp_path):
     folder, out = fill(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg"), tmp_path / "out"
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)  # the first run waits for it until this test lets it go on
     first = start("matte", folder / "a.jpg", pipe, "-o", out, "--json", "--threads", 3)
     wait_for((out / "a.png").exists)
-    refused = command("matte", folder, "-o", out)
+    refused = inside("matte", folder, "-o", out)
     assert refused.returncode == ExitCode.BUSY
     assert f"{out}: another run is writing here" in refused.stderr.decode()
     assert "--lock wait" in refused.stderr.decode()
     assert names(out) == {"a.png"}
-    bold, _ = told(command("matte", folder, "-o", out, "--lock", "none", "--json"))
+    bold, _ = told(inside("matte", folder, "-o", out, "--lock", "none", "--json"))
     assert [line["status"] for line in bold.values()] == ["current", "written", "written"]
     (out / "b.png").unlink()
     waiting = start("matte", folder / "b.jpg", "-o", out, "--lock", "wait", "--json")
@@ -449,7 +453,7 @@ def test_photo_that_does_not_end_is_dropped_after_a_while(stuck, tmp_path, numbe
 # Failures
 
 
-def test_list_of_failures_leads_to_the_same_targets_again(command, tmp_path):
+def test_list_of_failures_leads_to_the_same_targets_again(inside, tmp_path):
     folder = tmp_path / "in"
     bad = [b"bad\nline.jpg", b"bad-\xff.jpg", b"sub/bad.jpg", b" .jpg", b"-.jpg"]
     fill(folder, "good.jpg", "sub/good.jpg")
@@ -459,27 +463,27 @@ def test_list_of_failures_leads_to_the_same_targets_again(command, tmp_path):
     (tmp_path / "other" / "cr\r").write_text("no photo, and an odd name")
     listing = tmp_path / "failed"
     where = ("in", "other/cr\r", "-o", "out", "--json")
-    first = command("matte", *where, "--failed-to", "failed", cwd=tmp_path)
+    first = inside("matte", *where, "--failed-to", "failed", cwd=tmp_path)
     assert first.returncode == ExitCode.SOME_FAILED, first.stderr.decode()
     failed = {n: line for n, line in told(first)[0].items() if line["status"] == "failed"}
     assert len(failed) == 6
     assert listing.read_bytes().count(b"\n") == 6
-    planned, _ = told(command("matte", *where, "--dry-run", cwd=tmp_path))
+    planned, _ = told(inside("matte", *where, "--dry-run", cwd=tmp_path))
     again = ("--files-from", "failed", "-o", "out", "--dry-run", "--json")
-    fed_back, summary = told(command("matte", *again, cwd=tmp_path))
+    fed_back, summary = told(inside("matte", *again, cwd=tmp_path))
     assert summary["pending"] == 6
     assert {name: line["outputs"] for name, line in fed_back.items()} == {
         name: planned[name]["outputs"] for name in failed
     }
 
 
-def test_list_of_failures_is_plain_lines_and_empty_where_nothing_failed(command, tmp_path):
+def test_list_of_failures_is_plain_lines_and_empty_where_nothing_failed(inside, tmp_path):
     fill(tmp_path / "in", "good.jpg")
     (tmp_path / "in" / "bad.jpg").write_text("no photo")
     words = ("matte", "in", "-o", "out", "--failed-to", "failed")
-    command(*words, cwd=tmp_path)
+    inside(*words, cwd=tmp_path)
     assert (tmp_path / "failed").read_text() == "in/./bad.jpg\n"
-    command(*words, "--exclude", "bad*", cwd=tmp_path)
+    inside(*words, "--exclude", "bad*", cwd=tmp_path)
     assert (tmp_path / "failed").read_text() == ""
 
 
@@ -492,12 +496,12 @@ def test_list_of_failures_is_plain_lines_and_empty_where_nothing_failed(command,
     ],
 )
 def test_place_that_cannot_be_written_is_refused_before_any_work_and_by_a_dry_run(
-    command, tmp_path, words
+    inside, tmp_path, words
 ):
     fill(tmp_path / "in", "a.jpg")
     (tmp_path / "list").write_text("in/a.jpg")
     run, dry = (
-        command("matte", "in", "-o", *words, *more, cwd=tmp_path) for more in ((), ("--dry-run",))
+        inside("matte", "in", "-o", *words, *more, cwd=tmp_path) for more in ((), ("--dry-run",))
     )
     assert run.returncode == dry.returncode == ExitCode.OUTPUT
     assert run.stderr == dry.stderr
@@ -506,23 +510,23 @@ def test_place_that_cannot_be_written_is_refused_before_any_work_and_by_a_dry_ru
     assert names(tmp_path) == {"in/a.jpg", "list"}
 
 
-def test_run_stops_after_so_many_failures(command, tmp_path):
+def test_run_stops_after_so_many_failures(inside, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for i in range(40):
         (folder / f"{i:02d}.jpg").write_text("no photo")
     words = ("--max-failures", 3, "--threads", 2, "--json")
-    result = command("matte", folder, "-o", tmp_path / "out", *words)
+    result = inside("matte", folder, "-o", tmp_path / "out", *words)
     assert result.returncode == ExitCode.SOME_FAILED
     lines, summary = told(result)
     assert 3 <= summary["failed"] == len(lines) < 40
     assert summary["pending"] == 40 - summary["failed"]
 
 
-def test_empty_matte_is_said_and_fails_on_request(command, blind, tmp_path):
+def test_empty_matte_is_said_and_fails_on_request(inside, blind, tmp_path):
     fill(tmp_path / "in", "a.jpg")
     words = ("matte", "in", "--json", "-m", blind)
-    lenient = command(*words, "-o", "out", cwd=tmp_path)
+    lenient = inside(*words, "-o", "out", cwd=tmp_path)
     assert lenient.returncode == 0
     line = told(lenient)[0]["a.jpg"]
     assert (line["status"], line["coverage"]) == ("written", 0)
@@ -532,7 +536,7 @@ def test_empty_matte_is_said_and_fails_on_request(command, blind, tmp_path):
     )
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert np.asarray(image)[:, :, 3].max() == 0
-    strict = command(*words, "-o", "strict", "--fail-if-empty", cwd=tmp_path)
+    strict = inside(*words, "-o", "strict", "--fail-if-empty", cwd=tmp_path)
     assert strict.returncode == ExitCode.SOME_FAILED
     line = told(strict)[0]["a.jpg"]
     assert (line["status"], line["coverage"]) == ("failed", 0)
@@ -543,27 +547,20 @@ def test_empty_matte_is_said_and_fails_on_request(command, blind, tmp_path):
 # Exit codes
 
 
-def with_a_bug(environment, patch: str, *words: object) -> "subprocess.CompletedProcess[bytes]":
-    """Run the command after ``patch`` was done to it."""
-    script = f"import sys\n{patch}\nfrom birefcli.__main__ import main\nmain()"
-    command = [sys.executable, "-c", script, *map(str, words)]
-    return subprocess.run(command, capture_output=True, timeout=300, check=False, env=environment)
-
-
 @pytest.mark.parametrize("debug", [False, True])
-def test_bug_is_one_line_and_exit_70_and_a_traceback_on_request(environment, photos, debug):
+def test_bug_is_one_line_and_exit_70_and_a_traceback_on_request(start, photos, debug):
     patch = "from birefcli.batch import run\nrun.plan_targets = lambda *_: 1 / 0"
     words = ("matte", photos, "-o", photos / "out", *(["--debug"] if debug else []))
-    result = with_a_bug(environment, patch, *words)
-    said = result.stderr.decode()
-    assert result.returncode == ExitCode.BUG
+    process = start(*words, first=patch)
+    said = process.communicate(timeout=TIMEOUT)[1].decode()
+    assert process.returncode == ExitCode.BUG
     assert "birefcli: a bug: ZeroDivisionError" in said.splitlines()[-1]
     assert ("Traceback" in said) == debug
     assert len(said.splitlines()) == 1 or debug
 
 
 @pytest.mark.slow
-def test_bug_that_meets_one_photo_costs_that_photo_and_exits_70(environment, photos, tmp_path):
+def test_bug_that_meets_one_photo_costs_that_photo_and_exits_70(start, photos, tmp_path):
     patch = """
 from birefcli.batch import stages
 right = stages.render_product
@@ -574,12 +571,13 @@ def product(kind, photo, matte, bits, background, relative):
 stages.render_product = product
 """
     words = ("matte", photos, "-o", tmp_path / "out", "--debug", "--json")
-    result = with_a_bug(environment, patch, *words)
-    assert result.returncode == ExitCode.BUG
-    lines, summary = told(result)
+    process = start(*words, first=patch)
+    out, said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == ExitCode.BUG
+    lines, summary = told(out)
     assert (summary["written"], summary["failed"], summary["exit_code"]) == (2, 1, 70)
     assert lines["b.png"]["error"].startswith("a bug: KeyError")
-    assert "Traceback" in result.stderr.decode()
+    assert b"Traceback" in said
     assert names(tmp_path / "out") == {"a.png", "sub/a.png"}
 
 
@@ -594,16 +592,18 @@ stages.render_product = product
     ],
     ids=lambda value: value.name if isinstance(value, ExitCode) else "",
 )
-def test_exit_code_says_what_is_wrong_before_any_work(command, tmp_path, code, words):
+def test_exit_code_says_what_is_wrong_before_any_work(inside, tmp_path, code, words):
     fill(tmp_path / "in", "a.jpg")
-    result = command("matte", *words, cwd=tmp_path)
+    result = inside("matte", *words, cwd=tmp_path)
     assert result.returncode == code, result.stderr.decode()
     assert names(tmp_path) == {"in/a.jpg"}
 
 
-def test_names_that_the_terminal_cannot_show_end_no_run(command, tmp_path):
+def test_names_that_the_terminal_cannot_show_end_no_run(start, tmp_path):
     fill(tmp_path / "in", "caf\u00e9.jpg")
     words = ("matte", tmp_path / "in", "-o", tmp_path / "out", "--dry-run")
-    result = command(*words, PYTHONIOENCODING="ascii")
-    assert result.returncode == 0, result.stderr.decode()
-    assert b"caf\\xe9.jpg: pending" in result.stdout
+    ascii_alone = "import sys; sys.stdout = sys.__stdout__ = open(1, 'w', encoding='ascii')"
+    process = start(*words, first=ascii_alone)
+    out, said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0, said
+    assert b"caf\\xe9.jpg: pending" in out

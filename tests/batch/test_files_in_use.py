@@ -17,32 +17,32 @@ def backgrounds(tmp_path):
     return folder
 
 
-def refused(command, *words):
-    result = command(*words)
+def refused(inside, *words):
+    result = inside(*words)
     assert result.returncode == 5, result.stderr.decode()
     return result.stderr.decode()
 
 
 @pytest.mark.parametrize("existing", ["update", "overwrite"])
 def test_a_result_never_takes_the_place_of_a_background(
-    command, photos, backgrounds, tmp_path, existing
+    inside, photos, backgrounds, tmp_path, existing
 ):
     before = {path: path.read_bytes() for path in backgrounds.iterdir()}
     words = ("--write", "composite", "--existing", existing, "--background")
-    told = refused(command, "matte", photos, "-o", backgrounds, *words, backgrounds)
+    told = refused(inside, "matte", photos, "-o", backgrounds, *words, backgrounds)
     assert "a background would be overwritten by the result of" in told
     one = backgrounds / "a.png"
-    assert str(one) in refused(command, "matte", photos / "b.png", "-o", one, *words, one)
+    assert str(one) in refused(inside, "matte", photos / "b.png", "-o", one, *words, one)
     (tmp_path / "link.png").symlink_to(one)
-    refused(command, "matte", photos / "b.png", "-o", one, *words, tmp_path / "link.png")
+    refused(inside, "matte", photos / "b.png", "-o", one, *words, tmp_path / "link.png")
     assert {path: path.read_bytes() for path in backgrounds.iterdir()} == before
 
 
-def test_a_result_never_takes_the_place_of_the_weights(command, photos, tiny_weights, tmp_path):
+def test_a_result_never_takes_the_place_of_the_weights(inside, photos, tiny_weights, tmp_path):
     weights = tmp_path / "weights.png"
     shutil.copy(tiny_weights, weights)
     words = ("matte", photos / "a.jpg", "-o", weights, "--model", weights)
-    assert "the weights would be overwritten" in refused(command, *words, "--existing", "overwrite")
+    assert "the weights would be overwritten" in refused(inside, *words, "--existing", "overwrite")
     assert weights.read_bytes() == tiny_weights.read_bytes()
 
 
@@ -56,24 +56,24 @@ def test_a_result_never_takes_the_place_of_the_weights(command, photos, tiny_wei
         b"x",
     ],
 )
-def test_a_list_of_failures_replaces_nothing_but_such_a_list(command, photos, tmp_path, content):
+def test_a_list_of_failures_replaces_nothing_but_such_a_list(inside, photos, tmp_path, content):
     kept = tmp_path / "kept"
     kept.write_bytes(content)
     words = ("matte", photos, "-o", tmp_path / "out", "--failed-to", kept)
-    assert "is there and is no list of failed photos" in refused(command, *words)
+    assert "is there and is no list of failed photos" in refused(inside, *words)
     assert kept.read_bytes() == content
     assert not (tmp_path / "out").exists()
 
 
-def test_a_list_of_failures_replaces_no_weights(command, photos, tiny_weights, tmp_path):
+def test_a_list_of_failures_replaces_no_weights(inside, photos, tiny_weights, tmp_path):
     weights = tmp_path / "weights"
     shutil.copy(tiny_weights, weights)
     words = ("matte", photos, "-o", tmp_path / "out", "--model", weights, "--failed-to", weights)
-    assert "is read by this run" in refused(command, *words)
+    assert "is read by this run" in refused(inside, *words)
     assert weights.read_bytes() == tiny_weights.read_bytes()
 
 
-def test_a_list_of_failures_replaces_one_of_an_earlier_run(command, photos, tmp_path):
+def test_a_list_of_failures_replaces_one_of_an_earlier_run(inside, photos, tmp_path):
     failed = tmp_path / "failed"
     odd = [b"\xff.jpg", b"new\nline.jpg", b"spaces and ~.jpg"]
     for names in (odd[:1], odd[2:], odd, []):
@@ -82,14 +82,14 @@ def test_a_list_of_failures_replaces_one_of_an_earlier_run(command, photos, tmp_
         shutil.copytree(photos, folder)
         for name in names:
             (folder / os.fsdecode(name)).write_bytes(b"no photo")
-        result = command("matte", folder, "-o", tmp_path / "out", "--failed-to", failed, "--null")
+        result = inside("matte", folder, "-o", tmp_path / "out", "--failed-to", failed, "--null")
         assert result.returncode == (1 if names else 0), result.stderr.decode()
         assert all(name in failed.read_bytes() for name in names)
     assert failed.read_bytes() == b""
 
 
 @pytest.mark.parametrize("command_words", [("matte", "a.jpg", "-o", "out"), ("bench", "a.jpg")])
-def test_an_empty_name_of_a_model_is_refused(command, photos, command_words):
-    result = command(*command_words, "--model", "", cwd=photos)
+def test_an_empty_name_of_a_model_is_refused(inside, photos, command_words):
+    result = inside(*command_words, "--model", "", cwd=photos)
     assert result.returncode == 2
     assert "--model: is empty: is a variable not set?" in result.stderr.decode()

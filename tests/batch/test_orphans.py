@@ -172,7 +172,7 @@ def test_in_a_store_as_in_a_folder(put):
         listed("s3://b/in/a.jpg", output="s3://b/")
 
 
-def test_the_command_prints_names_that_xargs_takes(command, tmp_path):
+def test_the_command_prints_names_that_xargs_takes(inside, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     out = tmp_path / "-out"
@@ -180,10 +180,10 @@ def test_the_command_prints_names_that_xargs_takes(command, tmp_path):
     for name in ("a.png", "b b.png", "c\nd.png"):
         (out / name).write_bytes(OURS)
     words = ("matte", "photos", "-o", "./-out", "--orphans")
-    result = command(*words, cwd=tmp_path)
+    result = inside(*words, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, b"./-out/b b.png\n")
     assert b"-out/c\\nd.png: its name holds a line break; use --null" in result.stderr
-    result = command(*words, "-0", "--quiet", cwd=tmp_path)
+    result = inside(*words, "-0", "--quiet", cwd=tmp_path)
     assert result.returncode == 0
     assert sorted(result.stdout.split(b"\0")) == [b"", b"./-out/b b.png", b"./-out/c\nd.png"]
     assert result.stderr == b""

@@ -208,7 +208,7 @@ def test_layers_are_heard_during_a_run_and_no_longer(task, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 @pytest.mark.slow  # a second way to what a quick test holds
-def test_whoever_writes_or_reads_a_pipe_may_take_as_long_as_it_likes(command, tmp_path, start):
+def test_whoever_writes_or_reads_a_pipe_may_take_as_long_as_it_likes(inside, tmp_path, start):
     picture().save(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe")
     words = ("matte", tmp_path / "pipe", "-o", "-", "--photo-timeout", LIMIT)

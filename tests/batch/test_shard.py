@@ -245,37 +245,37 @@ def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_shards_of_a_folder_make_what_a_whole_run_makes(command, photos, tmp_path):
-    assert command("matte", photos, "-o", tmp_path / "whole").returncode == ExitCode.OK
+def test_the_shards_of_a_folder_make_what_a_whole_run_makes(inside, photos, tmp_path):
+    assert inside("matte", photos, "-o", tmp_path / "whole").returncode == ExitCode.OK
     for index in range(3):
-        result = command("matte", photos, "-o", tmp_path / "out", "--shard", f"{index}/3", "--json")
+        result = inside("matte", photos, "-o", tmp_path / "out", "--shard", f"{index}/3", "--json")
         assert result.returncode == ExitCode.OK
         assert summary(result.stdout)["shard"] == f"{index}/3"
         assert f"shard {index}/3: ".encode() in result.stderr
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    after = command("matte", photos, "-o", tmp_path / "out", "--dry-run", "--json")
+    after = inside("matte", photos, "-o", tmp_path / "out", "--dry-run", "--json")
     assert summary(after.stdout)["current"] == len(contents(tmp_path / "whole"))
 
 
-def test_a_shard_without_photos_is_no_failure(command, tmp_path):
+def test_a_shard_without_photos_is_no_failure(inside, tmp_path):
     (tmp_path / "in").mkdir()
     picture().save(tmp_path / "in" / "a.png")
     index = next(i for i in range(4) if not holds(chosen("", i, 4), Path("a.png")))
     words = ("matte", tmp_path / "in", "-o", tmp_path / "out", "--shard", f"{index}/4")
-    assert command(*words).returncode == ExitCode.OK
+    assert inside(*words).returncode == ExitCode.OK
     empty = tmp_path / "empty"
     empty.mkdir()
     words = ("matte", empty, "-o", tmp_path / "out", "--shard", f"{index}/4")
-    assert command(*words).returncode == ExitCode.NO_INPUT
+    assert inside(*words).returncode == ExitCode.NO_INPUT
 
 
-def test_a_folder_that_is_not_there_fails_in_every_shard(command, photos, tmp_path):
+def test_a_folder_that_is_not_there_fails_in_every_shard(inside, photos, tmp_path):
     """As where a node of a cluster has not mounted it."""
     for index in range(3):
         more = ("-o", tmp_path / "out", "--shard", f"{index}/3", "--dry-run")
-        result = command("matte", tmp_path / "nophotos", *more)
+        result = inside("matte", tmp_path / "nophotos", *more)
         assert result.returncode == ExitCode.NO_INPUT
-        result = command("matte", tmp_path / "nophotos", photos, *more)
+        result = inside("matte", tmp_path / "nophotos", photos, *more)
         assert result.returncode == ExitCode.SOME_FAILED
         assert b"nophotos: No such file" in result.stderr
 
@@ -295,9 +295,9 @@ def test_who_waits_for_another_run_says_so_once(tmp_path):
     assert said == [f"{tmp_path}: another run is writing here; waits for it"]
 
 
-def test_number_and_count_come_from_the_environment(command, photos, tmp_path):
+def test_number_and_count_come_from_the_environment(inside, photos, tmp_path):
     words = ("matte", photos, "-o", tmp_path / "out", "--shard", "auto", "--dry-run")
-    result = command(*words, SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_COUNT="2")
+    result = inside(*words, SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_TASK_COUNT="2")
     assert b"shard 1/2 (SLURM_ARRAY_TASK_ID): " in result.stderr
 
 
@@ -318,7 +318,7 @@ def test_what_has_no_shards_is_refused(ended, words, said, monkeypatch, tmp_path
 
 
 @pytest.mark.skipif(os.name != "posix", reason="whether a process lives is asked on POSIX alone")
-def test_a_shard_leaves_what_another_machine_is_writing(command, photos, tmp_path, monkeypatch):
+def test_a_shard_leaves_what_another_machine_is_writing(inside, photos, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.setattr("platform.node", lambda: "another-machine")
@@ -330,7 +330,7 @@ def test_a_shard_leaves_what_another_machine_is_writing(command, photos, tmp_pat
     mine = atomic.part_name().replace(f"-{os.getpid()}-", "-999999999-")
     for part in (name, mine):
         (out / part).write_bytes(b"half")
-    assert command("matte", photos, "-o", out, "--shard", "0/2").returncode == ExitCode.OK
+    assert inside("matte", photos, "-o", out, "--shard", "0/2").returncode == ExitCode.OK
     assert (out / name).exists()
     assert not (out / mine).exists()
 
@@ -338,11 +338,11 @@ def test_a_shard_leaves_what_another_machine_is_writing(command, photos, tmp_pat
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_eight_shards_at_once_two_of_them_killed_make_what_a_whole_run_makes(
-    start, command, tmp_path
+    start, inside, tmp_path
 ):
     photos = many(tmp_path / "in", 200)
     out = tmp_path / "out"
-    assert command("matte", photos, "-o", tmp_path / "whole").returncode == ExitCode.OK
+    assert inside("matte", photos, "-o", tmp_path / "whole").returncode == ExitCode.OK
     words = ("matte", photos, "-o", out, "--json", "--threads", 1)
     gates = []
     for index in range(2):  # what nobody writes into keeps these from their end

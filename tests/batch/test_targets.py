@@ -191,14 +191,14 @@ def test_photo_fails_whose_target_cannot_be_read_and_the_others_go_on(
     assert (tmp_path / "out" / "a.png").read_bytes() != before
 
 
-def test_photo_fails_where_one_of_two_targets_cannot_be_looked_at(command, tmp_path):
+def test_photo_fails_where_one_of_two_targets_cannot_be_looked_at(inside, tmp_path):
     fill(tmp_path / "in", "a.jpg", "b.jpg")
     loop = tmp_path / "out" / "mask" / "a.png"
     loop.parent.mkdir(parents=True)
     loop.symlink_to("a.png")
     words = ("matte", "in", "-o", "out", "--write", "cutout,mask", "--json")
     for more in ("--dry-run", "--existing=overwrite", "--existing=skip", "--existing=update"):
-        result = command(*words, more, cwd=tmp_path)
+        result = inside(*words, more, cwd=tmp_path)
         photos, _ = told(result)
         assert result.returncode == 1
         assert photos["a.jpg"]["error"].startswith("out/mask/a.png: ")
@@ -230,14 +230,14 @@ def test_first_call_on_a_target_that_fails_replaces_nothing(command, tmp_path, n
 
 
 @needs_fifo
-def test_pipes_and_devices_at_targets_are_neither_opened_nor_waited_for(command, tmp_path):
+def test_pipes_and_devices_at_targets_are_neither_opened_nor_waited_for(inside, tmp_path):
     fill(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     out = tmp_path / "out"
     out.mkdir()
     os.mkfifo(out / "a.png")
     (out / "b.png").symlink_to("/dev/full")
     for more in ("--dry-run", "--existing=overwrite", "--existing=update"):
-        result = command("matte", "in", "-o", "out", more, "--json", cwd=tmp_path)
+        result = inside("matte", "in", "-o", "out", more, "--json", cwd=tmp_path)
         photos, summary = told(result)
         assert (result.returncode, summary["failed"]) == (1, 2)
         assert photos["a.jpg"]["error"] == (
@@ -251,12 +251,12 @@ def test_pipes_and_devices_at_targets_are_neither_opened_nor_waited_for(command,
 
 
 @needs_fifo
-def test_one_file_that_is_a_pipe_with_a_reader_is_refused(command, tmp_path):
+def test_one_file_that_is_a_pipe_with_a_reader_is_refused(inside, tmp_path):
     fill(tmp_path, "a.jpg")
     os.mkfifo(tmp_path / "pipe.png")
     reader = os.open(tmp_path / "pipe.png", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        result = command("matte", "a.jpg", "-o", "pipe.png", cwd=tmp_path)
+        result = inside("matte", "a.jpg", "-o", "pipe.png", cwd=tmp_path)
         assert os.read(reader, 1) == b""
     finally:
         os.close(reader)
@@ -265,40 +265,40 @@ def test_one_file_that_is_a_pipe_with_a_reader_is_refused(command, tmp_path):
 
 
 @needs_fifo
-def test_list_of_failures_goes_into_a_pipe_or_a_device(command, tmp_path):
+def test_list_of_failures_goes_into_a_pipe_or_a_device(inside, command, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_text("no picture")
     os.mkfifo(tmp_path / "pipe")
     words = ("matte", "in", "-o", "out", "--failed-to")
-    result = command(*words, "pipe", cwd=tmp_path)
+    result = inside(*words, "pipe", cwd=tmp_path)
     assert result.returncode == 5
     assert b"--failed-to pipe: nobody reads from this pipe" in result.stderr
     got: list[bytes] = []
     reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
     reader.start()
-    result = command(*words, "pipe", cwd=tmp_path)
+    result = inside(*words, "pipe", cwd=tmp_path)
     reader.join(TIMEOUT)
     assert result.returncode == 1
     assert got == [b"in/./bad.jpg\n"]
     result = command(*words, "/dev/stderr", cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.endswith(b"in/./bad.jpg\n")
-    assert command(*words, os.devnull, cwd=tmp_path).returncode == 1
+    assert inside(*words, os.devnull, cwd=tmp_path).returncode == 1
     assert Path(os.devnull).is_char_device()
 
 
 @needs_fifo
-def test_sheets_and_reports_treat_pipes_by_the_same_rule(command, tmp_path):
+def test_sheets_and_reports_treat_pipes_by_the_same_rule(inside, tmp_path):
     fill(tmp_path / "cutouts", "a.png")
     os.mkfifo(tmp_path / "sheet.png")
     os.mkfifo(tmp_path / "page.html")
-    result = command("sheet", "cutouts", "-o", "sheet.png", cwd=tmp_path)
+    result = inside("sheet", "cutouts", "-o", "sheet.png", cwd=tmp_path)
     assert (result.returncode, b"sheet.png: is a named pipe, not a" in result.stderr) == (5, True)
     grey = picture().convert("L").point(lambda level: 255 if level > 99 else 0)
     for folder in ("pred", "gt"):
         (tmp_path / folder).mkdir()
         grey.save(tmp_path / folder / "a.png")
-    result = command("score", "pred", "gt", "--report", "page.html", "--json", cwd=tmp_path)
+    result = inside("score", "pred", "gt", "--report", "page.html", "--json", cwd=tmp_path)
     assert result.returncode == 5
     assert b"--report page.html: nobody reads from this pipe" in result.stderr
     assert json.loads(result.stdout.splitlines()[-1]), "the scores are not lost"
@@ -359,7 +359,7 @@ FULL = {
 
 @pytest.mark.parametrize("what", FULL)
 def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
-    command, small_disk, tmp_path, what
+    inside, small_disk, tmp_path, what
 ):
     picture().save(tmp_path / "a.jpg")
     (tmp_path / "bad.jpg").write_text("no picture")
@@ -373,7 +373,7 @@ def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
         target.write_text("./old.jpg\n" if what == "a list of failures" else "old")
     support.fill(small_disk / "filler")
     before = {path: path.read_bytes() for path in small_disk.iterdir()}
-    result = command(*words, cwd=tmp_path)
+    result = inside(*words, cwd=tmp_path)
     assert result.returncode == 5
     said = result.stderr.decode()
     assert "No space left on device" in said

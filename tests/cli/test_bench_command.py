@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -153,15 +152,14 @@ def test_nobody_is_told_a_cost_who_gave_no_price(command, measured):
     assert "cost" not in shown
 
 
-def test_onnx_without_onnxruntime_says_what_to_install(command, tmp_path):
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('blocked')\n")
+def test_onnx_without_onnxruntime_says_what_to_install(start, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    words = (*QUICK, "--against", tmp_path / "model.onnx")
-    result = command(*words, PYTHONPATH=path)
-    assert result.returncode == 2
-    assert b"pip install 'birefcli[bench]'" in result.stderr
-    assert result.stderr.count(b"\n") == 1
+    without = "import sys; sys.modules['onnxruntime'] = None"
+    process = start(*QUICK, "--against", tmp_path / "model.onnx", first=without)
+    _, said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 2
+    assert b"pip install 'birefcli[bench]'" in said
+    assert said.count(b"\n") == 1
 
 
 def test_onnx_that_is_not_there_or_no_model_is_one_line(command, tmp_path):
@@ -241,13 +239,8 @@ def test_ctrl_c_gives_the_rounds_that_ended_and_leaves_nothing_behind(environmen
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_before_the_first_round_says_interrupted(environment, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "birefcli", "bench", "--megapixels", "1", "--count", "2000"],
-        env={**environment, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def test_ctrl_c_before_the_first_round_says_interrupted(start, tmp_path):
+    process = start("bench", "--megapixels", "1", "--count", "2000", TMPDIR=str(tmp_path))
     wait_for(lambda: list(tmp_path.glob("*/*.jpg")), "the first photo")
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=TIMEOUT)

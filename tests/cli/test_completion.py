@@ -23,7 +23,7 @@ SAME = ["matte -m", "matte --model", "bench --model", "bench --against", "score 
 
 
 @pytest.fixture(scope="module")
-def offered(installed):
+def offered(command):
     """What bash is offered for a command line whose last word is incomplete."""
 
     def ask(line: str, cwd=None):
@@ -33,9 +33,7 @@ def offered(installed):
             "COMP_WORDS": "\n".join(words),
             "COMP_CWORD": str(len(words) - 1),
         }
-        result = subprocess.run(
-            ["birefcli"], env={**installed, **asked}, cwd=cwd, capture_output=True, check=False
-        )
+        result = command(cwd=cwd, **asked)
         assert result.stderr == b""
         return result.stdout.decode().split()
 

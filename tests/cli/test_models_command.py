@@ -68,7 +68,7 @@ def check():
     heavy = {"torch", "huggingface_hub", "safetensors", "tqdm", "obstore", "boto3"}
     print("heavy:", sorted(heavy & {*sys.modules}))
 """
-    done = run(fake, tmp_path, body.strip() + "\n" + models("pull", "--help"))
+    done = run(fake, tmp_path, body.strip() + "\n" + models("pull", "--help"), forked=False)
     assert done.returncode == 0
     assert "heavy: []" in done.stdout
 

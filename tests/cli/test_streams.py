@@ -25,17 +25,22 @@ ODD += [b"+c", b"@d", b"\tlead", b"\rcr=1", "é日😀".encode()]
 
 
 @pytest.fixture
-def shell(environment, tmp_path):
-    """Run ``birefcli`` in a shell, with redirections; its code, stdout and stderr."""
+def shell(environment, quickly_installed, tmp_path):
+    """Run ``birefcli`` in a shell, with redirections; its code, stdout and stderr.
+
+    In a process of its own where a stream is closed, which Python sees when it starts.
+    """
 
     def run(words, **more):
-        line = f'"{sys.executable}" -m birefcli {words}'
-        root = str(Path(__file__).parents[2])
-        env = {**environment, "BIREFCLI_MODEL": "mini", "PYTHONPATH": root, **more}
+        if "&-" in words:
+            line = f'"{sys.executable}" -m birefcli {words}'
+            env = {**environment, "PYTHONPATH": str(Path(__file__).parents[2])}
+        else:
+            line, env = f"birefcli {words}", quickly_installed
         result = subprocess.run(
             ["sh", "-c", line],
             cwd=tmp_path,
-            env=env,
+            env={**env, "BIREFCLI_MODEL": "mini", **more},
             capture_output=True,
             stdin=subprocess.DEVNULL,
             check=False,
@@ -64,10 +69,10 @@ def named(tmp_path):
     return tmp_path
 
 
-CLOSED = [" ".join(which) for which in product(("", "<&-"), ("", ">&-"), ("", "2>&-"))]
+SOME_CLOSED = [" ".join(which) for which in product(("", "<&-"), ("", ">&-"), ("", "2>&-"))][1:]
 
 
-@pytest.mark.parametrize("redirected", CLOSED[1:])
+@pytest.mark.parametrize("redirected", SOME_CLOSED)
 def test_commands_end_as_ever_with_any_stream_closed(shell, redirected):
     code, out, said = shell(f"models list --json {redirected}")
     if ">&-" in redirected.replace("2>&-", ""):
@@ -82,10 +87,10 @@ def test_commands_end_as_ever_with_any_stream_closed(shell, redirected):
     ("words", "code"),
     [
         ("matte none.png -o - 2>&-", 3),
-        ("matte a.png -o - --no-refine >&-", 5),
         *(
             pytest.param(words, code, marks=pytest.mark.slow)
             for words, code in {
+                "matte a.png -o - --no-refine >&-": 5,
                 "matte a.png -o - --no-refine 2>&-": 0,
                 "matte - -o - <&- 2>&-": 1,
                 "matte bad.png -o - 2>&-": 1,
@@ -114,6 +119,23 @@ def test_messages_are_in_no_result_whatever_is_closed(shell, tmp_path, words, co
         assert "it is closed" in said
 
 
+NO_STDOUT = "import os, sys\nos.close(1)\nsys.stdout = sys.__stdout__ = None\n"
+"""As Python begins where stdout is closed."""
+
+
+def test_picture_for_a_stdout_that_is_closed_is_exit_5(start, tmp_path):
+    picture().save(tmp_path / "a.png")
+    words = ("matte", tmp_path / "a.png", "-o", "-", "--no-refine")
+    process = start(*words, first=NO_STDOUT)
+    out, said = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, out) == (5, b""), said
+    assert b"it is closed" in said
+    assert b"Traceback" not in said
+
+
+CLOSED = {full: pytest.param(full, marks=pytest.mark.slow) for full in ("2>&-", ">&-")}
+
+
 @FULL
 @pytest.mark.parametrize(
     ("words", "code"),
@@ -126,7 +148,7 @@ def test_messages_are_in_no_result_whatever_is_closed(shell, tmp_path, words, co
         ("nonsense", 2),
     ],
 )
-@pytest.mark.parametrize("full", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("full", ["2>/dev/full", CLOSED["2>&-"]])
 def test_message_that_cannot_be_printed_changes_no_exit_code(shell, tmp_path, words, code, full):
     picture().save(tmp_path / "a.png")
     assert shell(f"{words} {full}")[::2] == (code, "")
@@ -136,7 +158,7 @@ def test_message_that_cannot_be_printed_changes_no_exit_code(shell, tmp_path, wo
 @pytest.mark.parametrize(
     "words", ["--help", "--version", "matte --help", "models list", "models path mini", "score p t"]
 )
-@pytest.mark.parametrize("full", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("full", [">/dev/full", CLOSED[">&-"]])
 def test_results_that_cannot_be_printed_are_exit_5_and_one_line(shell, tmp_path, words, full):
     if words.startswith("score"):
         for folder in (tmp_path / "p", tmp_path / "t"):

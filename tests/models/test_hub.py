@@ -428,7 +428,7 @@ def test_looking_into_the_cache_imports_little(fake, tmp_path):
 hub.state(tiny), cache.cached(tiny)
 assert not {"torch", "httpx", "httpx2", "requests", "tqdm"} & {*sys.modules}
 """
-    done = run(fake, tmp_path, body)
+    done = run(fake, tmp_path, body, forked=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -189,13 +189,14 @@ def test_folder_with_none_or_several_is_refused_with_their_names(tmp_path, names
 
 
 @pytest.mark.parametrize(
-    "prefix",
+    ("prefix", "suffix"),
     [
-        *("model.", "net.", "network.", "module.", "_orig_mod.", "birefnet.", "state_dict."),
-        *("model.module.", "module.model.", "_orig_mod.model.net.", "model._orig_mod.module."),
+        *((f"{name}.", ".safetensors") for name in ("model", "net", "network", "birefnet")),
+        *((f"{name}.", ".pth") for name in ("module", "_orig_mod", "state_dict")),
+        *(("model.module.", ".pth"), ("module.model.", ".safetensors")),
+        *(("_orig_mod.model.net.", ".safetensors"), ("model._orig_mod.module.", ".pth")),
     ],
 )
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_prefixes_in_front_of_the_names_are_taken_off(state, tmp_path, prefix, suffix):
     named = {prefix + key: value for key, value in state.items()}
     path = tmp_path / f"a{suffix}"

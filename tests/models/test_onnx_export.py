@@ -191,10 +191,10 @@ def test_an_exported_file_says_what_it_is_and_nothing_of_this_machine(tiny_onnx,
 
 
 @pytest.mark.slow
-def test_bench_takes_an_exported_file(tiny_onnx, command, tmp_path):
+def test_bench_takes_an_exported_file(tiny_onnx, inside, tmp_path):
     Image.effect_noise((60, 40), 50).save(tmp_path / "a.png")
     words = ("--repeat", "1", "--json", "--device", "cpu", "--against", tiny_onnx[0])
-    done = command("bench", tmp_path / "a.png", *words)
+    done = inside("bench", tmp_path / "a.png", *words)
     assert done.returncode == 0, done.stderr
     against = json.loads(done.stdout)["against"]
     assert against["provider"] == CPU[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_hub import environment, script, serving
+from fake_hub import run, serving
 from safetensors.torch import load_file, save_file
 
 from birefcli.birefnet import SWIN_L, SWIN_T, BiRefNet, Config
@@ -456,13 +456,8 @@ from birefcli.models import weights
 checkpoint = weights.resolve("tiny")
 print(json.dumps([checkpoint.name, checkpoint.size, checkpoint.patch_order.value]))
 """
-        done = subprocess.run(
-            script(hub, body),
-            env=environment(tmp_path, hub.url),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = run(hub, tmp_path, body, torch=True)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["tiny", [64, 32], "columns"]
 
 

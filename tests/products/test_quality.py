@@ -9,6 +9,7 @@ import pytest
 from benchmarks.review_faults import FAULTS
 from cutouts import disc
 
+from birefcli.products.quality import small_matte
 from birefcli.products.quality.check import Defect, check
 
 
@@ -171,3 +172,14 @@ def test_contract_of_the_service_names_every_flag():
     contract = json.loads(resources.files("birefcli").joinpath("serve/openapi.json").read_text())
     named = contract["components"]["schemas"]["Flags"]["items"]["enum"]
     assert named == [flag.value for flag in Defect]
+
+
+def test_colours_are_those_of_opencv_and_white_is_exact():
+    photo = np.random.RandomState(0).rand(40, 60, 3).astype(np.float32)
+    photo[0], photo[1] = 0, 1
+    found = small_matte.lab_of(photo)
+    theirs = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)  # of tables, which are coarse
+    assert (found.dtype, found.shape) == (np.float32, photo.shape)
+    assert np.abs(found - theirs).max() < 1
+    assert np.abs(found[0]).max() < 1e-3
+    assert np.abs(found[1] - (100, 0, 0)).max() < 1e-2

@@ -15,6 +15,7 @@ from birefcli.products.quality.colour_share import share_of_subject
 from birefcli.products.quality.small_matte import (
     Plane,
     SmallMatte,
+    lab_of,
     resized,
     small_size,
     thinned,
@@ -93,8 +94,7 @@ def _at_border(box: tuple[int, ...], picture: NDArray[Any]) -> bool:
 
 
 def _scene(matte: SmallMatte, photo: Plane) -> _Scene:
-    lab = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), np.float32)
-    lab = np.asarray(cv2.GaussianBlur(lab, (0, 0), 0.7), np.float32)
+    lab = np.asarray(cv2.GaussianBlur(lab_of(photo), (0, 0), 0.7), np.float32)
     changes = [cv2.Sobel(lab, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1))]
     steepness = np.sqrt(sum((change**2).sum(2) for change in changes))
     nearby = np.asarray(cv2.dilate(steepness, np.ones((3, 3), np.uint8)), np.float32)

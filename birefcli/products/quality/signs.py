@@ -16,6 +16,7 @@ from birefcli.products.quality.filled_gaps import filled_gap
 from birefcli.products.quality.small_matte import (
     Plane,
     SmallMatte,
+    lab_of,
     resized,
     small_size,
     thinned,
@@ -96,7 +97,7 @@ def _islands(inside: NDArray[np.uint8]) -> float:
 
 def _without_edge(shape: SmallMatte, photo: Plane) -> float:
     """Length of the outline across which the photo's colour does not change, of the size."""
-    lab = _smooth(np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), np.float32))
+    lab = _smooth(lab_of(photo))
     smooth = _smooth(shape.alpha)
     # Only there does it matter: the rest of the picture is no work.
     band = np.nonzero((shape.depth <= 3) & (shape.outside <= 3))

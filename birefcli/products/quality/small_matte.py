@@ -13,6 +13,15 @@ ENOUGH = 512  # the same, or more, of what is reduced to it
 
 Plane = NDArray[np.float32]
 
+_TO_XYZ = np.array(  # IEC 61966-2-1: linear sRGB to XYZ, by that of its white
+    [
+        [0.412453, 0.357580, 0.180423],
+        [0.212671, 0.715160, 0.072169],
+        [0.019334, 0.119193, 0.950227],
+    ],
+    np.float32,
+) / np.array([[0.950456], [1], [1.088754]], np.float32)
+
 
 def thinned(picture: NDArray[Any], least: int = ENOUGH) -> NDArray[Any]:
     """Every n-th pixel of every n-th row, ``least`` or more of the longer side.
@@ -36,6 +45,18 @@ def resized(picture: NDArray[Any], size: tuple[int, int]) -> Plane:
     method = cv2.INTER_AREA if fewer else cv2.INTER_LINEAR
     made = np.asarray(cv2.resize(picture, size, interpolation=method), np.float32)
     return np.asarray(made / np.float32(np.iinfo(picture.dtype).max), np.float32)
+
+
+def lab_of(photo: Plane) -> Plane:
+    """L*a*b* of sRGB, H×W×3 of 0..1 (CIE 15; float32, by its formulas).
+
+    OpenCV first makes tables of it, for longer than a small network takes for a photo, and is off
+    by up to half a unit.
+    """
+    linear = np.where(photo <= 0.04045, photo / 12.92, ((photo + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ _TO_XYZ.T
+    x, y, z = np.moveaxis(np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116), -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1).astype(np.float32)
 
 
 @dataclass(frozen=True)
