@@ -131,7 +131,7 @@ def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]
     words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
     coverage = NOT_JUDGED if findings is None else percent(findings.coverage)
     by = f" <i>{BY_RUN}</i>" if entry.is_judged_by_run else ""
-    notes = "".join(f"<span class=note>{shown(note)}</span>" for note in entry.run_notes)
+    notes = "".join(f" <span class=note>{shown(note)}</span>" for note in entry.run_notes)
     listed = _listed(str(path)) if photo is None else _listed(photo.listed) + " data-paired"
     return (
         f"<article data-key='{shown(_key(path))}'{listed}"
