@@ -1,5 +1,7 @@
 """What a product says of its own making: enough to know later whether it is up to date.
 
+Beside that it holds what its run found out, see :mod:`.findings`.
+
 The stamp lies inside the file, so it is written in the same instant as the pixels, survives copying
 single files and killed runs, and two runs at once cannot tear it. A list in the output folder could
 do none of that.
