@@ -148,9 +148,13 @@ class TerminalReporter(Terminal):
             self.say(summary.line() + self._where_to_look(summary))
 
     def _where_to_look(self, summary: Summary) -> str:
-        """How one learns which photos are flagged or have notes; nothing where none are."""
-        there = summary.flagged or summary.noted or summary.lowered
-        ways = ["the same command with -v names them"] if there and not self.names_written else []
+        """How one learns which photos the counts are of; nothing where each was named."""
+        ways = []
+        if not self.names_written:
+            if summary.flagged or summary.noted or summary.lowered:
+                ways = ["the same command with -v names them"]
+            elif summary.counts[Status.WRITTEN] and (summary.edited or summary.foreign):
+                ways = ["-v names them"]
         if summary.flagged:
             ways.append("birefcli sheet shows flagged ones")
         return f" ({', '.join(ways)})" if ways else ""

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from birefcli.batch.inputs import find_photos, split_missing
+from birefcli.batch.inputs import find_photos
+from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import NoInputError
 from birefcli.options import Selection

@@ -88,7 +88,9 @@ MORE = {
         "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), flagged, noted and lowered (how many "
         "photos, written or up to date, have flags, notes, and a quality lowered for "
-        "`--max-bytes`), shard, interrupted and exit_code.",
+        "`--max-bytes`), replaced (how many products edited since they were made, and foreign "
+        "files, `--existing overwrite` has replaced, or a dry run would), shard, interrupted and "
+        "exit_code.",
     ],
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
