@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from birefcli.birefnet import Config
 from birefcli.cli.app import app
 from birefcli.cli.train import _stage
-from birefcli.errors import BirefcliError, ExitCode, UsageError
-from birefcli.models import weights
+from birefcli.errors import BirefcliError, ExitCode, OutputError, UsageError
+from birefcli.models import weights, zoo
 from birefcli.options import Precision
 from birefcli.system import atomic
 from birefcli.training import setup, validate
@@ -514,12 +514,52 @@ def test_fewer_epochs_are_other_options_and_more_are_not():
 
 def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
     output = tmp_path / "w.safetensors"
-    output.write_bytes(b"mine")
-    code, stderr = inside(*words, "-o", output)
-    assert code == ExitCode.OUTPUT
-    assert "is there already; name another file, or --restart" in stderr
-    assert output.read_bytes() == b"mine"
-    assert not output.with_suffix(".train").exists()
+    for content, more, text in (
+        (zoo.MINI_FILE.read_bytes(), (), "is there already; name another file, or --restart"),
+        (b"mine", ("--restart",), "is there and was not made by birefcli train; name another file"),
+        (safetensors(), ("--restart",), "is there and was not made by birefcli train"),
+    ):
+        output.write_bytes(content)
+        code, stderr = inside(*words, "-o", output, *more)
+        assert code == ExitCode.OUTPUT
+        assert text in stderr
+        assert output.read_bytes() == content
+        assert not output.with_suffix(".train").exists()
+
+
+def safetensors() -> bytes:
+    """Another program's: without what a network of ours says of itself."""
+    header = b'{"__metadata__": {"format": "pt"}}'
+    return len(header).to_bytes(8, "little") + header
+
+
+def test_files_of_the_folder_that_are_no_trainings_stay(tmp_path):
+    plan = Plan((), tmp_path / "w.safetensors", restart=True)
+    plan.folder.mkdir()
+
+    def refused(*names):
+        with pytest.raises(OutputError, match="was not made by birefcli train; move it") as error:
+            setup.prepare_folder(plan)
+        return any(str(error.value).startswith(f"{plan.folder / name}: ") for name in names)
+
+    (plan.folder / "epoch-0001.png").write_bytes(b"a picture")
+    (plan.folder / "of mine.txt").write_bytes(b"no name of ours")
+    assert refused("epoch-0001.png")
+    (plan.folder / setup.LOG).write_text('{"event": "of another program"}\n')
+    assert refused(setup.LOG)
+    for line in ('{"step": 1, "loss": 0.5}\n', '{"epoch": 0, "step": 0, "IoU": 1.0}\n', ""):
+        (plan.folder / setup.LOG).write_text(line)
+        setup.prepare_folder(plan)
+    (plan.folder / setup.LOG).unlink()
+    torch.save({"model": {}}, plan.folder / setup.CHECKPOINT)
+    assert refused(setup.CHECKPOINT)
+    (plan.folder / setup.CHECKPOINT).write_bytes(b"damaged")
+    assert refused(setup.CHECKPOINT)
+    (plan.folder / setup.LOG).write_text('{"step": 1, "loss": 0.5}\n')
+    setup.prepare_folder(plan)
+    torch.save(dict.fromkeys(("network", "averaged", "optimiser")), plan.folder / setup.CHECKPOINT)
+    (plan.folder / setup.LOG).unlink()
+    setup.prepare_folder(plan)
 
 
 def test_parts_that_a_killed_training_left_are_removed(tmp_path):
