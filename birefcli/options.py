@@ -244,6 +244,8 @@ class Rendering:
     refine: bool = True
     strip: bool = False
     """Leave out where the photo was taken."""
+    metadata: bool = True
+    """Keep EXIF, XMP and IPTC of the photo; profile and resolution are kept in any case."""
     resize: Resize | None = None
     quality: int | None = None
     """Of JPEG, AVIF and lossy WebP, 1..100; None: what ``compress`` says, and lossless WebP."""

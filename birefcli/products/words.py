@@ -28,11 +28,11 @@ Value = TypeVar("Value", bound=Enum)
 
 NAMES = (
     *("write", "format", "bits", "compress", "background", "crop", "margin", "refine", "strip"),
-    *("preset", "resize", "quality", "max_bytes", "threshold", "trimap_width"),
+    *("metadata", "preset", "resize", "quality", "max_bytes", "threshold", "trimap_width"),
     *("canvas", "aspect", "fill", "head", "align", "shadow"),
 )
 """Options that say how products look."""
-SWITCHES = ("crop", "refine", "strip")
+SWITCHES = ("crop", "refine", "strip", "metadata")
 """Those of them that are on or off."""
 WHOLE = {"bits": "8 or 16", "quality": "a whole number from 1 to 100"}
 """Those that are whole numbers, and which."""
@@ -67,6 +67,7 @@ class FileWords(LayoutWords, total=False):
     bits: int
     compress: str
     strip: bool
+    metadata: bool
     quality: int | None
     max_bytes: int | str | None
 
@@ -149,6 +150,7 @@ def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) 
         margin=values.margin(words["margin"]) if "margin" in words else Margin(),
         refine=words.get("refine", True),
         strip=words.get("strip", False),
+        metadata=words.get("metadata", True),
         resize=values.resize(words["resize"]) if "resize" in words else None,
         quality=words.get("quality"),
         max_bytes=values.max_bytes(words["max_bytes"]) if "max_bytes" in words else None,

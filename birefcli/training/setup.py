@@ -223,7 +223,8 @@ def initial_network(plan: Plan) -> tuple[BiRefNet, Initialisation]:
     read = weights.load_network(checkpoint.run_with(patch_order=plan.patch_order))
     network = copy.deepcopy(read)
     published = network.config.backbone == "swin"
-    return network.requires_grad_(True), Initialisation(width, published=published, tuned=True)
+    start = Initialisation(width, published=published, tuned=True, own=checkpoint.size)
+    return network.requires_grad_(True), start
 
 
 def check_batches(hyperparameters: Hyperparameters, rank: Rank) -> None:

@@ -201,6 +201,7 @@ OTHER = {
     "margin": Margin(20),
     "refine": False,
     "strip": True,
+    "metadata": False,
     "resize": Resize(Size(64, 64)),
     "quality": 80,
     "max_bytes": 1000,

@@ -45,6 +45,13 @@ def test_every_stage_and_the_whole_have_seconds_rates_and_cpu_time(measured):
     assert measured["pipeline"]["seconds"] > 0
 
 
+def test_threads_are_told_by_what_they_do():
+    record = {"device": "cpu", "threads": 1, "torch_threads": 2}
+    said = "2 threads for the network, 1 thread for the pipeline"
+    assert bench_table._threads(record) == said
+    assert bench_table._threads({**record, "device": "cuda:0"}) == "1 thread for the pipeline"
+
+
 def test_shares_add_up_to_the_whole_one_after_the_other(measured):
     # Medians of parts are not parts of the median, but near it.
     assert sum(f["share"] for f in measured["stages"].values()) == pytest.approx(1, abs=0.3)

@@ -170,7 +170,8 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
     best = min(scores[1:], key=lambda entry: entry["MAD"])
     change = f"MAD {scores[0]['MAD']:.4f} before, {best['MAD']:.4f} after"
-    assert change in text(result)
+    assert f"held-out photos, at 64×64: {change}" in text(result)
+    assert "is for 96×64, and all scores here, before too, are at 64×64" in text(result)
     assert f"the result is epoch {best['epoch']}'s, " in text(result)
     folder = output.with_suffix(".train")
     assert {p.name for p in folder.iterdir()} - {"last.safetensors"} == {
@@ -213,7 +214,7 @@ def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
     output = tmp_path / "w.safetensors"
     last, best = (beside(output, name) for name in ("last", "best"))
     said = run(2, 0.5, 0.25, 0.375)
-    assert "held-out photos: MAD 0.5000 before, 0.2500 after" in said
+    assert "held-out photos, at 64×64: MAD 0.5000 before, 0.2500 after" in said
     where = f"the best by validation; the last epoch's, MAD 0.3750, is in {last}"
     assert f"the result is epoch 1's, {where}" in said
     first = output.read_bytes()
