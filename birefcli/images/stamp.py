@@ -48,7 +48,7 @@ WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 AT_END = frozenset({".webp", ".avif", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
-_PNG_TEXT = re.compile(b"(?:" + b"|".join(png.TEXTS) + b")" + PNG_KEY)
+_PNG_KEY = re.compile(PNG_KEY)
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
 _LENGTHS = range(160, 1200, 32)  # bytes that a stamp takes which is found from the end
 
@@ -273,7 +273,7 @@ def _png_software(chunks: Iterable[png.Chunk]) -> bytes:
 
 def _png_software_at_end(tail: bytes) -> bytes:
     """The same, behind the pixels, as far as it is in ``tail``."""
-    starts = (found.start() - 4 for found in _PNG_TEXT.finditer(tail))
+    starts = (found.start() - 8 for found in _PNG_KEY.finditer(tail))
     texts = (_png_software(png.last_chunks(tail, at)) for at in starts if at >= 0)
     return next(filter(None, texts), b"")
 
