@@ -197,7 +197,7 @@ def _checksum(file_length: bytes, data_length: bytes, crc: bytes) -> Checksum:
 
 def _text_at_end(tail: bytes) -> bytes:
     """What stands where a file of ours ends with its stamp: anything, or nothing."""
-    at = tail.rfind(END)
+    at = tail.rfind(END + b"birefcli:")  # a note may have the words alone
     if at >= 0 and tail.endswith(b";"):
         return tail[at + len(END) :]
     found = _last_text(tail, _webp_head) or _last_text(tail, _avif_head)

@@ -105,7 +105,9 @@ def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
     assert said(data)[1] == notes.xmp
 
 
-LONG = Findings(0.25, tuple(Defect), 0.0125, ("ä; b|c%", *("x" * 150 + str(n) for n in range(9))))
+LONG = Findings(
+    0.25, tuple(Defect), 0.0125, ("ä; b|c%, end of it", *("x" * 150 + str(n) for n in range(9)))
+)
 
 
 @pytest.mark.parametrize("found", [Findings(1.0), LONG])
