@@ -193,7 +193,7 @@ def _report_up_to_date(
         status = Status.SKIPPED if skipped else Status.CURRENT
         notable, reason = bool(decision.kept), decision.reason
         outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
-        progress.report(outcome)
+        progress.report(outcome if decision.found is None else outcome.found_by(decision.found))
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:
