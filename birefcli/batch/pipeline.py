@@ -325,7 +325,9 @@ class Pipeline:
             found.flags,
             found.doubt,
             reason=loaded.decision.reason,
-            notes=found.noting(notes_of(made)).notes,
+            notes=found.noting(notes_of(made, self.context.options.rendering))
+            .after(loaded.decision.found)
+            .notes,
             is_new=loaded.decision.is_new,
             notable=empty,
         )

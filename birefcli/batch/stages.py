@@ -112,19 +112,18 @@ def compose(
     return render_product(kind, photo, matte, rendering, context.background, relative)
 
 
-def encode(
-    context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp, *, one_of_several: bool
-) -> ProductFile:
+def encode(context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp) -> ProductFile:
     """The file of a product, whose stamp tells also how it was encoded. Raises PhotoError."""
     kind, found = Product(stamp.product), stamp.found
+    rendering = context.options.rendering
 
     def text(notes: tuple[str, ...]) -> str:
         if found is None:
             return stamp.text()
-        told = found.noting(named(kind, notes, one_of_several=one_of_several))
+        told = found.noting(named(kind, notes, rendering))
         return replace(stamp, found=told).text()
 
-    return encode_product(pixels, photo, context.options.rendering, text)
+    return encode_product(pixels, photo, rendering, text)
 
 
 def make_stamp(
@@ -162,6 +161,5 @@ def encode_all(
     for kind in job.targets:
         pixels = compose(context, kind, photo, matte, job.relative)
         stamp = make_stamp(context, decision, kind, state, found)
-        several = len(job.targets) > 1
-        encoded[kind] = encode(context, pixels, photo, stamp, one_of_several=several)
+        encoded[kind] = encode(context, pixels, photo, stamp)
     return encoded

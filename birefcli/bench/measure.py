@@ -224,8 +224,7 @@ class Bench:
                 pixels = stages.compose(self.context, kind, photo, matte, job.relative)
             with clock("encode"):
                 stamp = stages.make_stamp(self.context, decision, kind, state)
-                several = len(job.targets) > 1
-                file = stages.encode(self.context, pixels, photo, stamp, one_of_several=several)
+                file = stages.encode(self.context, pixels, photo, stamp)
             with clock("write"):
                 stages.write(job, kind, file.data)
 

@@ -42,6 +42,10 @@ class Findings:
         """The same with these notes too, each once."""
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
+    def after(self, kept: "Findings | None") -> "Findings":
+        """The same behind the notes on those products of the photo that were kept."""
+        return self if kept is None else replace(self, notes=kept.notes).noting(self.notes)
+
     def text(self) -> str:
         """As :data:`PATTERN` has it."""
         flags, notes = ",".join(self.flags), "|".join(_fitted(self.notes))

@@ -119,19 +119,17 @@ def product_files(
     return files
 
 
-def notes_of(files: dict[Product, ProductFile]) -> tuple[str, ...]:
+def notes_of(files: dict[Product, ProductFile], rendering: Rendering) -> tuple[str, ...]:
     """What the making of a photo's products noted; of several, with their names."""
-    several = len(files) > 1
     return tuple(
-        note
-        for kind, file in files.items()
-        for note in named(kind, file.notes, one_of_several=several)
+        note for kind, file in files.items() for note in named(kind, file.notes, rendering)
     )
 
 
-def named(kind: Product, notes: Iterable[str], *, one_of_several: bool) -> Iterator[str]:
-    """Notes on a product, with its name where its photo has several."""
-    return (f"{kind}: {note}" if one_of_several else note for note in notes)
+def named(kind: Product, notes: Iterable[str], rendering: Rendering) -> Iterator[str]:
+    """Notes on a product, with its name where several are asked for, made now or not."""
+    several = len(rendering.products) > 1
+    return (f"{kind}: {note}" if several else note for note in notes)
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:

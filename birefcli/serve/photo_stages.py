@@ -43,7 +43,7 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
-    notes = (*layout_notes(matte.alpha, rendering), *notes_of(files))
+    notes = (*layout_notes(matte.alpha, rendering), *notes_of(files, rendering))
     return Finished(files, check(matte.alpha, photo.pixels), notes)
 
 

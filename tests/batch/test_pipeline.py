@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import TIMEOUT, wait_for
+from conftest import TIMEOUT, picture, wait_for
 from PIL import Image
 from support import levels_apart
 from torch import nn
 
 from birefcli.batch import pipeline, places, stages
-from birefcli.batch.freshness import Decision, Verdict
+from birefcli.batch.freshness import Decision, Verdict, decide
 from birefcli.batch.memory import BYTES_PER_PIXEL
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline, batches
@@ -40,6 +40,7 @@ from birefcli.matting.predictor import (
 )
 from birefcli.options import (
     BatchOptions,
+    Existing,
     Format,
     ModelOptions,
     Precision,
@@ -287,6 +288,26 @@ def test_a_product_of_another_run_is_left_and_one_of_a_lost_worker_counts_as_wri
     assert ended(replace(new, retried=True)) == (Status.SKIPPED, places.OVERTAKEN, ())
     (tmp_path / "out" / "a-trimap.png").unlink()
     assert ended(new) == (*first[:2], (*first[2], note))
+
+
+def test_a_run_of_some_of_a_photos_products_tells_of_those_it_keeps_too(tmp_path):
+    picture(120, 90).save(tmp_path / "a.png")
+    both = (Product.CUTOUT, Product.COMPOSITE)
+    run = a_run(products=both, format=Format.WEBP, max_bytes=3_000)
+    plain = decision(tmp_path / "a.png", tmp_path / "out", both, ".webp")
+
+    def decided():
+        return decide(plain.job, Existing.UPDATE, plain.fingerprints, Precision.AUTO)
+
+    [first] = finished(run, [plain])
+    assert [note.split(" quality")[0] for note in first.notes] == [
+        "cutout: lowered to",
+        "composite: lowered to",
+    ]
+    (tmp_path / "out" / "a-composite.webp").unlink()
+    [second] = finished(run, [decided()])
+    assert (list(second.outputs), second.notes) == ([Product.COMPOSITE], first.notes)
+    assert decided().found.notes == first.notes
 
 
 def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):
