@@ -22,7 +22,7 @@ from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images.findings import Findings, merged
 from birefcli.images.image_data import is_cut_short
-from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
+from birefcli.images.stamp import SHEET, Stamp, findings_of, has_own_length, has_own_pixels
 from birefcli.options import Existing, Precision, Product
 from birefcli.system.regular_file import NotRegularError
 
@@ -180,8 +180,8 @@ def _decided(
         verdicts[str(target)] = found
         if not found.is_kept:
             todo[kind] = there
-        elif made is not None and not found.is_theirs and made.found is not None:
-            told.append(made.found)
+        elif made is not None and not found.is_theirs:
+            told.append(made)
     job = dataclasses.replace(job, targets=todo)
     return Decision(job, verdicts, wanted, found=merged(told))
 
@@ -208,8 +208,9 @@ class _Judged(NamedTuple):
     verdict: Verdict | Conflict
     target: Target
     """As it is to be written: see :attr:`Target.seen`."""
-    made: Stamp | None = None
-    """Of the product that is there as it was made, as far as that was looked at."""
+    made: Findings | None = None
+    """What the run found out that made the product which is there, where that was looked at;
+    None also of one that is known to be edited: :func:`.stamp.findings_of`."""
 
 
 def _verdict(
@@ -283,7 +284,7 @@ def _looked_at(there: Target, judge: Callable[[Look], Verdict | Conflict]) -> _J
     while True:
         try:
             with target.look() as look:
-                return _Judged(judge(look), look.target, look.found.stamp)
+                return _Judged(judge(look), look.target, findings_of(look.file, look.found))
         except (OSError, MemoryError) as error:
             tries += 1
             if getattr(error, "errno", None) not in MOVED or tries == TRIES:
@@ -299,8 +300,9 @@ def _looked_at(there: Target, judge: Callable[[Look], Verdict | Conflict]) -> _J
 def _skipped(job: Job, kind: Product, there: Target) -> _Judged:
     """What is there stays, also where it cannot be read."""
     with suppress(OSError, MemoryError), there.look() as look:
-        found = _conflict(job, kind, look) or Verdict.EXISTS
-        return _Judged(found, there, look.found.stamp if look.found.is_as_made else None)
+        if (another := _conflict(job, kind, look)) is not None:
+            return _Judged(another, there)
+        return _Judged(Verdict.EXISTS, there, findings_of(look.file, look.found))
     return _Judged(Verdict.EXISTS, there)
 
 
@@ -351,8 +353,11 @@ def _against_stamp(
     if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
         return Verdict.DAMAGED
     verdict = _by_stamp(job, made, fingerprint, precisions)
-    quick = verdict is Verdict.UP_TO_DATE if quick is None else quick
-    return Verdict.EDITED if _is_edited(look, made.checksum, quick=quick) else verdict
+    if verdict is Verdict.UP_TO_DATE if quick is None else quick:
+        own = has_own_length(look.file, found.length, made.checksum)
+    else:
+        own = has_own_pixels(look.file, made.checksum)
+    return verdict if own else Verdict.EDITED
 
 
 def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Verdict:
@@ -363,14 +368,3 @@ def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str
         return Verdict.OVERWRITE  # nothing is known of what comes through a pipe
     is_the_same = job.source.state() == (made.size, made.mtime_ns)
     return Verdict.UP_TO_DATE if is_the_same else Verdict.CHANGED
-
-
-def _is_edited(look: Look, written: Checksum, *, quick: bool) -> bool:
-    """Whether a product has other pixels than it was written with. Raises OSError.
-
-    ``quick``: where its file is as long as it was, none of it is read; and of one that is longer or
-    shorter, as a title makes it, only how long its pixels are.
-    """
-    if quick and look.found.length == written.file_length:
-        return False
-    return not has_own_pixels(look.file, written, by_length=quick)

@@ -115,12 +115,6 @@ class StampedFile:
     blank: bool = field(default=False, compare=False)
     length: int = field(default=0, compare=False)
 
-    @property
-    def is_as_made(self) -> bool:
-        """Whether it is a product of ours, and as long as it was written: nobody edited it."""
-        made = None if self.stamp is None else self.stamp.checksum
-        return made is not None and made.file_length == self.length
-
 
 def read(path: Path) -> StampedFile:
     """Look at a product without decoding it: two short reads, and more of zeros alone.
@@ -146,17 +140,38 @@ def of_bytes(data: bytes) -> Stamp | None:
     return _parsed(_text_at_its_place(data[:WINDOW], data[-WINDOW:]))
 
 
-def has_own_pixels(file: BinaryIO, written: Checksum, *, by_length: bool = False) -> bool:
-    """Whether a file holds the encoded pixels that it was written with. Raises OSError.
-
-    ``by_length``: as far as their length tells; little of the file is read.
-    """
+def has_own_pixels(file: BinaryIO, written: Checksum) -> bool:
+    """Whether a file holds the encoded pixels that it was written with. Raises OSError."""
     try:
-        if by_length:
-            return image_data.length(file) == written.data.length
         return image_data.measure(file, written.data.length) == written.data
     except ValueError:
         return False
+
+
+def has_own_length(file: BinaryIO, length: int, written: Checksum) -> bool:
+    """The same as far as lengths tell; ``length``: of the file. Raises OSError.
+
+    Of a file that is as long as it was, nothing is read; of one that is longer or shorter, as a
+    title makes it, only how long its pixels are.
+    """
+    if length == written.file_length:
+        return True
+    try:
+        return image_data.length(file) == written.data.length
+    except ValueError:
+        return False
+
+
+def findings_of(file: BinaryIO, there: StampedFile) -> Findings | None:
+    """What the run that made a product found out about its photo.
+
+    ``file``: open, and what :func:`of_file` says of it. None where it does not tell, or where its
+    pixels are known by their length to be others; titles change none. Raises OSError.
+    """
+    made = there.stamp
+    if made is None or made.found is None or made.checksum is None:
+        return None
+    return made.found if has_own_length(file, there.length, made.checksum) else None
 
 
 def is_at_end(suffix: str) -> bool:

@@ -21,6 +21,7 @@ from birefcli.images.stamp import Stamp
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.review.cutouts import Entry
 from birefcli.system.paths import is_file, is_folder
+from birefcli.system.regular_file import open_regular
 
 MATTES = (Product.CUTOUT.value, Product.MASK.value)
 """Products that are judged; of one photo's, the first is shown."""
@@ -129,10 +130,10 @@ def _looked_at(photo: FoundPhoto, named: frozenset[str]) -> _Picture:
     path = photo.source.path
     is_named = str(path) in named
     try:
-        there = stamp.read(path)
-        made = there.stamp
+        with open_regular(path) as file:
+            there = stamp.of_file(file, path)
+            made, found = there.stamp, stamp.findings_of(file, there)
         kind = _kind(path, made, named=is_named)
-        found = made.found if made is not None and there.is_as_made else None
     except OSError:
         made, found, kind = None, None, _Kind.MATTE  # reading it says why
     slots = () if is_named else tuple(_slots(path, photo.relative, made))

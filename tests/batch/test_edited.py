@@ -24,6 +24,7 @@ from birefcli.batch.targets import Job
 from birefcli.errors import OutputError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
+from birefcli.images.findings import Findings
 from birefcli.images.formats import png
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
@@ -39,6 +40,7 @@ from birefcli.options import (
     Selection,
 )
 from birefcli.review.contact_sheet import encode_page
+from birefcli.review.cutout_search import find_cutouts
 from birefcli.system.object_store import ObjectStore
 from birefcli.system.object_url import parse_url
 
@@ -70,10 +72,10 @@ def job_for(photo, targets) -> Job:
     return Job(LocalFile(photo), targets, Path(photo.name))
 
 
-def product(job, way="png", kind=CUTOUT, *, edited=False) -> bytes:
+def product(job, way="png", kind=CUTOUT, *, edited=False, found=None) -> bytes:
     """A product that is up to date where its model and options are ``MADE``."""
     pixels, format_, how = WAYS[way]
-    text = Stamp(MADE, "fp32", kind.value, *job.source.state()).text()
+    text = Stamp(MADE, "fp32", kind.value, *job.source.state(), found=found).text()
     data = encode(pixels, format_, metadata=Metadata(stamp=text), **how)
     return retouched(data, way, text) if edited else data
 
@@ -467,6 +469,27 @@ def test_a_run_names_what_it_keeps_and_says_how_it_is_replaced(task, tmp_path):
         )
     run(replace(both, existing=Existing.OVERWRITE))
     assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize("existing", [Existing.UPDATE, Existing.SKIP])
+def test_what_a_run_found_counts_until_the_pixels_change_whatever_the_title(job, existing):
+    found = Findings(0.5, ("soft",), 0.1, ("cut off",))
+    made = product(job, "webp", found=found)
+    path = lay(job, made)
+
+    def told():
+        [entry] = find_cutouts((str(path.rename(path.with_suffix(".webp"))),)).entries
+        path.with_suffix(".webp").rename(path)
+        return decided(job, existing=existing).found, entry.found
+
+    assert told() == (found, found)
+    title = b"XMP " + (6).to_bytes(4, "little") + b"titles"
+    at = made.index(b"BRFC")
+    titled = made[:at] + title + made[at:]
+    path.write_bytes(titled[:4] + (len(titled) - 8).to_bytes(4, "little") + titled[8:])
+    assert told() == (found, found)
+    path.write_bytes(product(job, "webp", edited=True, found=found))
+    assert told() == (None, None)
 
 
 def test_the_command_line_is_told_of_another_kind_in_its_own_words(ended, cutouts, tiny_weights):

@@ -134,7 +134,7 @@ def test_what_describes_a_picture_changes_its_length_and_not_its_pixels(name):
         image.load()
     assert len(described) != len(data)
     assert stamp.has_own_pixels(io.BytesIO(described), written(data))
-    assert stamp.has_own_pixels(io.BytesIO(described), written(data), by_length=True)
+    assert stamp.has_own_length(io.BytesIO(described), len(described), written(data))
 
 
 def test_what_follows_a_jpeg_and_a_second_page_of_a_tiff_are_pixels_of_somebodys():
@@ -154,7 +154,7 @@ def test_equal_length_is_told_apart_only_where_all_is_read():
     data = made("png")
     at = data.index(b"IDAT") + 200
     edited = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-    assert stamp.has_own_pixels(io.BytesIO(edited), written(data), by_length=True)
+    assert stamp.has_own_length(io.BytesIO(edited), len(edited), written(data))
     assert not stamp.has_own_pixels(io.BytesIO(edited), written(data))
 
 
