@@ -256,26 +256,32 @@ def _way_round(error: OSError) -> Message | None:
     return Message("move it, or choose another ", Option("output"))
 
 
-def is_made_since(decision: Decision) -> bool:
-    """Whether all products of a photo have been made since it was decided about.
+def found_since(decision: Decision) -> Findings | None:
+    """What was found of a photo whose products have all been made since it was decided about.
 
-    A product appears whole or not at all. Raises OSError, MemoryError.
+    None where one has not: a product appears whole or not at all. Raises OSError, MemoryError.
     """
-    targets = decision.job.targets
-    return bool(targets) and all(_is_made(decision, kind) for kind in targets)
+    every = []
+    for kind in decision.job.targets:
+        made = _found_since(decision, kind)
+        if made is None:
+            return None
+        every.append(made)
+    return merged(every)
 
 
-def _is_made(decision: Decision, kind: Product) -> bool:
+def _found_since(decision: Decision, kind: Product) -> Findings | None:
     target = decision.job.targets[kind]
-    found = target.find(again=True)
-    if target.seen is None or found is None:
-        return False
-    with found.look() as look:
-        made = look.found.stamp
+    there = target.find(again=True)
+    if target.seen is None or there is None:
+        return None
+    with there.look() as look:
+        made, found = look.found.stamp, findings_of(look.file, look.found)
     if look.target.seen == target.seen or made is None:
-        return False
+        return None
     is_as_asked = (made.product, made.fingerprint) == (kind.value, decision.fingerprints[kind])
-    return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
+    is_of_photo = decision.job.source.state() in (None, (made.size, made.mtime_ns))
+    return found if is_as_asked and is_of_photo else None
 
 
 def _looked_at(there: Target, judge: Callable[[Look], Verdict | Conflict]) -> _Judged:

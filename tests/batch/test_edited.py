@@ -569,20 +569,23 @@ def test_what_appears_after_the_look_stays(job, put, existing, stored):
 def test_what_a_lost_worker_has_written_is_known_and_what_lay_there_before_is_not(job):
     path = lay(job, product(job))
     before = decided(job, OTHER)
-    assert not freshness.is_made_since(before)
-    path.write_bytes(product(job).replace(MADE.encode(), OTHER.encode()))
-    assert freshness.is_made_since(before)
-    path.write_bytes(product(job, kind=Product.MASK).replace(MADE.encode(), OTHER.encode()))
-    assert not freshness.is_made_since(before)
+    assert not freshness.found_since(before)
+    seen = Findings(0.5, ("soft",), 0.1, ("cut off",))
+    path.write_bytes(product(job, found=seen).replace(MADE.encode(), OTHER.encode()))
+    assert freshness.found_since(before) == seen
+    path.write_bytes(
+        product(job, kind=Product.MASK, found=seen).replace(MADE.encode(), OTHER.encode())
+    )
+    assert not freshness.found_since(before)
     path.unlink()
     missing = decided(job)
     path.write_bytes(b"somebody's")
-    assert not freshness.is_made_since(missing)
-    path.write_bytes(product(job))
-    assert freshness.is_made_since(missing)
+    assert not freshness.found_since(missing)
+    path.write_bytes(product(job, found=seen))
+    assert freshness.found_since(missing) == seen
     os.utime(job.source.path, ns=(1, 1))
-    assert not freshness.is_made_since(missing), "of the photo as it was"
-    assert not freshness.is_made_since(decided(job, existing=Existing.OVERWRITE))
+    assert not freshness.found_since(missing), "of the photo as it was"
+    assert not freshness.found_since(decided(job, existing=Existing.OVERWRITE))
 
 
 def test_a_link_to_nothing_is_no_file_that_appeared(job, tmp_path):

@@ -43,6 +43,7 @@ from birefcli.batch.workers.ray.store_access import StoreAccess, access_needed
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import NewWorker
 from birefcli.errors import DeviceError, ExitCode, NoInputError, OutputError
+from birefcli.images.findings import Findings
 from birefcli.matting.device import parse_device
 from birefcli.options import (
     BatchOptions,
@@ -255,12 +256,13 @@ def test_photo_that_was_written_when_its_worker_was_lost_is_neither_left_nor_don
     source.workers[0].receive(Request(patient=False))
     source.workers[0].receive(Request(patient=False))
     for i in (0, 2):  # of the last it cannot be told whether it was there before
-        (tmp_path / f"out/{i}.png").write_bytes(stamped_png())
+        seen = Findings(0.5, ("soft",), 0.1, ("cut off",))
+        (tmp_path / f"out/{i}.png").write_bytes(stamped_png(found=seen))
     source.workers[0].over = True
     source.workers[0].gone(WorkerLost("killed", ""))
     run.join(TIMEOUT)
-    assert [(o.input, o.status, o.notes) for o in found] == [
-        (todo[0].job.label, Status.WRITTEN, (pool.UNHEARD,))
+    assert [(o.input, o.status, o.flags, o.notes) for o in found] == [
+        (todo[0].job.label, Status.WRITTEN, ("soft",), ("cut off", pool.UNHEARD))
     ]
     assert found[0].outputs == todo[0].job.targets
     assert workers.no_device_left

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from birefcli.batch.bottleneck import largest
-from birefcli.batch.freshness import Decision, is_made_since
+from birefcli.batch.freshness import Decision, found_since
 from birefcli.batch.interrupts import GRACE
 from birefcli.batch.outcome import Outcome, Status
 from birefcli.batch.patience import no_answer, step, to_begin
@@ -30,9 +30,10 @@ from birefcli.batch.workers.protocol import (
 from birefcli.batch.workers.scheduler import Scheduler
 from birefcli.batch.workers.source import LEAVE, NewWorker, Worker, WorkerSource
 from birefcli.errors import BirefcliError
+from birefcli.images.findings import Findings
 from birefcli.system.watchdog import Sign, Watchdog
 
-UNHEARD = "its worker was lost when it was written: no more is known of it"
+UNHEARD = "its worker was lost when it was written: how long it took is not known"
 LAST = 1.0  # seconds for a worker that was killed to be gone, where the run gives up
 
 
@@ -240,8 +241,8 @@ class WorkerPool:
             return
         made = self._made(worker)
         with self._lock:
-            for decision in made:
-                self._scheduler.end(worker, _unheard(decision))
+            for decision, found in made:
+                self._scheduler.end(worker, _unheard(decision, found))
             self._waiting.discard(worker)
             self._shares.pop(worker, None)
             name = self._scheduler.names[worker]
@@ -253,14 +254,15 @@ class WorkerPool:
             taken = self._scheduler.elsewhere(held)
             self._events.put(partial(self._listener.on_lost, name, why, taken))
 
-    def _made(self, worker: int) -> list[Decision]:
-        """Photos that a worker which is gone has done, and could not tell of any more."""
+    def _made(self, worker: int) -> list[tuple[Decision, Findings]]:
+        """Photos that a worker which is gone has done and could not tell of, and what it found."""
         with self._lock:
             held = self._scheduler.held(worker)
         try:
-            return [decision for decision in held if is_made_since(decision)]
+            every = [(decision, found_since(decision)) for decision in held]
         except (OSError, MemoryError):  # then they are done again
             return []
+        return [(decision, found) for decision, found in every if found is not None]
 
     def _settled(self) -> None:
         with self._lock:
@@ -274,17 +276,17 @@ def _folders(held: Sequence[Decision]) -> set[Path]:
     return local_folders([target for decision in held for target in decision.job.targets.values()])
 
 
-def _unheard(decision: Decision) -> Outcome:
+def _unheard(decision: Decision, found: Findings) -> Outcome:
+    """That of a photo which a worker has done, as its products tell."""
     job = decision.job
-    targets = dict(job.targets)
-    return Outcome(
+    written = Outcome(
         job.label,
         Status.WRITTEN,
-        targets,
+        dict(job.targets),
         reason=decision.reason,
-        notes=(UNHEARD,),
         is_new=decision.is_new,
     )
+    return written.found_by(found.after(decision.found).noting([UNHEARD]))
 
 
 def _nothing() -> None:
