@@ -14,7 +14,7 @@ import typer.main
 from birefcli.cli.app import app
 from birefcli.errors import ExitCode
 from birefcli.models import zoo
-from birefcli.products.quality.check import Defect
+from birefcli.products.quality.defects import Defect
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

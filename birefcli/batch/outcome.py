@@ -9,6 +9,7 @@ from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message, Spell
 from birefcli.images.findings import LOWERED, Findings
 from birefcli.options import Product, Shard
+from birefcli.products.quality.defects import defects
 from birefcli.system.text import json_line
 
 
@@ -72,7 +73,7 @@ class Outcome:
         return replace(
             self,
             coverage=earlier.coverage,
-            flags=earlier.flags,
+            flags=tuple(flag.value for flag in defects(earlier.flags)),
             doubt=earlier.doubt,
             notes=earlier.notes,
         )

@@ -30,7 +30,8 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.layout_notes import layout_notes
-from birefcli.products.quality.check import Defect, Quality, check
+from birefcli.products.quality.check import Quality, check
+from birefcli.products.quality.defects import Defect
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity

@@ -21,7 +21,7 @@ from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.images.text import missing_glyphs
 from birefcli.options import Format, SheetOrder
-from birefcli.products.quality.check import Defect
+from birefcli.products.quality.defects import Defect
 from birefcli.review import html_page, tile_page
 from birefcli.review.cutout_search import find_cutouts
 from birefcli.review.cutouts import Entry, Tile, Unread, read_tiles

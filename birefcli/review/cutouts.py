@@ -15,7 +15,8 @@ from birefcli.images.colour import to_srgb8
 from birefcli.images.files import open_photo
 from birefcli.images.findings import Findings
 from birefcli.images.photo import Photo
-from birefcli.products.quality.check import Defect, Quality, check
+from birefcli.products.quality.check import Quality, check
+from birefcli.products.quality.defects import Defect, defects
 from birefcli.review.photos import PairedPhoto
 from birefcli.scoring import masks
 from birefcli.scoring.masks import Mask, NotAMaskError
@@ -164,9 +165,8 @@ def _opaque(photo: Photo) -> Mask:
 
 
 def _of_run(found: Findings) -> Quality:
-    """Flags as a stamp tells them: those that there are."""
-    flags = tuple(flag for flag in Defect if flag.value in found.flags)
-    return Quality(found.coverage, flags, found.doubt)
+    """What a stamp tells, as :func:`check` does."""
+    return Quality(found.coverage, defects(found.flags), found.doubt)
 
 
 def _judged(

@@ -18,7 +18,7 @@ import typer.main
 from birefcli import __version__
 from birefcli.cli.app import app
 from birefcli.errors import ExitCode
-from birefcli.products.quality.check import Defect
+from birefcli.products.quality.defects import Defect
 
 PROSE = runpy.run_path(str(Path(__file__).with_name("prose.py")))
 DATE = "2026-11-22"  # of the version; not today's: the same source gives the same pages

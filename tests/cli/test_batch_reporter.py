@@ -5,6 +5,7 @@ from dataclasses import replace
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.cli.watch_reporter import WatchTerminalReporter
+from birefcli.images.findings import Findings
 
 
 def ended(*outcomes, verbose=False, reporter_of=TerminalReporter):
@@ -55,3 +56,12 @@ def test_a_quality_that_was_lowered_as_asked_for_is_counted_apart_from_other_not
     summary = ended(lowered, both)
     assert "; with notes: 1, quality lowered: 2 (" in capsys.readouterr().err
     assert '"noted": 1, "lowered": 2' in summary.as_json()
+
+
+def test_what_a_stamp_calls_a_flag_and_is_none_is_not_told(capsys):
+    foreign = Findings(0.5, ("evil", "soft", "zzz"))
+    summary = ended(Outcome("a.jpg", Status.CURRENT).found_by(foreign), verbose=True)
+    assert capsys.readouterr().err.startswith("a.jpg: up to date (flagged: soft)\n")
+    assert summary.flagged == 1
+    ended(Outcome("a.jpg", Status.CURRENT).found_by(replace(foreign, flags=("evil",))))
+    assert "flagged" not in capsys.readouterr().err

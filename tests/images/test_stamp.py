@@ -21,7 +21,7 @@ from birefcli.images.image_data import ImageData
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product
-from birefcli.products.quality.check import Defect
+from birefcli.products.quality.defects import Defect
 
 RECORDS = st.builds(
     Stamp,

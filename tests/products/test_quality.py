@@ -10,7 +10,8 @@ from benchmarks.review_faults import FAULTS
 from cutouts import disc
 
 from birefcli.products.quality import small_matte
-from birefcli.products.quality.check import Defect, check
+from birefcli.products.quality.check import check
+from birefcli.products.quality.defects import Defect
 
 
 def test_good_matte_has_no_flag_in_either_depth():

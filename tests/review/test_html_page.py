@@ -11,7 +11,8 @@ import pytest
 from cutouts import cutout, disc
 from serve.browser import KEYS, Browser, chromium
 
-from birefcli.products.quality.check import Defect, Quality
+from birefcli.products.quality.check import Quality
+from birefcli.products.quality.defects import Defect
 from birefcli.review import html_page
 from birefcli.review.cutouts import Entry, Tile
 from birefcli.review.photos import PairedPhoto

@@ -13,7 +13,8 @@ from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
 from birefcli.images.text import fit_text, missing_glyphs
 from birefcli.options import Format
-from birefcli.products.quality.check import Defect, Quality
+from birefcli.products.quality.check import Quality
+from birefcli.products.quality.defects import Defect
 from birefcli.review import contact_sheet, tile_page
 from birefcli.review.cutouts import Entry, Tile
 from birefcli.review.tile_page import Layout

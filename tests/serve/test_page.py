@@ -15,7 +15,7 @@ from served import serving
 
 import birefcli
 from birefcli.products.presets import presets
-from birefcli.products.quality.check import Defect
+from birefcli.products.quality.defects import Defect
 from birefcli.products.words import NAMES
 
 PAGE = Path(birefcli.__file__).parent / "serve" / "page.html"
