@@ -118,6 +118,11 @@ class Decision:
         return bool(self.verdicts) and set(self.verdicts.values()) == {Verdict.MISSING}
 
     @property
+    def of_several(self) -> bool:
+        """Whether the photo has several products, to be made now or not."""
+        return len(self.fingerprints) > 1
+
+    @property
     def kept(self) -> Mapping[str, Message]:
         """Targets that hold somebody's work, or may, and why it is taken for that."""
         return {name: each.message for name, each in self.verdicts.items() if each.is_theirs}

@@ -1,5 +1,6 @@
 """What became of each photo, and of all of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from birefcli.batch.places import Target
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message, Spell
-from birefcli.images.findings import LOWERED, Findings
+from birefcli.images.findings import Findings, notes_on_quality
 from birefcli.options import Product, Shard
 from birefcli.products.quality.defects import defects
 from birefcli.system.text import json_line
@@ -55,6 +56,10 @@ class Outcome:
     """Why it was done, or not."""
     notes: tuple[str, ...] = ()
     """What was found on the way that its owner may want to know."""
+    lowered: Mapping[str, str] = field(default_factory=dict)
+    """Products whose file's quality was lowered, as was asked for, and to which."""
+    of_several: bool = False
+    """Whether the photo has several products, so that what is said of one names it."""
     is_new: bool = False
     """Whether there was none of its products before."""
     notable: bool = False
@@ -68,20 +73,22 @@ class Outcome:
     unread: bool = False
     """Whether the photo itself could not be read: somebody may be writing it still."""
 
-    def found_by(self, earlier: Findings) -> "Outcome":
-        """The same with what an earlier run found out about the photo."""
+    def found_by(self, run: Findings, *, of_several: bool) -> "Outcome":
+        """The same with what a run, this or an earlier one, found out about the photo."""
         return replace(
             self,
-            coverage=earlier.coverage,
-            flags=tuple(flag.value for flag in defects(earlier.flags)),
-            doubt=earlier.doubt,
-            notes=earlier.notes,
+            coverage=run.coverage,
+            flags=tuple(flag.value for flag in defects(run.flags)),
+            doubt=run.doubt,
+            notes=run.notes,
+            lowered=run.lowered,
+            of_several=of_several,
         )
 
     @property
-    def notes_on_quality(self) -> tuple[str, ...]:
-        """Those notes that say how far a file's quality was lowered, as was asked for."""
-        return tuple(note for note in self.notes if LOWERED in note)
+    def all_notes(self) -> tuple[str, ...]:
+        """Notes, and those on files whose quality was lowered, in words."""
+        return (*self.notes, *notes_on_quality(self.lowered, several=self.of_several))
 
     @classmethod
     def failed(cls, job: Job, error: str | Message, seconds: Seconds | None = None) -> "Outcome":
@@ -101,7 +108,7 @@ class Outcome:
                 "doubt": None if self.doubt is None else round(self.doubt, 5),
                 "error": None if self.error is None else self.error.spelled(spell),
                 "reason": None if self.reason is None else self.reason.spelled(spell),
-                "notes": list(self.notes),
+                "notes": list(self.all_notes),
             }
         )
 
@@ -137,7 +144,7 @@ class Summary:
     noted: int = 0
     """Those of which there is something to know, other than of their files' quality."""
     lowered: int = 0
-    """Those with a file whose quality was lowered: :attr:`Outcome.notes_on_quality`."""
+    """Those with a file whose quality was lowered: :attr:`Outcome.lowered`."""
     edited: int = 0
     """Products that somebody edited, or may have, which were replaced; in a dry run, would be."""
     foreign: int = 0
@@ -149,8 +156,8 @@ class Summary:
         self.bugs += outcome.bug is not None
         if outcome.status is not Status.FAILED:
             self.flagged += bool(outcome.flags)
-            self.noted += len(outcome.notes) > len(outcome.notes_on_quality)
-            self.lowered += bool(outcome.notes_on_quality)
+            self.noted += bool(outcome.notes)
+            self.lowered += bool(outcome.lowered)
 
     def leave(self, photos: int) -> None:
         """Count the photos of a run that stopped and that nobody has tried."""

@@ -32,7 +32,7 @@ from birefcli.options import Product
 from birefcli.products.layout_notes import layout_notes
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.quality.defects import Defect
-from birefcli.products.render import left_out, notes_of
+from birefcli.products.render import left_out, lowered
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
 
@@ -322,16 +322,12 @@ class Pipeline:
             Status.WRITTEN,
             dict(job.targets),
             loaded.seconds,
-            found.coverage,
-            found.flags,
-            found.doubt,
             reason=loaded.decision.reason,
-            notes=found.noting(notes_of(made, self.context.options.rendering))
-            .after(loaded.decision.found)
-            .notes,
             is_new=loaded.decision.is_new,
             notable=empty,
         )
+        every = replace(found, lowered=lowered(made)).after(loaded.decision.found)
+        written = written.found_by(every, of_several=loaded.decision.of_several)
         files = {kind: file.data for kind, file in made.items()}
         return Encoded(loaded.decision, files, written, loaded.reserved)
 

@@ -193,7 +193,9 @@ def _report_up_to_date(
         status = Status.SKIPPED if skipped else Status.CURRENT
         notable, reason = bool(decision.kept), decision.reason
         outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
-        progress.report(outcome if decision.found is None else outcome.found_by(decision.found))
+        if decision.found is not None:
+            outcome = outcome.found_by(decision.found, of_several=decision.of_several)
+        progress.report(outcome)
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:

@@ -20,7 +20,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
-from birefcli.products.render import ProductFile, encode_product, named, render_product
+from birefcli.products.render import ProductFile, encode_product, render_product
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -114,16 +114,14 @@ def compose(
 
 def encode(context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp) -> ProductFile:
     """The file of a product, whose stamp tells also how it was encoded. Raises PhotoError."""
-    kind, found = Product(stamp.product), stamp.found
-    rendering = context.options.rendering
 
-    def text(notes: tuple[str, ...]) -> str:
-        if found is None:
+    def text(quality: str | None) -> str:
+        if stamp.found is None or quality is None:
             return stamp.text()
-        told = found.noting(named(kind, notes, rendering))
-        return replace(stamp, found=told).text()
+        found = replace(stamp.found, lowered={stamp.product: quality})
+        return replace(stamp, found=found).text()
 
-    return encode_product(pixels, photo, rendering, text)
+    return encode_product(pixels, photo, context.options.rendering, text)
 
 
 def make_stamp(

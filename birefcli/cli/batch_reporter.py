@@ -170,7 +170,7 @@ class TerminalReporter(Terminal):
             case Status.PENDING:
                 return False
             case Status.CURRENT:
-                return self.verbosity.verbose and bool(outcome.flags or outcome.notes)
+                return self.verbosity.verbose and bool(outcome.flags or outcome.all_notes)
             case Status.WRITTEN:
                 named = self.names_written or _is_read_otherwise(outcome)
                 return named or outcome.notable
@@ -210,7 +210,7 @@ class TerminalReporter(Terminal):
         plain = new or outcome.status is Status.CURRENT
         reason = "" if plain else self._spelled(outcome.reason)
         flags = f"flagged: {', '.join(outcome.flags)}" if outcome.flags else ""
-        details = [text for text in (reason, flags, *outcome.notes) if text]
+        details = [text for text in (reason, flags, *outcome.all_notes) if text]
         why = f" ({'; '.join(details)})" if details else ""
         arrow = f" -> {targets}" if targets else ""
         return f"{outcome.input}: {outcome.status.words}{arrow}{why}"

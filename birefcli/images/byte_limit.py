@@ -9,7 +9,6 @@ import numpy as np
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.codecs import can_write_avif
 from birefcli.images.encode import QUALITY, encode
-from birefcli.images.findings import LOWERED
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import Pixels
 from birefcli.options import Compress, Format
@@ -32,8 +31,8 @@ file."""
 LOSSY_ALPHA = 50  # ten and more levels of alpha, each pixel within 13 of 255; below, hair breaks
 
 
-Stamping: TypeAlias = Callable[[tuple[str, ...]], str]
-"""From notes on how a picture was encoded to the text of its stamp."""
+Stamping: TypeAlias = Callable[[str | None], str]
+"""From the quality that a picture's was lowered to, if it was, to the text of its stamp."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ class Limited:
     """Whether it is another than without a limit."""
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What its owner may want to know: the quality, where it had to be lowered."""
-        return (self.quality.replace("quality ", LOWERED),) if self.is_lowered else ()
+    def lowered(self) -> str | None:
+        """The quality, where it had to be lowered."""
+        return self.quality if self.is_lowered else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def encode_within(
 ) -> Limited:
     """Encode one picture in no more than ``most`` bytes, as well as they allow.
 
-    ``stamp``: gives the text of :class:`Metadata`, with the notes of what was done.
+    ``stamp``: gives the text of :class:`Metadata`, with the quality if it was lowered.
     The format is one that has a quality; ``quality`` is the best that is tried, and None what the
     file would have without a limit. If that fits, it is the file. Raises PhotoError where no
     quality is small enough, and otherwise as :func:`encode` does.
@@ -85,7 +84,7 @@ def encode_within(
     top = quality or (QUALITY[format_][compress] if format_ in QUALITY else BEST_WEBP)
     lossless = format_ is Format.WEBP and quality is None
     plain = "lossless" if lossless else _Way().named(top)
-    as_it_is = metadata if stamp is None else replace(metadata, stamp=stamp(()))
+    as_it_is = metadata if stamp is None else replace(metadata, stamp=stamp(None))
     data = encode(pixels, format_, compress, quality=quality, metadata=as_it_is)
     if len(data) <= most:
         return Limited(data, plain, is_lowered=False)
@@ -132,7 +131,7 @@ class _Picture:
         found = Limited(b"", named, named != self.plain)
         metadata = self.metadata
         if self.stamp is not None:
-            metadata = replace(metadata, stamp=self.stamp(found.notes))
+            metadata = replace(metadata, stamp=self.stamp(found.lowered))
         data = encode(
             self.pixels,
             self.format,

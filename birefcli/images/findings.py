@@ -5,24 +5,23 @@ written it: what is read is words and numbers to be shown, and nothing else.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote_to_bytes
 
 from birefcli.errors import printable
 
 ROOM = 700  # bytes of all notes
 LONGEST = 200  # characters of a note
-LOWERED = "lowered to quality "
-"""How the note begins on a file that did not fit its limit of bytes as it was."""
 AND_MORE = "and {} more"
 _PLAIN = "".join(char for char in map(chr, range(0x20, 0x7F)) if char not in ";|%")
 """What notes hold as it is. All else, as letters that are no ASCII, has a per cent sign before it,
 as in a URL."""
 _SHARE = rb"([01]\.\d{5})"
-_TEXTS = rb" flags=([a-z,]{0,200}) notes=([ -:<-~]{0,730})"
+_QUALITY = rb"quality \d{1,3}(?:, 4:2:0)?(?:, alpha \d{1,3})?"
+_TEXTS = rb" flags=([a-z,]{0,200})(?: lowered=(" + _QUALITY + rb"))? notes=([ -:<-~]{0,730})"
 PATTERN = rb"coverage=" + _SHARE + rb" doubt=" + _SHARE + _TEXTS
-"""Its text in a stamp: four groups, which :func:`parse` takes."""
+"""Its text in a stamp: five groups, which :func:`parse` takes."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +36,48 @@ class Findings:
     """Mean absolute error of alpha that mattes with such signs have, 0..1."""
     notes: tuple[str, ...] = ()
     """What its owner may want to know."""
+    lowered: Mapping[str, str] = field(default_factory=dict)
+    """To which quality that of a product's file was lowered, as its limit of bytes asks for: like
+    ``quality 47, 4:2:0``, by product. A stamp tells that of its own product."""
 
     def noting(self, notes: Iterable[str]) -> "Findings":
         """The same with these notes too, each once."""
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def after(self, kept: "Findings | None") -> "Findings":
-        """The same behind the notes on those products of the photo that were kept."""
-        return self if kept is None else replace(self, notes=kept.notes).noting(self.notes)
+        """The same behind what is known of those products of the photo that were kept."""
+        if kept is None:
+            return self
+        lowered = {**kept.lowered, **self.lowered}
+        return replace(self, notes=kept.notes, lowered=lowered).noting(self.notes)
 
-    def text(self) -> str:
-        """As :data:`PATTERN` has it."""
+    def text(self, product: str) -> str:
+        """As :data:`PATTERN` has it in the stamp of a product."""
         flags, notes = ",".join(self.flags), "|".join(_fitted(self.notes))
-        return f"coverage={self.coverage:.5f} doubt={self.doubt:.5f} flags={flags} notes={notes}"
+        quality = self.lowered.get(product)
+        lowered = "" if quality is None else f" lowered={quality}"
+        shares = f"coverage={self.coverage:.5f} doubt={self.doubt:.5f}"
+        return f"{shares} flags={flags}{lowered} notes={notes}"
 
 
 def _fitted(notes: tuple[str, ...]) -> list[str]:
-    """Notes as they are written, as many as there is room for."""
+    """Notes as they are written, all that there is room for, and how many others there are."""
     fitted: list[str] = []
     room = ROOM
-    for number, note in enumerate(notes):
+    for note in notes:
         short = note if len(note) <= LONGEST else f"{note[: LONGEST - 1]}…"
         written = quote(printable(short), safe=_PLAIN)
-        room -= len(written) + 1
-        if room < 0:
-            return [*fitted, AND_MORE.format(len(notes) - number)]
-        fitted.append(written)
-    return fitted
+        if len(written) < room:
+            room -= len(written) + 1
+            fitted.append(written)
+    left = len(notes) - len(fitted)
+    return [*fitted, AND_MORE.format(left)] if left else fitted
 
 
-def parse(coverage: bytes, doubt: bytes, flags: bytes, notes: bytes) -> Findings:
-    """Read the groups of :data:`PATTERN`, whoever wrote them."""
+def parse(
+    product: str, coverage: bytes, doubt: bytes, flags: bytes, lowered: bytes | None, notes: bytes
+) -> Findings:
+    """Read the groups of :data:`PATTERN` in a product's stamp, whoever wrote them."""
     return Findings(
         min(1.0, float(coverage)),
         tuple(word for word in flags.decode().split(",") if word),
@@ -77,10 +87,23 @@ def parse(coverage: bytes, doubt: bytes, flags: bytes, notes: bytes) -> Findings
             for note in re.split(rb"\|", notes)
             if note
         ),
+        {} if lowered is None else {product: lowered.decode()},
     )
 
 
 def merged(found: Iterable[Findings]) -> Findings | None:
-    """Of the products of one photo: what the first tells, with the notes of all."""
+    """Of the products of one photo: what the first tells, with notes and qualities of all."""
     every = list(found)
-    return every[0].noting(note for each in every for note in each.notes) if every else None
+    if not every:
+        return None
+    lowered = {product: to for each in every for product, to in each.lowered.items()}
+    notes = (note for each in every for note in each.notes)
+    return replace(every[0], lowered=lowered).noting(notes)
+
+
+def notes_on_quality(lowered: Mapping[str, str], *, several: bool) -> tuple[str, ...]:
+    """:attr:`Findings.lowered` as notes; with a product's name where its photo has ``several``."""
+    return tuple(
+        f"{f'{product}: ' if several else ''}lowered to {quality}"
+        for product, quality in lowered.items()
+    )

@@ -88,7 +88,7 @@ class Stamp:
         """ASCII, as encoders take it, which add the checksum: :func:`with_checksum`."""
         made = f"{self.fingerprint} {self.precision} {self.product}"
         reframed = " reframed" if self.reframed else ""
-        found = "" if self.found is None else f" {self.found.text()}"
+        found = "" if self.found is None else f" {self.found.text(self.product)}"
         return f"birefcli:3 {made} {self.size} {self.mtime_ns}{reframed}{found}"
 
 
@@ -196,9 +196,9 @@ def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
 def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        state, told = (int(match[4]), int(match[5])), match.groups()[6:10]
-        found = None if match[7] is None else findings.parse(*told)
-        numbers = _checksum(*match.groups()[10:])
+        state, told = (int(match[4]), int(match[5])), match.groups()[6:11]
+        found = None if match[7] is None else findings.parse(product, *told)
+        numbers = _checksum(*match.groups()[11:])
         return Stamp(fingerprint, precision, product, *state, match[6] is not None, found, numbers)
     if match := _OTHER.fullmatch(text):
         known = _checksum(*match.groups()) if match[1] else None

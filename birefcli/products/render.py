@@ -1,6 +1,6 @@
 """From a matte to the bytes of a product."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,11 +23,12 @@ WITHOUT_DPI = (Format.WEBP, Format.AVIF)
 
 @dataclass(frozen=True)
 class ProductFile:
-    """One product: its file, its size in pixels, and what its owner may want to know."""
+    """One product: its file, and its size in pixels."""
 
     data: bytes
     size: Size
-    notes: tuple[str, ...] = ()
+    lowered: str | None = None
+    """The quality, like ``quality 47, 4:2:0``, where a limit of bytes had it lowered."""
 
 
 def render_product(
@@ -96,11 +97,11 @@ def encode_product(
     size = Size(pixels.shape[1], pixels.shape[0])
     how = rendering.format, rendering.compress
     if rendering.max_bytes is None:
-        metadata = metadata if stamp is None else replace(metadata, stamp=stamp(()))
+        metadata = metadata if stamp is None else replace(metadata, stamp=stamp(None))
         data = encode(pixels, *how, quality=rendering.quality, metadata=metadata)
         return ProductFile(data, size)
     found = encode_within(pixels, *how, rendering.max_bytes, metadata, rendering.quality, stamp)
-    return ProductFile(found.data, size, found.notes)
+    return ProductFile(found.data, size, found.lowered)
 
 
 def product_files(
@@ -119,17 +120,9 @@ def product_files(
     return files
 
 
-def notes_of(files: dict[Product, ProductFile], rendering: Rendering) -> tuple[str, ...]:
-    """What the making of a photo's products noted; of several, with their names."""
-    return tuple(
-        note for kind, file in files.items() for note in named(kind, file.notes, rendering)
-    )
-
-
-def named(kind: Product, notes: Iterable[str], rendering: Rendering) -> Iterator[str]:
-    """Notes on a product, with its name where several are asked for, made now or not."""
-    several = len(rendering.products) > 1
-    return (f"{kind}: {note}" if several else note for note in notes)
+def lowered(files: Mapping[Product, ProductFile]) -> dict[str, str]:
+    """Products whose quality was lowered, and to which: as of :class:`.Findings`."""
+    return {kind.value: file.lowered for kind, file in files.items() if file.lowered is not None}
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:

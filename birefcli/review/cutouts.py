@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from birefcli.errors import Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import open_photo
-from birefcli.images.findings import Findings
+from birefcli.images.findings import Findings, notes_on_quality
 from birefcli.images.photo import Photo
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.quality.defects import Defect, defects
@@ -60,7 +60,9 @@ class Entry:
     @property
     def run_notes(self) -> tuple[str, ...]:
         """What its run noted about it."""
-        return () if self.found is None else self.found.notes
+        if self.found is None:
+            return ()
+        return (*self.found.notes, *notes_on_quality(self.found.lowered, several=False))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from birefcli.batch.stages import min_size_for
 from birefcli.images.decode import decode_photo
 from birefcli.images.encode import encode
+from birefcli.images.findings import notes_on_quality
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
@@ -15,7 +16,7 @@ from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
 from birefcli.products.layout_notes import layout_notes
 from birefcli.products.quality.check import Quality, check
-from birefcli.products.render import ProductFile, notes_of, product_files
+from birefcli.products.render import ProductFile, lowered, product_files
 
 SIDE = 512  # pixels of the photo that warms up
 
@@ -43,7 +44,8 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
-    notes = (*layout_notes(matte.alpha, rendering), *notes_of(files, rendering))
+    on_quality = notes_on_quality(lowered(files), several=len(kinds) > 1)
+    notes = (*layout_notes(matte.alpha, rendering), *on_quality)
     return Finished(files, check(matte.alpha, photo.pixels), notes)
 
 

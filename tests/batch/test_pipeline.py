@@ -300,14 +300,14 @@ def test_a_run_of_some_of_a_photos_products_tells_of_those_it_keeps_too(tmp_path
         return decide(plain.job, Existing.UPDATE, plain.fingerprints, Precision.AUTO)
 
     [first] = finished(run, [plain])
-    assert [note.split(" quality")[0] for note in first.notes] == [
+    assert [note.split(" quality")[0] for note in first.all_notes] == [
         "cutout: lowered to",
         "composite: lowered to",
     ]
     (tmp_path / "out" / "a-composite.webp").unlink()
     [second] = finished(run, [decided()])
-    assert (list(second.outputs), second.notes) == ([Product.COMPOSITE], first.notes)
-    assert decided().found.notes == first.notes
+    assert (list(second.outputs), second.all_notes) == ([Product.COMPOSITE], first.all_notes)
+    assert decided().found.lowered == first.lowered
 
 
 def test_unwritable_target_fails_that_photo_alone(todo, tmp_path):

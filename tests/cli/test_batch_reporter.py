@@ -1,5 +1,6 @@
 """What a person sees of a batch."""
 
+import json
 from dataclasses import replace
 
 from birefcli.batch.outcome import Outcome, Status, Summary
@@ -51,17 +52,25 @@ def test_the_last_line_counts_flags_and_notes_and_says_where_they_stand(capsys):
 
 
 def test_a_quality_that_was_lowered_as_asked_for_is_counted_apart_from_other_notes(capsys):
-    lowered = Outcome("a.jpg", Status.WRITTEN, notes=("lowered to quality 47, 4:2:0",))
-    both = replace(lowered, notes=("enlarged 2.1 times", "composite: lowered to quality 9"))
-    summary = ended(lowered, both)
-    assert "; with notes: 1, quality lowered: 2 (" in capsys.readouterr().err
-    assert '"noted": 1, "lowered": 2' in summary.as_json()
+    lowered = Outcome("a.jpg", Status.WRITTEN, is_new=True, lowered={"mask": "quality 47, 4:2:0"})
+    both = replace(lowered, notes=("enlarged 2.1 times",), of_several=True)
+    foreign = Outcome("b.jpg", Status.CURRENT, notes=("was lowered to quality 9",))
+    summary = ended(lowered, both, foreign, verbose=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == [
+        "a.jpg: written (lowered to quality 47, 4:2:0)",
+        "a.jpg: written (enlarged 2.1 times; mask: lowered to quality 47, 4:2:0)",
+    ]
+    assert lines[-1].endswith("; with notes: 2, quality lowered: 2")
+    assert '"noted": 2, "lowered": 2' in summary.as_json()
+    assert json.loads(lowered.as_json())["notes"] == ["lowered to quality 47, 4:2:0"]
 
 
 def test_what_a_stamp_calls_a_flag_and_is_none_is_not_told(capsys):
-    foreign = Findings(0.5, ("evil", "soft", "zzz"))
-    summary = ended(Outcome("a.jpg", Status.CURRENT).found_by(foreign), verbose=True)
+    foreign, current = Findings(0.5, ("evil", "soft", "zzz")), Outcome("a.jpg", Status.CURRENT)
+    summary = ended(current.found_by(foreign, of_several=False), verbose=True)
     assert capsys.readouterr().err.startswith("a.jpg: up to date (flagged: soft)\n")
     assert summary.flagged == 1
-    ended(Outcome("a.jpg", Status.CURRENT).found_by(replace(foreign, flags=("evil",))))
+    evil = replace(foreign, flags=("evil",))
+    ended(current.found_by(evil, of_several=False))
     assert "flagged" not in capsys.readouterr().err

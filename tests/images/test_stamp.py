@@ -106,7 +106,11 @@ def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
 
 
 LONG = Findings(
-    0.25, tuple(Defect), 0.0125, ("ä; b|c%, end of it", *("x" * 150 + str(n) for n in range(9)))
+    0.25,
+    tuple(Defect),
+    0.0125,
+    ("ä; b|c%, end of it", *("x" * 150 + str(n) for n in range(9))),
+    {"foreground": "quality 100, 4:2:0, alpha 100"},
 )
 
 
@@ -122,14 +126,14 @@ def test_what_a_run_found_out_is_told_and_a_store_finds_it_in_one_window(tmp_pat
         at_end = stamp.is_at_end(format_.suffix)
         window = data[-stamp.WINDOW :] if at_end else data[: stamp.WINDOW]
         read = [there.stamp, stamp.of_window(window, at_end=at_end), stamp.of_bytes(data)]
-        assert [each.found for each in read] == [findings.parse(*_groups(found))] * 3
+        assert [each.found for each in read] == [findings.parse("foreground", *_groups(found))] * 3
         assert read[0].found.notes[: len(found.notes[:1])] == found.notes[:1]
         with (tmp_path / "a").open("rb") as file:
             assert stamp.findings_of(file, there) == read[0].found
 
 
 def _groups(found):
-    return re.fullmatch(findings.PATTERN, found.text().encode("ascii")).groups()
+    return re.fullmatch(findings.PATTERN, found.text("foreground").encode("ascii")).groups()
 
 
 @pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "packed iTXt"])

@@ -286,7 +286,8 @@ def _unheard(decision: Decision, found: Findings) -> Outcome:
         reason=decision.reason,
         is_new=decision.is_new,
     )
-    return written.found_by(found.after(decision.found).noting([UNHEARD]))
+    every = found.after(decision.found).noting([UNHEARD])
+    return written.found_by(every, of_several=decision.of_several)
 
 
 def _nothing() -> None:
