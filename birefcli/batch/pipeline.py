@@ -324,7 +324,7 @@ class Pipeline:
             loaded.seconds,
             reason=loaded.decision.reason,
             is_new=loaded.decision.is_new,
-            notable=empty,
+            notable=empty or loaded.photo.notable,
         )
         every = replace(found, lowered=lowered(made)).after(loaded.decision.found)
         written = written.found_by(every, of_several=loaded.decision.of_several)

@@ -172,8 +172,7 @@ class TerminalReporter(Terminal):
             case Status.CURRENT:
                 return self.verbosity.verbose and bool(outcome.flags or outcome.all_notes)
             case Status.WRITTEN:
-                named = self.names_written or _is_read_otherwise(outcome)
-                return named or outcome.notable
+                return self.names_written or outcome.notable
         return self.verbosity.verbose or outcome.notable
 
     @property
@@ -218,12 +217,6 @@ class TerminalReporter(Terminal):
 
 def _shown(target: Target) -> str:
     return "stdout" if isinstance(target, Stdout) else str(target)
-
-
-def _is_read_otherwise(outcome: Outcome) -> bool:
-    """Whether a photo has more pictures than the one that was read, or may have other pixels."""
-    words = ("first of", "pixels may be wrong")
-    return any(word in note for note in outcome.notes for word in words)
 
 
 def span(seconds: float) -> str:

@@ -17,7 +17,7 @@ except ImportError:
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 from birefcli.images.colour import colours_of, convert_to_srgb
-from birefcli.images.formats.contents import contents_notes
+from birefcli.images.formats.contents import left_out
 from birefcli.images.formats.deep import deep_pixels, is_deep, keyed_alpha
 from birefcli.images.formats.jpeg import lacks_end, with_end
 from birefcli.images.formats.jpeg2000 import to_white
@@ -102,7 +102,8 @@ def _decode(image: "ImageFile", data: bytes, min_size: Size | None) -> Photo:
     damage: list[str] = []
     pixels = lambda: _quick_jpeg(image, data, damage) or _shallow(image, data, key)  # noqa: E731
     photo = _photo(image, pixels, data)
-    photo = replace(photo, notes=(*damage, *photo.notes)) if damage else photo
+    if damage:
+        photo = replace(photo, notes=(*damage, *photo.notes), notable=True)
     if times == 1:
         return photo
     turned = orientation_of(image, data) >= 5
@@ -135,7 +136,8 @@ def _photo(
 
     ``turned``: whether decoding turns them; by default what Pillow does.
     """
-    notes = contents_notes(image, data)
+    left = left_out(image, data)
+    notes = left.notes
     colours = colours_of(image, data)
     orientation = orientation_of(image, data)
     dpi = read_dpi(image, orientation)
@@ -148,9 +150,8 @@ def _photo(
         alpha = alpha if alpha is None else upright(alpha, orientation)
     said = read_description(image, data, orientation > 1)
     notes += [*more, *said.notes]
-    return Photo(
-        pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), xmp=said.xmp, iptc=said.iptc
-    )
+    photo = Photo(pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), notable=left.pictures)
+    return replace(photo, xmp=said.xmp, iptc=said.iptc)
 
 
 def _quick_jpeg(image: "ImageFile", data: bytes, damage: list[str]) -> tuple[Pixels, None] | None:

@@ -38,6 +38,9 @@ class Photo:
     """XMP packet in UTF-8, without orientation and thumbnails."""
     iptc: bytes | None = None
     """Datasets of IPTC-IIM, as bytes."""
+    notable: bool = False
+    """Whether its owner should hear of it: its file has more pictures than this one, or some of
+    its pixels may be wrong."""
 
     @property
     def shape(self) -> tuple[int, int]:

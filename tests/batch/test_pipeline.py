@@ -229,6 +229,13 @@ def test_outcome_tells_what_was_written_and_how_much_of_it_is_subject(todo):
     assert min(vars(outcomes[8].seconds).values()) > 0
 
 
+def test_a_photo_that_is_one_of_several_in_its_file_is_notable_whatever_its_note_says(tmp_path):
+    one, other = picture(), picture(seed=1)
+    one.save(tmp_path / "a.tif", save_all=True, append_images=[other])
+    [outcome] = finished(a_run(), [decision(tmp_path / "a.tif", tmp_path / "out")])
+    assert (outcome.notes, outcome.notable) == (("first of 2 frames or pages",), True)
+
+
 def test_no_photo_at_all_is_a_run_without_outcomes():
     assert finished(a_run(), []) == []
 

@@ -73,7 +73,9 @@ def test_pages_in_a_circle_are_counted_once():
 @pytest.mark.parametrize(("order", "big"), [("<", False), (">", False), ("<", True)])
 def test_pages_of_every_kind_of_tiff_are_counted(order, big):
     data = tiff_file(*[page(*grey(4, 4))] * 3, order=order, big=big)
-    assert decode_photo(data, LIMIT).notes == ("first of 3 frames or pages",)
+    photo = decode_photo(data, LIMIT)
+    assert (photo.notes, photo.notable) == (("first of 3 frames or pages",), True)
+    assert not decode_photo(tiff_file(page(*grey(4, 4)), order=order, big=big), LIMIT).notable
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30])

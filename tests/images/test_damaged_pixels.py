@@ -39,7 +39,9 @@ def damaged(data: bytes, kind: str) -> bytes:
 def test_a_jpeg_that_lacks_pixels_is_noted(kind, options):
     whole = jpeg(**options)
     assert decode_photo(whole, LIMIT).notes == ()
-    (note,) = decode_photo(damaged(whole, kind), LIMIT).notes
+    photo = decode_photo(damaged(whole, kind), LIMIT)
+    (note,) = photo.notes
+    assert photo.notable
     assert note.startswith("damaged: some of its pixels may be wrong (")
 
 

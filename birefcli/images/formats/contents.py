@@ -1,7 +1,7 @@
 """What a file holds beside the picture that is read: more frames, a gain map."""
 
 import re
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from PIL import Image
 
@@ -21,16 +21,24 @@ _HEIF_BEGINNING = 1 << 20  # bytes, in which items are listed
 _GIF_BLOCKS = 500_000  # looked at, which takes a part of a second
 
 
-def contents_notes(image: Image.Image, data: bytes) -> list[str]:
-    """What is left out of a file, in words; ``data``: the file, where there is one."""
+class LeftOut(NamedTuple):
+    """What is not read of a file."""
+
+    notes: list[str]
+    """All of it, in words."""
+    pictures: bool
+    """Whether there are more frames or pages than the first."""
+
+
+def left_out(image: Image.Image, data: bytes) -> LeftOut:
+    """What is left out of a file; ``data``: the file, where there is one."""
     notes = [_GAIN_MAP] if _has_gain_map(image, data) else []
     frames = count_frames(image)
-    if frames > MOST_FRAMES:
-        notes.append(f"first of more than {MOST_FRAMES} frames or pages")
     # A gain map is the second of the pictures that a JPEG lists.
-    elif frames > 1 + (len(notes) if image.format == "MPO" else 0):
-        notes.append(f"first of {frames} frames or pages")
-    return notes
+    if frames <= 1 + (len(notes) if image.format == "MPO" else 0):
+        return LeftOut(notes, pictures=False)
+    count = f"more than {MOST_FRAMES}" if frames > MOST_FRAMES else frames
+    return LeftOut([*notes, f"first of {count} frames or pages"], pictures=True)
 
 
 def count_frames(image: Image.Image) -> int:
