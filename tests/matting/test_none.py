@@ -16,9 +16,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where this file is run and not collected
 
-from support import DATA, known_image, known_network
+from support import DATA, known_image, known_swin_t
 
-from birefcli.birefnet import SWIN_T
 from birefcli.images.photo import Photo
 from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor, enlarge, enlarged_levels
@@ -40,7 +39,7 @@ CPU = Placement(torch.device("cpu"), Precision.FP32)
 
 @pytest.fixture(scope="module")
 def network():
-    return known_network(SWIN_T)
+    return known_swin_t()
 
 
 def photo(shape):
@@ -94,7 +93,7 @@ def test_edges_are_another_matte(network):
 
 
 if __name__ == "__main__":
-    known = known_network(SWIN_T)
+    known = known_swin_t()
     mattes = {case: matted(known, case)[0][::STEP, ::STEP] for case in CASES}
     np.savez_compressed(sys.argv[1], **mattes)
 
