@@ -371,6 +371,7 @@ class Result:
         background: "ImageLike | None" = None,
         compress: str = "fast",
         strip: bool = False,
+        metadata: bool = True,
         quality: int | None = None,
         max_bytes: int | str | None = None,
         **layout: Unpack[LayoutWords],
@@ -379,12 +380,12 @@ class Result:
 
         ``format``: ``png``, ``webp``, ``tiff``, ``avif``, or ``jpg`` for what has no transparency.
         Colour profile, resolution, EXIF, XMP and IPTC of the photo go with it, as far as the format
-        holds them; ``strip`` removes the location. ``bits``: 16 for png and tiff; ``compress``:
-        ``fast``, ``balanced`` or ``small``. ``quality``: 1 to 100, of jpg, avif, and webp, which is
-        lossless without it; ``max_bytes`` finds the best one within so many bytes. ``background``
-        and ``layout``: as of :meth:`pixels`. Raises ValueError for what the format cannot hold,
-        TypeError for an unknown option, PhotoError for a photo that cannot be laid out or made so
-        small.
+        holds them; ``strip`` removes the location, ``metadata=False`` all of EXIF, XMP and IPTC.
+        ``bits``: 16 for png and tiff; ``compress``: ``fast``, ``balanced`` or ``small``.
+        ``quality``: 1 to 100, of jpg, avif, and webp, which is lossless without it; ``max_bytes``
+        finds the best one within so many bytes. ``background`` and ``layout``: as of
+        :meth:`pixels`. Raises ValueError for what the format cannot hold, TypeError for an unknown
+        option, PhotoError for a photo that cannot be laid out or made so small.
         """
         check_names("encode", layout, LayoutWords, ("product", "background", "format"))
         words: dict[str, Any] = {
@@ -392,6 +393,7 @@ class Result:
             "bits": bits,
             "compress": _chosen(Compress, "compress", compress),
             "strip": strip,
+            "metadata": metadata,
             "quality": quality,
             "max_bytes": max_bytes,
             **layout,

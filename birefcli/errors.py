@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
 _MEANINGS = {
     ExitCode.OK: "nothing failed: photos written, up to date or left alone",
     ExitCode.SOME_FAILED: "finished, but some photos failed; or a training diverged",
-    ExitCode.USAGE: "the command line is wrong",
+    ExitCode.USAGE: "the command line is wrong, or wants a package that is not installed",
     ExitCode.NO_INPUT: "nothing to do: no photo found, or none usable for training or scoring",
     ExitCode.MODEL: "model or device not available",
     ExitCode.OUTPUT: "output cannot be written, or two inputs have the same output name",

@@ -244,13 +244,15 @@ class Rendering:
     refine: bool = True
     strip: bool = False
     """Leave out where the photo was taken."""
+    metadata: bool = True
+    """Keep EXIF, XMP and IPTC of the photo; profile and resolution are kept in any case."""
     resize: Resize | None = None
     quality: int | None = None
     """Of JPEG, AVIF and lossy WebP, 1..100; None: what ``compress`` says, and lossless WebP."""
     max_bytes: int | None = None
     """A file has no more; the quality is searched, up to ``quality``."""
     threshold: float | None = None
-    """Alpha, above 0 and up to 1, from which on a mask is white; it has no grey then."""
+    """Alpha as a mask shows it, above 0 and up to 1, from which on it is white, and has no grey."""
     trimap_width: Margin = TRIMAP_WIDTH
     """How far a trimap's unknown band reaches to either side, of the photo."""
     canvas: Canvas | None = None

@@ -10,14 +10,11 @@ a product's pixels are read only where it would be replaced.
 
 import dataclasses
 import errno
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import PIPE, Look, Target
@@ -25,10 +22,8 @@ from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
 from birefcli.images.image_data import is_cut_short
 from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
-from birefcli.options import BatchOptions, Existing, Precision, Product, Rendering
+from birefcli.options import Existing, Precision, Product
 from birefcli.system.regular_file import NotRegularError
-
-ALGORITHM = 4  # to be raised whenever the same options come to give other pixels
 
 AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 """What ``Precision.AUTO`` may have been, here or on another device: as good as each other."""
@@ -36,21 +31,6 @@ AUTOMATIC = frozenset({Precision.FP16.value, Precision.FP32.value})
 TRIES = 3  # looks at a product that others write at the same time
 MOVED = (errno.ENOENT, errno.ESTALE)
 """What is said of a file that is gone, or is another one, since it was found."""
-
-PER_PRODUCT = frozenset({"products", "refine", "background"})
-"""Fields of :class:`Rendering` that count in ways of their own: see :func:`fingerprints`."""
-
-FIRST = ("format", "bits", "compress", "crop", "margin", "strip", "resize", "quality")
-"""Fields that count in every fingerprint. All others do where they have not their default: so a
-field that is added leaves products as they are that were made without it."""
-
-ALL = frozenset(Product)
-SHOWN_IN: Mapping[str, frozenset[Product]] = {
-    "threshold": frozenset({Product.MASK}),
-    "trimap_width": frozenset({Product.TRIMAP}),
-    "shadow": frozenset({Product.CUTOUT, Product.COMPOSITE}),
-}
-"""Fields that show in some products only; what is not named shows in all."""
 
 
 OVERWRITING = Option("existing", "overwrite")
@@ -62,7 +42,11 @@ class Verdict(Enum):
     """What is found at a target, and so what is done about it; its value is for people."""
 
     MISSING = Message("missing")
-    OVERWRITE = Message("to be overwritten")
+    OVERWRITE = Message("replaces an earlier one")
+    OVERWRITE_EDITED = Message("replaces one that was edited since it was made")
+    OVERWRITE_FOREIGN = Message("replaces a file that birefcli did not make")
+    OVERWRITE_UNKNOWN = Message("replaces one of another version, which may be edited")
+    OVERWRITE_KIND = Message("replaces a product of another kind")
     DAMAGED = Message("damaged")
     CHANGED = Message("the photo changed")
     OPTIONS = Message("made with another model or other options")
@@ -85,9 +69,27 @@ class Verdict(Enum):
         return self in (Verdict.NOT_OURS, Verdict.EDITED, Verdict.UNKNOWN)
 
     @property
+    def replaces_edited(self) -> bool:
+        """Whether a product goes that somebody edited, or may have."""
+        return self in (Verdict.OVERWRITE_EDITED, Verdict.OVERWRITE_UNKNOWN)
+
+    @property
+    def replaces_theirs(self) -> bool:
+        """Whether somebody's work goes, or may: that was asked for, and is named."""
+        return self.replaces_edited or self is Verdict.OVERWRITE_FOREIGN
+
+    @property
     def is_kept(self) -> bool:
         """Whether nothing is written there."""
         return self.is_theirs or self in (Verdict.EXISTS, Verdict.UP_TO_DATE)
+
+
+OVERWRITTEN: Mapping[Verdict, Verdict] = {
+    Verdict.EDITED: Verdict.OVERWRITE_EDITED,
+    Verdict.NOT_OURS: Verdict.OVERWRITE_FOREIGN,
+    Verdict.UNKNOWN: Verdict.OVERWRITE_UNKNOWN,
+}
+"""What is found at a target where whatever is there is to be replaced."""
 
 
 @dataclass(frozen=True)
@@ -143,79 +145,6 @@ class Conflict(NamedTuple):
         return Message(f"{self.text}; ", ELSEWHERE)
 
 
-Fingerprints = Callable[[Job], Mapping[Product, str]]
-
-
-def fingerprints(
-    options: BatchOptions, identity: str, background: Callable[[Path], str]
-) -> Fingerprints:
-    """Digests of everything that shows in each product of a photo.
-
-    ``identity``: of the weights; ``background``: of what is behind the photo of this relative path.
-    The device does not count: it changes nothing but rounding. Nor does the precision, which a
-    stamp names beside this: what ``auto`` means is known on the device only.
-    """
-    rendering, model = options.rendering, options.model
-    network = [identity, model.size, model.patch_order.value, model.edges.value]
-    shared = [ALGORITHM, *network, *visible(rendering)]
-    plain = {
-        kind: _digest(
-            [
-                *shared,
-                kind.value,
-                rendering.refine if kind.has_colour else None,
-                *added(rendering, kind),
-            ]
-        )
-        for kind in rendering.products
-    }
-
-    def of(job: Job) -> Mapping[Product, str]:
-        if Product.COMPOSITE not in plain:
-            return plain
-        behind = _digest([plain[Product.COMPOSITE], background(job.relative)])
-        return {**plain, Product.COMPOSITE: behind}
-
-    return of
-
-
-def visible(rendering: Rendering) -> list[object]:
-    """What of a rendering always counts, in all products."""
-    shown = [_plain(getattr(rendering, name)) for name in FIRST]
-    if not rendering.crop:
-        shown[FIRST.index("margin")] = None
-    return [*shown, rendering.has_colour]  # without colour, JPEGs are read smaller
-
-
-def added(rendering: Rendering, kind: Product) -> list[object]:
-    """What else shows in a product: every other field with a value that is not its default.
-
-    A field that is added to :class:`Rendering` counts by itself.
-    """
-    found = {
-        field.name: _plain(value)
-        for field in dataclasses.fields(rendering)
-        if field.name not in PER_PRODUCT and field.name not in FIRST
-        if kind in SHOWN_IN.get(field.name, ALL)
-        if (value := getattr(rendering, field.name)) != field.default
-    }
-    return [found] if found else []
-
-
-def _plain(value: Any) -> object:  # noqa: ANN401 - of any field
-    """A field's value as JSON has it."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.astuple(value)
-    if isinstance(value, Enum):
-        return str(value.value)
-    assert value is None or isinstance(value, (bool, int, float, str)), f"{value!r}: how to write?"
-    return value
-
-
-def _digest(parts: list[object]) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
 def decide(
     job: Job,
     existing: Existing,
@@ -251,13 +180,15 @@ def _decided(
 
 
 def _shown(verdicts: Mapping[str, Verdict]) -> Message:
-    """Verdicts in a sentence: each once, what is kept by its name."""
+    """Verdicts in a sentence: each once, somebody's work by its name."""
     found = set(verdicts.values())
     if len(found) == 1:
         return found.pop().message
     is_done = not all(verdict.is_kept for verdict in found)
     shown = [
-        Message(f"{target}: ", verdict.message) if verdict.is_theirs else verdict.message
+        Message(f"{target}: ", verdict.message)
+        if verdict.is_theirs or verdict.replaces_theirs
+        else verdict.message
         for target, verdict in verdicts.items()
         if verdict.is_theirs or not verdict.is_kept or not is_done
     ]
@@ -282,7 +213,7 @@ def _verdict(
         case Existing.SKIP:
             return _skipped(job, kind, there), there
         case Existing.OVERWRITE:
-            return Verdict.OVERWRITE, target
+            return _overwritten(job, kind, there, fingerprint, precisions), target
         case Existing.UPDATE:
             return _looked_at(
                 there, lambda look: _against_stamp(job, kind, look, fingerprint, precisions)
@@ -355,6 +286,22 @@ def _skipped(job: Job, kind: Product, there: Target) -> Verdict | Conflict:
     return Verdict.EXISTS
 
 
+def _overwritten(
+    job: Job, kind: Product, there: Target, fingerprint: str, precisions: frozenset[str]
+) -> Verdict:
+    """What is replaced, also where it cannot be read.
+
+    Of an object its length alone is compared: all of each product would be fetched.
+    """
+    with suppress(OSError, MemoryError), there.look() as look:
+        quick = there.is_remote
+        found = _against_stamp(job, kind, look, fingerprint, precisions, quick=quick)
+        if isinstance(found, Conflict):
+            return Verdict.OVERWRITE_KIND
+        return OVERWRITTEN.get(found, Verdict.OVERWRITE)
+    return Verdict.OVERWRITE
+
+
 def _conflict(job: Job, kind: Product, look: Look) -> Conflict | None:
     made = look.found.stamp
     if made is None or made.product in (kind.value, ""):
@@ -363,9 +310,18 @@ def _conflict(job: Job, kind: Product, look: Look) -> Conflict | None:
 
 
 def _against_stamp(
-    job: Job, kind: Product, look: Look, fingerprint: str, precisions: frozenset[str]
+    job: Job,
+    kind: Product,
+    look: Look,
+    fingerprint: str,
+    precisions: frozenset[str],
+    *,
+    quick: bool | None = None,
 ) -> Verdict | Conflict:
-    """Raises OSError, MemoryError."""
+    """What a look at a target says. Raises OSError, MemoryError.
+
+    ``quick``: whether a file of its length is taken for unedited; None where the product stays.
+    """
     found = look.found
     made = found.stamp
     if made is None:
@@ -377,7 +333,8 @@ def _against_stamp(
     if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
         return Verdict.DAMAGED
     verdict = _by_stamp(job, made, fingerprint, precisions)
-    return Verdict.EDITED if _is_edited(look, made.checksum, verdict) else verdict
+    quick = verdict is Verdict.UP_TO_DATE if quick is None else quick
+    return Verdict.EDITED if _is_edited(look, made.checksum, quick=quick) else verdict
 
 
 def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str]) -> Verdict:
@@ -390,13 +347,12 @@ def _by_stamp(job: Job, made: Stamp, fingerprint: str, precisions: frozenset[str
     return Verdict.UP_TO_DATE if is_the_same else Verdict.CHANGED
 
 
-def _is_edited(look: Look, written: Checksum, verdict: Verdict) -> bool:
+def _is_edited(look: Look, written: Checksum, *, quick: bool) -> bool:
     """Whether a product has other pixels than it was written with. Raises OSError.
 
-    Where it stays anyhow, and its file is as long as it was, none of it is read; and of one that is
-    longer or shorter, as a title makes it, only how long its pixels are.
+    ``quick``: where its file is as long as it was, none of it is read; and of one that is longer or
+    shorter, as a title makes it, only how long its pixels are.
     """
-    stays = verdict is Verdict.UP_TO_DATE
-    if stays and look.found.length == written.file_length:
+    if quick and look.found.length == written.file_length:
         return False
-    return not has_own_pixels(look.file, written, by_length=stays)
+    return not has_own_pixels(look.file, written, by_length=quick)

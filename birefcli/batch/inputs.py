@@ -2,14 +2,13 @@
 
 import errno
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 from birefcli.batch import stores
 from birefcli.batch.output import output_of
@@ -45,15 +44,27 @@ class FoundPhoto:
     """Whether every shard has it: a name under which nothing is."""
 
 
+INSIDE = "/./"
+"""What stands before it in a list is no part of the path below the output folder, as in rsync."""
+
+
+class Unread(NamedTuple):
+    """What may be photos, or a folder with some, and could not be looked at."""
+
+    place: Path | str
+    reason: str
+    listed: str
+    """Its line in a list of photos, by which it is looked at again."""
+
+
 @dataclass
 class Search:
-    """What a search came upon; ``skipped`` and ``failed`` are (path or URL, reason)."""
+    """What a search came upon."""
 
     found: list[FoundPhoto] = field(default_factory=list)
     skipped: list[tuple[Path | str, str]] = field(default_factory=list)
-    """What is no photo."""
-    failed: list[tuple[Path | str, str]] = field(default_factory=list)
-    """What may be photos and could not be looked at."""
+    """What is no photo, by path or URL, and the reason."""
+    failed: list[Unread] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
     """The suffix of each picture of a kind that is not tried, by its key."""
     elsewhere: int = 0
@@ -117,13 +128,17 @@ def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[
         else:
             # A folder that is not mounted must not be the matter of one shard alone.
             yield FoundPhoto(LocalFile(path), Path(path.name), everywhere=not exists(path))
-    yield from _listed_ones(selection.listed, search)
+    yield from _listed_ones(selection, skip, search)
 
 
-def _listed_ones(names: tuple[str, ...], search: Search) -> Iterator[FoundPhoto]:
-    """The photos of a list, in its order."""
-    objects = stores.listed_photos(name for name in names if is_url(name))
+def _listed_ones(selection: Selection, skip: Path | None, search: Search) -> Iterator[FoundPhoto]:
+    """The photos of a list, in its order, and those in the folders that it may name."""
+    names = selection.listed
+    objects = stores.listed_photos(n for n in names if is_url(n) and not _is_listed_folder(n))
     for name in names:
+        if _is_listed_folder(name):
+            yield from _in_listed_folder(name, selection, skip, search)
+            continue
         if not is_url(name):
             yield _listed(name, LocalFile(Path(name)))
             continue
@@ -131,45 +146,75 @@ def _listed_ones(names: tuple[str, ...], search: Search) -> Iterator[FoundPhoto]
         if isinstance(found, StoredPhoto):
             yield _listed(name, found)
         else:
-            search.failed.append(found)
+            search.failed.append(Unread(*found, name))
 
 
-def _stored(name: str, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
+def _is_listed_folder(name: str) -> bool:
+    """Whether a line of a list is what an earlier run wrote of a folder that it could not read.
+
+    Other folders in lists are no photos: ``find`` names them as well as what is in them.
+    """
+    return INSIDE in name and name.endswith("/")
+
+
+def _in_listed_folder(
+    name: str, selection: Selection, skip: Path | None, search: Search
+) -> Iterator[FoundPhoto]:
+    """What may be a photo in such a folder, with the paths that the earlier search had for them.
+
+    Raises NoInputError where a store cannot be asked.
+    """
+    root, _, below = name.partition(INSIDE)
+    if is_url(name):
+        yield from _stored(f"{root}/", selection, search, below)
+    else:
+        yield from _walk(Path(root), selection, skip, search, below)
+
+
+def _stored(
+    name: str, selection: Selection, search: Search, below: str = ""
+) -> Iterator[FoundPhoto]:
     """The object that is called so, or what may be a photo by its name below the prefix.
 
-    Raises NoInputError where the store cannot be asked.
+    ``below``: the part of the prefix that is searched. Raises NoInputError where the store cannot
+    be asked.
     """
     try:
-        url = parse_url(name)
+        url = parse_url(name + below)
     except ValueError as error:
-        search.failed.append((name, str(error)))
+        listed = f"{name}./{below}" if below else name
+        search.failed.append(Unread(name + below, str(error), listed))
         return
     try:
         photo = stores.find_photo(url)
         if photo is not None:
             yield FoundPhoto(photo, Path(url.name))
         else:
-            yield from _below(url.as_prefix, selection, search)
+            yield from _below(parse_url(name).as_prefix, selection, search, below)
     except OSError as error:
         raise NoInputError(f"{error.filename}: {error.strerror}") from error
 
 
-def _below(prefix: ObjectUrl, selection: Selection, search: Search) -> Iterator[FoundPhoto]:
+def _below(
+    prefix: ObjectUrl, selection: Selection, search: Search, below: str
+) -> Iterator[FoundPhoto]:
     """Objects below a prefix that may be photos by their names. Raises OSError."""
-    for relative, photo in photos_below(prefix, selection, search):
+    for relative, photo in photos_below(prefix, selection, search, below):
         yield FoundPhoto(photo, relative, searched=True)
 
 
 def photos_below(
-    prefix: ObjectUrl, selection: Selection, search: Search
+    prefix: ObjectUrl, selection: Selection, search: Search, below: str = ""
 ) -> Iterator[tuple[Path, StoredPhoto]]:
     """What may be a photo by its name below a prefix, and its path there; nothing is read.
 
-    ``search`` learns what is left out. Raises OSError.
+    ``below``: the part of the prefix that is searched. ``search`` learns what is left out. Raises
+    OSError.
     """
     out = output_of(selection).prefix_left_out(prefix, selection.inputs)
-    found = stores.photos_below(prefix, partial(_note_unreadable, search))
-    return _fitting(found, selection, search, out)
+    found = stores.photos_below(prefix.below(below), partial(_note_unreadable, search, prefix))
+    paths = ((Path(below) / relative, photo) for relative, photo in found)
+    return _fitting(paths, selection, search, out)
 
 
 def _fitting(
@@ -218,7 +263,8 @@ def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
         try:
             reason = _unfit(path)
         except OSError as error:
-            _note_unreadable(search, error)
+            listed = photo.source.listed_as(photo.relative) or str(path)
+            search.failed.append(Unread(path, error.strerror or str(error), listed))
             return False
         if reason is None and not selection.products and is_product(path):
             reason = MADE_BY_US
@@ -229,18 +275,21 @@ def _take(photo: FoundPhoto, selection: Selection, search: Search) -> bool:
     return True
 
 
-def _note_unreadable(search: Search, error: OSError) -> None:
-    name = str(error.filename)
-    place = name if is_url(name) else Path(name)
-    search.failed.append((place, error.strerror or str(error)))
+def _note_unreadable(search: Search, root: Path | ObjectUrl, error: OSError) -> None:
+    """Note a folder, or a prefix, below ``root`` or that itself, and how lists name it."""
+    name, reason = str(error.filename), error.strerror or str(error)
+    if isinstance(root, ObjectUrl):
+        listed = f"{root}./{name.removeprefix(str(root))}"
+        search.failed.append(Unread(name, reason, listed))
+        return
+    below = Path(name).relative_to(root).as_posix()
+    listed = f"{root}{INSIDE}{below}/" if below != "." else f"{root}{INSIDE}"
+    search.failed.append(Unread(Path(name), reason, listed))
 
 
 def _listed(name: str, source: Source) -> FoundPhoto:
-    """A photo of a list, under its own path below the output folder, without leaving it.
-
-    Like rsync, what stands before ``/./`` is not part of that path.
-    """
-    _, mark, below = name.partition("/./")
+    """A photo of a list, under its own path below the output folder, without leaving it."""
+    _, mark, below = name.partition(INSIDE)
     return FoundPhoto(source, _inside(Path(below)) if mark else whole_path(source))
 
 
@@ -258,7 +307,7 @@ def nothing_found(selection: Selection, search: Search) -> Message:
     """Why a search found nothing, and the next step."""
     what = "cutout or mask" if selection.products else "photo"
     where = ", ".join(selection.inputs) or "the list"
-    unfit = search.failed + search.skipped
+    unfit = [*((each.place, each.reason) for each in search.failed), *search.skipped]
     others = f"; {left_out_text(search.left_out)}" if search.left_out else ""
     if unfit:
         more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
@@ -275,17 +324,22 @@ def nothing_found(selection: Selection, search: Search) -> Message:
 
 
 def _walk(
-    root: Path, selection: Selection, skip: Path | None, search: Search
+    root: Path, selection: Selection, skip: Path | None, search: Search, below: str = ""
 ) -> Iterator[FoundPhoto]:
-    """Files below a folder that may be photos by their names; what else there is is noted."""
+    """Files below a folder that may be photos by their names; what else there is is noted.
+
+    ``below``: the part of the folder that is searched.
+    """
     for path in walk_folder(
-        root,
+        root / below,
         recursive=selection.recursive,
         skip=skip,
         exclude=selection.exclude,
-        on_error=partial(_note_unreadable, search),
+        on_error=partial(_note_unreadable, search, root),
     ):
-        relative = path.relative_to(root)
+        relative = _inside(path.relative_to(root))
+        if below and not is_reached(relative.parent, selection.exclude):
+            continue
         if _may_be_photo(relative, path, selection, search):
             yield FoundPhoto(LocalFile(path), relative, searched=True)
 
@@ -349,52 +403,3 @@ def is_product(path: Path) -> bool:
         return stamp.read(path).stamp is not None
     except OSError:
         return False
-
-
-Missing: TypeAlias = tuple[FoundPhoto, str]
-"""A photo that is not there, and the reason."""
-
-
-def split_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[Missing]]:
-    """Part the photos that are there from those that are not.
-
-    Raises NoInputError when none is there.
-    """
-    there, missing = partition_missing(found)
-    if missing and not there:
-        raise NoInputError(all_missing(missing))
-    return there, missing
-
-
-def partition_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[Missing]]:
-    """As :func:`split_missing`, but that none is there is no error."""
-    there: list[FoundPhoto] = []
-    missing: list[Missing] = []
-    for photo in found:
-        reason = photo.source.absence()
-        if reason is None:
-            there.append(photo)
-        else:
-            missing.append((photo, f"{reason}{_hint(str(photo.source))}"))
-    return there, missing
-
-
-def all_missing(missing: list[Missing]) -> Message:
-    """The first of photos none of which is there, with the reason."""
-    more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
-    return Message(f"{missing[0][0].source}: {missing[0][1]}{more}")
-
-
-def _hint(path: str) -> str:
-    """What may have been meant by a name under which no file is."""
-    if is_url(path):
-        return ""
-    if slip := re.match(r"(s3|gs|az):/+", path, re.IGNORECASE):
-        scheme = slip[1].lower()
-        return f"; write {scheme}://{path[slip.end() :]} for what is in an object store"
-    if re.match(r"(?!file:)[a-z][a-z0-9]+:/", path, re.IGNORECASE):
-        known = "files and stores (s3://, gs://, az://)"
-        return f"; photos are read from {known}, not from addresses: download it first"
-    if re.match(r"#\s", path):
-        return "; every line of a list is a name, there are no comments"
-    return ""

@@ -79,8 +79,7 @@ def refuse_partial(selection: Selection) -> None:
 def refuse_uncertain(selection: Selection, search: Search) -> None:
     """Raise NoInputError where photos may be there that were not found."""
     if search.failed:
-        name, reason = search.failed[0]
-        raise _uncertain(str(name), reason)
+        raise _uncertain(str(search.failed[0].place), search.failed[0].reason)
     for name in selection.inputs:  # a disk that is not mounted is an empty folder
         if not any(_is_below(photo, name) for photo in search.found):
             raise NoInputError(nothing_found(replace(selection, inputs=(name,)), search))

@@ -119,6 +119,10 @@ class Summary:
     """Photos written whose matte asks for a look."""
     noted: int = 0
     """Photos written of which there is something to know: :attr:`Outcome.notes`."""
+    edited: int = 0
+    """Products that somebody edited, or may have, which were replaced; in a dry run, would be."""
+    foreign: int = 0
+    """Files that birefcli did not make, and that were replaced, or would be."""
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -155,15 +159,19 @@ class Summary:
         if self.shard is not None:
             counted = f"shard {self.shard}: {counted}"
         if not self.counts[Status.WRITTEN]:
-            return counted
+            return f"{counted}{self._replaced('to replace')}"
         where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
         looks = {"flagged": self.flagged, "with notes": self.noted}
         look = ", ".join(f"{word}: {count}" for word, count in looks.items() if count)
+        look = f"{'; ' * bool(look)}{look}{self._replaced('replaced')}"
         loading = f", {self.loading:.1f} s of it loading" if self.loading >= 0.05 else ""
-        return (
-            f"{counted} in {self.seconds:.1f} s{loading}"
-            f" ({self.rate:.2f} photos/s{where}){'; ' * bool(look)}{look}"
-        )
+        return f"{counted} in {self.seconds:.1f} s{loading} ({self.rate:.2f} photos/s{where}){look}"
+
+    def _replaced(self, verb: str) -> str:
+        """How much of somebody's work is replaced; nothing where none is."""
+        counts = {"edited": self.edited, "not made by birefcli": self.foreign}
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        return f"; {verb}: {told}" if told else ""
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -179,6 +187,7 @@ class Summary:
             "left_out": self.left_out,
             "flagged": self.flagged,
             "noted": self.noted,
+            "replaced": {"edited": self.edited, "foreign": self.foreign},
             "shard": None if self.shard is None else str(self.shard),
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),
             "exit_code": int(self.exit_code),

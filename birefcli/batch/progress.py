@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from birefcli.batch.executor import Executor
-from birefcli.batch.freshness import Decision
+from birefcli.batch.freshness import Decision, Verdict
+from birefcli.batch.inputs import Unread
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
@@ -48,6 +49,12 @@ class Progress:
         self.report(replace(Outcome.failed(job, reason), unread=unread))
         self._list_failed(job)
 
+    def fail_search(self, unread: Unread) -> None:
+        """A folder that may hold photos, or what may be one, could not be looked at."""
+        error = Message(unread.reason)
+        self.report(Outcome(str(unread.place), Status.FAILED, error=error))
+        self.failed.append(unread.listed)
+
     def _list_failed(self, job: Job) -> None:
         line = job.source.listed_as(job.relative)
         if line is not None:
@@ -82,8 +89,16 @@ class Progress:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
             if outcome.status is Status.FAILED:
                 self._list_failed(decision.job)
+            if outcome.status is Status.WRITTEN:
+                self.count_replaced(decision)
             if not self._timed and outcome.status is Status.WRITTEN:
                 self._say_if_slow(outcome)
+
+    def count_replaced(self, decision: Decision) -> None:
+        """Count what of somebody's work a photo's products have replaced, or would."""
+        verdicts = decision.verdicts.values()
+        self.summary.edited += sum(verdict.replaces_edited for verdict in verdicts)
+        self.summary.foreign += sum(verdict is Verdict.OVERWRITE_FOREIGN for verdict in verdicts)
 
     def _say_if_slow(self, first: Outcome) -> None:
         self._timed = True

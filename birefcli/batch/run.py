@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefcli.batch import freshness
+from birefcli.batch import fingerprints
 from birefcli.batch.checks import check_failed_to, refuse_other_kinds
 from birefcli.batch.executor import Executors
-from birefcli.batch.freshness import Decision, Fingerprints
-from birefcli.batch.inputs import (
-    Missing,
-    Search,
-    all_missing,
-    nothing_found,
-    partition_missing,
-    search_photos,
-)
+from birefcli.batch.fingerprints import Fingerprints
+from birefcli.batch.freshness import Decision
+from birefcli.batch.inputs import Search, nothing_found, search_photos
 from birefcli.batch.interrupts import InterruptHandler, StoppedError, leave
 from birefcli.batch.lock import clear_made, hold_output
+from birefcli.batch.missing import Missing, all_missing, partition_missing
 from birefcli.batch.named_products import note_of_products
 from birefcli.batch.notices import notices_to
 from birefcli.batch.outcome import Outcome, Status, Summary
@@ -96,9 +91,9 @@ def run(
         if not task.dry_run:
             atomic.clear_stale(local_folders(_targets(plan.jobs)))
         # After the output is checked: to tell weights of a store, they may have to be downloaded.
-        fingerprints = _fingerprints(task, background, progress=reporter.shows_progress)
+        wanted = _fingerprints(task, background, progress=reporter.shows_progress)
         precision = task.options.model.precision
-        decisions = decide_all(plan.jobs, task.existing, fingerprints, precision)
+        decisions = decide_all(plan.jobs, task.existing, wanted, precision)
         if not task.photo_by_photo:
             refuse_other_kinds(decisions)
         progress = Progress(task, reporter, made, executors.slow_cpu)
@@ -152,7 +147,7 @@ def _fingerprints(
     task: BatchTask, background: "Background | None", *, progress: bool
 ) -> Fingerprints:
     model = task.options.model
-    return freshness.fingerprints(
+    return fingerprints.of_products(
         task.options,
         identify_weights(model, progress=progress, download=not task.dry_run),
         (lambda _: "") if background is None else background.identity,
@@ -176,8 +171,8 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
     ours = sum(reason == MADE_BY_US for _, reason in skipped)
     if ours:
         progress.reporter.on_products_skipped(ours)
-    for path, reason in plan.search.failed:
-        progress.report(Outcome(str(path), Status.FAILED, error=Message(reason)))
+    for unread in plan.search.failed:
+        progress.fail_search(unread)
     for photo, reason in plan.missing:
         progress.fail(Job(photo.source, {}, photo.relative), reason, unread=True)
 
@@ -209,6 +204,7 @@ def _dry_run(options: BatchOptions, progress: Progress) -> None:
     for decision in progress.left:
         job = decision.job
         outcome = Outcome(job.label, Status.PENDING, dict(job.targets), reason=decision.reason)
+        progress.count_replaced(decision)
         progress.report(outcome)
         progress.reporter.on_planned(outcome)
 

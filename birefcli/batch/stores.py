@@ -235,12 +235,20 @@ def _state(entry: ObjectEntry) -> State:
 
 
 def read_stamp(url: ObjectUrl, entry: ObjectEntry) -> stamp.Stamp | None:
-    """The stamp of an object, in one small read. Raises OSError."""
-    at = max(0, entry.size - stamp.WINDOW) if stamp.is_at_end(url.suffix) else 0
+    """The stamp of an object, in one small read, or two of a PNG that begins with none.
+
+    Raises OSError.
+    """
     if entry.size == 0:
         return None
-    window = store_for(url).read_range(entry.key, at, stamp.WINDOW, entry.etag)
-    return stamp.of_window(window, at_end=at + len(window) == entry.size)
+    store, last = store_for(url), max(0, entry.size - stamp.WINDOW)
+    at = last if stamp.is_at_end(url.suffix) else 0
+    window = store.read_range(entry.key, at, stamp.WINDOW, entry.etag)
+    found = stamp.of_window(window, at_end=at + len(window) == entry.size)
+    if found is None and at < last and stamp.may_be_at_end(window):
+        tail = store.read_range(entry.key, last, stamp.WINDOW, entry.etag)
+        return stamp.of_window(tail, at_end=True)
+    return found
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from birefcli.batch import stores
-from birefcli.batch.freshness import Decision, Fingerprints, decide
+from birefcli.batch.fingerprints import Fingerprints
+from birefcli.batch.freshness import Decision, decide
 from birefcli.batch.places import Target
 from birefcli.batch.stores import StoredProduct
 from birefcli.batch.targets import Job

@@ -54,7 +54,7 @@ def plan_targets(
     if output.is_one:
         return [_single(found, selection, output, products)]
     jobs = [plan_job(photo, selection, products, format_) for photo in found]
-    _refuse_collisions(jobs)
+    _refuse_collisions(jobs, selection)
     return jobs
 
 
@@ -77,7 +77,7 @@ def _single(
             )
         )
     job = Job(found[0].source, {products[0]: output.target()}, found[0].relative)
-    _refuse_collisions([job])
+    _refuse_collisions([job], selection)
     return job
 
 
@@ -123,15 +123,26 @@ def _collision(other: Job, job: Job, target: Target, *, one_name: bool) -> Outpu
     return OutputError(text, hint=way)
 
 
-def _refuse_collisions(jobs: list[Job]) -> None:
+def _refuse_collisions(jobs: list[Job], selection: Selection) -> None:
     index = index_targets(jobs)
     for job in jobs:
         for key in job.source.keys:
             if (found := index.find(key)) is not None:
                 raise OutputError(
                     f"{job.label} would be overwritten by the result of {found[1].label}",
-                    hint=ANOTHER,
+                    hint=ANOTHER if found[1] is job else _if_edited(job, selection),
                 )
+
+
+def _if_edited(job: Job, selection: Selection) -> Message:
+    """The ways out where a photo may be a result that somebody edited, and that lost its stamp."""
+    all_results = selection.target_name(Path("*"))
+    named_as_photos = all_results == "*"
+    pattern = job.relative.name if named_as_photos else all_results + job.relative.suffix
+    left_out = Option("exclude", f"'{pattern}'")
+    return Message(
+        "if it is a result that was edited, leave it out with ", left_out, "; or ", ANOTHER
+    )
 
 
 class SharedFile(NamedTuple):

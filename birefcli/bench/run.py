@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from birefcli.batch.inputs import find_photos, split_missing
+from birefcli.batch.inputs import find_photos
+from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.bench.cost import check_price
 from birefcli.errors import Message, ModelError, NoInputError, Option, OutputError, UsageError

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from birefcli import __version__
+from birefcli.cli import tab
 from birefcli.cli.command import Command, Group
 from birefcli.cli.help_page import EXIT_CODES, NAMES
 
@@ -76,6 +77,10 @@ class Root(Group):
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
         """Names, without importing what they name."""
         return list(COMMANDS)
+
+    def _main_shell_completion(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+        with tab.as_shells_read():
+            super()._main_shell_completion(*args, **more)
 
 
 app = typer.Typer(

@@ -181,7 +181,8 @@ def _check_effects(
         "--on ray",
         there=words.on is RunOn.RAY,
         names=("workers",),
-        hint="--threads and --device say how much of this machine works",
+        hint="on this machine OMP_NUM_THREADS sets the network's cores, --threads those that decode"
+        " and encode",
     )
     rules.refuse_without(context, "a folder as --output", there=folder, names=("name", "shard"))
 

@@ -148,8 +148,9 @@ class TerminalReporter(Terminal):
             self.say(summary.line() + self._where_to_look(summary))
 
     def _where_to_look(self, summary: Summary) -> str:
-        """How one learns which photos are flagged or have notes; nothing where none are."""
-        unnamed = not self.names_written and (summary.flagged or summary.noted)
+        """How one learns which photos the counts are of; nothing where each was named."""
+        counts = (summary.flagged, summary.noted, summary.edited, summary.foreign)
+        unnamed = summary.counts[Status.WRITTEN] and not self.names_written and any(counts)
         ways = ["-v names them"] if unnamed else []
         if summary.flagged:
             ways.append("birefcli sheet shows flagged ones")

@@ -151,13 +151,21 @@ def _heading(record: Record, repeat: int) -> Iterator[str]:
     where = record["device"] + (f" ({record['device_name']})" if record["device_name"] else "")
     yield (
         f"{record['model']} {width}x{height} on {where} in {record['precision']}, batch"
-        f" {record['batch']}, {record['threads']} threads, {record['cores']} cores"
+        f" {record['batch']}"
     )
+    yield f"{_threads(record)}; {_many(record['cores'], 'core')}"
     generated = ", generated" if record["generated"] else " on average"
     photos = f"{_many(record['photos'], 'photo')} of {record['megapixels']:g} MP{generated}"
     done = record["rounds"]
     rounds = _many(done, "round") if done == repeat else f"{done} of {repeat} rounds (interrupted)"
     yield f"{photos}; {_products(record)}; median of {rounds}"
+
+
+def _threads(record: Record) -> str:
+    """Of the network where a CPU does it, and of what decodes and encodes."""
+    own = f"{_many(record['threads'], 'thread')} for the pipeline"
+    on_cpu = record["device"] == "cpu"
+    return f"{_many(record['torch_threads'], 'thread')} for the network, {own}" if on_cpu else own
 
 
 def _products(record: Record) -> str:

@@ -28,6 +28,7 @@ class Command(TyperCommand):
         """Read the command line; ``-o=PATH`` as well as ``-o PATH``."""
         ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         ctx.meta[usage_errors.WORDS] = tuple(args)
+        usage_errors.refuse_switch_values(ctx)
         words = list(_without_equals(args, self.params))
         ctx.allow_extra_args = True  # they are refused in our words
         try:
@@ -89,6 +90,7 @@ class Group(TyperGroup):
         if not args and not ctx.resilient_parsing:
             echo(ctx.get_help(), err=True)
             raise Exit(ExitCode.USAGE)
+        ctx.meta[help_page.WHOLE] = help_page.WHOLE in args
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
@@ -111,7 +113,8 @@ class Group(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the options, then the commands."""
         help_page.write_options(self, ctx, formatter, whole=True)
-        help_page.write_commands(self, ctx, formatter)
+        whole = ctx.meta.get(help_page.WHOLE, False)
+        help_page.write_commands(self, ctx, formatter, whole=whole)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write where there is more."""

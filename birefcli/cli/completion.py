@@ -106,6 +106,16 @@ def align(incomplete: str) -> Completions:
     return _matching({place.value: "" for place in Align}, incomplete)
 
 
+def name_template(incomplete: str) -> Completions:
+    """What a name can be made of; never files, which it is not."""
+    begun, brace, _ = incomplete.rpartition("{")
+    if "}" in incomplete[len(begun) :]:
+        return [(incomplete, "")]
+    words = {"{stem}": "the photo's name", "{name}": "with its extension"}
+    start = begun if brace else incomplete
+    return _matching({start + word: text for word, text in words.items()}, incomplete)
+
+
 def _names(models: Iterable[zoo.Model], incomplete: str) -> Completions:
     return _matching({model.name: model.purpose for model in models}, incomplete)
 

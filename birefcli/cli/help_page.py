@@ -56,10 +56,21 @@ def write_options(command: Any, ctx: Any, formatter: Any, *, whole: bool) -> Non
     _write_panels(panels, formatter)
 
 
-def write_commands(group: Any, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
-    """Write the commands of a group, each with the first sentence of its help."""
-    commands = ((name, group.get_command(ctx, name)) for name in group.list_commands(ctx))
+def write_commands(group: Any, ctx: Any, formatter: Any, *, whole: bool) -> None:  # noqa: ANN401
+    """Write the commands of a group, each with the first sentence of its help.
+
+    ``whole``: also those of the groups among them.
+    """
+    commands = _commands(group, ctx, "", whole=whole)
     _write_panels({"Commands": [(n, c.help.partition("\n")[0]) for n, c in commands]}, formatter)
+
+
+def _commands(group: Any, ctx: Any, before: str, *, whole: bool) -> Iterable[tuple[str, Any]]:  # noqa: ANN401
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        yield f"{before}{name}", command
+        if whole and hasattr(command, "commands"):
+            yield from _commands(command, ctx, f"{before}{name} ", whole=True)
 
 
 def write_footer(command: Any, ctx: Any, formatter: Any, *, whole: bool) -> None:  # noqa: ANN401
@@ -69,6 +80,8 @@ def write_footer(command: Any, ctx: Any, formatter: Any, *, whole: bool) -> None
         with formatter.section("Exit codes"):
             formatter.write(f"{command.epilog}\n")
     all_ = f"All options and exit codes: {ctx.command_path} {WHOLE}\n" if abridged else ""
+    if ctx.parent is None and hasattr(command, "commands"):
+        all_ = f"Options of a command: {ctx.command_path} COMMAND --help, all: {WHOLE}\n"
     formatter.write_paragraph()
     formatter.write(f"{all_}Manual: man {ctx.command_path.replace(' ', '-')}\n")
 

@@ -17,6 +17,8 @@ def matte(context: typer.Context, words: MatteOptions) -> None:
     """Cut the subject out of photos.
 
     birefcli matte photos/ -o cutouts/
+
+    Folders keep their tree: photos/x/a.jpg becomes cutouts/x/a.png.
     """
     selection = read_selection(words)
     if words.orphans:

@@ -23,6 +23,7 @@ class MatteOptions:
     margin: shared_options.Margin = "0"
     refine: shared_options.Refine = True
     strip: shared_options.Strip = False
+    metadata: shared_options.KeepMetadata = True
     preset: layout_options.Preset = None
     canvas: layout_options.Canvas = None
     aspect: layout_options.Aspect = None

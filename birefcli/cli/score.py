@@ -117,16 +117,21 @@ def score(
 
 
 def _check_report(report: Path) -> None:
-    """See that the page can be written, before hours of work."""
+    """See that the page can be written, and replaces nobody's file, before hours of work."""
     if is_folder(report):
         raise OutputError("is a folder; name a file", option="report", value=report)
     if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError("name a file that ends in .html", option="report", value=report)
+    from birefcli.scoring.report.page import why_kept
+
     try:
         atomic.check_writes(report)
+        kept = None if atomic.is_stream(report) else why_kept(report)
     except OSError as error:
         wrong = f"cannot be written: {error.strerror}"
         raise OutputError(wrong, option="report", value=report) from None
+    if kept is not None:
+        raise OutputError(kept, option="report", value=report, hint="name another file")
     atomic.clear_stale([report.parent])
 
 
@@ -163,9 +168,9 @@ def _write_page(target: Path, title: str, result: "ScoreResult", spell: Spell) -
     """Write the report, unless nothing was scored; whether it was written."""
     if result.page is None or not result.summary.photos:
         return False
-    page = result.page.render(result.summary, title, spell)
+    page = result.page.render(result.summary, title, target.name, spell)
     try:
-        atomic.write_file(target, page.encode("utf-8"))
+        atomic.write_file(target, page)
     except OSError as error:
         raise OutputError(str(error.strerror), option="report", value=target) from None
     return True

@@ -78,7 +78,7 @@ Background: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--background",
         metavar="WHAT",
-        help="CSS colour, image, folder of images, URL of either, or blur[:RADIUS].",
+        help="With --write composite: CSS colour, image, folder of images, URL, or blur[:RADIUS].",
         autocompletion=completion.background,
         parser=with_home,
     ),
@@ -89,7 +89,7 @@ FormatName: TypeAlias = Annotated[
         Daily(OUTPUT),
         "--format",
         metavar="FORMAT",
-        help="png, webp, tiff, avif or jpg. Default: png.",
+        help="png (default), webp, tiff, avif, or jpg (no cutouts).",
         show_default=False,
         autocompletion=completion.formats,
     ),
@@ -117,6 +117,7 @@ Name: TypeAlias = Annotated[
         "--name",
         metavar="TEMPLATE",
         help="Output name; {name} keeps the photo's extension.",
+        autocompletion=completion.name_template,
     ),
 ]
 Crop: TypeAlias = Annotated[bool, declare(Daily(OUTPUT), "--crop", help="Crop to the subject.")]
@@ -134,6 +135,14 @@ Refine: TypeAlias = Annotated[
 ]
 Strip: TypeAlias = Annotated[
     bool, declare(OUTPUT, "--strip", help="Remove the location from EXIF, XMP and IPTC.")
+]
+KeepMetadata: TypeAlias = Annotated[
+    bool,
+    declare(
+        OUTPUT,
+        "--metadata/--no-metadata",
+        help="Keep the photo's EXIF, XMP and IPTC: names, dates, camera, place, texts.",
+    ),
 ]
 Recursive: TypeAlias = Annotated[
     bool, declare(SELECTION, "--recursive/--no-recursive", help="Walk folders recursively.")
@@ -286,7 +295,11 @@ Compiled: TypeAlias = Annotated[
 Threads: TypeAlias = Annotated[
     str,
     declare(
-        SPEED, "--threads", metavar="N", help="Threads that decode and encode photos, or auto."
+        SPEED,
+        "--threads",
+        metavar="N",
+        help="Threads that decode and encode photos, or auto; the variable OMP_NUM_THREADS sets"
+        " those of the network.",
     ),
 ]
 On: TypeAlias = Annotated[

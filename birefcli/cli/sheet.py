@@ -40,7 +40,7 @@ def sheet(
     per_page: sheet_options.PerPage = None,
     font: sheet_options.Face = None,
     max_megapixels: shared_options.MaxMegapixels = 300.0,
-    threads: shared_options.Threads = "auto",
+    threads: sheet_options.Threads = "auto",
     json_: sheet_options.AsJson = False,
     progress: shared_options.Progress = True,
     debug: shared_options.Debug = False,

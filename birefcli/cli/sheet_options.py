@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from birefcli.cli import shared_options
 from birefcli.cli.help_page import Daily
 from birefcli.cli.local_paths import local_name, local_path
 from birefcli.options import SheetOrder
@@ -107,4 +108,7 @@ AsJson = Annotated[
         help="Print a JSON line per cutout and a summary.",
         rich_help_panel=Daily("Options"),
     ),
+]
+Threads = Annotated[
+    str, shared_options.reworded(shared_options.Threads, "Threads that read cutouts, or auto.")
 ]

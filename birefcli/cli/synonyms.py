@@ -14,7 +14,15 @@ _MATTE_DRY = "birefcli matte, with the same option, shows what there is to do"
 _PHOTOS = ("matte", "watch")
 _COMPUTE = (*_PHOTOS, "serve", "bench", "doctor", "score", "train")
 
+_CORES = {
+    name: f"OMP_NUM_THREADS=4 birefcli {name} sets the network's cores, --threads those that decode"
+    " and encode"
+    for name in (*_PHOTOS, "serve", "bench")
+}
+_JOBS = ("jobs", "j", "parallel", "concurrency", "cores", "cpus")
+_PROCESSES = ("workers", "processes", "num-workers")
 _SEVERAL_PROCESSES = {"serve": _ONE_DEVICE}
+_WORKERS = {**_CORES, **_SEVERAL_PROCESSES}
 _SEVERAL_GPUS = {
     "train": _TORCHRUN,
     **_SEVERAL_PROCESSES,
@@ -52,7 +60,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ext", "extension", "output-format"), ("--format",)),
     **dict.fromkeys(("binary", "binarize", "binarise", "cutoff"), ("--threshold",)),
     **dict.fromkeys(("max-size", "max-filesize", "filesize"), ("--max-bytes",)),
-    **dict.fromkeys(("strip-metadata", "strip-exif", "no-exif"), ("--strip",)),
+    **dict.fromkeys(("strip-metadata", "strip-exif", "strip-all"), ("--no-metadata",)),
+    **dict.fromkeys(("remove-metadata", "no-exif", "no-xmp", "no-iptc"), ("--no-metadata",)),
+    **dict.fromkeys(("strip-gps", "strip-location", "no-gps", "no-location"), ("--strip",)),
     **dict.fromkeys(("no-foreground-estimation", "keep-colours", "keep-colors"), ("--no-refine",)),
     **dict.fromkeys(("list", "from-file", "file-list", "input-list"), ("--files-from",)),
     **dict.fromkeys(("glob", "pattern", "filter", "only"), ("--include",)),
@@ -61,9 +71,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("weights", "ckpt", "checkpoint", "net", "network"), ("--model", "--from")),
     **dict.fromkeys(("pretrained", "finetune", "fine-tune", "model", "init"), ("--from",)),
     **dict.fromkeys(("resolution", "input-size", "image-size", "imgsz"), ("--size",)),
-    **dict.fromkeys(("workers", "jobs", "parallel", "processes", "num-workers"), ("--threads",)),
-    **dict.fromkeys(("concurrency", "cores", "cpus"), ("--threads",)),
-    "j": ("--threads",),
+    **dict.fromkeys((*_JOBS, *_PROCESSES), ("--threads",)),
     **dict.fromkeys(("cuda", "nvidia"), ("--device cuda",)),
     **dict.fromkeys(_GPUS, ("--device all",)),
     **dict.fromkeys(("cpu", "no-gpu", "no-cuda"), ("--device cpu",)),
@@ -113,7 +121,8 @@ EXPLAINED: dict[str, dict[str, str]] = {
     **dict.fromkeys(("alpha-matting", "a"), dict.fromkeys((*_PHOTOS, "serve"), _MATTED)),
     "gpu": dict.fromkeys(_COMPUTE, _GPU),
     **dict.fromkeys(_GPUS, _SEVERAL_GPUS),
-    **dict.fromkeys(("workers", "processes", "num-workers"), _SEVERAL_PROCESSES),
+    **dict.fromkeys(_JOBS, _CORES),
+    **dict.fromkeys(_PROCESSES, _WORKERS),
     "once": {"watch": _MATTE_ONCE},
     "dry-run": {"watch": _MATTE_DRY},
 }

@@ -16,6 +16,7 @@ from rich.progress import (
 from birefcli.cli.batch_reporter import span
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import ExitCode
+from birefcli.options import Size
 from birefcli.training.run import TrainCallbacks, TrainingRun
 from birefcli.training.setup import LAST
 from birefcli.training.trainer import Step
@@ -130,7 +131,8 @@ class TrainReporter(Terminal, TrainCallbacks):
     def _say_which(self, run: TrainingRun) -> None:
         """Which epoch the result is of, and how much better it is than the start."""
         chosen, last = run.result, run.last
-        self.say(f"held-out photos: MAD {run.first['MAD']:.4f} before, {chosen['MAD']:.4f} after")
+        change = f"MAD {run.first['MAD']:.4f} before, {chosen['MAD']:.4f} after"
+        self.say(f"held-out photos, at {_square(run.size)}: {change}")
         said = f"the result is epoch {chosen['epoch']:.0f}'s"
         if chosen["step"] != last["step"]:
             path = run.plan.folder / LAST
@@ -178,11 +180,26 @@ def _headlines(run: TrainingRun) -> list[str]:
         f"{trainer.network.config.title}, {numbers / 1e6:.1f} M parameters, {origin}; {where}",
         f"{_count(len(run.epoch_ends), 'epoch')}: {stages}; learning rate {hyperparameters.lr:.2g}",
     ]
+    lines += _other_size(run)
     if trainer.step == hyperparameters.steps:
         lines.append(f"trained to the end already; {_what_is_left(run)}")
     elif trainer.step:
         lines.append(f"resumes after step {trainer.step} of {hyperparameters.steps}")
     return lines
+
+
+def _other_size(run: TrainingRun) -> list[str]:
+    """That scores are not those of the model as it is, where it sees photos at another size."""
+    if run.own_size in (None, run.size) or not run.held_out:
+        return []
+    return [
+        f"{run.plan.model} is for {_square(run.own_size)}, and all scores here, before too, are at"
+        f" {_square(run.size)}: compare the two as they are used by birefcli score --model"
+    ]
+
+
+def _square(size: Size) -> str:
+    return f"{size.width}×{size.height}"
 
 
 def _what_is_left(run: TrainingRun) -> str:

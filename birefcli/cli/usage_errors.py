@@ -1,5 +1,6 @@
 """A wrong command line, in one line as every other failure: what is wrong, what to do."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -46,6 +47,28 @@ def refuse_more(context: Any) -> None:  # noqa: ANN401
     if context.args and not context.resilient_parsing:
         fault = f"{context.args[0]} is one word too many"
         raise UsageError(advised(fault, context))
+
+
+OFF = ("none", "no", "off", "false", "0", "never")
+ON = ("yes", "on", "true", "1", "all")
+
+
+def refuse_switch_values(context: Any) -> None:  # noqa: ANN401
+    """Raise UsageError for ``--refine false``, whose second word would be the name of a photo."""
+    if context.resilient_parsing:
+        return
+    params = (p for p in context.command.params if getattr(p, "is_flag", False))
+    switches = {name: p for p in params for name in (*p.opts, *p.secondary_opts)}
+    words = context.meta[WORDS]
+    for option, word in pairwise(words):
+        if option not in switches or word.lower() not in OFF + ON or exists(Path(word)):
+            continue
+        other = switches[option].secondary_opts
+        if word.lower() in ON or option in other:
+            way = f"write {option} alone"
+        else:
+            way = f"write {other[0]}" if other else "leave it out"
+        raise UsageError(advised(f"{option} takes no value; {way}", context))
 
 
 def advised(fault: str, context: Any) -> str:  # noqa: ANN401 - Typer vendors its classes

@@ -7,7 +7,8 @@ do none of that.
 It is read at its place in the format alone: text that looks like one elsewhere, as in a photo's
 description, is nobody's stamp.
 
-- PNG: all of the ``Software`` text, before the pixels.
+- PNG: all of the ``Software`` text, before the pixels; or behind them, among the file's last bytes,
+  where ImageMagick moves it.
 - JPEG: all of the comment that follows the JFIF header.
 - TIFF: right behind the header, and once more where the file ends.
 - WebP: a chunk of our own, :func:`webp_chunk`, which ends the file.
@@ -18,6 +19,7 @@ import errno
 import os
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -41,6 +43,7 @@ WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 AT_END = frozenset({".webp", ".avif", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
+_PNG_KEY = re.compile(PNG_KEY)
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
 _LENGTH = 160  # bytes of a stamp that is found from the end
 _WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
@@ -151,6 +154,11 @@ def is_at_end(suffix: str) -> bool:
     return suffix in AT_END
 
 
+def may_be_at_end(head: bytes) -> bool:
+    """Whether a file with no stamp in its first bytes may have one in its last: a PNG."""
+    return head.startswith(png.SIGNATURE)
+
+
 def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
     """The stamp that is in the first bytes of a file, or in its last ones: :data:`WINDOW` of them.
 
@@ -176,11 +184,12 @@ def _checksum(file_length: bytes, data_length: bytes, crc: bytes) -> Checksum:
 
 
 def _text_at_end(tail: bytes) -> bytes:
-    """What stands where a WebP, AVIF or TIFF of ours ends with its stamp: anything, or nothing."""
+    """What stands where a file of ours ends with its stamp: anything, or nothing."""
     at = tail.rfind(END)
     if at >= 0 and tail.endswith(b";"):
         return tail[at + len(END) :]
-    return _last_text(tail, _WEBP_CHUNK) or _last_text(tail, _AVIF_BOX)
+    found = _last_text(tail, _WEBP_CHUNK) or _last_text(tail, _AVIF_BOX)
+    return found or _png_software_at_end(tail)
 
 
 def _window(file: BinaryIO, at: int, length: int, path: Path) -> bytes:
@@ -219,7 +228,7 @@ def _next_data(file: BinaryIO, at: int, length: int) -> int:
 def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     """What stands where a product of ours has its stamp: anything, or nothing."""
     if head.startswith(png.SIGNATURE):
-        return _png_software(head)
+        return _png_software(png.chunks(head)) or _png_software_at_end(tail)
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
     if head.startswith(_RIFF) and head[8:12] == b"WEBP":
@@ -237,14 +246,21 @@ def _last_text(tail: bytes, start: bytes) -> bytes:
     return tail[at + len(start) :].rstrip(b"\0") if is_ours else b""
 
 
-def _png_software(head: bytes) -> bytes:
-    """The text of the first ``Software`` chunk before the pixels, as far as it is in ``head``."""
-    for chunk in png.chunks(head):
-        if chunk.name == b"tEXt" and chunk.body.startswith(PNG_KEY):
-            return chunk.body[len(PNG_KEY) :]
+def _png_software(chunks: Iterable[png.Chunk]) -> bytes:
+    """The text of the first ``Software`` chunk before any pixels."""
+    for chunk in chunks:
+        if chunk.name in png.TEXTS and chunk.body.startswith(PNG_KEY):
+            return png.text_of(chunk, WINDOW)
         if chunk.name == b"IDAT":
             break
     return b""
+
+
+def _png_software_at_end(tail: bytes) -> bytes:
+    """The same, behind the pixels, as far as it is in ``tail``."""
+    starts = (found.start() - 8 for found in _PNG_KEY.finditer(tail))
+    texts = (_png_software(png.last_chunks(tail, at)) for at in starts if at >= 0)
+    return next(filter(None, texts), b"")
 
 
 def _jpeg_comment(head: bytes) -> bytes:

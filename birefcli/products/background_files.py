@@ -3,10 +3,13 @@
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias
 
-from birefcli.errors import PhotoError, UsageError
+from PIL import ImageColor
+
+from birefcli.errors import MISSPELLED, PhotoError, UsageError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.decode import decode_photo
 from birefcli.images.files import has_photo_name, is_reached, left_out_below, walk_folder
@@ -108,12 +111,20 @@ def find_pictures(text: str) -> tuple[Origin, StoredPicture | Pictures]:
         known = "no CSS colour, image, folder of images, or blur[:RADIUS]"
         # What is called like a file is meant as one.
         named = has_photo_name(path.name) or len(path.parts) > 1
-        raise _wrong(text, absence(path) if named else f"{known}: {absence(path)}")
+        if named:
+            raise _wrong(text, absence(path))
+        raise _wrong(text, f"{known}: {absence(path)}", meant_colour(text))
     return path, PictureFile(path)
 
 
-def _wrong(text: str, why: str) -> UsageError:
-    return UsageError(why, option="background", value=text)
+def _wrong(text: str, why: str, hint: str | None = None) -> UsageError:
+    return UsageError(why, option="background", value=text, hint=hint)
+
+
+def meant_colour(text: str) -> str | None:
+    """A question after the colour, or the blur, that a word is a misspelling of; None for none."""
+    near = get_close_matches(text.lower(), ("blur", *ImageColor.colormap), 1, MISSPELLED)
+    return f"did you mean {near[0]}?" if near else None
 
 
 def _find_objects(url: ObjectUrl) -> tuple[ObjectUrl, StoredPicture | Pictures]:

@@ -1,5 +1,7 @@
 """Pixels of products: cutout, subject over a background, trimap, crop."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -100,11 +102,15 @@ def _is_far(seen: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
 
 
 def thresholded(alpha: NDArray[np.uint16], threshold: float, bits: int) -> Pixels:
-    """A mask without grey, H×W: 0 and full scale of 8 or 16 bits; of 1 bit it is bool."""
-    seen = alpha >= np.float32(threshold * 65535)
-    if bits == 1:
-        return seen
-    return np.where(seen, 255, 0).astype(np.uint8) if bits == 8 else seen * np.uint16(65535)
+    """A mask without grey, H×W: 0 and full scale of 8 or 16 bits; of 1 bit it is bool.
+
+    Levels are compared as a mask with grey has them, of 1 bit those of 8: white is where that mask
+    is white for a threshold of 1, however near to it a network's alpha comes.
+    """
+    levels = to_depth(alpha, max(bits, 8))
+    full = np.iinfo(levels.dtype).max
+    seen = levels >= math.ceil(threshold * full)
+    return seen if bits == 1 else seen * levels.dtype.type(full)
 
 
 def crop_box(alpha: NDArray[np.uint16], margin: Margin) -> tuple[slice, slice]:

@@ -138,9 +138,9 @@ def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:
 
 def _metadata(photo: Photo, rendering: Rendering) -> Metadata:
     """What products say of their photo."""
-    metadata = Metadata(
-        icc=photo.icc, dpi=photo.dpi, exif=photo.exif, xmp=photo.xmp, iptc=photo.iptc
-    )
+    metadata = Metadata(icc=photo.icc, dpi=photo.dpi)
+    if rendering.metadata:
+        metadata = replace(metadata, exif=photo.exif, xmp=photo.xmp, iptc=photo.iptc)
     if rendering.canvas is not None and rendering.canvas.dpi is not None:
         metadata = replace(metadata, dpi=(rendering.canvas.dpi, rendering.canvas.dpi))
     if rendering.is_laid_out:

@@ -27,10 +27,12 @@ Value = TypeVar("Value", bound=Enum)
 
 NAMES = (
     *("write", "format", "bits", "compress", "background", "crop", "margin", "refine", "strip"),
-    *("preset", "resize", "quality", "max_bytes", "threshold", "trimap_width"),
+    *("metadata", "preset", "resize", "quality", "max_bytes", "threshold", "trimap_width"),
     *("canvas", "aspect", "fill", "head", "align", "shadow"),
 )
 """Options that say how products look."""
+SWITCHES = ("crop", "refine", "strip", "metadata")
+"""Those of them that are on or off."""
 SPELT = {"center": "centre", "middle": "centre"}
 ONE_SIZE = ("canvas", "aspect")
 
@@ -61,6 +63,7 @@ class FileWords(LayoutWords, total=False):
     bits: int
     compress: str
     strip: bool
+    metadata: bool
     quality: int | None
     max_bytes: int | str | None
 
@@ -106,7 +109,7 @@ def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and num
     """What Python gave for an option, as :func:`read_rendering` takes it."""
     if isinstance(value, tuple):
         return (":" if name == "aspect" else "x").join(map(str, value))
-    if name in ("crop", "refine", "strip") or value is None:
+    if name in SWITCHES or value is None:
         return value
     return _whole(name, value) if name in ("bits", "quality") else str(value)
 
@@ -146,6 +149,7 @@ def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) 
         margin=values.margin(words["margin"]) if "margin" in words else Margin(),
         refine=words.get("refine", True),
         strip=words.get("strip", False),
+        metadata=words.get("metadata", True),
         resize=values.resize(words["resize"]) if "resize" in words else None,
         quality=words.get("quality"),
         max_bytes=values.max_bytes(words["max_bytes"]) if "max_bytes" in words else None,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
-from birefcli.batch.inputs import FoundPhoto, find_photos, split_missing
+from birefcli.batch.inputs import FoundPhoto, find_photos
+from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import Message, UsageError
 from birefcli.images import stamp
@@ -87,7 +88,7 @@ def find_cutouts(inputs: tuple[str, ...]) -> Found:
     there, missing = split_missing(search.found)
     named, common = frozenset(inputs), _common_folder(inputs)
     found = Found()
-    found.failed = [*((str(name), reason) for name, reason in search.failed),
+    found.failed = [*((str(each.place), each.reason) for each in search.failed),
                     *((str(photo.source), why) for photo, why in missing)]  # fmt: skip
     pictures = [_looked_at(photo, named) for photo in there]
     places = _by_place(pictures)

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -26,13 +25,12 @@ from birefcli.review.cutouts import Tile, small_size
 from birefcli.review.tile_page import NOT_JUDGED, Pixels8, percent
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.report.html import document, inline, shown
+from birefcli.scoring.report.page_mark import PageMark
 from birefcli.scoring.report.style import BASE
 from birefcli.scoring.thumbnails import webp
-from birefcli.system.regular_file import open_regular
 
 SUFFIXES = (".html", ".htm")
 SHOWN_BY_BROWSERS = (".png", ".webp", ".jpg", ".jpeg", ".avif", ".gif", ".bmp")
-HEAD = 4096  # bytes of a page among which it says what it is
 
 
 def is_html(path: Path) -> bool:
@@ -60,22 +58,12 @@ def _straight(colours: Pixels8, alpha: Pixels8, size: tuple[int, int]) -> Pixels
 
 def is_page(path: Path) -> bool:
     """Whether a file says that it is a page of a sheet, edited or not. Raises OSError."""
-    with open_regular(path) as file:
-        return (
-            re.search(rb"<meta name=birefcli-sheet content=[0-9a-f-]{17}>", file.read(HEAD))
-            is not None
-        )
+    return _mark("").is_of_kind(path)
 
 
 def is_page_of(path: Path, name: str) -> bool:
     """Whether a file is a page of the sheet of this name, as it was made. Raises OSError."""
-    with open_regular(path) as file:
-        head = file.read(HEAD)
-        found = re.search(_mark(name, "([0-9a-f]{8})").encode("ascii"), head)
-        if found is None:
-            return False
-        page = head + file.read()
-    return _checksum(page.replace(found[0], _mark(name).encode("ascii"), 1)) == found[1].decode()
+    return _mark(name).is_on(path)
 
 
 def render(
@@ -88,7 +76,7 @@ def render(
         f"default-src 'none'; img-src 'self' file: data:; style-src 'unsafe-inline';"
         f" script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    head = f'<meta http-equiv=Content-Security-Policy content="{policy}">{_mark(name)}'
+    head = f'<meta http-equiv=Content-Security-Policy content="{policy}">{_mark(name).tag()}'
     shown_tiles = "".join(_article(tile, target.parent, fetch) for tile in tiles)
     flagged = sum(bool(tile.flags) for tile in tiles)
     filled = body.replace("<!--TITLE-->", shown(target.name)).replace(
@@ -97,9 +85,7 @@ def render(
     # Names come last: one that is called as a place to fill is no place.
     before, after = filled.split("<!--TILES-->")
     page = f"{before}{shown_tiles}{after}<script>{script}</script>"
-    made = document(target.name, BASE + style, page, head).encode("utf-8")
-    mark = _mark(name, _checksum(made)).encode("ascii")
-    return made.replace(_mark(name).encode("ascii"), mark, 1)
+    return _mark(name).sealed(document(target.name, BASE + style, page, head))
 
 
 @cache
@@ -111,14 +97,9 @@ def _parts() -> tuple[str, str, str]:
     return found[1], found[2], found[3]
 
 
-def _mark(name: str, checksum: str = "0" * 8) -> str:
-    """What a page says of its sheet, and of itself: whether somebody has edited it."""
-    return f"<meta name=birefcli-sheet content={zlib.crc32(os.fsencode(name)):08x}-{checksum}>"
-
-
-def _checksum(page: bytes) -> str:
-    """Of a page whose mark has none."""
-    return f"{zlib.crc32(page):08x}"
+def _mark(name: str) -> PageMark:
+    """What a page says of its sheet, and of itself."""
+    return PageMark("sheet", name)
 
 
 def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]) -> str:

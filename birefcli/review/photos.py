@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from birefcli.batch.inputs import find_photos, split_missing
+from birefcli.batch.inputs import find_photos
+from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import NoInputError
 from birefcli.options import Selection
@@ -33,7 +34,11 @@ class PhotoIndex:
         """By path below the folder, with suffix and without."""
         self._by_last: dict[str, list[PairedPhoto]] = defaultdict(list)
         """The same, by name alone."""
-        there, _ = split_missing(find_photos(Selection((str(root),), PIPE)).found)
+        try:
+            found_below = find_photos(Selection((str(root),), PIPE)).found
+        except NoInputError as error:
+            raise NoInputError(error.message, option="pairs") from None
+        there, _ = split_missing(found_below)
         for found in there:
             if isinstance(found.source, LocalFile):
                 self._add(root, found.source.path, PurePosixPath(found.relative.as_posix()))

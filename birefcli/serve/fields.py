@@ -10,6 +10,7 @@ from typing import Any
 
 from birefcli.errors import UsageError
 from birefcli.products.background import Blur, Colour, parse_colour_or_blur
+from birefcli.products.background_files import meant_colour
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.orders import ImageInput, Url
 
@@ -73,7 +74,8 @@ def background(value: Any, max_body: int) -> Colour | Blur | ImageInput:  # noqa
         if error.code is not Code.INVALID_IMAGE:
             raise
         known = "no CSS colour, blur[:RADIUS], URL or picture in base64"
-        raise wrong(f"background={text[:40]}: {known}", "background") from None
+        meant = f"; {hint}" if (hint := meant_colour(text[:40])) else ""
+        raise wrong(f"background={text[:40]}: {known}{meant}", "background") from None
 
 
 def word(value: Any, field: str, most: int | None = LONGEST_WORD) -> str:  # noqa: ANN401 - of JSON

@@ -48,10 +48,18 @@ def look_writable(folder: Path) -> None:
     if not is_folder(there):
         code = errno.EEXIST if there == folder else errno.ENOTDIR
     elif not os.access(there, os.W_OK | os.X_OK):
-        code = errno.EACCES
+        code = errno.EROFS if _is_read_only(there) else errno.EACCES
     else:
         return
     raise OSError(code, os.strerror(code), str(there))
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether a folder is on a disk that is mounted so; False where that cannot be said."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except (AttributeError, OSError):  # Windows has no such call
+        return False
 
 
 def part_name(mark: str = "") -> str:

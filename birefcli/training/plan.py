@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from birefcli.options import PatchOrder, Precision
+from birefcli.options import PatchOrder, Precision, Size
 from birefcli.training.schedule import MATTING, SEGMENTATION, Hyperparameters, LossWeights, Stage
 
 BACKBONE = 0.25
@@ -83,6 +83,8 @@ class Initialisation:
     """Whether the weights are trained already."""
     backbone: bool = False
     """Whether those of the backbone alone are trained."""
+    own: Size | None = None
+    """Input that the trained weights are for."""
 
 
 def hyperparameters(plan: Plan, initial: Initialisation, photos: int) -> Hyperparameters:

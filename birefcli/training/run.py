@@ -116,6 +116,8 @@ class TrainingRun:
         """Load what training starts from, and read all photos once. Raises BirefcliError."""
         self.plan, self.data, self.rank, self.callbacks = plan, data, rank, callbacks
         network, initialisation = setup.initial_network(plan)
+        self.own_size = initialisation.own
+        """Input that the weights are for which training starts from; None from scratch."""
         self.hyperparameters = hyperparameters(plan, initialisation, len(data.training))
         setup.check_batches(self.hyperparameters, rank)
         self.epoch_ends = epoch_ends(self.hyperparameters, len(data.training))
@@ -172,12 +174,12 @@ class TrainingRun:
         is_last = self.best.get("step", self.trainer.step) == self.trainer.step
         if self.is_written:
             is_last = is_last or not is_file(plan.folder / LAST)
-        elif not is_last and not result.write_best(network, plan, self._size):
+        elif not is_last and not result.write_best(network, plan, self.size):
             instead = "the last epoch's weights are written instead"
             self.callbacks.on_notice(f"{plan.folder / BEST} is not there: {instead}")
             is_last = True
         if is_last and not self.is_written:
-            result.write_last(network, plan, self._size)
+            result.write_last(network, plan, self.size)
         self.result = self.last if is_last else self.best
 
     def _steps(self) -> bool:
@@ -291,14 +293,14 @@ class TrainingRun:
             self.first = entry
         elif not self.best or entry["MAD"] < self.best["MAD"]:
             self.best = entry
-            save_weights(self.trainer.averaged, self.plan.folder / BEST, self._size)
+            save_weights(self.trainer.averaged, self.plan.folder / BEST, self.size)
         self.validated = self.trainer.step
         self.log.write(**entry)
         self._save()
 
     def _measure(self) -> tuple[ValidationScore, list[Bytes]] | None:
         placement = Placement(self.trainer.placement.device, Precision.FP32)
-        predictor = Predictor(self.trainer.averaged, self._size, placement, edges=Edges.AUTO)
+        predictor = Predictor(self.trainer.averaged, self.size, placement, edges=Edges.AUTO)
         pictured = preview.chosen(len(self.held_out))
         rows, measured = [], []
         for i, (example, alpha) in enumerate(validate.mattes(predictor, self.held_out)):
@@ -313,8 +315,8 @@ class TrainingRun:
     # What it is made of
 
     @property
-    def _size(self) -> Size:
-        """Input that the weights are for: the plan's, or the last stage's."""
+    def size(self) -> Size:
+        """Input that the weights are for, and of every score: the plan's, or the last stage's."""
         side = self.plan.size or self.hyperparameters.stages[-1].size
         return Size(side, side)
 

@@ -17,7 +17,7 @@ from birefcli.system import atomic
 from birefcli.system.paths import is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
 from birefcli.system.regular_file import regular_status
-from birefcli.training import pretrained
+from birefcli.training import own_files, pretrained
 from birefcli.training.backgrounds import find_backgrounds
 from birefcli.training.dataset import DataError, Pair, find_pairs
 from birefcli.training.distributed import Rank
@@ -31,6 +31,7 @@ SCRATCH_SIZE = 384
 CHECKPOINT, LOG, HELD_OUT = "checkpoint.pt", "log.jsonl", "held_out.txt"
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Files in the folder beside the weights."""
+_WRITTEN = (CHECKPOINT, LOG, HELD_OUT, BEST, LAST, "epoch-[0-9]*.png")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _to_validate(plan: Plan, found: list[Pair]) -> list[Pair]:
 
 
 def prepare_folder(plan: Plan) -> None:
-    """Make the folder beside the output, and see that both can be written.
+    """Make the folder beside the output, and see that both can be written, and are a training's.
 
     Part files that a killed training left there are removed. Raises UsageError, OutputError.
     """
@@ -115,12 +116,14 @@ def prepare_folder(plan: Plan) -> None:
     if output.suffix != ".safetensors" or is_folder(output):
         wrong = "name a file that ends in .safetensors"
         raise UsageError(wrong, option="output", value=output)
+    folder = plan.folder
+    others = [path for name in _WRITTEN for path in folder.glob(name)]
+    own_files.refuse_foreign(output, folder / LOG, folder / CHECKPOINT, others)
     resumes = has_checkpoint(plan)
     if _is_there(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
-    files = [plan.folder / name for name in (CHECKPOINT, LOG, HELD_OUT, BEST, LAST)]
-    for path in (output, *files):
+    for path in (output, *(folder / name for name in _WRITTEN[:-1])):
         _check_replaceable(path)
     atomic.clear_stale([plan.folder, output.parent])
 
@@ -130,7 +133,7 @@ def clear_folder(plan: Plan) -> None:
 
     Raises OutputError.
     """
-    for pattern in (CHECKPOINT, LOG, HELD_OUT, BEST, LAST, "epoch-[0-9]*.png"):
+    for pattern in _WRITTEN:
         for path in plan.folder.glob(pattern):
             _remove(path)
 
@@ -223,7 +226,8 @@ def initial_network(plan: Plan) -> tuple[BiRefNet, Initialisation]:
     read = weights.load_network(checkpoint.run_with(patch_order=plan.patch_order))
     network = copy.deepcopy(read)
     published = network.config.backbone == "swin"
-    return network.requires_grad_(True), Initialisation(width, published=published, tuned=True)
+    start = Initialisation(width, published=published, tuned=True, own=checkpoint.size)
+    return network.requires_grad_(True), start
 
 
 def check_batches(hyperparameters: Hyperparameters, rank: Rank) -> None:

@@ -163,7 +163,7 @@ def _told(parameter: Any) -> str:  # noqa: ANN401
     text = re.sub(r" \[default: (\w+)\]", r" Default: \1.", parameter.help or "")
     if parameter.multiple and SEVERAL in text:
         text = text.replace(SEVERAL, f"{SEVERAL}, or repeated")
-    elif parameter.multiple and "repeated" not in text:
+    elif parameter.multiple and "repeat" not in text:
         text = f"{text.rstrip('.')}; may be repeated."
     default = _default(parameter)
     return text if default is None else f"{text} Default: {default}."

@@ -43,9 +43,8 @@ MORE = {
         "GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, and others). A prefix is "
         "searched as a folder is. What fails for a moment is tried again for up to a minute; a "
         "store that refuses stops the run before any work, with its own word.",
-        "Folders keep their tree: photos/x/a.jpg becomes x/a.png in the output folder. Several "
-        "products get a folder each there. Two photos with the same output name stop the run "
-        "before any work; `--name '{name}'` keeps both.",
+        "Several products get a folder each in the output folder. Two photos with the same output "
+        "name stop the run before any work; `--name '{name}'` keeps both.",
         "`--canvas` or `--aspect` lay results out: with `--fill` by the subject's box, without it "
         "the whole photo or its `--crop`; beyond the photo's edge is background. `--preset` names "
         "a set of such options (birefcli-presets(1)); those that are typed win. `--max-bytes` "
@@ -85,7 +84,9 @@ MORE = {
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
         "(how many pictures of other kinds, by extension), flagged and noted (how many photos have "
-        "flags, and notes), shard, interrupted and exit_code.",
+        "flags, and notes), replaced (how many products edited since they were made, and foreign "
+        "files, `--existing overwrite` has replaced, or a dry run would), shard, interrupted and "
+        "exit_code.",
     ],
     "birefcli watch": [
         "FOLDER is searched as birefcli-matte(1) searches it, again and again, and what is new or "
@@ -132,8 +133,8 @@ MORE = {
         "no masks, and then does not train.",
         "With `--backgrounds` subjects are also put before your pictures without people. "
         "`--shares 3,1` shows the first folder three times as often as the second.",
-        "birefcli scores held-out photos before the first epoch and after each. Ctrl-C saves the "
-        "current step.",
+        "birefcli scores held-out photos before the first epoch and after each, at the size that "
+        "it trains: what it starts from may be better at its own. Ctrl-C saves the current step.",
         "Under torchrun(1) several processes train together; `--batch` is their total.",
     ],
     "birefcli serve": [
@@ -208,7 +209,11 @@ VARIABLES = [
         "HF_ENDPOINT, HF_TOKEN",
         "Another Hub, and the user's token. No message shows passwords or tokens.",
     ),
-    ("OMP_NUM_THREADS", "Threads of the network on a CPU. Default: one per core it may use."),
+    (
+        "OMP_NUM_THREADS",
+        "Threads of the network on a CPU: `OMP_NUM_THREADS=4 birefcli matte` ... Default: one per "
+        "core it may use. Training has `--threads` for it.",
+    ),
     ("NO_COLOR", "Any value: no colours."),
     ("BIREFCLI_DEBUG", "1: as --debug."),
 ]

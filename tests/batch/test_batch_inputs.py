@@ -693,12 +693,14 @@ def test_what_may_not_be_read_fails_by_name_unless_it_is_excluded_and_the_rest_g
         saved()(tmp_path / "in" / name)
     for path in shut:
         path.chmod(0)
-    words = ("--exclude", "drafts", "--exclude", "raw/*", "--json")
+    words = ("--exclude", "drafts", "--exclude", "raw/*", "--json", "--failed-to", "failed")
     try:
         result = command("matte", "in", "-o", "out", *words, within=as_user, cwd=tmp_path)
     finally:
         for path in shut:
             path.chmod(0o700)
+    lines = ["in/./locked/", "in/./shut.jpg"]
+    assert sorted((tmp_path / "failed").read_text().splitlines()) == lines
     assert result.returncode == 1, result.stderr.decode()
     *lines, _ = [json.loads(line) for line in result.stdout.splitlines()]
     by_name = {Path(line["input"]).name: line for line in lines}

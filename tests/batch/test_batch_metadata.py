@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ from conftest import picture
 from described import block, dataset, entries, jpeg, packet, said
 from PIL import ExifTags, Image
 from support import matrix_profile, tiff
+
+from birefcli.images.decode import decode_photo
+from birefcli.images.stamp import Stamp
+from birefcli.options import Format, Product, Rendering
+from birefcli.products.render import WITHOUT_DPI, encode_product, left_out
 
 EXIF_IFD, GPS_IFD, THUMBNAIL_IFD = 0x8769, 0x8825, ExifTags.IFD.IFD1
 ORIENTATION, MAKE, DATE, TAKEN = 0x0112, 271, 306, 36867
@@ -166,6 +172,30 @@ def test_exif_xmp_and_iptc_are_the_photos_bytes_and_on_request_without_place(run
     (line,) = [x for x in runs[name].lines if Path(x["input"]).stem == "press"]
     noted = "IPTC left out: webp holds none" in line["notes"]
     assert noted == (name == "webp")
+
+
+@pytest.mark.parametrize("format_", Format)
+def test_without_metadata_profile_resolution_and_stamp_are_all_that_is_said(format_):
+    data = jpeg(PRESS_EXIF, PRESS_XMP, b"".join(PRESS_IPTC))
+    press = decode_photo(data, 10**6)
+    assert None not in (press.exif, press.xmp, press.iptc)
+    photo = replace(press, icc=P3, dpi=(300.0, 300.0))
+    rendering = Rendering((Product.FOREGROUND,), format_, metadata=False)
+    stamp = Stamp("0" * 16, "fp32", "foreground", 1, 1).text()
+    made = encode_product(photo.pixels, photo, rendering, stamp).data
+    assert stamp.encode() in made
+    assert left_out(photo, rendering) == ()
+    for secret in ("Zoë", "日本", "Köln"):
+        assert secret.encode() not in made
+        assert secret.encode("utf-16-be") not in made
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.info["icc_profile"] == P3
+        assert format_ in WITHOUT_DPI or image.info["dpi"][0] == pytest.approx(300, abs=0.1)
+        if format_ is not Format.TIFF:
+            assert said(made) == (None, None, None)
+            assert dict(image.getexif()) == {}
+    _, xmp, iptc = said(made)
+    assert (xmp, iptc) == (None, None)
 
 
 @pytest.mark.parametrize(("name", "kind"), [p for p in PRODUCTS if p[1] != "mask"])

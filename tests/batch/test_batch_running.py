@@ -167,13 +167,14 @@ def test_second_run_does_only_what_the_dry_run_said_and_a_third_nothing(inside, 
     ("existing", "status", "reason"),
     [
         ("skip", "skipped", words_of(Verdict.EXISTS)),
-        ("overwrite", "pending", words_of(Verdict.OVERWRITE)),
+        ("overwrite", "pending", words_of(Verdict.OVERWRITE_FOREIGN)),
     ],
 )
 def test_what_is_there_is_skipped_or_overwritten_on_request(inside, used, existing, status, reason):
     lines, _ = told(inside(*run_over(used, "--existing", existing, "--dry-run", "--json")))
-    for name in ("fine.jpg", "foreign.jpg", "changed.jpg"):
-        assert (lines[name]["status"], lines[name]["reason"]) == (status, reason)
+    earlier = words_of(Verdict.OVERWRITE) if existing == "overwrite" else reason
+    for name, why in {"fine.jpg": earlier, "foreign.jpg": reason, "changed.jpg": earlier}.items():
+        assert (lines[name]["status"], lines[name]["reason"]) == (status, why)
     assert (lines["missing.jpg"]["status"], lines["missing.jpg"]["reason"]) == (
         "pending",
         "missing",

@@ -13,8 +13,9 @@ from conftest import picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from birefcli.batch import checks, freshness, places, stages, survey
+from birefcli.batch import checks, freshness, places, stages, stores, survey
 from birefcli.batch.freshness import Verdict, decide
+from birefcli.batch.outcome import Status
 from birefcli.batch.places import OVERTAKEN, LeftAloneError, LocalFile
 from birefcli.batch.reporter import NullReporter
 from birefcli.batch.run import run
@@ -23,6 +24,7 @@ from birefcli.batch.targets import Job
 from birefcli.errors import OutputError
 from birefcli.images import stamp
 from birefcli.images.encode import encode
+from birefcli.images.formats import png
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import (
@@ -333,8 +335,48 @@ def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_
         " result that was edited; choose another output, or leave it out with exclude='a.png'"
     )
     edited = (here / "a.png").read_bytes()
+    named = replace(selection, name="{stem}_m", exclude=("a.png",))
+    picture().save(here / "a_m.png")
+    with pytest.raises(OutputError) as refused:
+        run(replace(there, selection=named))
+    assert str(refused.value) == (
+        f"{here}/a_m.png would be overwritten by the result of {here}/a.jpg; if it is a result that"
+        " was edited, leave it out with exclude='*_m.png'; or choose another output"
+    )
+    named = replace(selection, name="{stem}_m", exclude=("a.png", "*_m.png"))
+    assert run(replace(there, selection=named)).exit_code == 0
+    (here / "a_m.png").unlink()
+    edited = (here / "a.png").read_bytes()
     assert run(replace(there, selection=replace(selection, exclude=("a.png",)))).exit_code == 0
     assert (here / "a.png").read_bytes() == edited
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, cutouts, dry_run):
+    """A dry run is when one wants to know; afterwards it is worth knowing, too."""
+    job = job_for(cutouts.parent / "in" / "a.jpg", {CUTOUT: LocalFile(cutouts / "a.png")})
+    lay(job, product(job, edited=True))
+    picture().save(cutouts / "b.png")
+    picture().save(cutouts.parent / "in" / "c.jpg")
+    mask = job_for(cutouts.parent / "in" / "c.jpg", {CUTOUT: LocalFile(cutouts / "c.png")})
+    lay(mask, product(mask, kind=Product.MASK))
+    outcomes = []
+
+    class Collected(NullReporter):
+        def on_outcome(self, outcome):
+            outcomes.append((Path(outcome.input).name, str(outcome.reason)))
+
+    summary = run(task(CUTOUT, existing=Existing.OVERWRITE, dry_run=dry_run), Collected())
+    assert dict(outcomes) == {
+        "a.jpg": "replaces one that was edited since it was made",
+        "b.jpg": "replaces a file that birefcli did not make",
+        "c.jpg": "replaces a product of another kind",
+    }
+    counts = f"{'to replace' if dry_run else 'replaced'}: 1 edited, 1 not made by birefcli"
+    assert summary.line().endswith(f"; {counts}")
+    assert '"replaced": {"edited": 1, "foreign": 1}' in summary.as_json()
+    if not dry_run:
+        assert run(task(CUTOUT)).counts[Status.CURRENT] == 3
 
 
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
@@ -556,6 +598,24 @@ def test_what_somebody_saves_while_a_run_is_on_stays_and_is_named(task, tmp_path
 
 
 # In a store
+
+
+def test_a_stamp_behind_the_pixels_is_read_by_a_second_small_read(job, put, monkeypatch):
+    data = product(job)
+    [chunk] = [bytes(each.whole) for each in png.chunks(data) if each.name == b"tEXt"]
+    url = parse_url("s3://b/out/a.png")
+    moved = data.replace(chunk, b"").replace(b"\0\0\0\0IEND", chunk + b"\0\0\0\0IEND")
+    monkeypatch.setattr(stamp, "WINDOW", 300)
+    put(str(url), moved)
+    reads, read_range = [], ObjectStore.read_range
+
+    def counted(self, *args):
+        reads.append(args)
+        return read_range(self, *args)
+
+    monkeypatch.setattr(ObjectStore, "read_range", counted)
+    assert stores.stamp_of(stores.find_photo(url)).product == CUTOUT.value
+    assert len(reads) == 2
 
 
 def test_an_object_that_is_written_while_it_is_looked_at_is_looked_at_again(job, put, monkeypatch):

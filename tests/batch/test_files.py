@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birefcli.batch.freshness import Verdict, decide
-from birefcli.batch.inputs import FoundPhoto, find_photos
+from birefcli.batch.inputs import FoundPhoto, find_photos, search_photos
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.output import output_of
 from birefcli.batch.places import LocalFile, Stdin, Stdout
@@ -157,8 +157,10 @@ def test_folder_called_like_a_photo_is_searched(photos):
     assert found(photos) == ["x.jpg/a.jpg"]
 
 
-def test_unreadable_folder_is_a_failure_and_the_rest_is_found(photos, monkeypatch):
-    touch(photos, "a.jpg", "locked/b.jpg")
+def test_unreadable_folder_is_a_failure_that_can_be_retried_and_the_rest_is_found(
+    photos, monkeypatch
+):
+    touch(photos, "a.jpg", "locked/b.jpg", "locked/out/c.jpg", "locked/old/d.jpg", "locked/e.txt")
     scandir = os.scandir
 
     def refuse(path):
@@ -166,9 +168,24 @@ def test_unreadable_folder_is_a_failure_and_the_rest_is_found(photos, monkeypatc
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
-    assert found(photos) == ["a.jpg"]
-    assert find_photos(selected(photos)).failed == [(photos / "locked", "Permission denied")]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        search = find_photos(selected(photos))
+        assert [photo.relative.name for photo in search.found] == ["a.jpg"]
+        [unread] = search.failed
+        line = f"{photos}/./locked/"
+        assert unread == (photos / "locked", "Permission denied", line)
+        again = search_photos(selected(listed=(line,)))
+        assert (again.found, again.failed) == ([], [unread])
+        itself = search_photos(selected(photos / "locked"))
+        assert itself.failed[0].listed == f"{photos / 'locked'}/./"
+    more = {"output": photos / "locked" / "out", "exclude": ("locked/old",)}
+    for lines in ((line,), (line, f"{photos}/./locked/b.jpg")):
+        [photo] = find_photos(selected(listed=lines, **more)).found
+        assert photo.relative == Path("locked/b.jpg")
+        assert photo.source.listed_as(photo.relative) == f"{photos}/./locked/b.jpg"
+    [plain] = find_photos(selected(listed=(f"{photos}/locked/",))).found
+    assert "is a folder" in plain.source.absence(), "one that find names is no photo"
 
 
 @pytest.mark.parametrize("output", ["in/out", "link/out", "in/sub/../out"])

@@ -11,6 +11,7 @@ import pytest
 from conftest import picture
 
 from birefcli.batch import freshness
+from birefcli.batch.fingerprints import of_products
 from birefcli.batch.freshness import Verdict
 from birefcli.batch.places import LocalFile
 from birefcli.batch.targets import Job
@@ -201,6 +202,7 @@ OTHER = {
     "margin": Margin(20),
     "refine": False,
     "strip": True,
+    "metadata": False,
     "resize": Resize(Size(64, 64)),
     "quality": 80,
     "max_bytes": 1000,
@@ -219,7 +221,7 @@ def fingerprints(rendering=CROPPED, identity="weights", behind="white", **model)
         dict.fromkeys(rendering.products, LocalFile(Path("out/a.png"))),
         Path("a.png"),
     )
-    return freshness.fingerprints(options, identity, lambda _: behind)(job)
+    return of_products(options, identity, lambda _: behind)(job)
 
 
 def test_every_field_of_a_rendering_shows_in_the_fingerprints():

@@ -52,6 +52,24 @@ def test_an_output_below_what_is_searched_is_left_out(put, output):
     assert "s3://b/in/out/a.png" in both
 
 
+def test_a_prefix_that_could_not_be_listed_can_be_retried(put, monkeypatch):
+    put("s3://b/in/sub/a.jpg")
+    whole = ObjectStore.list
+
+    def refuse(self, prefix, on_error):
+        on_error(OSError(84, "holds what is no path", "s3://b/in/sub/"))
+        yield from ()
+
+    chosen = Selection(("s3://b/in",), "out")
+    monkeypatch.setattr(ObjectStore, "list", refuse)
+    [unread] = search_photos(chosen).failed
+    assert unread.listed == "s3://b/in/./sub/"
+    monkeypatch.setattr(ObjectStore, "list", whole)
+    [photo] = search_photos(Selection((), "out", listed=(unread.listed,))).found
+    assert (photo.relative, photo.searched) == (Path("sub/a.jpg"), True)
+    assert photo.source.listed_as(photo.relative) == "s3://b/in/./sub/a.jpg"
+
+
 # Products of ours among them
 
 

@@ -12,8 +12,9 @@ import pytest
 import typer.main
 from conftest import wait_for
 
-from birefcli.cli import completion
+from birefcli.cli import completion, tab
 from birefcli.cli.app import app
+from birefcli.cli.environment import COMPLETING
 from birefcli.cli.help_page import for_shells
 from birefcli.models import zoo
 from birefcli.options import Lock
@@ -78,6 +79,37 @@ def test_commands_options_and_choices_are_offered(offered):
     assert offered("matte --format ") == ["png", "webp", "tiff", "jpg", "avif"]
 
 
+def test_words_that_bash_splits_are_whole_again(offered):
+    assert offered("matte --model = mi") == ["mini"]
+    assert offered("matte --lock =") == [choice.value for choice in Lock]
+    assert offered("matte --write = mask,cu") == ["mask,cutout"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed", "given"),
+    [
+        ("bash", {"COMP_WORDS": "birefcli\nmatte\n--device\n=\ncuda\n:", "COMP_CWORD": "5"}, "0\n"),
+        ("bash", {"COMP_WORDS": "birefcli\nmatte\n--device\ncuda:", "COMP_CWORD": "3"}, "cuda:0\n"),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "birefcli matte --device=cuda:"}, "--device=cuda:0\n"),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "birefcli matte --device cuda:"}, "cuda:0\n"),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "x --device=c"}, "compset -P 1 '*='; cuda:0\n"),
+    ],
+)  # fmt: skip
+def test_a_shell_gets_what_it_replaces(shell, typed, given, monkeypatch, capsys):
+    for name, value in {COMPLETING: f"complete_{shell}", **typed}.items():
+        monkeypatch.setenv(name, value)
+    with tab.as_shells_read():
+        print("cuda:0")
+    assert capsys.readouterr().out == given
+
+
+def test_patterns_of_names_are_no_files(offered):
+    assert offered("matte --name ") == ["{stem}", "{name}"]
+    assert offered("matte --name = x-{n") == ["x-{name}"]
+    assert offered("matte --name x-") == ["x-{stem}", "x-{name}"]
+    assert offered("matte --name {stem}-x") == ["{stem}-x"]
+
+
 @pytest.mark.parametrize("line", ["matte x", "score x", "score --photos x", "matte -o x"])
 def test_files_are_left_to_the_shell(line, offered):
     assert offered(line) == []
@@ -128,15 +160,22 @@ def test_a_shell_completes_names_and_files(shell, installed, tmp_path):
         pytest.skip(f"no {shell} here")
     words, before = SHELLS[shell]
     (tmp_path / "photographs.jpg").touch()
+    (tmp_path / "pictures").mkdir()
     with Terminal([shell, *words], installed, tmp_path) as terminal:
         terminal.type(f"{before}eval \"$(birefcli --show-completion)\"; echo set''tled\n")
         terminal.waits_for("settled")
-        terminal.type("birefcli matte --model portr\t")
-        terminal.waits_for("birefcli matte --model portrait ")
-        terminal.type("photogr\t")
-        terminal.waits_for(r"birefcli matte --model portrait photographs\.jpg ")
-        terminal.type("-o x")
-        terminal.waits_for(r"birefcli matte --model portrait photographs\.jpg -o x")
+        for typed, completed in (
+            ("--model portr", "--model portrait "),
+            ("photogr", r"photographs\.jpg "),
+            ("--model=portr", "--model=portrait "),
+            ("--format=p", "--format=png "),  # and not the folder
+            ("--write=mask,cu", "--write=mask,cutout "),
+            ("--failed-to=photogr", r"--failed-to=photographs\.jpg "),
+            ("-o x", "-o x"),
+        ):
+            terminal.type(f"birefcli matte {typed}\t")
+            terminal.waits_for(f"birefcli matte {completed}")
+            terminal.type("\x15")  # empties the line
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")

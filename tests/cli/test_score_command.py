@@ -15,6 +15,8 @@ from oracle.cases import blobs, noisy
 from PIL import Image
 from support import DATA, recorded
 
+from birefcli.scoring.report import page as report_page
+from birefcli.scoring.report.page_mark import PageMark
 from birefcli.system import atomic
 from birefcli.training import setup
 from birefcli.training.plan import Plan
@@ -387,12 +389,26 @@ def test_report_stands_alone_in_light_and_dark(inside, masks):
     assert "onerror=<b>" not in text
 
 
-def test_report_keeps_what_was_there_when_nothing_was_scored(inside, masks):
-    (masks / "r.html").write_text("before")
+def test_report_replaces_an_earlier_one_alone_and_where_something_was_scored(inside, masks):
+    page, words = masks / "r.html", ("score", "pred", "gt", "--report", "r.html")
+    mark = PageMark("scores", "r.html")
+    page.write_bytes(mark.sealed(f"{mark.tag()}earlier"))
+    assert inside(*words, cwd=masks).returncode == 0
+    made = page.read_bytes()
+    assert b"earlier" not in made
     for name in ("a", "b", "sub/c"):
         (masks / f"pred/{name}.png").write_bytes(b"no picture")
-    inside("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
-    assert (masks / "r.html").read_text() == "before"
+    inside(*words, cwd=masks)
+    assert page.read_bytes() == made
+    page.rename(masks / "kept.html")
+    assert "had another name" in report_page.why_kept(masks / "kept.html")
+    page.write_bytes(made.replace(b"<h1>", b"<h1>My "))
+    assert "was edited" in report_page.why_kept(page)
+    page.write_bytes(b"notes")
+    result = inside(*words, cwd=masks)
+    refused = "--report r.html: exists and was not made by score; name another file"
+    assert (result.returncode, page.read_bytes()) == (5, b"notes")
+    assert refused in stderr(result)
 
 
 def test_a_report_is_written_where_no_part_of_an_older_one_stays(inside, masks):

@@ -326,6 +326,13 @@ def pairs(tmp_path, cutouts):
     return photos
 
 
+def test_a_folder_of_pairs_without_photos_is_named_by_its_option(cutouts, ended, tmp_path):
+    (tmp_path / "none").mkdir()
+    code, said = ended("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", tmp_path / "none")
+    assert code == 3
+    assert said.startswith(f"birefcli: --pairs: no photo found in {tmp_path / 'none'}")
+
+
 def test_each_cutout_has_its_photo_beside_it_and_one_without_is_named_once(
     inside, cutouts, pairs, tmp_path
 ):

@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from birefcli.birefnet import Config
 from birefcli.cli.app import app
 from birefcli.cli.train import _stage
-from birefcli.errors import BirefcliError, ExitCode, UsageError
-from birefcli.models import weights
+from birefcli.errors import BirefcliError, ExitCode, OutputError, UsageError
+from birefcli.models import weights, zoo
 from birefcli.options import Precision
 from birefcli.system import atomic
 from birefcli.training import setup, validate
@@ -170,7 +170,8 @@ def test_a_training_learns_and_leaves_weights_a_log_and_pictures(whole, people):
     assert scores[-1]["MAD"] < 0.9 * scores[0]["MAD"]
     best = min(scores[1:], key=lambda entry: entry["MAD"])
     change = f"MAD {scores[0]['MAD']:.4f} before, {best['MAD']:.4f} after"
-    assert change in text(result)
+    assert f"held-out photos, at 64×64: {change}" in text(result)
+    assert "is for 96×64, and all scores here, before too, are at 64×64" in text(result)
     assert f"the result is epoch {best['epoch']}'s, " in text(result)
     folder = output.with_suffix(".train")
     assert {p.name for p in folder.iterdir()} - {"last.safetensors"} == {
@@ -213,7 +214,7 @@ def test_the_result_is_the_best_epoch_also_after_going_on_with_more(
     output = tmp_path / "w.safetensors"
     last, best = (beside(output, name) for name in ("last", "best"))
     said = run(2, 0.5, 0.25, 0.375)
-    assert "held-out photos: MAD 0.5000 before, 0.2500 after" in said
+    assert "held-out photos, at 64×64: MAD 0.5000 before, 0.2500 after" in said
     where = f"the best by validation; the last epoch's, MAD 0.3750, is in {last}"
     assert f"the result is epoch 1's, {where}" in said
     first = output.read_bytes()
@@ -514,12 +515,52 @@ def test_fewer_epochs_are_other_options_and_more_are_not():
 
 def test_weights_that_are_no_training_of_ours_are_not_replaced(inside, words, tmp_path):
     output = tmp_path / "w.safetensors"
-    output.write_bytes(b"mine")
-    code, stderr = inside(*words, "-o", output)
-    assert code == ExitCode.OUTPUT
-    assert "is there already; name another file, or --restart" in stderr
-    assert output.read_bytes() == b"mine"
-    assert not output.with_suffix(".train").exists()
+    for content, more, text in (
+        (zoo.MINI_FILE.read_bytes(), (), "is there already; name another file, or --restart"),
+        (b"mine", ("--restart",), "is there and was not made by birefcli train; name another file"),
+        (safetensors(), ("--restart",), "is there and was not made by birefcli train"),
+    ):
+        output.write_bytes(content)
+        code, stderr = inside(*words, "-o", output, *more)
+        assert code == ExitCode.OUTPUT
+        assert text in stderr
+        assert output.read_bytes() == content
+        assert not output.with_suffix(".train").exists()
+
+
+def safetensors() -> bytes:
+    """Another program's: without what a network of ours says of itself."""
+    header = b'{"__metadata__": {"format": "pt"}}'
+    return len(header).to_bytes(8, "little") + header
+
+
+def test_files_of_the_folder_that_are_no_trainings_stay(tmp_path):
+    plan = Plan((), tmp_path / "w.safetensors", restart=True)
+    plan.folder.mkdir()
+
+    def refused(*names):
+        with pytest.raises(OutputError, match="was not made by birefcli train; move it") as error:
+            setup.prepare_folder(plan)
+        return any(str(error.value).startswith(f"{plan.folder / name}: ") for name in names)
+
+    (plan.folder / "epoch-0001.png").write_bytes(b"a picture")
+    (plan.folder / "of mine.txt").write_bytes(b"no name of ours")
+    assert refused("epoch-0001.png")
+    (plan.folder / setup.LOG).write_text('{"event": "of another program"}\n')
+    assert refused(setup.LOG)
+    for line in ('{"step": 1, "loss": 0.5}\n', '{"epoch": 0, "step": 0, "IoU": 1.0}\n', ""):
+        (plan.folder / setup.LOG).write_text(line)
+        setup.prepare_folder(plan)
+    (plan.folder / setup.LOG).unlink()
+    torch.save({"model": {}}, plan.folder / setup.CHECKPOINT)
+    assert refused(setup.CHECKPOINT)
+    (plan.folder / setup.CHECKPOINT).write_bytes(b"damaged")
+    assert refused(setup.CHECKPOINT)
+    (plan.folder / setup.LOG).write_text('{"step": 1, "loss": 0.5}\n')
+    setup.prepare_folder(plan)
+    torch.save(dict.fromkeys(("network", "averaged", "optimiser")), plan.folder / setup.CHECKPOINT)
+    (plan.folder / setup.LOG).unlink()
+    setup.prepare_folder(plan)
 
 
 def test_parts_that_a_killed_training_left_are_removed(tmp_path):

@@ -47,6 +47,8 @@ def told(result):
         ("matte a.jpg -o o.jpg --write mask --bits 16", "--bits 16: jpg holds 8 bits; use png or"),
         ("matte a.jpg -o o --size 0", "--size 0: give multiples of 32, from 32 to 8192"),
         ("matte a.jpg -o o --crop=5", "--crop takes no value"),
+        ("matte a.jpg -o o --metadata none", "--metadata takes no value; write --no-metadata; see"),
+        ("matte a.jpg -o o --strip off", "--strip takes no value; leave it out; see"),
         ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
         ("mate a.jpg", "mate is no command; did you mean matte? See birefcli --help"),

@@ -1,6 +1,7 @@
 """What a file says of its own making, in every format."""
 
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from birefcli.images import stamp
 from birefcli.images.encode import encode
+from birefcli.images.formats import png
 from birefcli.images.image_data import ImageData
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
@@ -98,6 +100,37 @@ def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
     (tmp_path / "a").write_bytes(data)
     assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=True, stamp=made)
     assert said(data)[1] == notes.xmp
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "packed iTXt"])
+def test_a_stamp_that_a_program_moved_behind_the_pixels_of_a_png_is_read(tmp_path, kind):
+    """As ImageMagick does; and nothing there that looks like one is one."""
+    made = Stamp("0" * 16, "fp32", "cutout", 123, 456)
+    pixels = np.random.RandomState(1).randint(0, 256, (90, 80, 3)).astype(np.uint8)
+    data = encode(pixels, Format.PNG, metadata=Metadata(stamp=made.text()))
+    [chunk] = [each for each in png.chunks(data) if each.name == b"tEXt"]
+    bare, text = data.replace(bytes(chunk.whole), b""), chunk.body.removeprefix(stamp.PNG_KEY)
+    said = {
+        "tEXt": stamp.PNG_KEY + text,
+        "zTXt": stamp.PNG_KEY + b"\0" + zlib.compress(text),
+        "iTXt": stamp.PNG_KEY + b"\0\0en\0\0" + text,
+        "packed iTXt": stamp.PNG_KEY + b"\1\0\0\0" + zlib.compress(text),
+    }[kind]
+    name = kind.encode()[-4:]
+    date, moved = png.packed(b"tEXt", b"date\0today"), png.packed(name, said)
+    other = png.packed(name, said.replace(b"Software", b"Comment "))
+    broken = moved[:-1] + bytes([moved[-1] ^ 1])
+    for behind, found in {
+        date + moved + date: made,
+        other + date: None,
+        broken: None,
+        png.packed(b"tEXt", b"Comment\0" + moved): None,
+    }.items():
+        (tmp_path / "a").write_bytes(bare[:-12] + behind + bare[-12:])
+        assert stamp.read(tmp_path / "a").stamp == found
+        whole = (tmp_path / "a").read_bytes()
+        assert stamp.of_bytes(whole) == found
+        assert stamp.of_window(whole[-stamp.WINDOW :], at_end=True) == found
 
 
 # Text that looks like a stamp and stands elsewhere

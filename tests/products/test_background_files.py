@@ -15,6 +15,7 @@ from birefcli.products.background import (
     note_of,
     parse_background,
 )
+from birefcli.products.background_files import meant_colour
 from birefcli.system import object_store
 
 LIMIT = 10**6
@@ -161,6 +162,12 @@ def test_what_is_no_background_here_is_told_by_its_kind(tmp_path, monkeypatch, t
     with pytest.raises(UsageError) as refused:
         parse_background(text, LIMIT)
     assert str(refused.value).startswith(f"background={text}: {why}")
+
+
+def test_a_misspelt_colour_is_asked_about():
+    with pytest.raises(UsageError, match=r"no such file or folder; did you mean gr[ae]y\?"):
+        parse_background("gry", LIMIT)
+    assert (meant_colour("Blurr"), meant_colour("studio")) == ("did you mean blur?", None)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from birefcli.matting.matte import Matte
 from birefcli.options import Format, Margin, Product, Rendering
 from birefcli.products import compose
 from birefcli.products.background import Blur, blurred, cover, parse_background
-from birefcli.products.compose import BLEED, crop_box, cutout, over, trimap
+from birefcli.products.compose import BLEED, crop_box, cutout, over, thresholded, trimap
 from birefcli.products.render import render_product
 
 LIMIT = 10_000_000
@@ -47,6 +47,24 @@ def disc(height, width, soft=1.0):
 
 
 # Depth
+
+
+@pytest.mark.parametrize(
+    ("threshold", "bits", "white"),
+    [
+        *((1, bits, [65535, 65407]) for bits in (1, 8)),  # the second is 254.502 of 255
+        (1, 16, [65535]),
+        *((0.5, bits, [65535, 65407, 65406, 32768]) for bits in (1, 8, 16)),
+        *((1 / 255, bits, [65535, 65407, 65406, 32768, 32767, 129]) for bits in (1, 8)),
+    ],
+)
+def test_a_threshold_compares_alpha_as_the_mask_without_it_shows_it(threshold, bits, white):
+    alpha = np.array([[65535, 65407, 65406, 32768, 32767, 129, 128, 0]], np.uint16)
+    made = thresholded(alpha, threshold, bits)
+    full = {1: True, 8: 255, 16: 65535}[bits]
+    assert made.dtype == {1: np.bool_, 8: np.uint8, 16: np.uint16}[bits]
+    assert sorted({*made.ravel().tolist()}) == [0, full]
+    assert alpha[made == full].tolist() == white
 
 
 def test_8_bits_become_16_and_back_exactly():

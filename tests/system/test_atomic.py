@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -351,3 +352,13 @@ def test_target_that_cannot_be_looked_at_is_not_replaced(tmp_path, monkeypatch, 
             write(target)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_look_tells_a_read_only_disk_from_a_closed_folder(tmp_path, monkeypatch):
+    """As the real run does, also to root, who may write into every folder."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError):
+        atomic.look_writable(tmp_path / "new")
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(OSError, match="Read-only file system"):
+        atomic.look_writable(tmp_path / "new")

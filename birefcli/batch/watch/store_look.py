@@ -39,7 +39,7 @@ class StoreLook:
             yield photo.label, state
         self._entries = entries
         self.others = search.left_out
-        self.unreadable = {str(path): reason for path, reason in search.failed}
+        self.unreadable = {str(each.place): each.reason for each in search.failed}
 
     def photo(self, label: str) -> FoundPhoto:
         """The object as it was at the last look, under its path below the prefix."""

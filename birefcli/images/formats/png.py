@@ -10,8 +10,8 @@ from birefcli.errors import PhotoError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_ANYWHERE = (*_TEXTS, b"eXIf")  # before the pixels or behind them
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ANYWHERE = (*TEXTS, b"eXIf")  # before the pixels or behind them
 _SHORTEST = {  # bytes of a chunk; of fewer Pillow makes an error
     **{b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"fcTL": 26, b"fdAT": 4},
 }
@@ -121,6 +121,31 @@ def chunks(data: bytes) -> Iterator[Chunk]:
     raise PhotoError(f"damaged image: more than {_MOST_CHUNKS} PNG chunks")
 
 
+def text_of(chunk: Chunk, most: int) -> bytes:
+    """What a text chunk says, behind its key: nothing where it is packed and more than ``most``."""
+    _, _, rest = chunk.body.partition(b"\0")
+    start, is_packed = _start_of_text(chunk.name, rest)
+    return inflated(rest[start:], most) or b"" if is_packed else rest[start:]
+
+
+def _start_of_text(name: bytes, rest: bytes) -> tuple[int, bool]:
+    """Where a chunk's text begins behind its key, and whether it is packed."""
+    if name == b"iTXt":  # behind two marks, the language, and the key in that
+        return rest.find(b"\0", rest.find(b"\0", 2) + 1) + 1, rest[:2] == b"\1\0"
+    return int(name == b"zTXt"), name == b"zTXt"
+
+
+def last_chunks(tail: bytes, at: int) -> list[Chunk]:
+    """Chunks from ``at`` to the end of a file's last bytes; none where no sound one begins there.
+
+    Or where they do not lead to the file's end: so pixels that look like a chunk are none.
+    """
+    found = list(chunks(SIGNATURE + tail[at:]))
+    if not found or found[-1].name != b"IEND" or not found[0].is_sound:
+        return []
+    return found if sum(chunk.length + 12 for chunk in found) == len(tail) - at else []
+
+
 def repaired(data: bytes) -> Repaired | None:
     """Leave out of a PNG what Pillow gives it up for and is no pixel; None where nothing is.
 
@@ -225,7 +250,7 @@ class _Extras:
             return []
         if chunk.name == b"iCCP":
             return self._profile(chunk)
-        if chunk.name in _TEXTS:
+        if chunk.name in TEXTS:
             return self._text(chunk)
         return [chunk.whole]
 
@@ -246,14 +271,12 @@ class _Extras:
 
     def _text(self, chunk: Chunk) -> list[bytes | memoryview]:
         key, _, rest = chunk.body.partition(b"\0")
-        start, is_packed = 0, chunk.name == b"zTXt"
-        if chunk.name == b"iTXt" and rest[:2] == b"\1\0":
-            start, is_packed = rest.find(b"\0", rest.find(b"\0", 2) + 1), True
+        start, is_packed = _start_of_text(chunk.name, rest)
         room = _LARGEST_TEXTS - self._texts
         if room <= 0 or (not is_packed and len(rest) > room):
             self.oversized += 1
             return []
-        text = inflated(rest[start + 1 :], room) if is_packed else rest
+        text = inflated(rest[start:], room) if is_packed else rest
         if text is None:
             # Damaged, or longer: to know so much may have taken as long as to unpack it all.
             self._texts += min(room, chunk.length * _MOST_TIMES)
@@ -265,7 +288,7 @@ class _Extras:
             return [chunk.whole]
         if key == _XMP:  # Pillow takes any length that is not packed
             self._repacked += 1
-            return [packed(b"iTXt", key + b"\0\0\0" + rest[2 : start + 1] + text)]
+            return [packed(b"iTXt", key + b"\0\0\0" + rest[2:start] + text)]
         self.oversized += 1
         return []
 

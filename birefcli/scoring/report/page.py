@@ -3,6 +3,7 @@
 import heapq
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from statistics import median
 from typing import cast
 
@@ -12,6 +13,7 @@ from birefcli.scoring.measure import Score
 from birefcli.scoring.metrics.table import Group, Metric, measured
 from birefcli.scoring.report.histogram import histogram
 from birefcli.scoring.report.html import document, inline, shown
+from birefcli.scoring.report.page_mark import PageMark
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
 from birefcli.scoring.thumbnails import Thumbnails
@@ -39,8 +41,11 @@ class Page:
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
 
-    def render(self, summary: ScoreSummary, title: str, spell: Spell = str) -> str:
-        """The page: HTML with everything in it. ``spell``: how its reader writes options."""
+    def render(self, summary: ScoreSummary, title: str, name: str, spell: Spell = str) -> bytes:
+        """The page: HTML with everything in it.
+
+        ``name``: of its file; ``spell``: how its reader writes options.
+        """
         worst = sorted(self._worst, reverse=True)
         named = {score.name for _, _, score in worst}
         # Of few photos, none is best and worst.
@@ -55,7 +60,28 @@ class Page:
             _each(summary),
             f"<footer>birefcli {escape(__version__)}</footer>",
         ]
-        return document(f"Scores: {title}", STYLE, f"<main>{''.join(body)}</main>")
+        mark, main = _mark(name), f"<main>{''.join(body)}</main>"
+        return mark.sealed(document(f"Scores: {title}", STYLE, main, mark.tag()))
+
+
+def _mark(name: str) -> PageMark:
+    return PageMark("scores", name)
+
+
+def why_kept(path: Path) -> str | None:
+    """Why a file is not to be replaced by a page of its name; None for an earlier one, or no file.
+
+    Raises OSError.
+    """
+    mark = _mark(path.name)
+    try:
+        if mark.is_on(path):
+            return None
+    except FileNotFoundError:
+        return None
+    if mark.is_of_kind(path):
+        return "exists and was edited, or had another name, since score made it"
+    return "exists and was not made by score"
 
 
 def _counted(summary: ScoreSummary) -> str:

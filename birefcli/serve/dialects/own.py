@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from birefcli.options import Format, Product, Rendering
-from birefcli.products.words import NAMES, refuse_idle
+from birefcli.products.words import NAMES, SWITCHES, refuse_idle
 from birefcli.products.words import read_rendering as words_to_rendering
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
@@ -26,7 +26,7 @@ MEDIA = {
 }
 PHOTO = "photo"
 OPTIONS = (*NAMES, "model")
-SWITCHES, NUMBERS = ("crop", "refine", "strip"), ("bits", "quality")
+NUMBERS = ("bits", "quality")
 
 
 async def read_order(request: Request, max_body: int) -> Order:
