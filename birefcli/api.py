@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from birefcli import values
 from birefcli.errors import PhotoError, UsageError, no_choice
 from birefcli.images import image_like
 from birefcli.images.image_like import Given, ImageLike
@@ -42,6 +43,7 @@ from birefcli.system.atomic import replace_file
 from birefcli.system.paths import is_same_file
 
 Seen: TypeAlias = Predicted[Given] | Failed[Given]
+BATCH = "a number from 1"
 Choice = TypeVar("Choice", PatchOrder, Edges, Precision, Product, Compress)
 
 
@@ -71,29 +73,31 @@ def load(
     Raises ModelError where the weights are not to be had, DeviceError where the device is not, and
     ValueError for a word or a number that means nothing.
     """
+    max_pixels = values.pixels("max_megapixels", max_megapixels)
     loaded = load_model(
         ModelOptions(
-            name=os.fspath(model),
+            name=values.path("model", model, "a model's name, or the path of a weights file"),
             size=_size(size),
             patch_order=_chosen(PatchOrder, "patch_order", patch_order),
             edges=_chosen(Edges, "edges", edges),
-            offline=offline,
-            device=device,
+            offline=values.switch("offline", offline),
+            device=values.path("device", device, "a device's name, like auto, cpu or cuda:0"),
             precision=_chosen(Precision, "precision", precision),
             compile=True,
         ),
-        progress=progress,
+        progress=values.switch("progress", progress),
     )
-    return Model(loaded, int(max_megapixels * 1e6))
+    return Model(loaded, max_pixels)
 
 
 def _size(given: int | tuple[int, int] | None) -> Size | None:
-    both = (given, given) if isinstance(given, int) else given
-    if both is None:
+    if given is None:
         return None
-    if [type(side) for side in both] != [int, int]:
-        raise UsageError("give a number of pixels, or (width, height)", option="size", value=given)
-    size = Size(*both)
+    wanted = "a number of pixels, or (width, height)"
+    sides = given if isinstance(given, (tuple, list)) else (given, given)
+    if len(sides) != 2:
+        raise values.wrong_type("size", given, wanted)
+    size = Size(*(values.whole("size", side, wanted) for side in sides))
     check_size(size)
     return size
 
@@ -144,8 +148,9 @@ class Model:
         name or its bytes instead of the picture. Arrays are sRGB. ``refine`` estimates the
         subject's own colour where alpha is soft; False keeps the photo's.
 
-        Raises PhotoError for a photo that cannot be read or matted, TypeError for what is no photo,
-        ValueError for an array of another shape.
+        Raises PhotoError for a photo that cannot be read or matted, which is a ValueError too for
+        an array of another shape or type and for a picture without pixels; TypeError for what can
+        be no photo; ValueError for a ``refine`` that is no bool.
         """
         (result,) = self.map([photo], batch=1, refine=refine)
         return result
@@ -190,11 +195,14 @@ class Model:
         None chooses by device and network. ``return_errors`` gives the PhotoError of a photo in the
         place of its result, and goes on, where otherwise it is raised. Raises as a call does.
         """
-        if batch is not None and batch < 1:
-            raise UsageError("give a number from 1", option="batch", value=batch)
+        together = None if batch is None else values.whole("batch", batch, BATCH)
+        if together is not None and together < 1:
+            raise UsageError(f"give {BATCH}", option="batch", value=batch)
+        refine = values.switch("refine", refine)
+        return_errors = values.switch("return_errors", return_errors)
         if image_like.is_image_like(photos):
             raise TypeError("map takes several photos; for one, call the model itself")
-        together = batch or default_batch(self._predictor)
+        together = together or default_batch(self._predictor)
         return self._map(photos, together, refine, return_errors)
 
     def _map(
@@ -331,8 +339,11 @@ class Result:
         ``product``: ``cutout``, ``mask``, ``composite``, ``foreground`` or ``trimap``; ``bits``: 8
         or 16, of which the photo's colours may fill 8; 1 (bool) of a mask with a threshold.
         ``background``: as of :meth:`composite`. ``layout``: options of ``birefcli matte`` by their
-        names (``canvas="1200x1200", fill=0.85``), see :class:`.LayoutWords`. Raises ValueError,
-        TypeError for an unknown option, and PhotoError for a photo that cannot be laid out.
+        names, texts as there; sizes may be (width, height), shares and alpha numbers up to 1:
+        ``preset``, ``canvas``, ``aspect``, ``fill``, ``head``, ``align``, ``resize``, ``crop``
+        (a bool), ``margin``, ``shadow``, ``threshold``, ``trimap_width``. For example
+        ``canvas="1200x1200", fill=0.85``. Raises ValueError, TypeError for an unknown option, and
+        PhotoError for a photo that cannot be laid out.
         """
         check_names("pixels", layout, LayoutWords, ("product", "bits", "background"))
         rendering = self._rendering(product, {"bits": bits, **layout}, background)
@@ -413,9 +424,10 @@ class Result:
 
         The format is that of the name: png, webp, tiff, avif, or jpg for what has no transparency.
         Another file of that name is replaced, as by Pillow's ``save``; the photo itself never is,
-        where it came from a file, also under another name. All else is as :meth:`encode` has it.
-        Raises ValueError for what the format cannot hold and for the photo's own file, TypeError
-        for an unknown option, OSError where it cannot be written.
+        where it came from a file, also under another name. ``how``: ``bits``, ``compress``,
+        ``strip``, ``metadata``, ``quality`` and ``max_bytes`` as of :meth:`encode`, and the
+        options of :meth:`pixels`. Raises ValueError for what the format cannot hold and for the
+        photo's own file, TypeError for an unknown option, OSError where it cannot be written.
         """
         check_names("save", how, FileWords, ("path", "product", "background"))
         target = Path(path)

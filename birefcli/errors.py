@@ -211,6 +211,10 @@ class PhotoError(BirefcliError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class NoPictureError(PhotoError, ValueError):
+    """What a program gives as a photo is of a type that may be one, and holds no picture."""
+
+
 class PhotoTooLargeError(PhotoError):
     """A photo has more pixels, or bytes, than are allowed."""
 

@@ -1,8 +1,11 @@
 """Option values that are more than a word: sizes, margins, lists."""
 
+import os
 import re
+import reprlib
 from collections.abc import Sequence
 from enum import Enum
+from operator import index
 from typing import TypeVar
 
 from birefcli.errors import Message, Option, UsageError, no_choice
@@ -225,11 +228,13 @@ def seconds(option: str, text: str) -> float | None:
     return amount or None
 
 
-def pixels(option: str, megapixels: float) -> int:
-    """Pixels of a limit in megapixels, which must be above 0."""
-    if not 0 < megapixels < 1e6:
-        raise UsageError("give a number above 0", option=option, value=f"{megapixels:g}")
-    return int(megapixels * 1e6)
+def pixels(option: str, megapixels: object) -> int:
+    """Pixels of a limit in megapixels, which must be a number above 0."""
+    wanted = "a number above 0"
+    amount = number(option, megapixels, wanted)
+    if not 0 < amount < 1e6:
+        raise UsageError(f"give {wanted}", option=option, value=f"{amount:g}")
+    return int(amount * 1e6)
 
 
 def megabytes(option: str, amount: float) -> int:
@@ -254,3 +259,48 @@ def memory(option: str, text: str) -> int:
     if not 0 < amount < 1e6:
         raise UsageError("give auto or gigabytes, like 4", option=option, value=text)
     return int(amount * 1e9)
+
+
+# Of Python's arguments, whose types nobody else checks
+
+
+NO_NUMBER = (str, bytes, bool)
+"""What Python would make a number of, and whoever gives it means something else."""
+
+
+def wrong_type(option: str, value: object, wanted: str) -> UsageError:
+    """The error for a value of another type: texts have quotes, as else they look like numbers."""
+    return UsageError(f"give {wanted}", option=option, value=reprlib.repr(value))
+
+
+def switch(option: str, value: object) -> bool:
+    """Take True or False, also NumPy's; a text like ``no`` would be true. Raises UsageError."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise wrong_type(option, value, "True or False")
+    return bool(value)
+
+
+def whole(option: str, value: object, wanted: str) -> int:
+    """Take a whole number of any library's; ``wanted``: what is to be given. Raises UsageError."""
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise wrong_type(option, value, wanted) from None
+
+
+def number(option: str, value: object, wanted: str) -> float:
+    """Take a number of any library's; ``wanted``: what is to be given. Raises UsageError."""
+    try:
+        if not isinstance(value, NO_NUMBER):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise wrong_type(option, value, wanted)
+
+
+def path(option: str, value: object, wanted: str) -> str:
+    """Take a text, or a path. Raises UsageError."""
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str):
+        raise wrong_type(option, value, wanted)
+    return found

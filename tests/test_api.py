@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from support import levels_apart, nearly_same, png
 
 import birefcli
 from birefcli import BirefcliError, DeviceError, ModelError, PhotoError, api, load
+from birefcli.api import Result
 from birefcli.images.decode import decode_photo
 from birefcli.images.tags.exif import ORIENTATION
+from birefcli.products.words import FileWords, LayoutWords
 
 ROOT = Path(__file__).parent.parent
 
@@ -362,9 +365,58 @@ def test_array_of_another_shape_is_a_value_error_that_names_it(model, shape):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
-def test_array_of_another_type_is_a_type_error_that_says_which_to_give(model, dtype):
-    with pytest.raises(TypeError, match="give uint8"):
+def test_array_of_another_type_is_an_error_that_says_which_to_give(model, dtype):
+    with pytest.raises(ValueError, match="give uint8"):
         model(np.zeros((4, 5, 3), dtype))
+
+
+def test_what_is_wrong_with_one_photo_ends_none_of_the_others(model):
+    wrong = {
+        "0×5 pixels: it is empty": Image.new("RGB", (0, 5)),
+        "a\\x00b: embedded null byte": "a\0b",
+        "surrogates not allowed": "\ud800.jpg",
+        "the array is empty": np.zeros((0, 5), np.uint8),
+        "give H×W, H×W×3": np.zeros((4, 5, 2), np.uint8),
+        "give uint8": np.zeros((4, 5, 3)),
+    }
+    *errors, good = model.map([*wrong.values(), picture()], return_errors=True)
+    for said, error in zip(wrong, errors, strict=True):
+        assert isinstance(error, PhotoError), said
+        assert isinstance(error, ValueError), said
+        assert said in str(error)
+    assert good.coverage >= 0
+
+
+WRONG_TYPES = [
+    ({"max_megapixels": each}, "a number above 0") for each in (-1, 0, "9", None, math.nan, True)
+] + [
+    ({"model": None}, "a model's name"),
+    ({"model": b"mini"}, "a model's name"),
+    ({"device": None}, "a device's name"),
+    ({"size": 1.5}, "a number of pixels"),
+    ({"size": (64, 64, 64)}, "a number of pixels"),
+    ({"offline": "no"}, "True or False"),
+    ({"progress": 2}, "True or False"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG_TYPES)
+def test_values_of_other_types_are_told_before_anything_is_loaded(words, said):
+    ((name, value),) = words.items()
+    with pytest.raises(ValueError, match=f"give {said}") as raised:
+        load(**{"model": "mini", **words})
+    assert str(raised.value).startswith(f"{name}={value!r}: ")
+
+
+def test_switches_and_numbers_of_a_result_are_of_their_types(model):
+    result = model(picture(64, 48))
+    for words in ({"refine": "no"}, {"batch": "2"}, {"batch": 2.5}, {"return_errors": 1}):
+        with pytest.raises(ValueError, match=f"^{next(iter(words))}=.*: give "):
+            model.map([picture(64, 48)], **words)
+    for words in ({"crop": "no"}, {"strip": "no"}, {"quality": "90"}, {"bits": "8"}):
+        with pytest.raises(ValueError, match=f"^{next(iter(words))}='.*': give "):
+            result.encode(**words)
+    assert result.encode(crop=np.True_) == result.encode(crop=True)
 
 
 def test_what_is_no_photo_is_a_type_error(model):
@@ -521,7 +573,7 @@ def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
     wrong = [
         ({"product": "cutout"}, "jpg cannot hold a cutout: use product=composite, or png"),
         ({"product": "mask", "quality": 80.5}, "quality=80.5: give a whole number from 1 to 100"),
-        ({"product": "mask", "quality": "80"}, "quality=80: give a whole number from 1 to 100"),
+        ({"product": "mask", "quality": "80"}, "quality='80': give a whole number from 1 to 100"),
         ({"product": "mask", "canvas": "9x9", "fill": 85}, "fill=85: give a share up to 1, or a p"),
     ]
     for words, said in wrong:
@@ -530,6 +582,13 @@ def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
     half = {"canvas": (40, 40), "fill": "50%"}
     for fill in (0.5, "0.5", ".5"):
         assert result.encode(**{**half, "fill": fill}) == result.encode(**half)
+
+
+def test_help_names_every_option_of_a_result():
+    layout, file = LayoutWords.__annotations__, FileWords.__annotations__
+    for function, names in ((Result.pixels, layout), (Result.save, file.keys() - layout.keys())):
+        assert [name for name in names if f"``{name}``" not in function.__doc__] == []
+    assert "LayoutWords" not in Result.pixels.__doc__, "nobody finds it"
 
 
 def test_misspelt_option_is_a_type_error_that_names_the_nearest(model, tmp_path):

@@ -38,6 +38,8 @@ def test_the_shards_of_the_page_are_one_whole(shell, photos):
 def test_each_task_of_the_slurm_array_does_its_part(shell, photos):
     script = block("sbatch")
     assert "#SBATCH --array=0-7\n" in script
+    last = script.replace("\\\n", "").splitlines()[-1]
+    assert last.startswith("exec birefcli "), "a shell would end by SIGTERM, and birefcli with it"
     for number in range(8):
         told = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "8"}
         shell(script, **told, SLURM_ARRAY_TASK_MIN="0")

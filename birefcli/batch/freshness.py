@@ -20,6 +20,7 @@ from birefcli.batch.output import ANOTHER
 from birefcli.batch.places import PIPE, Look, Target
 from birefcli.batch.targets import Job
 from birefcli.errors import Message, Option, OutputError, PhotoError
+from birefcli.images.findings import Findings, merged
 from birefcli.images.image_data import is_cut_short
 from birefcli.images.stamp import SHEET, Checksum, Stamp, has_own_pixels
 from birefcli.options import Existing, Precision, Product
@@ -108,6 +109,8 @@ class Decision:
     """The product of another kind, if that is why."""
     retried: bool = False
     """Whether a worker that is gone may have written some of its products."""
+    found: Findings | None = None
+    """What the run that made its products, which are as it made them, found out about it."""
 
     @property
     def is_new(self) -> bool:
@@ -168,15 +171,19 @@ def _decided(
     precisions = AUTOMATIC if precision is Precision.AUTO else frozenset({precision.value})
     todo: dict[Product, Target] = {}
     verdicts: dict[str, Verdict] = {}
+    told: list[Findings] = []
     for kind, target in job.targets.items():
-        found, there = _verdict(job, kind, existing, wanted[kind], precisions)
+        found, there, made = _verdict(job, kind, existing, wanted[kind], precisions)
         if isinstance(found, Conflict):
             nothing = dataclasses.replace(job, targets={})
             return Decision(nothing, trouble=found.message, conflict=found)
         verdicts[str(target)] = found
         if not found.is_kept:
             todo[kind] = there
-    return Decision(dataclasses.replace(job, targets=todo), verdicts, wanted)
+        elif made is not None and not found.is_theirs and made.found is not None:
+            told.append(made.found)
+    job = dataclasses.replace(job, targets=todo)
+    return Decision(job, verdicts, wanted, found=merged(told))
 
 
 def _shown(verdicts: Mapping[str, Verdict]) -> Message:
@@ -195,25 +202,37 @@ def _shown(verdicts: Mapping[str, Verdict]) -> Message:
     return Message(*[part for each in dict.fromkeys(shown) for part in (", ", each)][1:])
 
 
+class _Judged(NamedTuple):
+    """What is to be done at a target."""
+
+    verdict: Verdict | Conflict
+    target: Target
+    """As it is to be written: see :attr:`Target.seen`."""
+    made: Stamp | None = None
+    """Of the product that is there as it was made, as far as that was looked at."""
+
+
 def _verdict(
     job: Job, kind: Product, existing: Existing, fingerprint: str, precisions: frozenset[str]
-) -> tuple[Verdict | Conflict, Target]:
-    """What is to be done at a target, and that as it is to be written: see :attr:`Target.seen`.
+) -> _Judged:
+    """What is to be done at a target.
 
     Raises PhotoError where it cannot be told what is there.
     """
     target = job.targets[kind]
     there = _there(target)
     if there is None:
-        return Verdict.MISSING, target if existing is Existing.OVERWRITE else target.if_absent()
+        missing = target if existing is Existing.OVERWRITE else target.if_absent()
+        return _Judged(Verdict.MISSING, missing)
     match existing:
         case Existing.ERROR:
             way = Option("existing", "update")
             raise OutputError(Message(f"{target}: exists; move it, or use ", way))
         case Existing.SKIP:
-            return _skipped(job, kind, there), there
+            return _skipped(job, kind, there)
         case Existing.OVERWRITE:
-            return _overwritten(job, kind, there, fingerprint, precisions), target
+            verdict = _overwritten(job, kind, there, fingerprint, precisions)
+            return _Judged(verdict, target)
         case Existing.UPDATE:
             return _looked_at(
                 there, lambda look: _against_stamp(job, kind, look, fingerprint, precisions)
@@ -258,15 +277,13 @@ def _is_made(decision: Decision, kind: Product) -> bool:
     return is_as_asked and decision.job.source.state() in (None, (made.size, made.mtime_ns))
 
 
-def _looked_at(
-    there: Target, judge: Callable[[Look], Verdict | Conflict]
-) -> tuple[Verdict | Conflict, Target]:
+def _looked_at(there: Target, judge: Callable[[Look], Verdict | Conflict]) -> _Judged:
     """As :func:`_verdict`, by what lies at a target, which others may write at the same time."""
     target, tries = there, 0
     while True:
         try:
             with target.look() as look:
-                return judge(look), look.target
+                return _Judged(judge(look), look.target, look.found.stamp)
         except (OSError, MemoryError) as error:
             tries += 1
             if getattr(error, "errno", None) not in MOVED or tries == TRIES:
@@ -275,15 +292,16 @@ def _looked_at(
                 raise PhotoError(text, hint=REPLACES) from None
         found = _there(target, again=True)
         if found is None:
-            return Verdict.MISSING, target.if_absent()  # it has just gone
+            return _Judged(Verdict.MISSING, target.if_absent())  # it has just gone
         target = found
 
 
-def _skipped(job: Job, kind: Product, there: Target) -> Verdict | Conflict:
+def _skipped(job: Job, kind: Product, there: Target) -> _Judged:
     """What is there stays, also where it cannot be read."""
     with suppress(OSError, MemoryError), there.look() as look:
-        return _conflict(job, kind, look) or Verdict.EXISTS
-    return Verdict.EXISTS
+        found = _conflict(job, kind, look) or Verdict.EXISTS
+        return _Judged(found, there, look.found.stamp if look.found.is_as_made else None)
+    return _Judged(Verdict.EXISTS, there)
 
 
 def _overwritten(

@@ -67,6 +67,8 @@ class Search:
     failed: list[Unread] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
     """The suffix of each picture of a kind that is not tried, by its key."""
+    has_other_files: bool = False
+    """Whether there are files that are not tried, by their names."""
     elsewhere: int = 0
     """Photos that are in other shards."""
     replaceable: set[str] = field(default_factory=set)
@@ -319,8 +321,9 @@ def nothing_found(selection: Selection, search: Search) -> Message:
         both = [given[0], *(part for option in given[1:] for part in (" and ", option))]
         advice = "a pattern matches a name or a path in the folder; repeat the option for several"
         return Message(f"no {what} found in {where} that fits ", *both, others, f"; {advice}")
-    advice = others or "; a file that is named itself is tried whatever its name"
-    return Message(f"no {what} found in {where}{advice}")
+    if search.has_other_files and not others:
+        others = "; a file that is named itself is tried whatever its name"
+    return Message(f"no {what} found in {where}{others}")
 
 
 def _walk(
@@ -350,6 +353,7 @@ def _may_be_photo(relative: Path, place: Path | str, selection: Selection, searc
         return False
     if _included(relative, selection):
         return True
+    search.has_other_files = True
     if (kind := _left_out(relative, selection)) is not None:
         search.others[place if isinstance(place, str) else entry_key(place)] = kind
     return False

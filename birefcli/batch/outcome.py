@@ -1,12 +1,13 @@
 """What became of each photo, and of all of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from birefcli.batch.places import Target
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message, Spell
+from birefcli.images.findings import LOWERED, Findings
 from birefcli.options import Product, Shard
 from birefcli.system.text import json_line
 
@@ -66,6 +67,21 @@ class Outcome:
     unread: bool = False
     """Whether the photo itself could not be read: somebody may be writing it still."""
 
+    def found_by(self, earlier: Findings) -> "Outcome":
+        """The same with what an earlier run found out about the photo."""
+        return replace(
+            self,
+            coverage=earlier.coverage,
+            flags=earlier.flags,
+            doubt=earlier.doubt,
+            notes=earlier.notes,
+        )
+
+    @property
+    def notes_on_quality(self) -> tuple[str, ...]:
+        """Those notes that say how far a file's quality was lowered, as was asked for."""
+        return tuple(note for note in self.notes if LOWERED in note)
+
     @classmethod
     def failed(cls, job: Job, error: str | Message, seconds: Seconds | None = None) -> "Outcome":
         """Build the outcome of a photo that could not be done."""
@@ -116,9 +132,11 @@ class Summary:
     shard: Shard | None = None
     """The part of a batch that the run did."""
     flagged: int = 0
-    """Photos written whose matte asks for a look."""
+    """Photos written, or up to date, whose matte asks for a look."""
     noted: int = 0
-    """Photos written of which there is something to know: :attr:`Outcome.notes`."""
+    """Those of which there is something to know, other than of their files' quality."""
+    lowered: int = 0
+    """Those with a file whose quality was lowered: :attr:`Outcome.notes_on_quality`."""
     edited: int = 0
     """Products that somebody edited, or may have, which were replaced; in a dry run, would be."""
     foreign: int = 0
@@ -128,8 +146,10 @@ class Summary:
         """Count one photo."""
         self.counts[outcome.status] += 1
         self.bugs += outcome.bug is not None
-        self.flagged += bool(outcome.flags)
-        self.noted += outcome.status is Status.WRITTEN and bool(outcome.notes)
+        if outcome.status is not Status.FAILED:
+            self.flagged += bool(outcome.flags)
+            self.noted += len(outcome.notes) > len(outcome.notes_on_quality)
+            self.lowered += bool(outcome.notes_on_quality)
 
     def leave(self, photos: int) -> None:
         """Count the photos of a run that stopped and that nobody has tried."""
@@ -158,12 +178,17 @@ class Summary:
             counted = f"{self.stopped.name.lower()}: {counted}"
         if self.shard is not None:
             counted = f"shard {self.shard}: {counted}"
-        if not self.counts[Status.WRITTEN]:
-            return f"{counted}{self._replaced('to replace')}"
-        where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
-        looks = {"flagged": self.flagged, "with notes": self.noted}
+        looks = {
+            "flagged": self.flagged,
+            "with notes": self.noted,
+            "quality lowered": self.lowered,
+        }
         look = ", ".join(f"{word}: {count}" for word, count in looks.items() if count)
-        look = f"{'; ' * bool(look)}{look}{self._replaced('replaced')}"
+        look = f"{'; ' * bool(look)}{look}"
+        if not self.counts[Status.WRITTEN]:
+            return f"{counted}{look}{self._replaced('to replace')}"
+        where = f", {self.model} on {self.device} in {self.precision}" if self.device else ""
+        look += self._replaced("replaced")
         loading = f", {self.loading:.1f} s of it loading" if self.loading >= 0.05 else ""
         return f"{counted} in {self.seconds:.1f} s{loading} ({self.rate:.2f} photos/s{where}){look}"
 
@@ -187,6 +212,7 @@ class Summary:
             "left_out": self.left_out,
             "flagged": self.flagged,
             "noted": self.noted,
+            "lowered": self.lowered,
             "replaced": {"edited": self.edited, "foreign": self.foreign},
             "shard": None if self.shard is None else str(self.shard),
             "interrupted": self.stopped in (ExitCode.INTERRUPTED, ExitCode.TERMINATED),

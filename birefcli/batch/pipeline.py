@@ -24,12 +24,13 @@ from birefcli.batch.sending import TwoStages
 from birefcli.batch.stages import StageContext
 from birefcli.batch.targets import Job
 from birefcli.errors import DeviceMemoryError, Message, Option, PhotoError
+from birefcli.images.findings import Findings
 from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
 from birefcli.products.layout_notes import layout_notes
-from birefcli.products.quality.check import Defect, check
+from birefcli.products.quality.check import Defect, Quality, check
 from birefcli.products.render import left_out, notes_of
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
@@ -301,12 +302,13 @@ class Pipeline:
         started, before = time.perf_counter(), loaded.seconds.matte
         try:
             matte = self._end_matte(item)
-            findings = check(matte.alpha, loaded.photo.pixels)
-            coverage, empty = findings.coverage, Defect.EMPTY in findings.flags
+            quality = check(matte.alpha, loaded.photo.pixels)
+            coverage, empty = quality.coverage, Defect.EMPTY in quality.flags
             if self.context.options.fail_if_empty and empty:
                 raise PhotoError(NO_SUBJECT)  # noqa: TRY301 - reported like every other failure
+            found = self._found(loaded.photo, matte, quality)
             made = stages.encode_all(
-                self.context, loaded.decision, loaded.photo, matte, loaded.state
+                self.context, loaded.decision, loaded.photo, matte, loaded.state, found
             )
         except Exception as error:
             self._budget.release(loaded.reserved)
@@ -319,22 +321,28 @@ class Pipeline:
             Status.WRITTEN,
             dict(job.targets),
             loaded.seconds,
-            coverage,
-            tuple(flag.value for flag in findings.flags),
-            findings.doubt,
+            found.coverage,
+            found.flags,
+            found.doubt,
             reason=loaded.decision.reason,
-            notes=(
-                *((NO_SUBJECT,) if empty else ()),
-                *loaded.photo.notes,
-                *left_out(loaded.photo, self.context.options.rendering),
-                *layout_notes(matte.alpha, self.context.options.rendering),
-                *notes_of(made),
-            ),
+            notes=found.noting(notes_of(made)).notes,
             is_new=loaded.decision.is_new,
             notable=empty,
         )
         files = {kind: file.data for kind, file in made.items()}
         return Encoded(loaded.decision, files, written, loaded.reserved)
+
+    def _found(self, photo: Photo, matte: Matte, quality: Quality) -> Findings:
+        """What there is to tell before any product is encoded. Raises PhotoError."""
+        rendering = self.context.options.rendering
+        notes = (
+            *((NO_SUBJECT,) if Defect.EMPTY in quality.flags else ()),
+            *photo.notes,
+            *left_out(photo, rendering),
+            *layout_notes(matte.alpha, rendering),
+        )
+        flags = tuple(flag.value for flag in quality.flags)
+        return Findings(quality.coverage, flags, quality.doubt, notes)
 
     def _write(self, item: Encoded) -> Outcome:
         job, seconds = item.job, item.outcome.seconds

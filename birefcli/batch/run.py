@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from birefcli.batch import fingerprints
 from birefcli.batch.checks import check_failed_to, refuse_other_kinds
-from birefcli.batch.executor import Executors
+from birefcli.batch.executor import Executor, Executors
 from birefcli.batch.fingerprints import Fingerprints
 from birefcli.batch.freshness import Decision
 from birefcli.batch.inputs import Search, nothing_found, search_photos
@@ -58,6 +58,8 @@ class Plan:
     search: Search
     missing: list[Missing]
     jobs: list[Job]
+    nothing_found: Message | None = None
+    """Why there is no photo, if there is none."""
 
 
 def run(
@@ -74,8 +76,8 @@ def run(
         raise ValueError("the executors are those of other options")
     plan = _plan(task)
     shard = task.selection.shard
-    if isinstance(plan, Message):
-        return Summary(nothing_found=plan, shard=shard)
+    if plan.nothing_found is not None:
+        return _end_without_photos(task, plan)
     if shard is not None:
         reporter.on_notice(described(shard, len(plan.search.found), plan.search.elsewhere))
     note = None if task.photo_by_photo else note_of_products(plan.search.found)
@@ -100,13 +102,10 @@ def run(
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
         progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
+        if progress.left and not task.dry_run:
+            return _execute(executors, background, progress)
         if task.dry_run:
             _dry_run(task.options, progress)
-        elif progress.left:
-            _note_background(background, reporter)
-            reporter.on_start(progress.pace)
-            with notices_to(reporter.on_notice):
-                _execute(executors, background, progress)
         return _end(task, progress)
 
 
@@ -129,16 +128,16 @@ def _held(task: BatchTask, made: list[Path], reporter: Reporter) -> AbstractCont
 # Find and plan
 
 
-def _plan(task: BatchTask) -> Plan | Message:
-    """The photos and their targets; a message where there is no photo."""
+def _plan(task: BatchTask) -> Plan:
+    """The photos and their targets."""
     rendering = task.options.rendering
     search = search_photos(task.selection)
     set_products_aside(search, task.selection, rendering.products, rendering.format)
     if not search.found and not search.elsewhere:
-        return nothing_found(task.selection, search)
+        return Plan(search, [], [], nothing_found(task.selection, search))
     found, missing = partition_missing(search.found)
     if missing and not found and not search.elsewhere:
-        return all_missing(missing)
+        return Plan(search, missing, [], all_missing(missing))
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
     return Plan(search, missing, jobs)
 
@@ -194,7 +193,7 @@ def _report_up_to_date(
         status = Status.SKIPPED if skipped else Status.CURRENT
         notable, reason = bool(decision.kept), decision.reason
         outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
-        progress.report(outcome)
+        progress.report(outcome if decision.found is None else outcome.found_by(decision.found))
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:
@@ -241,11 +240,11 @@ def check_model(options: BatchOptions, reporter: Reporter) -> None:
 # Execute
 
 
-def _execute(executors: Executors, background: "Background | None", progress: Progress) -> None:
-    """Have the executor do the photos, and report each as it ends.
+def _execute(executors: Executors, background: "Background | None", progress: Progress) -> Summary:
+    """Have the executor do the photos; report each as it ends, and the end.
 
     It stops when all have, when enough of them failed, or when a signal asks for it. Where nothing
-    moves any more, the process ends here.
+    moves any more, or a second Ctrl-C comes, the process ends here.
     """
     activity = Activity()
     limit = progress.task.options.photo_timeout
@@ -253,30 +252,45 @@ def _execute(executors: Executors, background: "Background | None", progress: Pr
     def overdue(sign: Sign) -> None:
         _lose_device(activity, sign, progress, signals)
 
-    with InterruptHandler() as signals, watched(activity, limit, overdue):
+    with InterruptHandler() as signals:
+        signals.before_exit = lambda: _give_up(progress, signals.code)
         try:
-            with signals.held():
-                _import_libraries(executors)
-            todo = progress.left
-            executor = executors.for_run(
-                todo, background, progress.reporter, progress.summary, activity
-            )
-            progress.executor = executor
-            signals.before_exit = lambda: _give_up(progress, signals.code)
-            outcomes = executor(todo, progress.begin_work)
-            try:
-                for outcome in outcomes:
-                    with signals.held():  # no photo is reported by half, or twice
-                        progress.end(outcome)
-                    if progress.should_stop:
-                        break
-            finally:
-                _close(outcomes, progress, signals)
-            if executor.no_device_left:
-                progress.reporter.on_trouble(NO_DEVICE)
-                progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
+            with notices_to(progress.reporter.on_notice), watched(activity, limit, overdue):
+                executor = _prepare(executors, background, progress, activity, signals)
+                outcomes = executor(progress.left, progress.begin_work)
+                try:
+                    for outcome in outcomes:
+                        with signals.held():  # no photo is reported by half, or twice
+                            progress.end(outcome)
+                        if progress.should_stop:
+                            break
+                finally:
+                    _close(outcomes, progress, signals)
+                if executor.no_device_left:
+                    progress.reporter.on_trouble(NO_DEVICE)
+                    progress.summary.stopped = progress.summary.stopped or ExitCode.MODEL
         except StoppedError:
             progress.summary.stopped = signals.code
+        with signals.ending():
+            return _end(progress.task, progress)
+
+
+def _prepare(
+    executors: Executors,
+    background: "Background | None",
+    progress: Progress,
+    activity: Activity,
+    signals: InterruptHandler,
+) -> Executor:
+    """Announce the run, and make what does its photos. Raises StoppedError."""
+    reporter = progress.reporter
+    _note_background(background, reporter)
+    reporter.on_start(progress.pace)
+    with signals.held():
+        _import_libraries(executors)
+    todo, summary = progress.left, progress.summary
+    progress.executor = executors.for_run(todo, background, reporter, summary, activity)
+    return progress.executor
 
 
 def _close(
@@ -357,6 +371,17 @@ def _end(task: BatchTask, progress: Progress) -> Summary:
     if task.failed_to is not None and not task.dry_run:
         _write_failed(task.failed_to, name_list(progress.failed, null=task.null))
     return summary
+
+
+def _end_without_photos(task: BatchTask, plan: Plan) -> Summary:
+    """The end of a run that found no photo: the names of an earlier one's failures go, too."""
+    if task.failed_to is not None and not task.dry_run:
+        check_failed_to(task.failed_to, [], ())
+        lines = [photo.source.listed_as(photo.relative) for photo, _ in plan.missing]
+        names = [line for line in lines if line is not None]
+        names += [unread.listed for unread in plan.search.failed]
+        _write_failed(task.failed_to, name_list(names, null=task.null))
+    return Summary(nothing_found=plan.nothing_found, shard=task.selection.shard)
 
 
 def _write_failed(file: Path, names: bytes) -> None:

@@ -4,7 +4,7 @@ The pipeline overlaps them, and ``birefcli bench`` times them: both call these.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,13 +13,14 @@ from birefcli.batch.freshness import Decision
 from birefcli.batch.places import Admit, State
 from birefcli.batch.targets import Job
 from birefcli.images.decode import decode_photo
+from birefcli.images.findings import Findings
 from birefcli.images.photo import Photo, Pixels
 from birefcli.images.stamp import Stamp
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor
 from birefcli.options import BatchOptions, Edges, Product, Rendering, Size
 from birefcli.products.background import Background
-from birefcli.products.render import ProductFile, encode_product, render_product
+from birefcli.products.render import ProductFile, encode_product, named, render_product
 
 SPARE = 2  # times the network's input that a reduced photo is high and wide, or more
 
@@ -111,17 +112,32 @@ def compose(
     return render_product(kind, photo, matte, rendering, context.background, relative)
 
 
-def encode(context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp | None) -> ProductFile:
-    """The file of a product. Raises PhotoError."""
-    text = None if stamp is None else stamp.text()
+def encode(
+    context: StageContext, pixels: Pixels, photo: Photo, stamp: Stamp, *, one_of_several: bool
+) -> ProductFile:
+    """The file of a product, whose stamp tells also how it was encoded. Raises PhotoError."""
+    kind, found = Product(stamp.product), stamp.found
+
+    def text(notes: tuple[str, ...]) -> str:
+        if found is None:
+            return stamp.text()
+        told = found.noting(named(kind, notes, one_of_several=one_of_several))
+        return replace(stamp, found=told).text()
+
     return encode_product(pixels, photo, context.options.rendering, text)
 
 
-def make_stamp(context: StageContext, decision: Decision, kind: Product, state: State) -> Stamp:
+def make_stamp(
+    context: StageContext,
+    decision: Decision,
+    kind: Product,
+    state: State,
+    found: Findings | None = None,
+) -> Stamp:
     """What a product says of its making; ``state``: of :func:`read_source`."""
     precision = context.predictor.placement.precision.value
     reframed = context.options.rendering.is_reframed
-    return Stamp(decision.fingerprints[kind], precision, kind.value, *state, reframed)
+    return Stamp(decision.fingerprints[kind], precision, kind.value, *state, reframed, found)
 
 
 def write(job: Job, kind: Product, data: bytes) -> None:
@@ -135,15 +151,17 @@ def encode_all(
     photo: Photo,
     matte: Matte,
     state: State,
+    found: Findings,
 ) -> dict[Product, ProductFile]:
     """Files of all of a photo's products: they are encoded before the first is written.
 
-    ``state``: of :func:`read_source`. Raises PhotoError.
+    ``state``: of :func:`read_source`; ``found``: for their stamps. Raises PhotoError.
     """
     job = decision.job
     encoded = {}
     for kind in job.targets:
         pixels = compose(context, kind, photo, matte, job.relative)
-        stamp = make_stamp(context, decision, kind, state)
-        encoded[kind] = encode(context, pixels, photo, stamp)
+        stamp = make_stamp(context, decision, kind, state, found)
+        several = len(job.targets) > 1
+        encoded[kind] = encode(context, pixels, photo, stamp, one_of_several=several)
     return encoded

@@ -224,9 +224,10 @@ class Bench:
                 pixels = stages.compose(self.context, kind, photo, matte, job.relative)
             with clock("encode"):
                 stamp = stages.make_stamp(self.context, decision, kind, state)
-                data = stages.encode(self.context, pixels, photo, stamp).data
+                several = len(job.targets) > 1
+                file = stages.encode(self.context, pixels, photo, stamp, one_of_several=several)
             with clock("write"):
-                stages.write(job, kind, data)
+                stages.write(job, kind, file.data)
 
 
 def peak_memory() -> int | None:

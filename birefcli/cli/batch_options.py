@@ -13,6 +13,8 @@ from birefcli.batch.places import PIPE
 from birefcli.batch.shard import parse_shard
 from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
+from birefcli.cli.spelling import spelled
+from birefcli.cli.stderr import say
 from birefcli.errors import Message, NoInputError, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.options import (
@@ -27,7 +29,7 @@ from birefcli.options import (
     Selection,
     check_device,
 )
-from birefcli.products.words import NAMES, read_rendering, refuse_idle
+from birefcli.products.words import NAMES, preset_overruled, read_rendering, refuse_idle
 from birefcli.system import cpu
 from birefcli.system.paths import is_folder
 
@@ -128,7 +130,11 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     if not Format(given["format"]).has_quality:  # one that is set for other runs does nothing
         idle = {name for name in ("quality", "max_bytes") if not rules.is_typed(context, name)}
         weak |= idle
-    return read_rendering({name: value for name, value in given.items() if name not in weak})
+    strong = {name: value for name, value in given.items() if name not in weak}
+    overruled = preset_overruled(strong)
+    if overruled is not None and not words.quiet:
+        say(spelled(context, overruled))
+    return read_rendering(strong)
 
 
 def _preset(words: MatteOptions) -> str | None:

@@ -149,9 +149,12 @@ class TerminalReporter(Terminal):
 
     def _where_to_look(self, summary: Summary) -> str:
         """How one learns which photos the counts are of; nothing where each was named."""
-        counts = (summary.flagged, summary.noted, summary.edited, summary.foreign)
-        unnamed = summary.counts[Status.WRITTEN] and not self.names_written and any(counts)
-        ways = ["-v names them"] if unnamed else []
+        ways = []
+        if not self.names_written:
+            if summary.flagged or summary.noted or summary.lowered:
+                ways = ["the same command with -v names them"]
+            elif summary.counts[Status.WRITTEN] and (summary.edited or summary.foreign):
+                ways = ["-v names them"]
         if summary.flagged:
             ways.append("birefcli sheet shows flagged ones")
         return f" ({', '.join(ways)})" if ways else ""
@@ -163,10 +166,15 @@ class TerminalReporter(Terminal):
         """Whether a photo that did not fail is named."""
         # The results of a dry run go to stdout, and what is up to date is counted: a log that is
         # written every night would name all photos that were ever done.
-        if outcome.status in (Status.PENDING, Status.CURRENT):
-            return False
-        named = self.names_written and outcome.status is Status.WRITTEN
-        return self.verbosity.verbose or named or outcome.notable or _is_read_otherwise(outcome)
+        match outcome.status:
+            case Status.PENDING:
+                return False
+            case Status.CURRENT:
+                return self.verbosity.verbose and bool(outcome.flags or outcome.notes)
+            case Status.WRITTEN:
+                named = self.names_written or _is_read_otherwise(outcome)
+                return named or outcome.notable
+        return self.verbosity.verbose or outcome.notable
 
     @property
     def names_written(self) -> bool:
@@ -197,14 +205,15 @@ class TerminalReporter(Terminal):
 
     def _line(self, outcome: Outcome) -> str:
         targets = ", ".join(_shown(target) for target in outcome.outputs.values())
-        # That a photo was not there before goes without saying.
+        # That a photo was not there before goes without saying, and so does why one is up to date.
         new = outcome.status is Status.WRITTEN and outcome.is_new
-        reason = "" if new else self._spelled(outcome.reason)
+        plain = new or outcome.status is Status.CURRENT
+        reason = "" if plain else self._spelled(outcome.reason)
         flags = f"flagged: {', '.join(outcome.flags)}" if outcome.flags else ""
         details = [text for text in (reason, flags, *outcome.notes) if text]
         why = f" ({'; '.join(details)})" if details else ""
         arrow = f" -> {targets}" if targets else ""
-        return f"{outcome.input}: {outcome.status.value}{arrow}{why}"
+        return f"{outcome.input}: {outcome.status.words}{arrow}{why}"
 
 
 def _shown(target: Target) -> str:

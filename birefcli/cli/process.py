@@ -3,20 +3,19 @@
 What imports much is imported where it is needed: the streams come before anything opens a file.
 """
 
-import _thread
 import atexit
 import contextlib
 import os
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from birefcli.batch.interrupts import CODES, GRACE, is_importing, leave
+from birefcli.batch import interrupts
+from birefcli.batch.interrupts import CODES, GRACE, StoppedError, is_importing, leave
 from birefcli.cli import debugging
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, InterruptError
@@ -65,6 +64,9 @@ def _run() -> ExitCode:
         return _as_code(left.code) if _asked is None else _failed(WORDS[_asked], _asked)
     except KeyboardInterrupt:
         return _failed(WORDS[ExitCode.INTERRUPTED], ExitCode.INTERRUPTED)
+    except StoppedError:  # in the last moment of a run, which no more catches it
+        code = interrupts.asked() or ExitCode.INTERRUPTED
+        return _failed(WORDS[code], code)
     except Exception as error:
         # A library may make another exception of ours: what ends the command is the signal.
         if _asked is not None and not isinstance(error, InterruptError):
@@ -98,27 +100,29 @@ def _finished(code: ExitCode) -> ExitCode:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End in order at the first signal, at once at the second. Commands may have their own way.
+    """End in order at the first signal, at once at a second Ctrl-C.
 
-    And at once during an import: nothing is being written, and libraries that are being imported
-    swallow an exception, or are left by half, or abort.
+    Commands may have their own way. During an import the first one ends it at once, too: nothing
+    is being written, and libraries that are being imported swallow an exception, or are left by
+    half, or abort.
     """
     global _asked
+    if (first := interrupts.asked()) is not None:  # a run was stopped, and is over
+        _interrupt_again(first, number)
+        return
     _asked = code = CODES[number]
     if is_importing(frame, run.__code__):
         _leave(code)
-    _handle_signals(lambda *_: _leave(code))
-    # Others may swallow exceptions, too. A thread of Python's own needs no lock that whoever was
-    # interrupted may hold.
-    _thread.start_new_thread(_leave_after, (GRACE, code))
+    _handle_signals(lambda again, _: _interrupt_again(code, again))
+    interrupts.later(GRACE, lambda: _leave(code))  # others may swallow exceptions, too
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(code)
 
 
-def _leave_after(seconds: float, code: ExitCode) -> None:
-    time.sleep(seconds)
-    _leave(code)
+def _interrupt_again(code: ExitCode, number: int) -> None:
+    if interrupts.ends_at_once(number):
+        _leave(code)
 
 
 def _leave(code: ExitCode) -> NoReturn:

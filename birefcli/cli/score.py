@@ -142,13 +142,21 @@ def _score(
     from birefcli.cli.score_reporter import TerminalScoreReporter
     from birefcli.scoring.run import run
 
+    reporter = TerminalScoreReporter(spell, quiet=quiet, progress=progress)
+
+    def say_so() -> None:
+        reporter.__exit__(None, None, None)  # the bar comes before the last line
+        print("birefcli: stopped before the end: no scores", file=sys.stderr)
+
     with InterruptHandler() as signals:
+        signals.before_exit = say_so
         try:
-            with TerminalScoreReporter(spell, quiet=quiet, progress=progress) as reporter:
+            with reporter:
                 result = run(options, reporter)
         except StoppedError:
             assert signals.code is not None
-            print("birefcli: stopped before the end: no scores", file=sys.stderr)
+            with signals.ending():
+                say_so()
             return signals.code
     # The page first: whoever reads our output may have gone. And where the page cannot be written,
     # the scores are not lost.

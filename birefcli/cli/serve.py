@@ -2,15 +2,18 @@
 
 import importlib
 import logging
+import os
 import re
+import signal
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from birefcli import values
+from birefcli.batch import interrupts
 from birefcli.cli import serve_options, shared_options
 from birefcli.cli.stderr import say
 from birefcli.errors import ExitCode, Message, Option, UsageError
@@ -105,13 +108,26 @@ def serve(
         aliases=dict(map(_alias, values.listed("alias", alias))),
         keys=keys,
         cors=tuple(map(_origin, values.listed("cors", cors))),
+        host_names=(host.lower(),) if place.is_loopback and not open_ else None,
         page=page,
         metrics=metrics,
     )
+    _leave_if_stopped()
     server = _import("birefcli.serve.server")
     as_json = log is serve_options.LogFormat.JSON
     _log_to_stderr(as_json=as_json)
     server.serve(options, place, logging.getLogger("birefcli").info if as_json else say)
+
+
+def _leave_if_stopped() -> None:
+    """Let a signal that comes before it listens end it as one does later: nobody is answered."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"birefcli: stopped\n")
+        interrupts.leave(ExitCode.OK)
+
+    for number in interrupts.not_ignored():
+        signal.signal(number, stop)
 
 
 def _check(place: "ListenAddress") -> NoReturn:

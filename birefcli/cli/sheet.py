@@ -50,8 +50,8 @@ def sheet(
     birefcli sheet cutouts/ -o sheet.html --pairs photos/
 
     Each cutout is shown on a checkerboard, with its name and the share of the picture it covers.
-    Composites that birefcli made are shown too: judged by the cutout or mask of the same run where
-    it lies beside them (out/composite, out/mask), otherwise not judged, after all others.
+    Composites that birefcli made are shown too, judged by their run: they hold its flags and notes.
+    Those of earlier versions are judged by the cutout or mask beside them (in out/mask).
     Doubtful ones come first, in a red frame, and are listed on stdout with their flags: empty,
     small, full, soft, cut, parts; unsure, haze, translucent, islands; and with the photos at hand
     background, missing, outline. On an HTML page a click or Enter shows the file itself, keys mark
@@ -181,6 +181,8 @@ def _as_json(tile: "Tile") -> str:
         "flags": [flag.value for flag in tile.flags],
         "doubt": None if findings is None else round(findings.doubt, 5),
         "by_alpha_alone": tile.by_alpha_alone,
+        "by_run": tile.entry.is_judged_by_run,
+        "notes": list(tile.entry.run_notes),
     }
     return json_line(record)
 
@@ -195,6 +197,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
         counts |= {"skipped": sheet.not_mattes, "beside": sheet.beside}
         counts["by_alpha_alone"] = sum(tile.by_alpha_alone for tile in sheet.tiles)
+        counts["by_run"] = sum(tile.entry.is_judged_by_run for tile in sheet.tiles)
         print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
@@ -214,6 +217,7 @@ def _rest(sheet: "Sheet") -> str:
     """What the summary tells of cutouts that were not judged as others are."""
     counts = {
         "not judged (no alpha)": sum(tile.findings is None for tile in sheet.tiles),
+        "judged by their run": sum(tile.entry.is_judged_by_run for tile in sheet.tiles),
         "judged by alpha alone (cropped or on a canvas)": sum(
             tile.by_alpha_alone for tile in sheet.tiles
         ),

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from birefcli import values
+from birefcli.batch import interrupts
 from birefcli.batch.interrupts import CODES, not_ignored
 from birefcli.cli import rules, shared_options, train_options
 from birefcli.cli.spelling import spelling
@@ -120,8 +121,10 @@ def _train(plan: Plan, spell: Spell, *, quiet: bool, progress: bool) -> ExitCode
             _stop_signals(reporter, rank),
         ):
             training()
+            if reporter.code is not None:
+                done = training.trainer.step
+                reporter.say(f"stopped after step {done}; the same command resumes")
         if reporter.code is not None:
-            reporter.say(f"stopped after step {training.trainer.step}; the same command resumes")
             return reporter.code
         if rank.first:  # the others do not wait for the file
             reporter.summary(training)
@@ -153,9 +156,11 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if reporter.stopping and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        reporter.stop(CODES[number])
+        if reporter.code is None:
+            interrupts.remember(CODES[number])
+            reporter.stop(CODES[number])
+        elif interrupts.ends_at_once(number):
+            _leave(reporter, reporter.code)
 
     if rank.world > 1:
         for number in not_ignored():  # also where one waits for the others, within a library
@@ -169,6 +174,16 @@ def _stop_signals(reporter: "TrainReporter", rank: "Rank") -> Iterator[None]:
         for number, handler in before.items():
             with suppress(TypeError):  # a handler that was not installed by Python
                 signal.signal(number, handler)
+
+
+def _leave(reporter: "TrainReporter", code: ExitCode) -> NoReturn:
+    """Tell the end, and end the process at once."""
+    try:
+        interrupts.later(interrupts.LAST_WORDS, lambda: interrupts.leave(code))
+        reporter.__exit__(None, None, None)
+        reporter.say("stopped at once; the same command resumes from its last checkpoint")
+    finally:
+        interrupts.leave(code)
 
 
 def _shares(texts: list[str] | None) -> tuple[float, ...]:

@@ -1,13 +1,15 @@
 """A picture in no more than so many bytes: its quality is searched."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from birefcli.errors import Message, Option, PhotoError
 from birefcli.images.codecs import can_write_avif
 from birefcli.images.encode import QUALITY, encode
+from birefcli.images.findings import LOWERED
 from birefcli.images.metadata import Metadata
 from birefcli.images.photo import Pixels
 from birefcli.options import Compress, Format
@@ -30,12 +32,23 @@ file."""
 LOSSY_ALPHA = 50  # ten and more levels of alpha, each pixel within 13 of 255; below, hair breaks
 
 
+Stamping: TypeAlias = Callable[[tuple[str, ...]], str]
+"""From notes on how a picture was encoded to the text of its stamp."""
+
+
 @dataclass(frozen=True)
 class Limited:
     """A picture's file, and the quality it took, in words."""
 
     data: bytes
     quality: str
+    is_lowered: bool
+    """Whether it is another than without a limit."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its owner may want to know: the quality, where it had to be lowered."""
+        return (self.quality.replace("quality ", LOWERED),) if self.is_lowered else ()
 
 
 @dataclass(frozen=True)
@@ -60,23 +73,28 @@ def encode_within(
     most: int,
     metadata: Metadata,
     quality: int | None = None,
+    stamp: Stamping | None = None,
 ) -> Limited:
     """Encode one picture in no more than ``most`` bytes, as well as they allow.
 
+    ``stamp``: gives the text of :class:`Metadata`, with the notes of what was done.
     The format is one that has a quality; ``quality`` is the best that is tried, and None what the
     file would have without a limit. If that fits, it is the file. Raises PhotoError where no
     quality is small enough, and otherwise as :func:`encode` does.
     """
     top = quality or (QUALITY[format_][compress] if format_ in QUALITY else BEST_WEBP)
     lossless = format_ is Format.WEBP and quality is None
-    data = encode(pixels, format_, compress, quality=quality, metadata=metadata)
+    plain = "lossless" if lossless else _Way().named(top)
+    as_it_is = metadata if stamp is None else replace(metadata, stamp=stamp(()))
+    data = encode(pixels, format_, compress, quality=quality, metadata=as_it_is)
     if len(data) <= most:
-        return Limited(data, "lossless" if lossless else _Way().named(top))
+        return Limited(data, plain, is_lowered=False)
     if format_ is Format.JPG and compress is Compress.FAST:
         compress = Compress.BALANCED  # bytes count now
     fewest = len(data)
     for way in _ways(pixels, format_, top):
-        found = _search(_Picture(pixels, format_, compress, metadata), most, way, top)
+        picture = _Picture(pixels, format_, compress, metadata, stamp, plain)
+        found = _search(picture, most, way, top)
         if isinstance(found, Limited):
             return found
         fewest = found
@@ -104,34 +122,43 @@ class _Picture:
     format: Format
     compress: Compress
     metadata: Metadata
+    stamp: Stamping | None
+    plain: str
+    """The quality without a limit, in words."""
 
-    def at(self, quality: int, way: _Way) -> bytes:
+    def at(self, quality: int, way: _Way) -> Limited:
         """The file of a quality."""
-        return encode(
+        named = way.named(quality)
+        found = Limited(b"", named, named != self.plain)
+        metadata = self.metadata
+        if self.stamp is not None:
+            metadata = replace(metadata, stamp=self.stamp(found.notes))
+        data = encode(
             self.pixels,
             self.format,
             self.compress,
             quality=quality,
             full_chroma=way.full_chroma,
             alpha_quality=way.alpha_quality,
-            metadata=self.metadata,
+            metadata=metadata,
         )
+        return replace(found, data=data)
 
 
 def _search(picture: _Picture, most: int, way: _Way, top: int) -> Limited | int:
     """The best quality that fits, by bisection; or the fewest bytes, where none does."""
     low, found = way.least, picture.at(way.least, way)
-    if len(found) > most:
-        return len(found)
+    if len(found.data) > most:
+        return len(found.data)
     high = top + 1
     while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2
-        data = picture.at(middle, way)
-        if len(data) <= most:
-            low, found = middle, data
+        tried = picture.at(middle, way)
+        if len(tried.data) <= most:
+            low, found = middle, tried
         else:
             high = middle
-    return Limited(found, way.named(low))
+    return found
 
 
 def _too_large(pixels: Pixels, format_: Format, fewest: int, most: int) -> PhotoError:

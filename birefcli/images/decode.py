@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image
 
-from birefcli.errors import PhotoError
+from birefcli.errors import NoPictureError, PhotoError
 
 try:
     import simplejpeg
@@ -62,8 +62,10 @@ def decode_pil(image: Image.Image) -> Photo:
     Pillow cuts 16 bits a channel in colour to 8, and keeps them in grey; it does not show all that
     files say of their colours (PNG's cICP, or AVIF without a profile); and what was done to the
     picture since it was opened is kept. The picture stays as it is. Raises PhotoError where it is
-    damaged, or of a mode without a meaning here (``I``, ``F``).
+    damaged, has no pixels, or is of a mode without a meaning here (``I``, ``F``).
     """
+    if not all(image.size):
+        raise NoPictureError(f"a picture of {image.width}×{image.height} pixels: it is empty")
     with without_pillow_limit(), without_libtiff_messages(), decoding_errors(b""):
         deep, key = image.mode.startswith("I;16"), _transparent_colour(image)
         return _photo(image, lambda: _deep_grey(image) if deep else _pixels(image, key))

@@ -135,8 +135,8 @@ def _avif(pixels: Pixels, quality: int, speed: int, full_chroma: bool, metadata:
     data = _pillow(pixels, "AVIF", metadata.icc, **how, **_boxed(metadata))
     if metadata.stamp is None:
         return data
-    whole = len(data) + len(stamp.avif_box(""))
     found = image_data.of_bytes(data)
+    whole = len(data) + len(stamp.avif_box(stamp.with_checksum(metadata.stamp, 0, found)))
     return data + stamp.avif_box(stamp.with_checksum(metadata.stamp, whole, found, times=0))
 
 
@@ -161,8 +161,9 @@ def _stamped_webp(pixels: Pixels, data: bytes, text: str) -> bytes:
         # Of the lossless chunk, it is the same bit; a lossy one without others has none.
         flags = chunks[12] & ALPHA if chunks.startswith(b"VP8L") else 0
         chunks = b"VP8X" + struct.pack("<II", 10, flags) + width + height + chunks
-    whole = 12 + len(chunks) + len(stamp.webp_chunk(""))
-    text = stamp.with_checksum(text, whole, image_data.of_bytes(data), times=0)
+    found = image_data.of_bytes(data)
+    whole = 12 + len(chunks) + len(stamp.webp_chunk(stamp.with_checksum(text, 0, found)))
+    text = stamp.with_checksum(text, whole, found, times=0)
     head = b"RIFF" + struct.pack("<I", whole - 8) + b"WEBP"
     return b"".join([head, chunks, stamp.webp_chunk(text)])
 

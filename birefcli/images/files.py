@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from birefcli.errors import Message, PhotoError
+from birefcli.errors import Message, NoPictureError, PhotoError, printable
 from birefcli.system.paths import absolute, real_path
 
 if TYPE_CHECKING:
@@ -56,7 +56,15 @@ def open_photo(path: Path, max_pixels: int) -> "Photo":
     from birefcli.images.reading import read_file
 
     try:
-        return decode_photo(read_file(path, max_pixels), max_pixels)
+        data = read_file(path, max_pixels)
+    except OSError as error:
+        raise PhotoError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # no file can have such a name: it holds a NUL, or no letters
+        raise NoPictureError(f"{printable(str(path))}: {error}") from None
+    except PhotoError as error:
+        raise PhotoError(Message(f"{path}: ", error.message)) from error
+    try:
+        return decode_photo(data, max_pixels)
     except OSError as error:
         raise PhotoError(f"{path}: {error.strerror or error}") from error
     except PhotoError as error:

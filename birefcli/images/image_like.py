@@ -51,7 +51,7 @@ def snapshot(photo: ImageLike, max_pixels: int) -> Snapshot:
     """Take a photo as it is now: its owner may close, or change, what was given at once.
 
     Files that are open are read, and pictures decoded; all else is left to :func:`decode`. A photo
-    that cannot be had is returned as its error. Raises TypeError, ValueError for what is no photo.
+    that cannot be had is returned as its error. Raises TypeError for what can be none.
     """
     try:
         if isinstance(photo, str) and URL.match(photo):

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from birefcli.errors import NoPictureError
+
 Pixels: TypeAlias = NDArray[Any]
 """uint8 or uint16."""
 BLOCK = 256  # rows that whole-picture arithmetic does at once: bounds its copies of a large photo
@@ -47,18 +49,18 @@ def photo_from_array(pixels: Pixels) -> Photo:
     """Photo of sRGB pixels, which are copied.
 
     ``pixels``: H×W (grey), H×W×3 (RGB) or H×W×4 (RGBA, straight alpha) of uint8 or uint16. Raises
-    TypeError for another dtype, ValueError for another shape.
+    NoPictureError for another dtype or shape.
     """
     native = pixels.dtype.newbyteorder("=")
     if native not in (np.uint8, np.uint16):
-        raise TypeError(f"pixels of {pixels.dtype}: give uint8 (0..255) or uint16 (0..65535)")
+        raise NoPictureError(f"pixels of {pixels.dtype}: give uint8 (0..255) or uint16 (0..65535)")
     shape = "×".join(map(str, pixels.shape))
     if not pixels.size:
-        raise ValueError(f"pixels of shape {shape}: the array is empty")
+        raise NoPictureError(f"pixels of shape {shape}: the array is empty")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-        raise ValueError(f"pixels of shape {shape}: give H×W, H×W×3 (RGB) or H×W×4 (RGBA)")
+        raise NoPictureError(f"pixels of shape {shape}: give H×W, H×W×3 (RGB) or H×W×4 (RGBA)")
     colour = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels[:, :, :3]
     alpha = pixels[:, :, 3].astype(native) if pixels.shape[2] == 4 else None
     if alpha is not None and alpha.min() == np.iinfo(native).max:

@@ -1,5 +1,7 @@
 """What a product says of its own making: enough to know later whether it is up to date.
 
+Beside that it holds what its run found out, see :mod:`.findings`.
+
 The stamp lies inside the file, so it is written in the same instant as the pixels, survives copying
 single files and killed runs, and two runs at once cannot tear it. A list in the output folder could
 do none of that.
@@ -19,12 +21,13 @@ import errno
 import os
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from birefcli.images import image_data
+from birefcli.images import findings, image_data
+from birefcli.images.findings import Findings
 from birefcli.images.formats import png
 from birefcli.images.image_data import ImageData
 from birefcli.system.regular_file import open_regular
@@ -32,24 +35,22 @@ from birefcli.system.regular_file import open_regular
 _CHECKSUM = rb"(\d{12}) (\d{12}) ([0-9a-f]{8})"  # of one length: it is known before its numbers
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(
-    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20})(?: (reframed))? "
+    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20})(?: (reframed))?(?: "
+    + findings.PATTERN
+    + rb")? "
     + _CHECKSUM
     + b";"
 )
 END = b"end of "  # what a TIFF of ours closes with, before its stamp once more
 # Of another version: ours, and out of date. From the third on, every one ends with its checksum.
-_OTHER = re.compile(rb"birefcli:\d+ [^;]{1,110}?(?: " + _CHECKSUM + b")?;")
+_OTHER = re.compile(rb"birefcli:\d+ [^;]{1,1100}?(?: " + _CHECKSUM + b")?;")
 WINDOW = 4096  # bytes at either end of a file in which its stamp lies
 AT_END = frozenset({".webp", ".avif", ".tif", ".tiff"})
 _CHUNK, _MOST_ZEROS = 1 << 16, 1 << 28  # bytes read at once, and together, of zeros
 PNG_KEY = b"Software\0"
 _PNG_KEY = re.compile(PNG_KEY)
 _RIFF, _TIFF = b"RIFF", (b"II*\0", b"MM\0*")
-_LENGTH = 160  # bytes of a stamp that is found from the end
-_WEBP_CHUNK = b"BRFC" + struct.pack("<I", _LENGTH)
-_AVIF_BOX = (
-    struct.pack(">I", 24 + _LENGTH) + b"uuid" + bytes.fromhex("6269726566636c69a8d17374616d7031")
-)
+_LENGTHS = range(160, 1200, 32)  # bytes that a stamp takes which is found from the end
 
 
 class Checksum(NamedTuple):
@@ -78,6 +79,8 @@ class Stamp:
     reframed: bool = False
     """Whether it shows another frame than its photo: it was cropped, or lies on a canvas. Products
     of versions that did not tell have it not."""
+    found: Findings | None = field(default=None, compare=False)
+    """What its run found out about the photo; None in one of a version that did not tell."""
     checksum: Checksum | None = field(default=None, compare=False)
     """Of the file that it was found in; None in one of a version that wrote none."""
 
@@ -85,7 +88,8 @@ class Stamp:
         """ASCII, as encoders take it, which add the checksum: :func:`with_checksum`."""
         made = f"{self.fingerprint} {self.precision} {self.product}"
         reframed = " reframed" if self.reframed else ""
-        return f"birefcli:3 {made} {self.size} {self.mtime_ns}{reframed}"
+        found = "" if self.found is None else f" {self.found.text()}"
+        return f"birefcli:3 {made} {self.size} {self.mtime_ns}{reframed}{found}"
 
 
 def with_checksum(text: str, rest: int, data: ImageData, times: int = 1) -> str:
@@ -110,6 +114,12 @@ class StampedFile:
     stamp: Stamp | None
     blank: bool = field(default=False, compare=False)
     length: int = field(default=0, compare=False)
+
+    @property
+    def is_as_made(self) -> bool:
+        """Whether it is a product of ours, and as long as it was written: nobody edited it."""
+        made = None if self.stamp is None else self.stamp.checksum
+        return made is not None and made.file_length == self.length
 
 
 def read(path: Path) -> StampedFile:
@@ -171,8 +181,10 @@ def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
 def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
         fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        state, numbers = (int(match[4]), int(match[5])), _checksum(*match.groups()[6:])
-        return Stamp(fingerprint, precision, product, *state, match[6] is not None, numbers)
+        state, told = (int(match[4]), int(match[5])), match.groups()[6:10]
+        found = None if match[7] is None else findings.parse(*told)
+        numbers = _checksum(*match.groups()[10:])
+        return Stamp(fingerprint, precision, product, *state, match[6] is not None, found, numbers)
     if match := _OTHER.fullmatch(text):
         known = _checksum(*match.groups()) if match[1] else None
         return Stamp("", "", "", 0, 0, checksum=known)
@@ -185,10 +197,10 @@ def _checksum(file_length: bytes, data_length: bytes, crc: bytes) -> Checksum:
 
 def _text_at_end(tail: bytes) -> bytes:
     """What stands where a file of ours ends with its stamp: anything, or nothing."""
-    at = tail.rfind(END)
+    at = tail.rfind(END + b"birefcli:")  # a note may have the words alone
     if at >= 0 and tail.endswith(b";"):
         return tail[at + len(END) :]
-    found = _last_text(tail, _WEBP_CHUNK) or _last_text(tail, _AVIF_BOX)
+    found = _last_text(tail, _webp_head) or _last_text(tail, _avif_head)
     return found or _png_software_at_end(tail)
 
 
@@ -232,18 +244,21 @@ def _text_at_its_place(head: bytes, tail: bytes) -> bytes:
     if head.startswith(b"\xff\xd8"):
         return _jpeg_comment(head)
     if head.startswith(_RIFF) and head[8:12] == b"WEBP":
-        return _last_text(tail, _WEBP_CHUNK)
+        return _last_text(tail, _webp_head)
     if head[4:8] == b"ftyp":
-        return _last_text(tail, _AVIF_BOX)
+        return _last_text(tail, _avif_head)
     found = _PATTERN.match(head, 8) or _OTHER.match(head, 8)
     return found[0] if found and head.startswith(_TIFF) else b""
 
 
-def _last_text(tail: bytes, start: bytes) -> bytes:
-    """What a chunk or box of ours says that ends a file; ``start``: how it begins."""
-    at = len(tail) - _LENGTH - len(start)
-    is_ours = at >= 0 and tail[at:].startswith(start)
-    return tail[at + len(start) :].rstrip(b"\0") if is_ours else b""
+def _last_text(tail: bytes, head: Callable[[int], bytes]) -> bytes:
+    """What a chunk or box of ours says that ends a file; ``head``: how one of a length begins."""
+    for length in _LENGTHS:
+        start = head(length)
+        at = len(tail) - length - len(start)
+        if at >= 0 and tail.startswith(start, at):
+            return tail[at + len(start) :].rstrip(b"\0")
+    return b""
 
 
 def _png_software(chunks: Iterable[png.Chunk]) -> bytes:
@@ -282,12 +297,26 @@ def webp_chunk(text: str) -> bytes:
     Readers skip chunks that they do not know. XMP would be the other place; but that is the
     photo's, as long as it likes to be, and programs that edit it write it anew.
     """
-    return _WEBP_CHUNK + text.encode().ljust(_LENGTH, b"\0")
+    return _padded(text, _webp_head)
 
 
 def avif_box(text: str) -> bytes:
     """A box that holds a stamp, to stand behind all others of an AVIF file: readers skip it."""
-    return _AVIF_BOX + text.encode().ljust(_LENGTH, b"\0")
+    return _padded(text, _avif_head)
+
+
+def _padded(text: str, head: Callable[[int], bytes]) -> bytes:
+    length = next(length for length in _LENGTHS if length >= len(text))
+    return head(length) + text.encode("ascii").ljust(length, b"\0")
+
+
+def _webp_head(length: int) -> bytes:
+    return b"BRFC" + struct.pack("<I", length)
+
+
+def _avif_head(length: int) -> bytes:
+    kind = bytes.fromhex("6269726566636c69a8d17374616d7031")
+    return struct.pack(">I", 24 + length) + b"uuid" + kind
 
 
 SHEET = "sheet"

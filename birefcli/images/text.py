@@ -46,20 +46,27 @@ def missing_glyphs(font: Font, text: str) -> int:
     return sum(bytes(font.getmask(char)) == box for char in set(printable(text)) - {" "})
 
 
-def fit_text(text: str, font: Font, width: int) -> str:
-    """Shorten a text to ``width`` pixels; the end stays, where names differ."""
+def fit_text(text: str, font: Font, width: int, *, from_start: bool = False) -> str:
+    """Shorten a text to ``width`` pixels; the end stays, where names differ.
+
+    ``from_start``: its start stays, as of a sentence.
+    """
     shown = _drawable(text, font)
     if font.getlength(shown) <= width:
         return shown
-    # Halving: how many of the last letters fit.
+
+    def cut(letters: int) -> str:
+        return shown[:letters] + "..." if from_start else "..." + shown[len(shown) - letters :]
+
+    # Halving: how many letters fit.
     fits, too_many = 0, len(shown)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if font.getlength("..." + shown[-middle:]) <= width:
+        if font.getlength(cut(middle)) <= width:
             fits = middle
         else:
             too_many = middle
-    return "..." + shown[len(shown) - fits :]
+    return cut(fits)
 
 
 def _drawable(text: str, font: Font) -> str:

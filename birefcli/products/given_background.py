@@ -27,6 +27,6 @@ def given_background(picture: ImageLike) -> Background:
     try:
         taken = image_like.snapshot(picture, MAX_BACKGROUND)
         return Picture(opaque(image_like.decode(taken, MAX_BACKGROUND)).pixels)
-    except (PhotoError, TypeError, ValueError) as error:
+    except (PhotoError, TypeError) as error:
         why = error.message if isinstance(error, PhotoError) else str(error)
         raise UsageError(why, option="background") from error

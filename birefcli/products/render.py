@@ -1,12 +1,12 @@
 """From a matte to the bytes of a product."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from birefcli.images.byte_limit import encode_within
+from birefcli.images.byte_limit import Stamping, encode_within
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata, fitted, without_place, without_subject
 from birefcli.images.photo import Photo, Pixels, to_depth
@@ -85,21 +85,22 @@ def _shadow(matte: Matte, rendering: Rendering) -> Dark:
 
 
 def encode_product(
-    pixels: Pixels, photo: Photo, rendering: Rendering, stamp: str | None = None
+    pixels: Pixels, photo: Photo, rendering: Rendering, stamp: Stamping | None = None
 ) -> ProductFile:
     """Encode a product with what its photo says.
 
-    ``stamp``: as of :class:`Metadata`. Raises as :func:`encode` and :func:`encode_within` do.
+    ``stamp``: as of :func:`encode_within`. Raises as :func:`encode` and that do.
     """
-    metadata = replace(_metadata(photo, rendering), stamp=stamp)
+    metadata = _metadata(photo, rendering)
     pixels = np.ascontiguousarray(pixels)
     size = Size(pixels.shape[1], pixels.shape[0])
     how = rendering.format, rendering.compress
     if rendering.max_bytes is None:
+        metadata = metadata if stamp is None else replace(metadata, stamp=stamp(()))
         data = encode(pixels, *how, quality=rendering.quality, metadata=metadata)
         return ProductFile(data, size)
-    found = encode_within(pixels, *how, rendering.max_bytes, metadata, rendering.quality)
-    return ProductFile(found.data, size, (f"{found.quality}: {len(found.data):,} bytes",))
+    found = encode_within(pixels, *how, rendering.max_bytes, metadata, rendering.quality, stamp)
+    return ProductFile(found.data, size, found.notes)
 
 
 def product_files(
@@ -109,21 +110,28 @@ def product_files(
     rendering: Rendering,
     background: Background | None,
     relative: Path,
-    stamp: Callable[[Product], str | None] = lambda _: None,
 ) -> dict[Product, ProductFile]:
     """Files of a photo's products. Raises PhotoError."""
     files = {}
     for kind in kinds:
         pixels = render_product(kind, photo, matte, rendering, background, relative)
-        files[kind] = encode_product(pixels, photo, rendering, stamp(kind))
+        files[kind] = encode_product(pixels, photo, rendering)
     return files
 
 
 def notes_of(files: dict[Product, ProductFile]) -> tuple[str, ...]:
     """What the making of a photo's products noted; of several, with their names."""
-    if len(files) == 1:
-        return next(iter(files.values())).notes
-    return tuple(f"{kind}: {note}" for kind, file in files.items() for note in file.notes)
+    several = len(files) > 1
+    return tuple(
+        note
+        for kind, file in files.items()
+        for note in named(kind, file.notes, one_of_several=several)
+    )
+
+
+def named(kind: Product, notes: Iterable[str], *, one_of_several: bool) -> Iterator[str]:
+    """Notes on a product, with its name where its photo has several."""
+    return (f"{kind}: {note}" if one_of_several else note for note in notes)
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:

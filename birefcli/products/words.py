@@ -1,10 +1,10 @@
 """From the words of options to how products look: one reader for commands, requests and Python."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from enum import Enum
-from operator import index
 from typing import Any, TypedDict, TypeVar
 
 from birefcli import values
@@ -23,6 +23,7 @@ from birefcli.options import (
 from birefcli.products.limits import check_rendering
 from birefcli.products.presets import find_preset
 
+LOGGER = logging.getLogger(__name__)
 Value = TypeVar("Value", bound=Enum)
 
 NAMES = (
@@ -33,8 +34,11 @@ NAMES = (
 """Options that say how products look."""
 SWITCHES = ("crop", "refine", "strip", "metadata")
 """Those of them that are on or off."""
+WHOLE = {"bits": "8 or 16", "quality": "a whole number from 1 to 100"}
+"""Those that are whole numbers, and which."""
 SPELT = {"center": "centre", "middle": "centre"}
 ONE_SIZE = ("canvas", "aspect")
+ONE_SHARE = ("fill", "head")
 
 
 class LayoutWords(TypedDict, total=False):
@@ -95,6 +99,9 @@ def of_arguments(product: Product, given: Mapping[str, Any], background: str | N
     Raises UsageError, which calls arguments as they are called there.
     """
     words = {name: as_word(name, value) for name, value in given.items()}
+    overruled = preset_overruled(words)
+    if overruled is not None:
+        LOGGER.warning("%s", overruled)
     said = {"write": product.value, "background": background}
     try:
         rendering = read_rendering({**words, **said})
@@ -106,20 +113,14 @@ def of_arguments(product: Product, given: Mapping[str, Any], background: str | N
 
 
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
-    """What Python gave for an option, as :func:`read_rendering` takes it."""
+    """What Python gave for an option, as :func:`read_rendering` takes it. Raises UsageError."""
     if isinstance(value, tuple):
         return (":" if name == "aspect" else "x").join(map(str, value))
-    if name in SWITCHES or value is None:
+    if value is None:
         return value
-    return _whole(name, value) if name in ("bits", "quality") else str(value)
-
-
-def _whole(name: str, value: Any) -> int:  # noqa: ANN401 - of any library's whole numbers
-    try:
-        return index(value)
-    except TypeError:
-        known = "8 or 16" if name == "bits" else "a whole number from 1 to 100"
-        raise UsageError(f"give {known}", option=name, value=value) from None
+    if name in SWITCHES:
+        return values.switch(name, value)
+    return values.whole(name, value, WHOLE[name]) if name in WHOLE else str(value)
 
 
 class IdleError(UsageError):
@@ -172,10 +173,29 @@ def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
         return words
     preset = dict(find_preset(words.pop("preset")).words)
     # One size is enough: that of the preset gives way to another; so does what its share is of.
-    for pair in (ONE_SIZE, ("fill", "head")):
+    for pair in (ONE_SIZE, ONE_SHARE):
         if any(name in words for name in pair):
             preset = {name: word for name, word in preset.items() if name not in pair}
     return {**preset, **words}
+
+
+def preset_overruled(given: Mapping[str, Any]) -> Message | None:
+    """What to tell of a preset whose share is of the head, and the one that is given is not.
+
+    So it makes no ID picture, which nobody sees of one that looks like it. The other way round too.
+    Raises UsageError.
+    """
+    words = {name: value for name, value in given.items() if value is not None}
+    if "preset" not in words:
+        return None
+    name, own = words["preset"], find_preset(words["preset"]).words
+    for lost, other in (ONE_SHARE, ONE_SHARE[::-1]):
+        if lost in own and other in words and lost not in words:
+            rule, instead = Option(lost, str(own[lost])), Option(other, str(words[other]))
+            what = "no head is looked for" if lost == "head" else "the head is"
+            told = " is not applied, as ", instead, f" is given: {what}"
+            return Message(Option("preset", name, given=True), ": its ", rule, *told)
+    return None
 
 
 def refuse_idle(rendering: Rendering, names: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import Message, UsageError
 from birefcli.images import stamp
+from birefcli.images.findings import Findings
 from birefcli.images.stamp import Stamp
 from birefcli.options import SUFFIXES, Format, Product, Selection
 from birefcli.review.cutouts import Entry
@@ -69,6 +70,8 @@ class _Picture:
     name: str
     kind: _Kind
     made: Stamp | None
+    found: Findings | None
+    """What its run found out; None where that is not told, or it was edited since."""
     slots: tuple[_Slot, ...]
     """Places that it may have: none where it was named itself."""
 
@@ -126,12 +129,14 @@ def _looked_at(photo: FoundPhoto, named: frozenset[str]) -> _Picture:
     path = photo.source.path
     is_named = str(path) in named
     try:
-        made = stamp.read(path).stamp
+        there = stamp.read(path)
+        made = there.stamp
         kind = _kind(path, made, named=is_named)
+        found = made.found if made is not None and there.is_as_made else None
     except OSError:
-        made, kind = None, _Kind.MATTE  # reading it says why
+        made, found, kind = None, None, _Kind.MATTE  # reading it says why
     slots = () if is_named else tuple(_slots(path, photo.relative, made))
-    return _Picture(path, str(photo.relative), kind, made, slots)
+    return _Picture(path, str(photo.relative), kind, made, found, slots)
 
 
 def _kind(path: Path, made: Stamp | None, *, named: bool) -> _Kind:
@@ -207,15 +212,16 @@ def _shown_before(product: str) -> tuple[str, ...]:
 
 def _entry(picture: _Picture, places: _Places, common: str | None) -> Entry:
     """What is shown; a folder that surely is a product's is no part of the photo's name."""
-    path, name = picture.path, picture.name
+    path, name, found = picture.path, picture.name, picture.found
     label = name if common is None else os.path.relpath(path, common)
     sure = [slot.photo for slot in picture.slots if any(_beside(slot, picture, places))]
     names = tuple(dict.fromkeys([*sure, name, *(slot.photo for slot in picture.slots)]))
-    if picture.kind is _Kind.COMPOSITE:
-        matte = _matte_of(path, picture.made)
-        made = None if matte is None else _stamp_of(matte)
-        return Entry(path, names, label, composite=True, matte=matte, reframed=_is_reframed(made))
-    return Entry(path, names, label, reframed=_is_reframed(picture.made))
+    if picture.kind is not _Kind.COMPOSITE:
+        return Entry(path, names, label, reframed=_is_reframed(picture.made), found=found)
+    matte = _matte_of(path, picture.made) if found is None else None
+    made = None if matte is None else _stamp_of(matte)
+    is_reframed = _is_reframed(made)
+    return Entry(path, names, label, True, matte=matte, reframed=is_reframed, found=found)
 
 
 def _is_reframed(made: Stamp | None) -> bool:

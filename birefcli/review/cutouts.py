@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from birefcli.errors import Message, PhotoError
 from birefcli.images.colour import to_srgb8
 from birefcli.images.files import open_photo
+from birefcli.images.findings import Findings
 from birefcli.images.photo import Photo
 from birefcli.products.quality.check import Defect, Quality, check
 from birefcli.review.photos import PairedPhoto
@@ -43,10 +44,22 @@ class Entry:
     composite: bool = False
     """Whether it is a composite of ours: a picture without alpha."""
     matte: Path | None = None
-    """The cutout or mask of the same run, by which a composite is judged."""
+    """The cutout or mask of the same run, by which a composite is judged that does not tell."""
     reframed: bool = False
     """Whether what is judged is known to show another frame than the photo."""
+    found: Findings | None = None
+    """What the run that made it found out about its photo, where it tells."""
     photo: PairedPhoto | None = None
+
+    @property
+    def is_judged_by_run(self) -> bool:
+        """Whether its run saw more than the file shows: alpha at all, or all of the photo."""
+        return self.found is not None and (self.composite or self.reframed)
+
+    @property
+    def run_notes(self) -> tuple[str, ...]:
+        """What its run noted about it."""
+        return () if self.found is None else self.found.notes
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,8 @@ class Tile:
 
     entry: Entry
     findings: Quality | None
-    """None for a composite without a matte beside it: nobody can judge it but who looks at it."""
+    """None for a composite that does not tell, and has no matte beside it: nobody can judge it but
+    who looks at it."""
     places: tuple[tuple[int, int], ...]
     """Offset and length in the store: of the cutout and, where it has one, of the photo."""
     notes: tuple[Message, ...] = ()
@@ -136,7 +150,10 @@ def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
         except PhotoError as error:
             notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
-    findings, alone = _judged(alpha, photo, reframed=entry.reframed)
+    by_run = _of_run(entry.found) if entry.found and entry.is_judged_by_run else None
+    findings, alone = by_run, False
+    if by_run is None:
+        findings, alone = _judged(alpha, photo, reframed=entry.reframed)
     return _Read(findings, draw(found, shown, side), tuple(notes), alone)
 
 
@@ -144,6 +161,12 @@ def _opaque(photo: Photo) -> Mask:
     """A composite, as a cutout without transparency."""
     pixels = to_srgb8(photo)
     return Mask(np.full(pixels.shape[:2], 255, np.uint8), pixels)
+
+
+def _of_run(found: Findings) -> Quality:
+    """Flags as a stamp tells them: those that there are."""
+    flags = tuple(flag for flag in Defect if flag.value in found.flags)
+    return Quality(found.coverage, flags, found.doubt)
 
 
 def _judged(

@@ -22,7 +22,7 @@ import numpy as np
 
 from birefcli.images.photo import to_depth
 from birefcli.review.cutouts import Tile, small_size
-from birefcli.review.tile_page import NOT_JUDGED, Pixels8, percent
+from birefcli.review.tile_page import BY_RUN, NOT_JUDGED, Pixels8, percent
 from birefcli.scoring.masks import Mask
 from birefcli.scoring.report.html import document, inline, shown
 from birefcli.scoring.report.page_mark import PageMark
@@ -111,12 +111,14 @@ def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]
         pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
     words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
     coverage = NOT_JUDGED if findings is None else percent(findings.coverage)
+    by = f" <i>{BY_RUN}</i>" if entry.is_judged_by_run else ""
+    notes = "".join(f" <span class=note>{shown(note)}</span>" for note in entry.run_notes)
     listed = _listed(str(path)) if photo is None else _listed(photo.listed) + " data-paired"
     return (
         f"<article data-key='{shown(_key(path))}'{listed}"
         f"{' data-flagged' * bool(tile.flags)} tabindex=-1>"
         f"<div class=pictures>{''.join(pictures)}</div>"
-        f"<h3>{shown(entry.label)}</h3><p class=caption>{coverage} {words}</p>"
+        f"<h3>{shown(entry.label)}</h3><p class=caption>{coverage} {words}{by}{notes}</p>"
         "<div class=marks><button data-mark=good>good</button>"
         "<button data-mark=bad>bad</button></div></article>"
     )

@@ -16,7 +16,6 @@ from birefcli.images.opening import open_image
 from birefcli.images.photo import to_depth
 from birefcli.images.text import Font, best_face, fit_text, load_font
 from birefcli.options import Format
-from birefcli.products.quality.check import Quality
 from birefcli.review.cutouts import Tile, small_size
 from birefcli.scoring.masks import Mask
 
@@ -26,6 +25,7 @@ SQUARE = 8  # of the checkerboard
 LIGHT, DARK = 255, 208
 PAPER, INK, FAINT, ALARM = (246, 246, 246), (32, 32, 32), (110, 110, 110), (190, 30, 30)
 NOT_JUDGED = "not judged"  # a composite has no alpha
+BY_RUN = "judged by its run"
 Pixels8 = NDArray[np.uint8]
 
 
@@ -137,7 +137,7 @@ def _write_below(
     font = layout.font
     drawn.text((x, y), fit_name(tile.entry.label, font, layout.width), INK, font)
     colour = ALARM if tile.flags else FAINT
-    below = fit_text(caption(tile.findings), font, layout.width)
+    below = fit_text(caption(tile), font, layout.width, from_start=True)
     drawn.text((x, y + layout.text + 2), below, colour, font)
 
 
@@ -155,13 +155,15 @@ def fit_name(name: str, font: Font, width: int) -> str:
     return start + fit_text(rest, font, int(room))
 
 
-def caption(findings: Quality | None) -> str:
-    """Coverage and flags, as ``37% soft, parts``."""
+def caption(tile: Tile) -> str:
+    """Coverage, flags and notes, as ``37% soft, parts; enlarged 2.1 times``."""
+    findings, entry = tile.findings, tile.entry
     if findings is None:
         return NOT_JUDGED
-    return " ".join(
-        [percent(findings.coverage), ", ".join(flag.value for flag in findings.flags)]
-    ).strip()
+    flags = ", ".join(flag.value for flag in findings.flags)
+    by = BY_RUN if entry.is_judged_by_run else ""
+    judged = f"{percent(findings.coverage)} {flags}".strip()
+    return "; ".join(filter(None, (judged, *entry.run_notes, by)))
 
 
 def percent(share: float) -> str:

@@ -4,11 +4,13 @@ import base64
 import binascii
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
-from birefcli.errors import UsageError
+from birefcli.errors import MISSPELLED, UsageError
 from birefcli.products.background import Blur, Colour, parse_colour_or_blur
 from birefcli.products.background_files import meant_colour
 from birefcli.serve.errors import Code, RequestError
@@ -21,6 +23,10 @@ SHORTEST = 40  # letters; no picture is shorter, many a name is
 WHITESPACE = string.whitespace.encode()
 SAFE = bytes.maketrans(b"-_", b"+/")
 """Base64 for URLs in the usual letters."""
+MOST_JUDGED, LONGEST_NAME = 64, 40
+"""Fields, and their letters, that are compared with known ones: that takes its time."""
+CERTAIN = 0.8
+"""How alike two names are where one can only be the other misspelled."""
 ON, OFF = ("1", "true", "yes", "on", ""), ("0", "false", "no", "off")
 
 
@@ -103,6 +109,24 @@ def number(value: Any, field: str) -> int:  # noqa: ANN401 - of JSON
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise wrong(f"{field}={text[:40]}: give a whole number", field)
     return int(text)
+
+
+def meant(name: str, known: Collection[str], likeness: float = MISSPELLED) -> str | None:
+    """The known name that this one is a misspelling of; None for what is known, or like none."""
+    if name in known or len(name) > LONGEST_NAME:
+        return None
+    return next(iter(get_close_matches(name, known, 1, likeness)), None)
+
+
+def refuse_misspelt(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse what is all but the name of a known field, where other unknown ones are ignored.
+
+    What clients send of their own is less like one: of OpenAI's fields ``max_tokens`` is the most
+    (0.74 like ``max_bytes``, by difflib's ratio). Raises RequestError.
+    """
+    for name in islice(given, MOST_JUDGED):
+        if (near := meant(name.partition("[")[0], known, CERTAIN)) is not None:
+            raise wrong(f"unknown field {name!r}; did you mean {near}?", name)
 
 
 @contextmanager

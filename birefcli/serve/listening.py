@@ -29,10 +29,13 @@ class ListenAddress:
     @property
     def is_local(self) -> bool:
         """Whether nobody beyond this machine reaches it."""
-        if self.path is not None:
-            return True
-        if self.fd is not None:
-            return False  # it cannot be told who holds the other end
+        return self.path is not None or self.is_loopback
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is an address that programs of this machine alone reach."""
+        if self.path is not None or self.fd is not None:
+            return False  # of a descriptor it cannot be told who holds the other end
         with suppress(ValueError):
             return ipaddress.ip_address(self.host.strip("[]").partition("%")[0]).is_loopback
         return self.host.lower() == "localhost"

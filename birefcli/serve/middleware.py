@@ -18,6 +18,7 @@ from birefcli.serve.admission import Admission
 from birefcli.serve.body import Body
 from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.keys import Keys
+from birefcli.serve.origin import check_origin
 from birefcli.serve.request_record import REQUEST, RequestRecord, keep, request_id
 from birefcli.serve.service import RETRY_SECONDS, Service
 
@@ -72,7 +73,8 @@ class Requests:
         answer = _Answer(send, record, self._service.admission)
         try:
             self._check_key(path, headers, record)
-            self._check_site(path, headers)
+            if self._keys is None and path not in KEYLESS:  # a key is nothing a page could send
+                check_origin(headers, options)
             await self._app(scope, body.receive, answer.send)
         except RequestError as error:
             await self._refuse(error, scope, body, answer, record)
@@ -110,19 +112,6 @@ class Requests:
         if name is None:
             raise RequestError(Code.INVALID_API_KEY, "wrong key")
         record.key = name
-
-    def _check_site(self, path: str, headers: Headers) -> None:
-        """Without keys, refuse what a browser sends for a page of another site.
-
-        A key is nothing that such a page could send.
-        """
-        allowed = self._service.options.cors
-        if self._keys is not None or path in KEYLESS or "*" in allowed:
-            return
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in allowed:
-            raise RequestError(
-                Code.ORIGIN_NOT_ALLOWED, "pages of other sites may not ask here without a key"
-            )
 
     async def _refuse(
         self,

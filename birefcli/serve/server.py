@@ -8,13 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
 
 from birefcli.batch import patience
-from birefcli.batch.interrupts import leave
+from birefcli.batch.interrupts import CODES, ends_at_once, leave
 from birefcli.errors import DeviceError, ExitCode, UsageError
 from birefcli.serve.app import make_app
 from birefcli.serve.connections import Protocol
@@ -108,6 +109,7 @@ class _Running:
         await self._service.close()
         if self._failure is not None:
             raise self._failure
+        self._say("birefcli: stopped")
 
     async def _load(self) -> None:
         """Load the models beside the first requests, which hear that it is not ready."""
@@ -135,22 +137,31 @@ class _Running:
         )
 
     def _handle_signals(self) -> None:
-        _handle(signal.SIGINT, lambda: self._on_signal(ExitCode.INTERRUPTED))
-        _handle(signal.SIGTERM, lambda: self._on_signal(ExitCode.TERMINATED))
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            _handle(ending, partial(self._on_signal, ending))
         hangup = getattr(signal, "SIGHUP", None)
         if hangup is None:
             return
         if self._keys is not None:
             _handle(hangup, self._reload)
         elif signal.getsignal(hangup) is not signal.SIG_IGN:  # as nohup has it
-            _handle(hangup, lambda: self._on_signal(ExitCode.TERMINATED))
+            _handle(hangup, partial(self._on_signal, hangup))
 
-    def _on_signal(self, code: ExitCode) -> None:
-        """Stop in order; asked again, end at once."""
-        if self._signalled:
-            leave(code)
-        self._signalled = True
-        self._stop()
+    def _on_signal(self, number: int) -> None:
+        """Stop in order; at a second Ctrl-C at once."""
+        if not self._signalled:
+            self._signalled = True
+            within = f"within {self._options.grace:g} s"
+            self._say(f"birefcli: stopping, {self._unanswered} to be answered {within}")
+            self._stop()
+        elif ends_at_once(number):
+            self._say(f"birefcli: stopped at once, {self._unanswered} not answered")
+            leave(CODES[number])
+
+    @property
+    def _unanswered(self) -> str:
+        count = len(self._server.server_state.tasks)
+        return f"{count} request{'' if count == 1 else 's'}"
 
     def _stop(self) -> None:
         """Take nothing more, and answer what is accepted."""

@@ -37,5 +37,7 @@ class ServeOptions:
     """File of the keys of those who may ask; None: anybody may."""
     cors: tuple[str, ...] = ()
     """Origins of web pages that may ask from a browser."""
+    host_names: tuple[str, ...] | None = None
+    """What it is called, where public names are to be no others; None: as anybody likes."""
     page: bool = True
     metrics: bool = True

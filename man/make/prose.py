@@ -48,7 +48,9 @@ MORE = {
         "`--canvas` or `--aspect` lay results out: with `--fill` by the subject's box, without it "
         "the whole photo or its `--crop`; beyond the photo's edge is background. `--preset` names "
         "a set of such options (birefcli-presets(1)); those that are typed win. `--max-bytes` "
-        "searches the quality of jpg, webp or avif, and notes what it took.",
+        "searches the quality of jpg, webp or avif, and notes what it took. Each result holds the "
+        "flags and notes of its run: the same command with `--verbose` or `--json` names them "
+        "later too, and birefcli-sheet(1) shows them.",
         "A second run makes only files that are missing, damaged, or from another version of a "
         "photo, another model or other options (`--existing`, `--dry-run`). `--precision auto` "
         "accepts files made in fp16 or fp32; a named precision accepts only its own. birefcli "
@@ -83,8 +85,9 @@ MORE = {
         "and notes. The last line is an object named summary: a count for each status, seconds, "
         "loading_seconds, images_per_second (loading not counted), device, precision, model, lost "
         "(devices that failed), left_out "
-        "(how many pictures of other kinds, by extension), flagged and noted (how many photos have "
-        "flags, and notes), replaced (how many products edited since they were made, and foreign "
+        "(how many pictures of other kinds, by extension), flagged, noted and lowered (how many "
+        "photos, written or up to date, have flags, notes, and a quality lowered for "
+        "`--max-bytes`), replaced (how many products edited since they were made, and foreign "
         "files, `--existing overwrite` has replaced, or a dry run would), shard, interrupted and "
         "exit_code.",
     ],
@@ -150,7 +153,7 @@ MORE = {
         "GET /metrics is for Prometheus. `--check` asks the server of the same options, and "
         "exits with 0 if it is ready, else with 1.",
         "On SIGTERM and Ctrl-C it takes no more photos, answers those it has accepted within "
-        "`--grace`, and exits with 0; a second signal ends it at once. SIGHUP reads the keys "
+        "`--grace`, and exits with 0; a second Ctrl-C ends it at once. SIGHUP reads the keys "
         "again. A device that does not answer any more ends it with status 4, so that a "
         "supervisor can start it again.",
         "Nobody waits for a place: photos beyond `--queue` or `--max-memory` are answered with "

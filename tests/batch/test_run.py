@@ -9,6 +9,7 @@ from conftest import picture
 
 from birefcli.batch import slow_cpu
 from birefcli.batch.executor import Executor, Executors
+from birefcli.batch.inputs import Search, Unread
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline
 from birefcli.batch.reporter import NullReporter, Reporter
@@ -42,6 +43,27 @@ def test_finding_no_photo_is_an_outcome_and_no_error(task):
     assert summary.exit_code is ExitCode.NO_INPUT
     assert "no photo found" in str(summary.nothing_found)
     assert not Path(task.selection.output).exists()
+
+
+def test_a_run_without_photos_leaves_no_failures_of_an_earlier_one_in_its_list(
+    task, tmp_path, monkeypatch
+):
+    names = tmp_path / "failed"
+    names.write_text("in/./old.jpg\n")
+    run(dataclasses.replace(task, failed_to=names, dry_run=True))
+    assert names.read_text() == "in/./old.jpg\n"
+    assert run(dataclasses.replace(task, failed_to=names)).exit_code is ExitCode.NO_INPUT
+    assert names.read_text() == ""
+    gone = dataclasses.replace(task.selection, inputs=(str(tmp_path / "gone.jpg"),))
+    assert (
+        run(dataclasses.replace(task, selection=gone, failed_to=names)).exit_code
+        is ExitCode.NO_INPUT
+    )
+    assert names.read_text() == f"{tmp_path}/./gone.jpg\n"
+    locked = Search(failed=[Unread(tmp_path / "in" / "x", "Permission denied", "in/./x/")])
+    monkeypatch.setattr("birefcli.batch.run.search_photos", lambda _: locked)
+    assert run(dataclasses.replace(task, failed_to=names)).exit_code is ExitCode.NO_INPUT
+    assert names.read_text() == "in/./x/\n"
 
 
 def test_the_model_stays_loaded_from_one_run_to_the_next(task, tmp_path, monkeypatch):

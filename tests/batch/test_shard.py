@@ -169,6 +169,16 @@ TOLD = [
         (0, 1),
     ),
     ({}, "0/1", (0, 1)),
+    (
+        {
+            "SLURM_ARRAY_TASK_ID": "2",
+            "SLURM_ARRAY_TASK_COUNT": "2",
+            "SLURM_ARRAY_TASK_MIN": "1",
+            "SLURM_ARRAY_TASK_MAX": "2",
+        },
+        "auto",
+        (1, 2),
+    ),
     ({"SLURM_ARRAY_TASK_ID": "3"}, "7/8", (7, 8)),
 ]
 

@@ -76,6 +76,10 @@ def test_preset_fills_in_what_is_not_typed(matted):
     image, record = matted("--preset", "square")
     wanted = "cut off by the photo's right and lower edges, which lie on the canvas"
     assert record["notes"] == [wanted]
+    _, later = matted("--preset", "square")
+    assert (later["status"], record["status"]) == ("current", "written")
+    told = ("flags", "doubt", "coverage", "notes")
+    assert [later[word] for word in told] == [record[word] for word in told]
     assert image.mode == "RGB"
     assert image.width == image.height
     pixels = np.asarray(image)
@@ -148,7 +152,7 @@ def test_bytes_are_limited_and_the_quality_is_told(matted, tmp_path):
     image, record = matted(*words, name="a.jpg")
     size = (tmp_path / "a.jpg").stat().st_size
     assert 15_000 < size <= 20_000
-    assert re.fullmatch(rf"quality \d+(, 4:2:0)?: {size:,} bytes", record["notes"][-1])
+    assert re.fullmatch(r"lowered to quality \d+(, 4:2:0)?", record["notes"][-1])
     assert image.size == (512, 600)
 
 
@@ -286,6 +290,17 @@ def test_presets_are_listed_with_their_sources(inside):
     wrong = inside("presets", "round")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(b"birefcli: --preset round: choose from square, amazon")
+
+
+def test_a_preset_that_makes_no_id_picture_any_more_says_so(command, tmp_path):
+    words = ("matte", HOPPER, "-o", tmp_path / "a.png", "--model", "mini", "--dry-run")
+    told = (
+        "--preset id-us: its --head 60% is not applied, as --fill 85% is given: no head is looked"
+    )
+    for typed, times in ((("--fill", "85%"), 1), (("--head", "50%"), 0), (("--fill=1", "-q"), 0)):
+        result = command(*words, "--preset", "id-us", *typed)
+        assert result.returncode == 0, result.stderr.decode()
+        assert result.stderr.decode().count(told) == times, typed
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """``birefcli sheet`` through the real command, and what it finds in an alpha."""
 
 import contextlib
+import html
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from PIL import Image, features
 
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
+from birefcli.images.stamp import Stamp
 from birefcli.options import Format
 from birefcli.review import tile_page
 from birefcli.review.tile_page import Layout
@@ -113,10 +115,12 @@ def test_pages_are_numbered_and_those_of_a_longer_sheet_go(inside, cutouts, tmp_
 
 @pytest.mark.parametrize("format_", ["png", "jpg"])
 def test_grey_composite_of_ours_is_no_mask(inside, tmp_path, format_):
-    (tmp_path / "in").mkdir()
-    picture().convert("L").save(tmp_path / "in" / "grey.png")
-    words = ("--write", "composite,mask", "--format", format_)
-    assert inside("matte", tmp_path / "in", "-o", tmp_path / "out", *words).returncode == 0
+    grey = np.asarray(picture().convert("L"))
+    for kind in ("composite", "mask"):
+        said = Metadata(stamp=Stamp("0" * 16, "fp32", kind, 1, 2).text())  # as earlier versions did
+        (tmp_path / "out" / kind).mkdir(parents=True)
+        file = tmp_path / "out" / kind / f"grey.{format_}"
+        file.write_bytes(encode(grey, Format(format_), metadata=said))
     alone = inside("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png", "--json")
     found = lines(alone)[0]
     assert found["coverage"] is not None, "the mask beside judges it"
@@ -132,20 +136,29 @@ def test_grey_composite_of_ours_is_no_mask(inside, tmp_path, format_):
     }
 
 
-def test_own_composites_are_shown_behind_what_is_judged(inside, photos, cutouts, tmp_path):
+def test_own_composites_are_judged_by_their_run_unless_they_were_edited(
+    inside, photos, cutouts, tmp_path
+):
     words = ("--write", "composite", "--format", "jpg", "-o", tmp_path / "shop")
-    assert inside("matte", photos, *words).returncode == 0
+    made = lines(inside("matte", photos, "--json", "--shadow", "soft", *words))[:-1]
     Image.new("RGB", (9, 9), "red").save(tmp_path / "shop" / "other.jpg")
-    page = tmp_path / "a.html"
-    result = inside("sheet", tmp_path / "shop", cutouts, "-o", page)
+    page, last = tmp_path / "a.html", tmp_path / "shop" / "sub" / "a.jpg"
+    with last.open("ab") as file:
+        file.write(b"title")
+    result = inside("sheet", tmp_path / "shop", cutouts, "-o", page, "--json")
     assert result.returncode == 0, result.stderr
-    assert "6 read, 2 flagged, 3 not judged" in result.stderr.decode()
+    assert "1 not judged (no alpha), 2 judged by their run: " in result.stderr.decode()
     assert "1 skipped" in result.stderr.decode()
-    names = re.findall("<h3>(.*?)</h3>", page.read_text())
-    assert names[:3] == ["cutouts/sub/empty.png", "cutouts/parts.webp", "cutouts/good.png"]
-    assert names[3:] == sorted(names[3:])
-    assert all(name.startswith("shop/") for name in names[3:])
-    assert page.read_text().count("not judged") == 3
+    by_run = {item["input"]: item for item in lines(result)[:-1] if item["by_run"]}
+    of_run = {item["outputs"]["composite"]: item for item in made}
+    assert by_run.keys() == of_run.keys() - {str(last)}
+    for name, item in by_run.items():
+        for word in ("flags", "doubt", "coverage", "notes"):
+            assert item[word] == of_run[name][word], (name, word)
+    shown = page.read_text()
+    assert re.findall("<h3>(.*?)</h3>", shown)[-1] == "shop/sub/a.jpg"
+    assert (shown.count("judged by its run"), shown.count("not judged")) == (2, 1)
+    assert all(note in html.unescape(shown) for item in by_run.values() for note in item["notes"])
 
 
 def test_every_format_that_holds_a_cutout_is_found_in_a_folder(inside, tmp_path):
@@ -263,7 +276,7 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(inside, cutouts, t
     summary = lines(result)[-1]["summary"]
     assert summary == {
         "shown": 3, "flagged": 2, "failed": 1, "skipped": 0, "beside": 0,
-        "by_alpha_alone": 0, "pages": [str(tmp_path / "sheet.jpg")],
+        "by_alpha_alone": 0, "by_run": 0, "pages": [str(tmp_path / "sheet.jpg")],
     }  # fmt: skip
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.format == "JPEG"
@@ -368,32 +381,37 @@ def test_two_photos_of_a_name_and_photos_that_cannot_be_read_are_told(
     assert f"{pairs / 'parts.png'}: not an image that birefcli can read; its cutout" in said
 
 
-def test_cutouts_on_a_canvas_are_counted_as_judged_by_alpha_alone(inside, photos, tmp_path):
+def test_on_a_canvas_what_its_run_judged_is_told_from_what_alpha_alone_judges(
+    inside, photos, tmp_path
+):
     out, page = tmp_path / "out", tmp_path / "a.html"
     words = ("--write", "composite,mask", "--canvas", "90x200")
     made = inside("matte", photos, "-o", out, *words)
     assert made.returncode == 0, made.stderr
-    result = inside("sheet", out / "composite", "-o", page, "--pairs", photos)
-    assert "3 judged by alpha alone (cropped or on a canvas)" in result.stderr.decode()
     found = lines(inside("sheet", out, "-o", page, "--pairs", photos, "--json"))
-    assert [item["by_alpha_alone"] for item in found[:-1]] == [True] * 3
+    assert [item["by_run"] for item in found[:-1]] == [True] * 3
     assert found[-1]["summary"] | {"pages": []} == {
         "shown": 3, "flagged": found[-1]["summary"]["flagged"], "failed": 0, "skipped": 0,
-        "beside": 3, "by_alpha_alone": 3, "pages": [],
+        "beside": 3, "by_alpha_alone": 0, "by_run": 3, "pages": [],
     }  # fmt: skip
+    for path in (out / "mask").rglob("*.png"):
+        with Image.open(path) as mask:
+            mask.save(path)  # by another program
+    result = inside("sheet", out / "mask", "-o", page, "--pairs", photos)
+    assert "3 judged by alpha alone (cropped or on a canvas)" in result.stderr.decode()
     alone = inside("sheet", out, "-o", page)
     assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
 
 
-def test_square_photos_on_a_square_canvas_are_judged_by_alpha_alone_too(inside, tmp_path):
+def test_square_photos_on_a_square_canvas_are_told_from_those_in_another_size(inside, tmp_path):
     photos, out, page = tmp_path / "photos", tmp_path / "out", tmp_path / "a.html"
     photos.mkdir()
     picture(60, 60).save(photos / "a.png")
     shown = ("sheet", out, "-o", page, "--pairs", photos, "--json")
-    for words, alone in ((("--canvas", "90x90"), 1), (("--resize", "30"), 0)):
+    for words, by_run in ((("--canvas", "90x90"), 1), (("--resize", "30"), 0)):
         made = inside("matte", photos, "-o", out, "--existing", "overwrite", *words)
         assert made.returncode == 0, made.stderr
-        assert lines(inside(*shown))[-1]["summary"]["by_alpha_alone"] == alone, words
+        assert lines(inside(*shown))[-1]["summary"]["by_run"] == by_run, words
 
 
 def test_folder_of_other_photos_or_of_none_is_one_line(inside, cutouts, tmp_path):

@@ -20,9 +20,11 @@ from conftest import TIMEOUT, TINY, wait_for
 from support import fill, last_write
 from typer.testing import CliRunner
 
+from birefcli.batch import interrupts
 from birefcli.birefnet import Config
 from birefcli.cli.app import app
-from birefcli.cli.train import _stage
+from birefcli.cli.train import _stage, _stop_signals
+from birefcli.cli.train_reporter import TrainReporter
 from birefcli.errors import BirefcliError, ExitCode, OutputError, UsageError
 from birefcli.models import weights, zoo
 from birefcli.options import Precision
@@ -328,6 +330,19 @@ def test_stopped_it_keeps_the_step_it_was_at(start, inside, words, tmp_path, num
     assert f"resumes after step {steps} of 4" in stderr
     assert code == 0
     assert [e["step"] for e in log_of(output) if "loss" in e] == list(range(1, 5))
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_says_how_it_goes_on(monkeypatch, capsys):
+    codes = []
+    monkeypatch.setattr(interrupts, "_asked", None)
+    monkeypatch.setattr(interrupts, "later", lambda *_: None)
+    monkeypatch.setattr(interrupts, "leave", codes.append)
+    with TrainReporter(quiet=False, bar=False) as reporter, _stop_signals(reporter, ALONE):
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+    assert codes == [ExitCode.TERMINATED]
+    resumes = "stopped at once; the same command resumes from its last checkpoint"
+    assert capsys.readouterr().err.splitlines() == ["stopping after this step", resumes]
 
 
 @pytest.mark.slow

@@ -195,7 +195,8 @@ def test_dry_run_finds_what_the_run_would_fail_for(command, photos, tmp_path):
     assert "none.pth: no such weights file" in told(file)
     assert command("matte", photos, "-o", tmp_path / "out").returncode == 0
     done = command(*words, "--device", "cuda:99")
-    assert (done.returncode, told(done)) == (0, "3 up to date\n"), "nothing is needed"
+    assert done.returncode == 0
+    assert told(done).startswith("3 up to date"), "nothing is needed"
 
 
 def test_typed_option_is_stronger_than_the_opposite_variable(inside, photos, tmp_path):

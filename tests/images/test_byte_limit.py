@@ -73,7 +73,7 @@ def test_what_fits_without_a_limit_is_the_file_unchanged(format_):
         assert found.data == plain
         lossless = format_ is Format.WEBP and quality is None
         told = "lossless" if lossless else f"quality {quality or QUALITY[format_][FAST]}"
-        assert found.quality == told
+        assert (found.quality, found.notes) == (told, ())
 
 
 def test_a_quality_beside_a_limit_is_the_best_that_is_tried():
@@ -139,11 +139,14 @@ def test_alpha_of_an_avif_is_kept_where_its_colour_is_not():
 
 
 def test_what_a_photo_says_counts_among_the_bytes():
-    notes = Metadata(exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", stamp="made;")
-    found = encode_within(PHOTO, Format.JPG, FAST, 4_000, notes)
+    said = Metadata(exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    found = encode_within(
+        PHOTO, Format.JPG, FAST, 4_000, said, stamp=lambda notes: f"made {notes};"
+    )
     assert len(found.data) <= 4_000
     assert found.data.startswith(b"\xff\xd8\xff\xe0")
-    assert b"made;" in found.data[:100]
+    assert found.notes == (f"lowered to {found.quality}",)
+    assert f"made {found.notes};".encode() in found.data[:100], "the stamp tells it too"
 
 
 def test_chroma_stays_where_its_quality_is_good_enough():

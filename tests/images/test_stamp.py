@@ -1,6 +1,7 @@
 """What a file says of its own making, in every format."""
 
 import io
+import re
 import zlib
 
 import cv2
@@ -12,13 +13,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from birefcli.images import stamp
+from birefcli.images import findings, stamp
 from birefcli.images.encode import encode
+from birefcli.images.findings import Findings
 from birefcli.images.formats import png
 from birefcli.images.image_data import ImageData
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format, Product
+from birefcli.products.quality.check import Defect
 
 RECORDS = st.builds(
     Stamp,
@@ -100,6 +103,35 @@ def test_record_is_found_beside_exif_xmp_and_iptc(tmp_path, format_, order):
     (tmp_path / "a").write_bytes(data)
     assert stamp.read(tmp_path / "a") == stamp.StampedFile(whole=True, stamp=made)
     assert said(data)[1] == notes.xmp
+
+
+LONG = Findings(
+    0.25, tuple(Defect), 0.0125, ("ä; b|c%, end of it", *("x" * 150 + str(n) for n in range(9)))
+)
+
+
+@pytest.mark.parametrize("found", [Findings(1.0), LONG])
+@pytest.mark.parametrize("format_", list(Format))
+def test_what_a_run_found_out_is_told_and_a_store_finds_it_in_one_window(tmp_path, format_, found):
+    made = Stamp("0" * 16, "fp32", "foreground", 10**15, -(10**19), reframed=True, found=found)
+    for xmp in (None, packet(room=50_000)):
+        notes = Metadata(xmp=xmp, stamp=made.text())
+        data = encode(np.zeros((5, 4, 3), np.uint8), format_, metadata=notes)
+        (tmp_path / "a").write_bytes(data)
+        there = stamp.read(tmp_path / "a")
+        at_end = stamp.is_at_end(format_.suffix)
+        window = data[-stamp.WINDOW :] if at_end else data[: stamp.WINDOW]
+        read = [there.stamp, stamp.of_window(window, at_end=at_end), stamp.of_bytes(data)]
+        assert [each.found for each in read] == [findings.parse(*_groups(found))] * 3
+        assert read[0].found.notes[: len(found.notes[:1])] == found.notes[:1]
+        assert there.is_as_made
+    cut = data[:-1] if format_ in (Format.PNG, Format.JPG) else data + b"\0"
+    (tmp_path / "a").write_bytes(cut)
+    assert not stamp.read(tmp_path / "a").is_as_made
+
+
+def _groups(found):
+    return re.fullmatch(findings.PATTERN, found.text().encode("ascii")).groups()
 
 
 @pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "packed iTXt"])

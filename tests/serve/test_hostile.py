@@ -17,10 +17,14 @@ from PIL import Image
 from running import OPTIONS, running
 from served import serving
 
+from birefcli.batch import interrupts
+from birefcli.cli import serve as serve_command
 from birefcli.errors import UsageError
 from birefcli.serve import body, connections, server
 from birefcli.serve.engines import check_names
+from birefcli.serve.errors import Code, RequestError
 from birefcli.serve.listening import ListenAddress, listening
+from birefcli.serve.origin import check_origin
 
 PHOTO = "/v1/matte"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -102,9 +106,56 @@ def test_pages_of_other_sites_may_not_ask_where_there_are_no_keys(service, small
     for path in (PHOTO, "/api/remove?url=http://192.0.2.1/a.png", "/v1/images/edits"):
         answer = service.ask("POST", path, small, **{"Sec-Fetch-Site": "cross-site"})
         assert answer.status == 403
-    own = service.ask("POST", PHOTO, small, **{"Sec-Fetch-Site": "same-origin"})
-    assert own.status == 200
+    for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": service.url}):
+        assert service.ask("POST", PHOTO, small, **headers).status == 200
     assert service.ask("GET", "/", **{"Sec-Fetch-Site": "cross-site"}).status == 200  # a link
+
+
+LOCAL = {"host": "localhost:8000"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "127.0.0.2"},
+        {"host": "[::1]:8000"},
+        {"host": "birefcli"},
+        {"host": "Shop.localhost.:8000"},
+        {"host": "host.docker.internal:8000"},
+        {"host": "here.example.com:8000"},
+        {"host": "shop.example.com"},
+        {**LOCAL, "origin": "http://LOCALHOST:8000"},
+        {"host": "here.example.com:443", "origin": "https://here.example.com"},
+        {**LOCAL, "origin": "https://shop.example.com"},
+        {**LOCAL, "origin": "https://proxied.example.com", "sec-fetch-site": "same-origin"},
+    ],
+    ids=str,
+)
+def test_programs_and_pages_of_its_own_may_ask_without_keys(headers):
+    cors = ("https://shop.example.com",)
+    check_origin(headers, replace(OPTIONS, host_names=("here.example.com",), cors=cors))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**LOCAL, "origin": "http://evil.example"},
+        {**LOCAL, "origin": "null"},
+        {**LOCAL, "origin": "http://localhost:3000"},
+        {"host": "evil.example"},
+        {"host": "evil.example:8000", "origin": "http://evil.example:8000"},
+        {"host": "evil.example", "sec-fetch-site": "same-origin"},
+        {"host": "127.0.0.1.evil.example"},
+    ],
+    ids=str,
+)
+def test_pages_by_their_origin_and_public_names_are_refused_without_keys(headers):
+    with pytest.raises(RequestError) as refused:
+        check_origin(headers, replace(OPTIONS, host_names=("127.0.0.1",)))
+    assert refused.value.code is Code.ORIGIN_NOT_ALLOWED
+    if "origin" not in headers and "sec-fetch-site" not in headers:
+        check_origin(headers, OPTIONS)  # it listens elsewhere, or with --open
 
 
 def test_an_answer_counts_as_long_as_its_client_does_not_take_it(service):
@@ -215,6 +266,40 @@ def test_what_is_not_done_within_the_grace_is_told_so(environment):
         assert served.ended() == 0
         assert "Traceback" not in served.said
         assert "503 POST /v1/matte" in served.said
+        assert "birefcli: stopping, 1 request to be answered within 0.2 s" in served.said
+        assert served.said.endswith("birefcli: stopped")
+
+
+def test_a_second_ctrl_c_ends_the_service_at_once_and_a_second_sigterm_does_not(monkeypatch):
+    handlers, codes, said = {}, [], []
+
+    def load(*_):
+        handlers[signal.SIGTERM]()
+        handlers[signal.SIGTERM]()
+        assert not codes
+        handlers[signal.SIGINT]()
+
+    monkeypatch.setattr(server, "_handle", handlers.__setitem__)
+    monkeypatch.setattr(server, "load_engines", load)
+    monkeypatch.setattr(server, "leave", codes.append)
+    server.serve(OPTIONS, ListenAddress(port=0), said.append)
+    assert codes == [130, 0]  # it goes on here, where nothing ends the process
+    stops = [line for line in said if "stop" in line]
+    assert stops == [
+        "birefcli: stopping, 0 requests to be answered within 1 s",
+        "birefcli: stopped at once, 0 requests not answered",
+        "birefcli: stopped",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_before_it_listens_ends_with_0_too(monkeypatch, number):
+    handlers, codes = {}, []
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(interrupts, "leave", codes.append)
+    serve_command._leave_if_stopped()
+    handlers[number](number, None)
+    assert codes == [0]
 
 
 def test_a_socket_that_another_server_has_taken_over_is_left(tmp_path):

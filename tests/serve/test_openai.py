@@ -18,8 +18,10 @@ from openai.types import (
     ImageGenCompletedEvent,
     ImagesResponse,
     Model,
+    image_edit_params,
+    image_generate_params,
 )
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params
 from PIL import Image
 from running import running
 from served import Served
@@ -27,10 +29,12 @@ from served import Served
 import birefcli
 from birefcli.options import Canvas, Format, Margin, Product, Rendering, Resize, Shadow, Size
 from birefcli.products.background import Colour
+from birefcli.products.words import NAMES
 from birefcli.serve.content import Content
 from birefcli.serve.dialects.openai.photos import read_photos
-from birefcli.serve.dialects.openai.rendering import read_rendering
+from birefcli.serve.dialects.openai.rendering import READ, read_rendering
 from birefcli.serve.errors import Code, RequestError
+from birefcli.serve.fields import refuse_misspelt
 from birefcli.serve.orders import Url
 
 ALIAS = "gpt-image-2.5-flare"
@@ -351,7 +355,9 @@ def rendering_of(**fields: object):
             None,
         ),
         ({"resize": "50%", "size": "auto"}, Rendering(resize=Resize(share=0.5)), None),
-        ({"quality": "high", "max_byte": "3", "style": "vivid"}, Rendering(), None),  # not ours
+        ({"quality": "high", "max_tokens": "3", "style": "vivid"}, Rendering(), None),  # not ours
+        ({"metadata": {"order": "7"}, "metadata[o]": "7"}, Rendering(), None),
+        ({"metadata": False}, Rendering(metadata=False), None),
         (
             dict.fromkeys(("n", "background", "size", "write", "crop", "bits", "mask"), ""),
             Rendering(),
@@ -411,6 +417,7 @@ def test_a_preset_says_what_no_field_does():
         ({"preset": "squre"}, "preset"),
         ({"canvas": "600"}, "canvas"),
         ({"fill": "85%"}, "fill"),
+        ({"fil": 1}, "fil"),
         ({"max_bytes": "20k"}, "max_bytes"),
         ({"format": "gif"}, "format"),
         ({"canvas": "600x600", "size": "512x512"}, "size"),
@@ -427,6 +434,21 @@ def test_what_cannot_be_done_is_named(fields, param):
         rendering_of(**fields)
     assert (failed.value.code, failed.value.param) == (Code.INVALID_VALUE, param)
     assert param in failed.value.message
+
+
+def test_no_field_of_openais_own_clients_is_taken_for_one_of_ours_misspelled():
+    kinds = (image_edit_params, image_generate_params, completion_create_params)
+    fields = {
+        name
+        for module in kinds
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, dict)
+        for name in kind.__annotations__
+    }
+    assert {"max_tokens", "size", "input_fidelity"} <= fields
+    theirs = {"background", "quality", "format", "metadata"}  # which mean something else there
+    assert fields & set(NAMES) == theirs
+    refuse_misspelt(sorted(fields), (*NAMES, *READ))
 
 
 def test_generations_take_photos_too(client, photo, result):

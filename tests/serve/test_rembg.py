@@ -141,6 +141,7 @@ def test_a_url_in_the_query_is_fetched(tiny_weights, site, photo):
         ({"om": "true", "write": "cutout"}, 400, "write: om or bgc says it"),
         ({"write": "cutout,mask"}, 400, "choose one of cutout"),
         ({"canvas": "wide"}, 400, "canvas=wide: give WxH"),
+        ({"fil": "1"}, 400, "'fil'; did you mean fill?"),
         ({"model": "u2net"}, 404, "'u2net'"),
         ({"model": "birefnet-portrait"}, 404, "'birefnet-portrait' here; loaded: mini"),
     ],

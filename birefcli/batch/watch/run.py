@@ -80,10 +80,12 @@ def watch(
     check_model(task.batch.options, reporter)
     with InterruptHandler() as signals:
         watching = _Watch(task, looks, reporter, clock or Clock(), do)
+        signals.before_exit = lambda: watching.end(signals.code)
         try:
             watching.go_on()
         except StoppedError:
-            watching.end(signals.code or watching.stopped)
+            with signals.ending():
+                watching.end(signals.code or watching.stopped)
         finally:
             notify("STOPPING=1")
             watching.close()

@@ -48,10 +48,9 @@ def _options(request: Request, content: Content) -> dict[str, Any]:
     given = {**query, **content.values}
     for name in given:
         if name not in OPTIONS and name != PHOTO:
-            known = ", ".join(OPTIONS)
-            raise RequestError(
-                Code.INVALID_VALUE, f"unknown option {name[:40]!r}; known: {known}", name[:40]
-            )
+            near = fields.meant(name, OPTIONS)
+            known = f"did you mean {near}?" if near else f"known: {', '.join(OPTIONS)}"
+            raise fields.wrong(f"unknown option {name[:40]!r}; {known}", name[:40])
     given.pop(PHOTO, None)
     return {name: _one(name, list(found)) for name, found in given.items()}
 

@@ -57,6 +57,7 @@ def _refuse(given: dict[str, Any]) -> None:
 
     Options of how colours are estimated (a, af, ab, ae, dc, vm) are no such: they always are.
     """
+    fields.refuse_misspelt(given, NAMES)
     if fields.switch(given.get("ppm", False), "ppm"):
         raise wrong_value("ppm", "masks are not smoothed here; leave ppm out")
     if fields.word(given.get("extras", ""), "extras").strip() not in ("", "{}"):

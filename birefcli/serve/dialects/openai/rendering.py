@@ -27,6 +27,8 @@ THEIRS = ("write", "background", "format", "quality")
 """Our names of what their API says otherwise: ``quality`` is a word there, like ``high``."""
 OURS = tuple(name for name in NAMES if name not in THEIRS)
 """Options that OpenAI's API does not have, as ``birefcli matte`` reads them."""
+READ = ("output_format", "output_compression", "size")
+"""Fields of their API that say how pictures look."""
 IMPOSSIBLE = {
     "mask": "the model finds the subject by itself; leave mask out",
     "markup": "the model takes no hints; leave markup out",
@@ -40,6 +42,9 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
     A form's field with nothing in it is as good as none.
     """
     given = {name: content.value(name) for name in content.values if content.value(name) != ""}
+    if isinstance(given.get("metadata"), dict):  # a client's own labels, as their API has it
+        del given["metadata"]
+    fields.refuse_misspelt(content.values, (*NAMES, *READ))
     for name, why in IMPOSSIBLE.items():
         if name in content.files or name in given:
             raise wrong_value(name, why)
