@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from birefcli.birefnet import BiRefNet
+from birefcli.birefnet import SWIN_T, BiRefNet
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format
@@ -141,6 +141,12 @@ def known_network(config):
         network = BiRefNet(config)
     network.load_state_dict(known_weights(network.state_dict()), assign=True)
     return network.eval()
+
+
+@cache
+def known_swin_t():
+    """The network of lite with known weights; whoever changes it changes it back."""
+    return known_network(SWIN_T)
 
 
 def known_image(height, width, seed):
