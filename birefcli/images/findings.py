@@ -17,11 +17,15 @@ AND_MORE = "and {} more"
 _PLAIN = "".join(char for char in map(chr, range(0x20, 0x7F)) if char not in ";|%")
 """What notes hold as it is. All else, as letters that are no ASCII, has a per cent sign before it,
 as in a URL."""
-_SHARE = rb"([01]\.\d{5})"
+_SHARE = rb"[01]\.\d{5}"
 _QUALITY = rb"quality \d{1,3}(?:, 4:2:0)?(?:, alpha \d{1,3})?"
-_TEXTS = rb" flags=([a-z,]{0,200})(?: lowered=(" + _QUALITY + rb"))? notes=([ -:<-~]{0,730})"
-PATTERN = rb"coverage=" + _SHARE + rb" doubt=" + _SHARE + _TEXTS
-"""Its text in a stamp: five groups, which :func:`parse` takes."""
+PATTERN = (
+    rb"coverage=(?P<coverage>" + _SHARE + rb") doubt=(?P<doubt>" + _SHARE + rb")"
+    rb" flags=(?P<flags>[a-z,]{0,200})"
+    rb"(?: lowered=(?P<lowered>" + _QUALITY + rb"))?"
+    rb" notes=(?P<notes>[ -:<-~]{0,730})"
+)
+"""Its text in a stamp, whose groups :func:`parse` reads."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +78,18 @@ def _fitted(notes: tuple[str, ...]) -> list[str]:
     return [*fitted, AND_MORE.format(left)] if left else fitted
 
 
-def parse(
-    product: str, coverage: bytes, doubt: bytes, flags: bytes, lowered: bytes | None, notes: bytes
-) -> Findings:
-    """Read the groups of :data:`PATTERN` in a product's stamp, whoever wrote them."""
+def parse(product: str, match: re.Match[bytes]) -> Findings | None:
+    """What :data:`PATTERN` has matched in a product's stamp, whoever wrote it; None for nothing."""
+    told = match.groupdict()
+    if told["coverage"] is None:
+        return None
+    notes = (unquote_to_bytes(note).decode(errors="replace") for note in told["notes"].split(b"|"))
+    lowered = told["lowered"]
     return Findings(
-        min(1.0, float(coverage)),
-        tuple(word for word in flags.decode().split(",") if word),
-        min(1.0, float(doubt)),
-        tuple(
-            printable(unquote_to_bytes(note).decode(errors="replace"))
-            for note in re.split(rb"\|", notes)
-            if note
-        ),
+        min(1.0, float(told["coverage"])),
+        tuple(word for word in told["flags"].decode().split(",") if word),
+        min(1.0, float(told["doubt"])),
+        tuple(printable(note) for note in notes if note),
         {} if lowered is None else {product: lowered.decode()},
     )
 

@@ -32,10 +32,12 @@ from birefcli.images.formats import png
 from birefcli.images.image_data import ImageData
 from birefcli.system.regular_file import open_regular
 
-_CHECKSUM = rb"(\d{12}) (\d{12}) ([0-9a-f]{8})"  # of one length: it is known before its numbers
+# Of one length: it is known before its numbers.
+_CHECKSUM = rb"(?P<file>\d{12}) (?P<data>\d{12}) (?P<crc>[0-9a-f]{8})"
 # The semicolon ends it: whatever byte a format puts next may look like one digit more.
 _PATTERN = re.compile(
-    rb"birefcli:3 ([0-9a-f]{16}) (\w{1,8}) (\w{1,12}) (\d{1,20}) (-?\d{1,20})(?: (reframed))?(?: "
+    rb"birefcli:3 (?P<fingerprint>[0-9a-f]{16}) (?P<precision>\w{1,8}) (?P<product>\w{1,12})"
+    rb" (?P<size>\d{1,20}) (?P<mtime_ns>-?\d{1,20})(?P<reframed> reframed)?(?: "
     + findings.PATTERN
     + rb")? "
     + _CHECKSUM
@@ -195,19 +197,25 @@ def of_window(window: bytes, *, at_end: bool) -> Stamp | None:
 
 def _parsed(text: bytes) -> Stamp | None:
     if match := _PATTERN.fullmatch(text):
-        fingerprint, precision, product = (match[i].decode() for i in (1, 2, 3))
-        state, told = (int(match[4]), int(match[5])), match.groups()[6:11]
-        found = None if match[7] is None else findings.parse(product, *told)
-        numbers = _checksum(*match.groups()[11:])
-        return Stamp(fingerprint, precision, product, *state, match[6] is not None, found, numbers)
+        product = match["product"].decode()
+        return Stamp(
+            match["fingerprint"].decode(),
+            match["precision"].decode(),
+            product,
+            int(match["size"]),
+            int(match["mtime_ns"]),
+            match["reframed"] is not None,
+            findings.parse(product, match),
+            _checksum(match),
+        )
     if match := _OTHER.fullmatch(text):
-        known = _checksum(*match.groups()) if match[1] else None
+        known = None if match["crc"] is None else _checksum(match)
         return Stamp("", "", "", 0, 0, checksum=known)
     return None
 
 
-def _checksum(file_length: bytes, data_length: bytes, crc: bytes) -> Checksum:
-    return Checksum(int(file_length), ImageData(int(data_length), int(crc, 16)))
+def _checksum(match: re.Match[bytes]) -> Checksum:
+    return Checksum(int(match["file"]), ImageData(int(match["data"]), int(match["crc"], 16)))
 
 
 def _text_at_end(tail: bytes) -> bytes:

@@ -13,8 +13,7 @@ SHARES = st.floats(0, 1)
 
 
 def read(text):
-    groups = re.fullmatch(findings.PATTERN, text).groups()
-    return findings.parse("mask", *groups)
+    return findings.parse("mask", re.fullmatch(findings.PATTERN, text))
 
 
 @given(SHARES, SHARES, st.lists(st.text(max_size=300), max_size=12))

@@ -126,14 +126,15 @@ def test_what_a_run_found_out_is_told_and_a_store_finds_it_in_one_window(tmp_pat
         at_end = stamp.is_at_end(format_.suffix)
         window = data[-stamp.WINDOW :] if at_end else data[: stamp.WINDOW]
         read = [there.stamp, stamp.of_window(window, at_end=at_end), stamp.of_bytes(data)]
-        assert [each.found for each in read] == [findings.parse("foreground", *_groups(found))] * 3
+        assert [each.found for each in read] == [_read(found)] * 3
         assert read[0].found.notes[: len(found.notes[:1])] == found.notes[:1]
         with (tmp_path / "a").open("rb") as file:
             assert stamp.findings_of(file, there) == read[0].found
 
 
-def _groups(found):
-    return re.fullmatch(findings.PATTERN, found.text("foreground").encode("ascii")).groups()
+def _read(found):
+    text = found.text("foreground").encode("ascii")
+    return findings.parse("foreground", re.fullmatch(findings.PATTERN, text))
 
 
 @pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "packed iTXt"])
