@@ -173,13 +173,13 @@ class _Reporter:
 
 
 def _as_json(tile: "Tile") -> str:
-    findings, photo = tile.findings, tile.entry.photo
+    quality, photo = tile.quality, tile.entry.photo
     record = {
         "input": str(tile.entry.path),
         "photo": None if photo is None else photo.listed,
-        "coverage": None if findings is None else round(findings.coverage, 5),
+        "coverage": None if quality is None else round(quality.coverage, 5),
         "flags": [flag.value for flag in tile.flags],
-        "doubt": None if findings is None else round(findings.doubt, 5),
+        "doubt": None if quality is None else round(quality.doubt, 5),
         "by_alpha_alone": tile.by_alpha_alone,
         "by_run": tile.entry.is_judged_by_run,
         "notes": list(tile.entry.run_notes),
@@ -216,7 +216,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
 def _rest(sheet: "Sheet") -> str:
     """What the summary tells of cutouts that were not judged as others are."""
     counts = {
-        "not judged (no alpha)": sum(tile.findings is None for tile in sheet.tiles),
+        "not judged (no alpha)": sum(tile.quality is None for tile in sheet.tiles),
         "judged by their run": sum(tile.entry.is_judged_by_run for tile in sheet.tiles),
         "judged by alpha alone (cropped or on a canvas)": sum(
             tile.by_alpha_alone for tile in sheet.tiles

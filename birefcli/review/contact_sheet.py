@@ -198,7 +198,7 @@ def _nothing(_: Tile) -> tuple[float, ...]:
 
 def _coverage(tile: Tile) -> tuple[float, ...]:
     """Lowest first; what is not judged comes last."""
-    return (2.0 if tile.findings is None else tile.findings.coverage,)
+    return (2.0 if tile.quality is None else tile.quality.coverage,)
 
 
 def _gravity(tile: Tile) -> tuple[float, ...]:
@@ -207,11 +207,11 @@ def _gravity(tile: Tile) -> tuple[float, ...]:
     Flags whose limits are fitted have one rank: the doubt says which of them is worse.
     """
     order = list(Defect)
-    if tile.findings is None:
+    if tile.quality is None:
         return (len(order) + 1, 0.0)
     fitted = order.index(Defect.UNSURE)
     ranks = (min(order.index(flag), fitted) for flag in tile.flags)
-    return (min(ranks, default=len(order)), -tile.findings.doubt)
+    return (min(ranks, default=len(order)), -tile.quality.doubt)
 
 
 # Write

@@ -70,7 +70,7 @@ class Tile:
     """A cutout that was read: its figures, and where its small pictures are."""
 
     entry: Entry
-    findings: Quality | None
+    quality: Quality | None
     """None for a composite that does not tell, and has no matte beside it: nobody can judge it but
     who looks at it."""
     places: tuple[tuple[int, int], ...]
@@ -83,7 +83,7 @@ class Tile:
     @property
     def flags(self) -> tuple[Defect, ...]:
         """Why it asks for a look, gravest first."""
-        return () if self.findings is None else self.findings.flags
+        return () if self.quality is None else self.quality.flags
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def read_tiles(
                 yield made
             else:
                 places = tuple(store.put(picture) for picture in made.pictures)
-                yield Tile(entry, made.findings, places, made.notes, made.by_alpha_alone)
+                yield Tile(entry, made.quality, places, made.notes, made.by_alpha_alone)
 
 
 @dataclass(frozen=True)
 class _Read:
-    findings: Quality | None
+    quality: Quality | None
     pictures: list[bytes]
     notes: tuple[Message, ...]
     by_alpha_alone: bool
@@ -154,10 +154,10 @@ def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
             notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
     by_run = _of_run(entry.found) if entry.found and entry.is_judged_by_run else None
-    findings, alone = by_run, False
+    quality, alone = by_run, False
     if by_run is None:
-        findings, alone = _judged(alpha, photo, reframed=entry.reframed)
-    return _Read(findings, draw(found, shown, side), tuple(notes), alone)
+        quality, alone = _judged(alpha, photo, reframed=entry.reframed)
+    return _Read(quality, draw(found, shown, side), tuple(notes), alone)
 
 
 def _opaque(photo: Photo) -> Mask:

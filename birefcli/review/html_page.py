@@ -103,14 +103,14 @@ def _mark(name: str) -> PageMark:
 
 
 def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]) -> str:
-    entry, findings = tile.entry, tile.findings
+    entry, quality = tile.entry, tile.quality
     path, photo = entry.path, entry.photo
     kind = "composite" if entry.composite else "cutout"
     pictures = [_figure(kind, path, folder, fetch(tile.places[0]))]
     if len(tile.places) > 1 and photo is not None:
         pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
     words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
-    coverage = NOT_JUDGED if findings is None else percent(findings.coverage)
+    coverage = NOT_JUDGED if quality is None else percent(quality.coverage)
     by = f" <i>{BY_RUN}</i>" if entry.is_judged_by_run else ""
     notes = "".join(f" <span class=note>{shown(note)}</span>" for note in entry.run_notes)
     listed = _listed(str(path)) if photo is None else _listed(photo.listed) + " data-paired"

@@ -157,12 +157,12 @@ def fit_name(name: str, font: Font, width: int) -> str:
 
 def caption(tile: Tile) -> str:
     """Coverage, flags and notes, as ``37% soft, parts; enlarged 2.1 times``."""
-    findings, entry = tile.findings, tile.entry
-    if findings is None:
+    quality, entry = tile.quality, tile.entry
+    if quality is None:
         return NOT_JUDGED
-    flags = ", ".join(flag.value for flag in findings.flags)
+    flags = ", ".join(flag.value for flag in quality.flags)
     by = BY_RUN if entry.is_judged_by_run else ""
-    judged = f"{percent(findings.coverage)} {flags}".strip()
+    judged = f"{percent(quality.coverage)} {flags}".strip()
     return "; ".join(filter(None, (judged, *entry.run_notes, by)))
 
 

@@ -53,7 +53,7 @@ class MattedPhoto:
     """What was made of a photo."""
 
     pictures: dict[Product, ProductFile]
-    findings: Quality
+    quality: Quality
     model: str
     megapixels: float
     """Of the photo."""
@@ -63,12 +63,12 @@ class MattedPhoto:
     @property
     def coverage(self) -> float:
         """Share of the photo that its subject covers, 0..1."""
-        return self.findings.coverage
+        return self.quality.coverage
 
     def measures(self) -> dict[str, Any]:
         """What the matte is like, for answers in JSON."""
         return {
             "coverage": round(self.coverage, 5),
-            "flags": [flag.value for flag in self.findings.flags],
-            "doubt": round(self.findings.doubt, 5),
+            "flags": [flag.value for flag in self.quality.flags],
+            "doubt": round(self.quality.doubt, 5),
         }

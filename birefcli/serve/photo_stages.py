@@ -25,7 +25,7 @@ class Finished(NamedTuple):
     """What became of a photo."""
 
     files: dict[Product, ProductFile]
-    findings: Quality
+    quality: Quality
     notes: tuple[str, ...]
 
 

@@ -55,7 +55,7 @@ class RequestRecord:
                 setattr(self.timings, stage, getattr(self.timings, stage) + seconds)
         if len(results) == 1:
             self.coverage = results[0].coverage
-            self.flags = tuple(flag.value for flag in results[0].findings.flags)
+            self.flags = tuple(flag.value for flag in results[0].quality.flags)
 
     @property
     def seconds(self) -> float:

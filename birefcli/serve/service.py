@@ -208,7 +208,7 @@ class Service:
         made = finished.result
         matted = MattedPhoto(
             made.files,
-            made.findings,
+            made.quality,
             engine.name,
             height * width / 1e6,
             (*photo.notes, *left_out(photo, rendering), *made.notes),
