@@ -34,6 +34,8 @@ def matte(context: typer.Context, words: MatteOptions) -> None:
     verbosity = Verbosity(words.json_lines, quiet, words.verbose, words.progress, words.debug)
     with TerminalReporter(verbosity, spelling(context)) as reporter:
         summary = run(task, reporter)
+    if not selection.inputs and not selection.listed:
+        raise NoInputError("names no photo", option="files_from", value=words.files_from)
     if summary.nothing_found is not None:
         raise NoInputError(summary.nothing_found)
     raise typer.Exit(summary.exit_code)

@@ -378,9 +378,14 @@ def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photo
     advice = "a pattern matches a name or a path in the folder; repeat the option for several"
     assert f"no photo found in {photos} that fits --include; {advice}" in told(filtered)
     (tmp_path / "none").touch()
-    empty = command("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
-    assert empty.returncode == 3
+    earlier = tmp_path / "failed"
+    earlier.write_text("./old.jpg\n")
+    words = ("--files-from", tmp_path / "none", "--failed-to", earlier)
+    empty = command("matte", *words, "-o", tmp_path / "out")
+    assert (empty.returncode, earlier.read_text()) == (3, "")
     assert f"--files-from {tmp_path / 'none'}: names no photo" in told(empty)
+    orphans = command("matte", *words[:2], "-o", tmp_path / "out", "--orphans")
+    assert (orphans.returncode, orphans.stdout) == (3, b"")
 
 
 def test_photo_that_is_new_needs_no_reason(command, photos, tmp_path):
