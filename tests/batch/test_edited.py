@@ -332,7 +332,7 @@ def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_
         run(replace(there, selection=selection))
     assert str(refused.value) == (
         f"{here}/a.jpg and {here}/a.png would both be written to {here}/a.png, which may be a"
-        " result that was edited; choose another output, or leave it out with exclude='a.png'"
+        " result that was edited; choose another output, or leave it out with exclude=a.png"
     )
     edited = (here / "a.png").read_bytes()
     named = replace(selection, name="{stem}_m", exclude=("a.png",))

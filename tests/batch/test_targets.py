@@ -3,8 +3,11 @@
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -357,6 +360,25 @@ FULL = {
     "a list of failures": ("matte", "bad.jpg", "-o", "out", "--failed-to", "{}/failed"),
     "a product": ("matte", "a.jpg", "-o", "{}/a.png"),
 }
+
+
+@pytest.mark.parametrize("photo", ["it's.jpg", "a[1].jpg", "-*.jpg", "a b.jpg"])
+@pytest.mark.parametrize("name", ["{stem}", "{stem}[1]"])
+def test_advice_to_leave_an_edited_result_out_holds_for_odd_names(tmp_path, photo, name):
+    edited = Path(name.replace("{stem}", Path(photo).stem) + ".png")
+    for file in (Path(photo), edited):
+        (tmp_path / file).touch()
+    chosen = Selection((str(tmp_path),), str(tmp_path), name=name)
+
+    def planned(selection):
+        found = find_photos(selection).found
+        return plan_targets(found, selection, (Product.CUTOUT,), Format.PNG)
+
+    with pytest.raises(OutputError) as refused:
+        planned(chosen)
+    words = shlex.split(re.search(r"(?:with )(exclude=.+?)(; or.*)?$", str(refused.value))[1])
+    [pattern] = [word.removeprefix("exclude=") for word in words]
+    assert [job.relative for job in planned(replace(chosen, exclude=(pattern,)))] == [Path(photo)]
 
 
 @pytest.mark.parametrize("what", FULL)
