@@ -100,7 +100,7 @@ def could_be_failures(file: Path) -> bool:
     if len(head) == CHUNK:
         del names[-1]  # the rest of it was not read
     kept = [name for name in names if name]
-    return not head or (bool(kept) and all(b"/" in name for name in kept))
+    return bool(kept) and all(b"/" in name for name in kept)
 
 
 def unread_line(root: str, below: str) -> str:

@@ -394,7 +394,7 @@ def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
     words = [word.format(small_disk) for word in FULL[what]]
     target = Path(words[-1])
     if what == "a report":
-        mark = PageMark("scores", target.name)
+        mark = PageMark("scores")
         target.write_bytes(mark.sealed(f"{mark.tag()}old"))
     elif what == "a list of failures":
         target.write_text("./old.jpg\n")
