@@ -327,8 +327,10 @@ def _overwritten(
     with suppress(OSError, MemoryError), there.look() as look:
         quick = there.is_remote
         found = _against_stamp(job, kind, look, fingerprint, precisions, quick=quick)
-        if isinstance(found, Conflict):
-            return Verdict.OVERWRITE_KIND
+        made = look.found.stamp
+        if isinstance(found, Conflict) and made is not None:
+            found = _unless_edited(look, made, Verdict.OVERWRITE_KIND, quick=quick)
+            return OVERWRITTEN.get(found, Verdict.OVERWRITE_KIND)
         return OVERWRITTEN.get(found, Verdict.OVERWRITE)
     return Verdict.OVERWRITE
 
@@ -359,11 +361,17 @@ def _against_stamp(
         return Verdict.DAMAGED if found.blank else Verdict.NOT_OURS
     if (another := _conflict(job, kind, look)) is not None:
         return another
+    verdict = _by_stamp(job, made, fingerprint, precisions)
+    return _unless_edited(look, made, verdict, quick=quick)
+
+
+def _unless_edited(look: Look, made: Stamp, verdict: Verdict, *, quick: bool | None) -> Verdict:
+    """The verdict on a product that is as it was made; else what has become of it."""
+    found = look.found
     if made.checksum is None:
         return Verdict.UNKNOWN
     if not found.whole and found.length <= made.checksum.file_length and is_cut_short(look.file):
         return Verdict.DAMAGED
-    verdict = _by_stamp(job, made, fingerprint, precisions)
     if verdict is Verdict.UP_TO_DATE if quick is None else quick:
         own = has_own_length(look.file, found.length, made.checksum)
     else:

@@ -362,6 +362,9 @@ def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, c
     picture().save(cutouts.parent / "in" / "c.jpg")
     mask = job_for(cutouts.parent / "in" / "c.jpg", {CUTOUT: LocalFile(cutouts / "c.png")})
     lay(mask, product(mask, kind=Product.MASK))
+    picture().save(cutouts.parent / "in" / "d.jpg")
+    edited = job_for(cutouts.parent / "in" / "d.jpg", {CUTOUT: LocalFile(cutouts / "d.png")})
+    lay(edited, product(edited, kind=Product.MASK, edited=True))
     outcomes, named = [], []
 
     class Collected(NullReporter):
@@ -375,14 +378,15 @@ def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, c
         "a.jpg": "replaces one that was edited since it was made",
         "b.jpg": "replaces a file that birefcli did not make",
         "c.jpg": "replaces a product of another kind",
+        "d.jpg": "replaces one that was edited since it was made",
     }
     # A dry run prints all of them anyway.
-    assert sorted(named) == ([] if dry_run else ["a.jpg", "b.jpg"])
-    counts = f"{'to replace' if dry_run else 'replaced'}: 1 edited, 1 not made by birefcli"
+    assert sorted(named) == ([] if dry_run else ["a.jpg", "b.jpg", "d.jpg"])
+    counts = f"{'to replace' if dry_run else 'replaced'}: 2 edited, 1 not made by birefcli"
     assert summary.line().endswith(f"; {counts}")
-    assert '"replaced": {"edited": 1, "foreign": 1}' in summary.as_json()
+    assert '"replaced": {"edited": 2, "foreign": 1}' in summary.as_json()
     if not dry_run:
-        assert run(task(CUTOUT)).counts[Status.CURRENT] == 3
+        assert run(task(CUTOUT)).counts[Status.CURRENT] == 4
 
 
 def test_other_kinds_go_where_they_are_to_be_overwritten_or_beside_each_other(task, cutouts):
