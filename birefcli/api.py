@@ -81,7 +81,7 @@ def load(
             patch_order=_chosen(PatchOrder, "patch_order", patch_order),
             edges=_chosen(Edges, "edges", edges),
             offline=values.switch("offline", offline),
-            device=values.path("device", device, "a device's name, like auto, cpu or cuda:0"),
+            device=values.text("device", device, "a device's name, like auto, cpu or cuda:0"),
             precision=_chosen(Precision, "precision", precision),
             compile=True,
         ),
