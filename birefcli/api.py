@@ -295,7 +295,7 @@ class Result:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the photo that you may want to know: ``first of 3 frames or pages``."""
-        return self._photo.notes
+        return (*self._photo.notes, *self._photo.metadata_notes)
 
     @property
     def cutout(self) -> Image.Image:

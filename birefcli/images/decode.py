@@ -147,9 +147,16 @@ def _photo(
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
     said = read_description(image, data, orientation > 1)
-    notes += [*more, *said.notes]
     return Photo(
-        pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), xmp=said.xmp, iptc=said.iptc
+        pixels,
+        alpha,
+        colours.icc,
+        dpi,
+        said.exif,
+        (*notes, *more),
+        said.notes,
+        xmp=said.xmp,
+        iptc=said.iptc,
     )
 
 
