@@ -13,7 +13,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
 from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
-from birefcli.products.layout_notes import layout_notes
+from birefcli.products.photo_notes import notes_of_photo
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import ProductFile, notes_of, product_files
 
@@ -43,8 +43,9 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
-    notes = (*layout_notes(matte.alpha, rendering), *notes_of(files))
-    return Finished(files, check(matte.alpha, photo.pixels), notes)
+    quality = check(matte.alpha, photo.pixels)
+    noted = notes_of_photo(photo, matte.alpha, quality, rendering)
+    return Finished(files, quality, (*noted, *notes_of(files)))
 
 
 def warm_up(predictor: Predictor) -> None:
