@@ -17,7 +17,7 @@ def notes_of_photo(
 ) -> tuple[str, ...]:
     """Notes on a photo, on what it says, and on how it is laid out.
 
-    ``alpha``: its matte's, H×W; ``quality``: of the same. Raises PhotoError as :func:`layout_notes`.
+    ``alpha``: its matte's, H×W; ``quality``: of the same. Raises PhotoError as :func:`.lay_out`.
     """
     return (
         *((NO_SUBJECT,) if Defect.EMPTY in quality.flags else ()),

@@ -210,7 +210,7 @@ class Service:
             made.findings,
             engine.name,
             height * width / 1e6,
-            made.notes,
+            (*order.notes, *made.notes),
             timings,
         )
         self.metrics.photo_done(matted.megapixels, timings)
