@@ -43,6 +43,8 @@ NOT_OURS = ("birefcli.__main__", "birefcli.batch.workers.ray")
 """Modules that are not imported before: what is run, and those that import Ray."""
 BEFORE = ("OMP_", "OPENCV_", "PYTHON", "LD_", "LC_", "LANG", "MKL_")
 """Variables that Python or a library reads before a forked process could set them."""
+UNSET = {"OMP_WAIT_POLICY": "PASSIVE", "OPENCV_LOG_LEVEL": "SILENT"}
+"""What the command sets of them before it imports torch and OpenCV, where the user has not."""
 HUGE, MADV_COLLAPSE = 1 << 21, 25  # bytes; linux/mman.h, since Linux 6.1
 LARGEST = 100_000  # bytes of a request: one packet
 
@@ -112,10 +114,9 @@ class Forks:
 
     def can_set(self, env: Mapping[str, str]) -> bool:
         """Whether a forked process can have these variables."""
-        names = {*env, *self.environment}
-        return all(
-            env.get(name) == self.environment.get(name) for name in names if name.startswith(BEFORE)
-        )
+        asked, ours = {**UNSET, **env}, {**UNSET, **self.environment}
+        names = {name for name in (*asked, *ours) if name.startswith(BEFORE)}
+        return all(asked.get(name) == ours.get(name) for name in names)
 
     def start(
         self,
@@ -317,8 +318,8 @@ def _become(words: list[str], env: dict[str, str], cwd: str, pipes: list[int]) -
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    for variable, value in UNSET.items():
+        os.environ.setdefault(variable, value)
     import_all()
     keep_until_the_end()
     use_huge_pages()

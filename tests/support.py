@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from birefcli.birefnet import BiRefNet
+from birefcli.birefnet import SWIN_T, BiRefNet
 from birefcli.images.image_data import ImageData
 from birefcli.images.stamp import Stamp, with_checksum
 
@@ -141,6 +141,12 @@ def known_network(config):
         network = BiRefNet(config)
     network.load_state_dict(known_weights(network.state_dict()), assign=True)
     return network.eval()
+
+
+@cache
+def known_swin_t():
+    """The network of lite with known weights; whoever changes it changes it back."""
+    return known_network(SWIN_T)
 
 
 def known_image(height, width, seed):

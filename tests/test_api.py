@@ -42,11 +42,11 @@ def oriented(tmp_path_factory):
     return path
 
 
-def written(command, photo, tmp_path, *words):
-    """Pictures of the command, by product."""
+def written(inside, photo, tmp_path, *words):
+    """Pictures of the inside, by product."""
     products = "cutout,mask,composite,foreground,trimap"
     out = tmp_path / "out"
-    result = command("matte", photo, "-o", out, "--write", products, "--device", "cpu", *words)
+    result = inside("matte", photo, "-o", out, "--write", products, "--device", "cpu", *words)
     assert result.returncode == 0, result.stderr
     found = {}
     for path in out.rglob("*.png"):
@@ -72,15 +72,15 @@ def check(result, found, bits=8):
         assert same(result.pixels(product, bits=bits), theirs), product
 
 
-def test_products_of_a_file_are_the_commands(model, command, oriented, tmp_path):
-    found = written(command, oriented, tmp_path)
+def test_products_of_a_file_are_the_commands(model, inside, oriented, tmp_path):
+    found = written(inside, oriented, tmp_path)
     assert found["mask"].shape == (90, 60, 3)
     check(model(oriented), found)
     check(model(str(oriented)), found)
 
 
-def test_picture_of_pillow_is_turned_and_matted_as_its_file(model, command, oriented, tmp_path):
-    found = written(command, oriented, tmp_path)
+def test_picture_of_pillow_is_turned_and_matted_as_its_file(model, inside, oriented, tmp_path):
+    found = written(inside, oriented, tmp_path)
     with Image.open(oriented) as image:
         result = model(image)
         assert image.size == (90, 60), "it is left as it was"
@@ -89,7 +89,7 @@ def test_picture_of_pillow_is_turned_and_matted_as_its_file(model, command, orie
     assert result.cutout.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
-def test_profile_is_respected_as_the_command_does(model, command, tmp_path):
+def test_profile_is_respected_as_the_command_does(model, inside, tmp_path):
     # Red and green in each other's place: what ignores the profile sees another photo.
     wide = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     at = {tag: wide.index(tag, 128) for tag in (b"rXYZ", b"gXYZ")}
@@ -102,46 +102,46 @@ def test_profile_is_respected_as_the_command_does(model, command, tmp_path):
     picture(70, 50).save(photo, icc_profile=bytes(bent))
     with Image.open(photo) as image:
         result = model(image)
-    check(result, written(command, photo, tmp_path))
+    check(result, written(inside, photo, tmp_path))
     assert not np.array_equal(result.alpha, model(np.asarray(picture(70, 50))).alpha)
 
 
-def test_array_of_rgb_is_the_photo_without_a_profile(model, command, tmp_path):
+def test_array_of_rgb_is_the_photo_without_a_profile(model, inside, tmp_path):
     pixels = np.asarray(picture(64, 80))
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    check(model(pixels), written(command, tmp_path / "a.png", tmp_path))
+    check(model(pixels), written(inside, tmp_path / "a.png", tmp_path))
 
 
-def test_grey_picture_array_and_file_are_one(model, command, tmp_path):
+def test_grey_picture_array_and_file_are_one(model, inside, tmp_path):
     grey = picture(64, 48).convert("L")
     grey.save(tmp_path / "a.png")
-    found = written(command, tmp_path / "a.png", tmp_path)
+    found = written(inside, tmp_path / "a.png", tmp_path)
     for photo in (grey, np.asarray(grey), np.asarray(grey)[..., None]):
         check(model(photo), found)
 
 
-def test_own_transparency_is_multiplied_in(model, command, tmp_path):
+def test_own_transparency_is_multiplied_in(model, inside, tmp_path):
     image = picture(64, 48).convert("RGBA")
     image.putalpha(Image.linear_gradient("L").resize((64, 48)))
     image.save(tmp_path / "a.png")
-    found = written(command, tmp_path / "a.png", tmp_path)
+    found = written(inside, tmp_path / "a.png", tmp_path)
     for photo in (image, np.asarray(image)):
         check(model(photo), found)
     assert model(np.asarray(image)).alpha[0].max() < 0.01 < model(np.asarray(image)).alpha.max()
 
 
-def test_sixteen_bits_stay_sixteen(model, command, tmp_path):
+def test_sixteen_bits_stay_sixteen(model, inside, tmp_path):
     deep = np.random.RandomState(0).randint(0, 65536, (40, 60, 3)).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(png(16, 2, deep, 60, 40))
-    found = written(command, tmp_path / "a.png", tmp_path, "--bits", "16")
+    found = written(inside, tmp_path / "a.png", tmp_path, "--bits", "16")
     for photo in (deep, deep.astype(">u2"), tmp_path / "a.png"):
         check(model(photo), found, bits=16)
 
 
-def test_sixteen_bits_of_grey_in_pillow_are_kept(model, command, tmp_path):
+def test_sixteen_bits_of_grey_in_pillow_are_kept(model, inside, tmp_path):
     deep = np.random.RandomState(0).randint(0, 65536, (40, 60)).astype(np.uint16)
     (tmp_path / "a.png").write_bytes(png(16, 0, deep, 60, 40))
-    found = written(command, tmp_path / "a.png", tmp_path, "--bits", "16")
+    found = written(inside, tmp_path / "a.png", tmp_path, "--bits", "16")
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == "I;16"
         check(model(image), found, bits=16)
@@ -182,10 +182,10 @@ def test_kinds_shapes_and_ranges_are_those_that_are_documented(model):
     assert "64x48" in repr(result)
 
 
-def test_flags_and_doubt_are_those_of_the_command(model, command, tiny_weights, tmp_path):
+def test_flags_and_doubt_are_those_of_the_command(model, inside, tiny_weights, tmp_path):
     picture(64, 48).save(tmp_path / "a.png")
     words = ("-o", tmp_path / "out", "-m", tiny_weights, "--json")
-    told = json.loads(command("matte", tmp_path / "a.png", *words).stdout.splitlines()[0])
+    told = json.loads(inside("matte", tmp_path / "a.png", *words).stdout.splitlines()[0])
     result = model(tmp_path / "a.png")
     assert list(result.flags) == told["flags"]
     assert result.doubt == pytest.approx(told["doubt"], abs=1e-4)

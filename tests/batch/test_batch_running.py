@@ -383,13 +383,24 @@ def test_interrupted_run_counts_what_it_wrote_and_leaves_nothing_else(
     assert f"{len(lines)} written, {summary['pending']} pending" in said.decode()
 
 
+SOON = """
+from birefcli.batch.interrupts import InterruptHandler
+codes, grace = InterruptHandler.__init__.__defaults__
+InterruptHandler.__init__.__defaults__ = (codes, 1.0)
+"""
+
+
 @pytest.fixture
-def stuck(start, tmp_path):
-    """A run that has one photo done and waits for another that never comes."""
+def stuck(request, start, tmp_path):
+    """A run that has one photo done and waits for another that never comes.
+
+    Its parameter is code that is run before.
+    """
     folder = fill(tmp_path / "in", "a.jpg")
     os.mkfifo(tmp_path / "pipe")
     words = ("--json", "--threads", 2, "--batch", 1)
-    process = start("matte", folder, tmp_path / "pipe", "-o", tmp_path / "out", *words)
+    first = getattr(request, "param", "")
+    process = start("matte", folder, tmp_path / "pipe", "-o", tmp_path / "out", *words, first=first)
     wait_for((tmp_path / "out" / "a.png").exists)
     return process
 
@@ -436,11 +447,13 @@ def test_run_whose_terminal_was_closed_ends_in_order(environment, tmp_path):
 
 @needs_fifo
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("stuck", "number", "code"),
     [
-        (signal.SIGINT, ExitCode.INTERRUPTED),
-        pytest.param(signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
+        (SOON, signal.SIGINT, ExitCode.INTERRUPTED),
+        pytest.param("", signal.SIGINT, ExitCode.INTERRUPTED, marks=pytest.mark.slow),
+        pytest.param("", signal.SIGTERM, ExitCode.TERMINATED, marks=pytest.mark.slow),
     ],
+    indirect=["stuck"],
 )
 def test_photo_that_does_not_end_is_dropped_after_a_while(stuck, tmp_path, number, code):
     stuck.send_signal(number)

@@ -69,22 +69,22 @@ def test_peak_memory_is_that_of_a_process_with_torch(measured):
     assert 5e7 < measured["peak_memory"] < 1e11
 
 
-def test_photos_of_the_user_are_measured_and_left_alone(command, photos):
+def test_photos_of_the_user_are_measured_and_left_alone(inside, photos):
     before = {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()}
-    result = record(command(*QUICK, "--json", "--repeat", "1", photos))
+    result = record(inside(*QUICK, "--json", "--repeat", "1", photos))
     assert (result["photos"], result["generated"]) == (2, False), "the first two, by --count"
     assert result["megapixels"] == 0.002
     assert {p: p.read_bytes() for p in photos.rglob("*") if p.is_file()} == before
 
 
-def test_mask_alone_needs_no_foreground(command):
-    result = command(*QUICK, "--repeat", "1", "--write", "mask,trimap", "--json")
+def test_mask_alone_needs_no_foreground(inside):
+    result = inside(*QUICK, "--repeat", "1", "--write", "mask,trimap", "--json")
     assert record(result)["stages"]["foreground"]["seconds"] == 0
     assert record(result)["write"] == ["mask", "trimap"]
 
 
-def test_text_is_a_table_with_bottleneck_memory_and_spread(command):
-    shown = command(*QUICK).stdout.decode()
+def test_text_is_a_table_with_bottleneck_memory_and_spread(inside):
+    shown = inside(*QUICK).stdout.decode()
     assert "least-most" in shown
     rows = {line.split()[0] for line in shown.splitlines() if line}
     assert {*NAMES, "overlapped", "bottleneck:"} <= rows
@@ -93,8 +93,8 @@ def test_text_is_a_table_with_bottleneck_memory_and_spread(command):
     assert max(map(len, shown.splitlines())) <= 100
 
 
-def test_another_model_takes_turns_and_gives_a_ratio(command, tiny_weights):
-    against = record(command(*QUICK, "--json", "--against", tiny_weights))["against"]
+def test_another_model_takes_turns_and_gives_a_ratio(inside, tiny_weights):
+    against = record(inside(*QUICK, "--json", "--against", tiny_weights))["against"]
     assert against["ratio"] == pytest.approx(
         against["theirs"]["seconds"] / against["ours"]["seconds"], rel=0.05
     )
@@ -123,9 +123,9 @@ def two_photos(tmp_path_factory):
     return folder
 
 
-def test_price_of_an_hour_gives_the_cost_of_a_thousand_photos_of_the_whole_run(command, two_photos):
+def test_price_of_an_hour_gives_the_cost_of_a_thousand_photos_of_the_whole_run(inside, two_photos):
     words = ("bench", "--model", "mini", "--repeat", "2", "--device", "cpu", two_photos)
-    found = record(command(*words, "--price", "4.59", "--json"))
+    found = record(inside(*words, "--price", "4.59", "--json"))
     assert found["usd_per_hour"] == 4.59
     seconds = 1000 * found["pipeline"]["seconds"]  # of the whole run, overlapped
     assert found["usd_per_1000"] == pytest.approx(4.59 * seconds / 3600, rel=1e-3)
@@ -139,9 +139,9 @@ COST = re.compile(
 )
 
 
-def test_cost_is_one_more_line_at_the_end_and_follows_from_what_it_says(command, two_photos):
+def test_cost_is_one_more_line_at_the_end_and_follows_from_what_it_says(inside, two_photos):
     words = (*QUICK, "--write", "mask,trimap", two_photos)
-    lines = command(*words, "--price", "0.80").stdout.decode().splitlines()
+    lines = inside(*words, "--price", "0.80").stdout.decode().splitlines()
     found = COST.fullmatch(lines[-1])
     assert found, lines[-1]
     cost, price, rate = (float(number) for number in found.groups())
@@ -152,9 +152,9 @@ def test_cost_is_one_more_line_at_the_end_and_follows_from_what_it_says(command,
     assert lines[-2].startswith("peak memory")
 
 
-def test_nobody_is_told_a_cost_who_gave_no_price(command, measured):
+def test_nobody_is_told_a_cost_who_gave_no_price(inside, measured):
     assert (measured["usd_per_hour"], measured["usd_per_1000"]) == (None, None)
-    shown = command(*QUICK, "--repeat", "1").stdout.decode()
+    shown = inside(*QUICK, "--repeat", "1").stdout.decode()
     assert "USD" not in shown
     assert "cost" not in shown
 
@@ -169,13 +169,13 @@ def test_onnx_without_onnxruntime_says_what_to_install(start, tmp_path):
     assert said.count(b"\n") == 1
 
 
-def test_onnx_that_is_not_there_or_no_model_is_one_line(command, tmp_path):
-    result = command(*QUICK, "--against", tmp_path / "none.onnx")
+def test_onnx_that_is_not_there_or_no_model_is_one_line(inside, tmp_path):
+    result = inside(*QUICK, "--against", tmp_path / "none.onnx")
     assert result.returncode == 4
     assert b"no such file" in result.stderr
     pytest.importorskip("onnxruntime")
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    result = command(*QUICK, "--against", tmp_path / "bad.onnx")
+    result = inside(*QUICK, "--against", tmp_path / "bad.onnx")
     assert result.returncode == 4
     assert result.stderr.count(b"\n") == 1
 
@@ -203,16 +203,16 @@ def test_exported_network_in_onnxruntime_is_fed_what_ours_is_fed(command, tmp_pa
         (["--model", "nobody"], 4, b"no model is called"),
     ],
 )
-def test_mistakes_are_one_line(command, words, code, text):
-    result = command("bench", *words)
+def test_mistakes_are_one_line(inside, words, code, text):
+    result = inside("bench", *words)
     assert result.returncode == code
     assert text in result.stderr
     assert result.stderr.count(b"\n") == 1
 
 
-def test_unreadable_photo_ends_it_with_its_name(command, tmp_path):
+def test_unreadable_photo_ends_it_with_its_name(inside, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no photo at all")
-    result = command("bench", tmp_path / "broken.jpg", "--device", "cpu")
+    result = inside("bench", tmp_path / "broken.jpg", "--device", "cpu")
     assert result.returncode == 1
     assert b"broken.jpg: not an image" in result.stderr
     assert result.stderr.count(b"\n") == 1
@@ -306,7 +306,7 @@ def test_bottleneck_names_the_slowest_stage_and_who_waits_for_whom():
     assert text.endswith("keeps up with network, upsample and foreground")
 
 
-def test_bench_measures_a_picture_of_any_kind(command, tmp_path):
+def test_bench_measures_a_picture_of_any_kind(inside, tmp_path):
     picture(50, 30).convert("L").save(tmp_path / "grey.png")
     words = (*QUICK, "--json", "--repeat", "1", "--bits", "16", tmp_path / "grey.png")
-    assert record(command(*words))["photos"] == 1
+    assert record(inside(*words))["photos"] == 1

@@ -1,4 +1,4 @@
-"""``birefcli matte`` through a real subprocess, on real files."""
+"""``birefcli matte`` on real files; with streams and signals, in a process of its own."""
 
 import io
 import json
@@ -51,9 +51,9 @@ def test_folder_keeps_its_tree_and_second_run_has_nothing_to_do(command, photos,
     assert "3 up to date" in stderr(second)
 
 
-def test_json_has_a_line_per_photo_and_a_summary(command, photos, tmp_path):
+def test_json_has_a_line_per_photo_and_a_summary(inside, photos, tmp_path):
     (photos / "bad\n.jpg").write_text("no photo")
-    result = command("matte", photos, "-o", tmp_path / "out", "--json")
+    result = inside("matte", photos, "-o", tmp_path / "out", "--json")
     assert result.returncode == 1
     *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
     by_name = {Path(line["input"]).name: line for line in lines}
@@ -74,12 +74,12 @@ def test_json_has_a_line_per_photo_and_a_summary(command, photos, tmp_path):
 @pytest.mark.parametrize(
     ("format_", "bits"), [("png", 8), ("png", 16), ("tiff", 8), ("tiff", 16), ("webp", 8)]
 )
-def test_every_product_in_every_format_and_depth(command, tmp_path, format_, bits):
+def test_every_product_in_every_format_and_depth(inside, tmp_path, format_, bits):
     source = tmp_path / "a.jpg"
     picture(64, 48).save(source, dpi=(300, 300), icc_profile=SRGB, quality=98)
     out = tmp_path / "out"
     kinds = "cutout,mask,composite,foreground,trimap"
-    result = command(
+    result = inside(
         "matte", source, "-o", out, "--write", kinds, "--format", format_, "--bits", bits,
         "--background", "#0000ff",
     )  # fmt: skip
@@ -109,14 +109,14 @@ def test_every_product_in_every_format_and_depth(command, tmp_path, format_, bit
     assert set(np.unique(trimap)) <= {0, 128 * peak // 255, peak}
 
 
-def test_jpeg_composites_over_every_kind_of_background(command, photos, tmp_path):
+def test_jpeg_composites_over_every_kind_of_background(inside, photos, tmp_path):
     grounds = tmp_path / "grounds"
     (grounds / "sub").mkdir(parents=True)
     for name in ("a.png", "b.jpg", "sub/a.webp"):
         Image.new("RGB", (30, 30), "red").save(grounds / name)
     for i, background in enumerate(("rebeccapurple", grounds / "a.png", grounds, "blur:9")):
         out = tmp_path / f"out{i}"
-        result = command(
+        result = inside(
             "matte", photos, "-o", out, "--write", "composite", "--format", "jpg",
             "--background", background,
         )  # fmt: skip
@@ -142,20 +142,20 @@ def test_broken_photo_in_a_pipe_is_named_and_leaves_stdout_empty(command):
     assert "-: " in stderr(result)
 
 
-def test_named_output_file_decides_the_format(command, photos, tmp_path):
+def test_named_output_file_decides_the_format(inside, photos, tmp_path):
     out = tmp_path / "deep" / "x.tif"
-    result = command("matte", photos / "a.jpg", "-o", out, "--write", "mask")
+    result = inside("matte", photos / "a.jpg", "-o", out, "--write", "mask")
     assert result.returncode == 0, stderr(result)
     assert opened(out).format == "TIFF"
     assert names(tmp_path / "deep") == {"x.tif"}
 
 
-def test_rotated_photo_comes_out_upright_and_without_the_tag(command, tmp_path):
+def test_rotated_photo_comes_out_upright_and_without_the_tag(inside, tmp_path):
     source = tmp_path / "r.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6
     picture(60, 40).save(source, exif=exif)
-    result = command(
+    result = inside(
         "matte", source, "-o", tmp_path / "o.png", "--write", "foreground", "--no-refine"
     )
     assert result.returncode == 0, stderr(result)
@@ -163,14 +163,14 @@ def test_rotated_photo_comes_out_upright_and_without_the_tag(command, tmp_path):
     assert made.size == (40, 60)
     assert made.getexif().get(0x0112, 1) == 1
     upright = np.asarray(opened(source).convert("RGB").transpose(Image.Transpose.ROTATE_270))
-    # Pillow may have another library of JPEG than the command, one that rounds otherwise.
+    # Pillow may have another library of JPEG than the inside, one that rounds otherwise.
     assert np.abs(np.asarray(made).astype(int) - upright).mean() < 1
 
 
-def test_sixteen_bit_photo_keeps_sixteen_bits(command, tmp_path):
+def test_sixteen_bit_photo_keeps_sixteen_bits(inside, tmp_path):
     deep = np.random.RandomState(1).randint(0, 65536, (20, 30, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "d.png"), deep)
-    result = command(
+    result = inside(
         "matte", tmp_path / "d.png", "-o", tmp_path / "o.png", "--bits", 16, "--no-refine",
         "--write", "foreground",
     )  # fmt: skip
@@ -178,36 +178,36 @@ def test_sixteen_bit_photo_keeps_sixteen_bits(command, tmp_path):
     assert np.array_equal(cv2.imread(str(tmp_path / "o.png"), cv2.IMREAD_UNCHANGED), deep)
 
 
-def test_hole_in_the_photo_stays_a_hole(command, tmp_path):
+def test_hole_in_the_photo_stays_a_hole(inside, tmp_path):
     photo = picture(40, 40).convert("RGBA")
     photo.paste((0, 0, 0, 0), (10, 10, 20, 20))
     photo.save(tmp_path / "h.png")
-    result = command("matte", tmp_path / "h.png", "-o", tmp_path / "o.png")
+    result = inside("matte", tmp_path / "h.png", "-o", tmp_path / "o.png")
     assert result.returncode == 0, stderr(result)
     alpha = np.asarray(opened(tmp_path / "o.png"))[:, :, 3]
     assert alpha[10:20, 10:20].max() == 0
     assert alpha[30:, 30:].min() > 0
 
 
-def test_crop_cuts_to_the_subject_with_its_margin(command, tmp_path):
+def test_crop_cuts_to_the_subject_with_its_margin(inside, tmp_path):
     photo = picture(100, 100).convert("RGBA")
     hole = Image.new("L", (100, 100), 0)
     hole.paste(255, (30, 40, 60, 80))
     photo.putalpha(hole)
     photo.save(tmp_path / "c.png")
-    result = command(
+    result = inside(
         "matte", tmp_path / "c.png", "-o", tmp_path / "o.png", "--crop", "--margin", "5"
     )
     assert result.returncode == 0, stderr(result)
     assert opened(tmp_path / "o.png").size == (40, 50)
 
 
-def test_one_bad_photo_costs_one_photo(command, photos, tmp_path):
+def test_one_bad_photo_costs_one_photo(inside, photos, tmp_path):
     (photos / "text.jpg").write_text("hello")
     (photos / "empty.jpg").touch()
     whole = (photos / "a.jpg").read_bytes()
     (photos / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    result = command("matte", photos, "-o", tmp_path / "out")
+    result = inside("matte", photos, "-o", tmp_path / "out")
     assert result.returncode == 1
     assert names(tmp_path / "out") == {"a.png", "b.png", "sub/a.png"}
     said = stderr(result)
@@ -217,36 +217,36 @@ def test_one_bad_photo_costs_one_photo(command, photos, tmp_path):
     assert "3 written, 3 failed" in said
 
 
-def test_nothing_found_is_exit_3(command, tmp_path):
+def test_nothing_found_is_exit_3(inside, tmp_path):
     (tmp_path / "empty").mkdir()
-    result = command("matte", tmp_path / "empty", "-o", tmp_path / "out")
+    result = inside("matte", tmp_path / "empty", "-o", tmp_path / "out")
     assert result.returncode == 3
     assert "no photo found" in stderr(result)
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_photo_is_named(command, photos, tmp_path):
-    result = command("matte", photos / "none.jpg", photos / "a.jpg", "-o", tmp_path / "out")
+def test_missing_photo_is_named(inside, photos, tmp_path):
+    result = inside("matte", photos / "none.jpg", photos / "a.jpg", "-o", tmp_path / "out")
     assert result.returncode == 1
     assert "none.jpg: No such file" in stderr(result)
     assert names(tmp_path / "out") == {"a.png"}
 
 
-def test_empty_name_is_refused_and_does_not_mean_the_whole_folder(command, tmp_path):
-    result = command("matte", "", "-o", tmp_path / "out")
+def test_empty_name_is_refused_and_does_not_mean_the_whole_folder(inside, tmp_path):
+    result = inside("matte", "", "-o", tmp_path / "out")
     assert result.returncode == 2
     assert "empty" in stderr(result)
 
 
-def test_name_that_cannot_be_costs_one_photo(command, photos, tmp_path):
-    result = command("matte", "x" * 300, photos / "a.jpg", "-o", tmp_path / "out")
+def test_name_that_cannot_be_costs_one_photo(inside, photos, tmp_path):
+    result = inside("matte", "x" * 300, photos / "a.jpg", "-o", tmp_path / "out")
     assert result.returncode == 1
     assert "File name too long" in stderr(result)
     assert names(tmp_path / "out") == {"a.png"}
 
 
-def test_nothing_is_there_of_what_was_named_is_exit_3(command, tmp_path):
-    result = command("matte", tmp_path / "nodir", "-o", tmp_path / "out")
+def test_nothing_is_there_of_what_was_named_is_exit_3(inside, tmp_path):
+    result = inside("matte", tmp_path / "nodir", "-o", tmp_path / "out")
     assert result.returncode == 3
     assert "nodir: No such file" in stderr(result)
 
@@ -370,49 +370,49 @@ def test_bad_option_is_refused_before_any_work(ended, photos, tmp_path, words):
     assert not (tmp_path / "out").exists() or not names(tmp_path / "out")
 
 
-def test_output_is_required(command, photos):
-    result = command("matte", photos)
+def test_output_is_required(inside, photos):
+    result = inside("matte", photos)
     assert result.returncode == 2
     assert "--output" in stderr(result)
 
 
-def test_absent_device_is_an_error_and_never_a_fallback(command, photos, tmp_path):
-    result = command("matte", photos, "-o", tmp_path / "out", "--device", "cuda:7")
+def test_absent_device_is_an_error_and_never_a_fallback(inside, photos, tmp_path):
+    result = inside("matte", photos, "-o", tmp_path / "out", "--device", "cuda:7")
     assert result.returncode == 4
     assert "cuda:7" in stderr(result)
 
 
-def test_missing_model_names_both_ways_out(command, photos, tmp_path):
-    result = command("matte", photos, "-o", tmp_path / "out", BIREFCLI_MODEL="portrait")
+def test_missing_model_names_both_ways_out(inside, photos, tmp_path):
+    result = inside("matte", photos, "-o", tmp_path / "out", BIREFCLI_MODEL="portrait")
     assert result.returncode == 4
     assert "birefcli models pull portrait" in stderr(result)
     assert "--model mini" in stderr(result)
 
 
-def test_two_photos_for_one_target_are_refused_by_name(command, photos, tmp_path):
+def test_two_photos_for_one_target_are_refused_by_name(inside, photos, tmp_path):
     picture().save(photos / "a.png")
-    result = command("matte", photos, "-o", tmp_path / "out")
+    result = inside("matte", photos, "-o", tmp_path / "out")
     assert result.returncode == 5
     assert "a.jpg" in stderr(result)
     assert "a.png" in stderr(result)
     assert "--name" in stderr(result)
     assert not (tmp_path / "out").exists()
-    kept = command("matte", photos, "-o", tmp_path / "out", "--name", "{name}")
+    kept = inside("matte", photos, "-o", tmp_path / "out", "--name", "{name}")
     assert kept.returncode == 0
     assert names(tmp_path / "out") == {"a.jpg.png", "a.png.png", "b.png.png", "sub/a.jpg.png"}
 
 
-def test_photos_are_never_overwritten(command, photos):
+def test_photos_are_never_overwritten(inside, photos):
     before = (photos / "b.png").read_bytes()
-    result = command("matte", photos, "-o", photos)
+    result = inside("matte", photos, "-o", photos)
     assert result.returncode == 5
     assert "would be overwritten" in stderr(result)
     assert (photos / "b.png").read_bytes() == before
 
 
-def test_unwritable_output_is_exit_5_before_the_model_loads(command, photos, tmp_path):
+def test_unwritable_output_is_exit_5_before_the_model_loads(inside, photos, tmp_path):
     (tmp_path / "file").touch()
-    result = command("matte", photos, "-o", tmp_path / "file" / "out", "-m", "no.safetensors")
+    result = inside("matte", photos, "-o", tmp_path / "file" / "out", "-m", "no.safetensors")
     assert result.returncode == 5
     assert "Traceback" not in stderr(result)
 
@@ -464,11 +464,11 @@ def test_sigterm_leaves_no_part_file_and_exits_143(start, tmp_path):
         opened(out / name)
 
 
-def test_mini_cuts_the_samples_out_recognisably(command, tmp_path):
+def test_mini_cuts_the_samples_out_recognisably(inside, tmp_path):
     out = tmp_path / "out"
-    result = command("matte", SAMPLES, "-o", out, "--model", "mini", "--write", "mask")
+    result = inside("matte", SAMPLES, "-o", out, "--model", "mini", "--write", "mask")
     assert result.returncode == 0, stderr(result)
-    for name, inside, outside in (
+    for name, subject, ground in (
         # (row, column) as shares: on the face and the body; beside the head
         ("astronaut", [(0.25, 0.44), (0.8, 0.45)], [(0.1, 0.1), (0.1, 0.9)]),
         ("grace_hopper", [(0.3, 0.5), (0.8, 0.5)], [(0.05, 0.05), (0.1, 0.95)]),
@@ -476,9 +476,9 @@ def test_mini_cuts_the_samples_out_recognisably(command, tmp_path):
     ):
         mask = np.asarray(opened(out / f"{name}.png"))
         height, width = mask.shape
-        for y, x in inside:
+        for y, x in subject:
             assert mask[int(y * height), int(x * width)] > 128, (name, y, x)
-        for y, x in outside:
+        for y, x in ground:
             assert mask[int(y * height), int(x * width)] < 64, (name, y, x)
 
 

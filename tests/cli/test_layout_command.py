@@ -20,12 +20,12 @@ HOPPER = SAMPLES / "grace_hopper.jpg"
 
 
 @pytest.fixture
-def matted(command, tmp_path):
+def matted(inside, tmp_path):
     """Matte one photo by ``mini``, and open what was written."""
 
     def run(*words, photo=HOPPER, name="out.png"):
         out = tmp_path / name
-        result = command("matte", photo, "-o", out, "--model", "mini", "--json", *words)
+        result = inside("matte", photo, "-o", out, "--model", "mini", "--json", *words)
         assert result.returncode == 0, result.stderr.decode()
         with Image.open(out) as image:
             image.load()
@@ -91,11 +91,11 @@ def test_preset_fills_in_what_is_not_typed(matted):
     assert (cutout.mode, cutout.size) == ("RGBA", (100, 50))
 
 
-def test_typed_options_win_over_a_preset_and_a_preset_over_variables(command, tmp_path):
+def test_typed_options_win_over_a_preset_and_a_preset_over_variables(inside, tmp_path):
     def corner(*words, **variables):
         out = tmp_path / "o.png"
         shared = ("matte", HOPPER, "-o", out, "--model", "mini", "--existing", "overwrite")
-        result = command(*shared, *words, **variables)
+        result = inside(*shared, *words, **variables)
         assert result.returncode == 0, result.stderr.decode()
         with Image.open(out) as image:
             return image.getpixel((0, 0))
@@ -106,7 +106,7 @@ def test_typed_options_win_over_a_preset_and_a_preset_over_variables(command, tm
     assert corner(BIREFCLI_PRESET="square", **variable) == (255, 0, 0)
 
 
-def test_typed_options_win_over_variables_that_exclude_them(command, tmp_path):
+def test_typed_options_win_over_variables_that_exclude_them(inside, tmp_path):
     words = ("matte", HOPPER, "-o", tmp_path / "o.webp", "--model", "mini")
     variables = {
         "BIREFCLI_CANVAS": "50x50",
@@ -114,9 +114,9 @@ def test_typed_options_win_over_variables_that_exclude_them(command, tmp_path):
         "BIREFCLI_CROP": "1",
         "BIREFCLI_QUALITY": "50",
     }
-    assert command(*words, **variables).returncode == 2, "both by variables"
+    assert inside(*words, **variables).returncode == 2, "both by variables"
     typed = ("--resize", "40", "--crop", "--max-bytes", "9k")
-    result = command(*words, *typed, **variables)
+    result = inside(*words, *typed, **variables)
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "o.webp") as image:
         assert max(image.size) == 40
@@ -156,12 +156,12 @@ def test_bytes_are_limited_and_the_quality_is_told(matted, tmp_path):
     assert image.size == (512, 600)
 
 
-def test_avif_and_lossy_webp_keep_transparency_and_are_up_to_date(command, tmp_path):
+def test_avif_and_lossy_webp_keep_transparency_and_are_up_to_date(inside, tmp_path):
     pytest.importorskip("PIL._avif")
     for format_ in ("avif", "webp"):
         out = tmp_path / format_
         words = ("--model", "mini", "--format", format_, "--quality", "70", "--json")
-        runs = [command("matte", HOPPER, "-o", out, *words) for _ in range(2)]
+        runs = [inside("matte", HOPPER, "-o", out, *words) for _ in range(2)]
         statuses = [json.loads(run.stdout.splitlines()[0])["status"] for run in runs]
         assert statuses == ["written", "current"]
         with Image.open(out / f"grace_hopper.{format_}") as image:
@@ -171,22 +171,22 @@ def test_avif_and_lossy_webp_keep_transparency_and_are_up_to_date(command, tmp_p
         assert (out / f"grace_hopper.{format_}").stat().st_size < 60_000
 
 
-def test_photo_that_cannot_be_laid_out_fails_in_a_line_and_others_go_on(command, tmp_path):
+def test_photo_that_cannot_be_laid_out_fails_in_a_line_and_others_go_on(inside, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.new("RGB", (64, 64)).save(photos / "black.png")
     (photos / "b.jpg").write_bytes(HOPPER.read_bytes())
     words = ("--model", "mini", "--canvas", "64x64", "--fill", "80%")
-    result = command("matte", photos, "-o", tmp_path / "out", *words)
+    result = inside("matte", photos, "-o", tmp_path / "out", *words)
     said = result.stderr.decode().splitlines()
     assert result.returncode == 1
     assert said[0].endswith("black.png: no subject found (empty matte): nothing for --fill")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
-def test_bytes_that_cannot_be_reached_fail_the_photo(command, tmp_path):
+def test_bytes_that_cannot_be_reached_fail_the_photo(inside, tmp_path):
     words = ("--model", "mini", "--write", "composite", "--max-bytes", "1k")
-    result = command("matte", HOPPER, "-o", tmp_path / "a.jpg", *words)
+    result = inside("matte", HOPPER, "-o", tmp_path / "a.jpg", *words)
     assert result.returncode == 1
     line = result.stderr.decode().splitlines()[0]
     assert re.search(
@@ -275,19 +275,19 @@ def test_head_may_be_a_length_on_a_canvas_of_one():
             assert share == pytest.approx(33 / 45, abs=0.002)
 
 
-def test_presets_are_listed_with_their_sources(command):
-    result = command("presets")
+def test_presets_are_listed_with_their_sources(inside):
+    result = inside("presets")
     rows = [line.split("\t") for line in result.stdout.decode().splitlines()]
     assert rows[0] == ["name", "purpose", "options", "source", "read"]
     assert [row[0] for row in rows[1:]] == list(presets())
     for row in rows[2:]:
         assert row[3].startswith("https://")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", row[4])
-    records = [json.loads(line) for line in command("presets", "--json").stdout.splitlines()]
+    records = [json.loads(line) for line in inside("presets", "--json").stdout.splitlines()]
     assert records[0]["options"]["fill"] == "85%"
-    one = command("presets", "id-us", "--json").stdout.splitlines()
+    one = inside("presets", "id-us", "--json").stdout.splitlines()
     assert [json.loads(line)["name"] for line in one] == ["id-us"]
-    wrong = command("presets", "round")
+    wrong = inside("presets", "round")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(b"birefcli: --preset round: choose from square, amazon")
 

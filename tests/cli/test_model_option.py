@@ -54,7 +54,7 @@ KINDS = [pipe, endless, sparse, several, behind_a_file, in_a_circle]
     ],
     ids=["matte", "dry run", "bench", "score", "train"],
 )
-def test_what_is_no_weights_file_ends_a_command_with_4_and_one_line(command, tmp_path, kind, words):
+def test_what_is_no_weights_file_ends_a_command_with_4_and_one_line(inside, tmp_path, kind, words):
     picture().save(tmp_path / "a.jpg")
     for folder in ("odd", "photos/im", "photos/gt"):
         (tmp_path / folder).mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_what_is_no_weights_file_ends_a_command_with_4_and_one_line(command, tmp
         picture().save(tmp_path / "photos" / "im" / f"{number}.jpg")
     path = tmp_path / "odd" / "a.pth"
     kind(path)
-    done = command(*words, path, cwd=tmp_path)
+    done = inside(*words, path, cwd=tmp_path)
     told = done.stderr.decode()
     assert done.returncode == ExitCode.MODEL, told
     assert told.startswith("birefcli: "), told
@@ -73,13 +73,13 @@ def test_what_is_no_weights_file_ends_a_command_with_4_and_one_line(command, tmp
     assert "a.pth" in told
 
 
-def test_folder_that_holds_one_weights_file_is_a_model(command, tiny_weights, tmp_path):
+def test_folder_that_holds_one_weights_file_is_a_model(inside, tiny_weights, tmp_path):
     picture().save(tmp_path / "a.jpg")
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "config.json").write_text("{}")
     shutil.copy(tiny_weights, tmp_path / "net" / "model.safetensors")
     for name, more in (("net", ["--model", "net"]), ("variable", [])):
         variable = {} if more else {"BIREFCLI_MODEL": "net/"}
-        done = command("matte", "a.jpg", "-o", name + ".png", *more, cwd=tmp_path, **variable)
+        done = inside("matte", "a.jpg", "-o", name + ".png", *more, cwd=tmp_path, **variable)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "net.png").read_bytes() == (tmp_path / "variable.png").read_bytes()

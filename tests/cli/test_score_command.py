@@ -67,8 +67,8 @@ def stderr(result):
     return result.stderr.decode()
 
 
-def test_json_holds_the_recorded_figures_in_full(command):
-    result = command("score", RECORDED / "pred", RECORDED / "gt", "--json", "--each")
+def test_json_holds_the_recorded_figures_in_full(inside):
+    result = inside("score", RECORDED / "pred", RECORDED / "gt", "--json", "--each")
     found = json.loads(result.stdout)
     assert result.returncode == 0
     assert list(found["each"]) == list(EXPECTED["each"])
@@ -83,16 +83,16 @@ def test_json_holds_the_recorded_figures_in_full(command):
     assert "p005.png: prediction 80×110 resized to the truth's 160×220" in stderr(result)
 
 
-def test_quiet_says_the_scores_alone(command, masks, tmp_path):
+def test_quiet_says_the_scores_alone(inside, masks, tmp_path):
     """The pictures' notes, the report and the bar are left out; failures are not."""
     words = ("score", masks / "pred", masks / "gt", "--report", tmp_path / "r.html")
-    loud, quiet = command(*words), command(*words, "--quiet")
+    loud, quiet = inside(*words), inside(*words, "--quiet")
     assert (loud.stdout, loud.returncode) == (quiet.stdout, quiet.returncode)
     assert (b"written" in loud.stderr, quiet.stderr) == (True, b"")
 
 
-def test_tables_say_which_way_is_better(command, masks):
-    shown = command("score", masks / "pred", masks / "gt").stdout.decode()
+def test_tables_say_which_way_is_better(inside, masks):
+    shown = inside("score", masks / "pred", masks / "gt").stdout.decode()
     line = " ".join(shown.partition("higher is better: ")[2].split())
     better, _, rest = line.partition("; ")
     assert {"Smeasure", "wFmeasure", "mBA"} <= set(better.split(", "))
@@ -100,8 +100,8 @@ def test_tables_say_which_way_is_better(command, masks):
     assert rest == "lower: all others"
 
 
-def test_table_has_the_columns_of_the_model_card_in_its_order(command):
-    result = command("score", RECORDED / "pred", RECORDED / "gt")
+def test_table_has_the_columns_of_the_model_card_in_its_order(inside):
+    result = inside("score", RECORDED / "pred", RECORDED / "gt")
     lines = result.stdout.decode().splitlines()
     head = next(line for line in lines if "Smeasure" in line)
     assert head.split() == SALIENCY_COLUMNS
@@ -114,13 +114,13 @@ def test_table_has_the_columns_of_the_model_card_in_its_order(command):
     assert "6 photos" in lines
 
 
-def test_names_that_a_spreadsheet_would_run_are_quoted_in_csv(command, tmp_path):
+def test_names_that_a_spreadsheet_would_run_are_quoted_in_csv(inside, tmp_path):
     starts = ["=", "+", "-", "@", "\t", " =", "\uff1d", "\uff20", "\r="]
     for side in ("pred", "gt"):
         (tmp_path / side).mkdir()
         for name in (*(f"{start}{number}" for number, start in enumerate(starts)), "plain"):
             Image.new("L", (9, 9), 255).save(tmp_path / side / f"{name}.png")
-    shown = command("score", tmp_path / "pred", tmp_path / "gt", "--csv", "--each").stdout
+    shown = inside("score", tmp_path / "pred", tmp_path / "gt", "--csv", "--each").stdout
     names = {row["photo"] for row in csv.DictReader(io.StringIO(shown.decode(), newline=""))}
     assert "plain.png" in names
     quoted = names - {"plain.png"}
@@ -128,57 +128,57 @@ def test_names_that_a_spreadsheet_would_run_are_quoted_in_csv(command, tmp_path)
     assert {name[-5:] for name in quoted} == {f"{number}.png" for number in range(len(starts))}
 
 
-def test_csv_is_read_back_with_every_digit(command, masks):
+def test_csv_is_read_back_with_every_digit(inside, masks):
     words = ("score", masks / "pred", masks / "gt", "--trimap-radius", "3", "--each")
-    rows = list(csv.DictReader(io.StringIO(command(*words, "--csv").stdout.decode())))
-    known = json.loads(command(*words, "--json").stdout)["each"]
+    rows = list(csv.DictReader(io.StringIO(inside(*words, "--csv").stdout.decode())))
+    known = json.loads(inside(*words, "--json").stdout)["each"]
     assert [row["photo"] for row in rows] == ["a.png", "b.png", "sub/c.png"]
     for row in rows:
         values = {name: float(value) for name, value in row.items() if name != "photo"}
         assert values == pytest.approx(known[row["photo"]], rel=1e-9, abs=1e-12)
 
 
-def test_single_file_finds_its_truth_in_a_folder(command, masks):
+def test_single_file_finds_its_truth_in_a_folder(inside, masks):
     words = ("score", masks / "pred" / "a.png", masks / "gt", "--json")
-    alone = command("score", masks / "pred" / "a.png", masks / "gt" / "a.png", "--json")
-    assert same_figures(command(*words).stdout, alone.stdout)
-    lost = command("score", masks / "pred" / "a.png", masks / "gt" / "sub")
+    alone = inside("score", masks / "pred" / "a.png", masks / "gt" / "a.png", "--json")
+    assert same_figures(inside(*words).stdout, alone.stdout)
+    lost = inside("score", masks / "pred" / "a.png", masks / "gt" / "sub")
     assert (lost.returncode, lost.stdout) == (3, b""), stderr(lost)
     assert "no truth named a.* in" in stderr(lost)
 
 
-def test_contact_sheet_beside_the_masks_is_none_of_them(command, masks):
+def test_contact_sheet_beside_the_masks_is_none_of_them(inside, masks):
     words = ("score", masks / "pred", masks / "gt", "--json")
-    before = command(*words).stdout
-    assert command("sheet", masks / "pred", "-o", masks / "pred" / "sheet.png").returncode == 0
-    after = command(*words)
+    before = inside(*words).stdout
+    assert inside("sheet", masks / "pred", "-o", masks / "pred" / "sheet.png").returncode == 0
+    after = inside(*words)
     assert after.returncode == 0
     assert same_figures(after.stdout, before)
 
 
 @pytest.mark.parametrize("words", [(), ("--each",)])
-def test_tables_that_go_to_a_file_fit_in_eighty_columns(command, masks, words):
+def test_tables_that_go_to_a_file_fit_in_eighty_columns(inside, masks, words):
     (masks / "gt" / "a.png").rename(masks / "gt" / f"{'a' * 60}.png")
     (masks / "pred" / "a.png").rename(masks / "pred" / f"{'a' * 60}.png")
-    shown = command("score", masks / "pred", masks / "gt", *words).stdout.decode()
+    shown = inside("score", masks / "pred", masks / "gt", *words).stdout.decode()
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_one_thread_and_several_say_the_same(command, masks):
+def test_one_thread_and_several_say_the_same(inside, masks):
     words = ("score", masks / "pred", masks / "gt", "--json", "--each")
-    one, several = (command(*words, "--threads", count).stdout for count in (1, 3))
+    one, several = (inside(*words, "--threads", count).stdout for count in (1, 3))
     assert same_figures(one, several)
 
 
-def test_two_files_are_a_pair_whatever_they_are_called(command, masks):
-    result = command("score", masks / "pred/a.png", masks / "gt/b.png", "--json")
+def test_two_files_are_a_pair_whatever_they_are_called(inside, masks):
+    result = inside("score", masks / "pred/a.png", masks / "gt/b.png", "--json")
     assert result.returncode == 0
     assert json.loads(result.stdout)["photos"] == 1
 
 
-def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
+def test_missing_and_extra_files_are_errors_before_any_work(inside, masks):
     (masks / "pred/b.png").rename(masks / "pred/x.png")
-    result = command("score", masks / "pred", masks / "gt")
+    result = inside("score", masks / "pred", masks / "gt")
     assert result.returncode == 3
     assert result.stdout == b""
     assert f"{masks}/gt/b.png: no prediction named b.* in {masks}/pred" in stderr(result)
@@ -186,9 +186,9 @@ def test_missing_and_extra_files_are_errors_before_any_work(command, masks):
     assert stderr(result).count("\n") == 3, "one a line, and what to do"
 
 
-def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks):
+def test_allow_missing_scores_the_rest_and_names_what_is_left_out(inside, masks):
     (masks / "pred/b.png").rename(masks / "pred/x.png")
-    result = command("score", masks / "pred", masks / "gt", "--allow-missing", "--json")
+    result = inside("score", masks / "pred", masks / "gt", "--allow-missing", "--json")
     found = json.loads(result.stdout)
     assert result.returncode == 0
     assert found["photos"] == 2
@@ -196,21 +196,21 @@ def test_allow_missing_scores_the_rest_and_names_what_is_left_out(command, masks
     assert stderr(result).count("no prediction named b.*") == 1
 
 
-def test_an_unreadable_file_is_an_error_and_the_others_are_shown(command, masks):
+def test_an_unreadable_file_is_an_error_and_the_others_are_shown(inside, masks):
     (masks / "pred/b.png").write_bytes(b"no picture")
-    result = command("score", masks / "pred", masks / "gt", "--json")
+    result = inside("score", masks / "pred", masks / "gt", "--json")
     found = json.loads(result.stdout)
     assert result.returncode == 1
     assert list(found["failed"]) == ["b.png"]
     assert f"{masks}/pred/b.png: not an image" in stderr(result)
-    assert command("score", masks / "pred", masks / "gt", "--allow-missing").returncode == 0
-    assert b"2 of 3 photos" in command("score", masks / "pred", masks / "gt").stdout
+    assert inside("score", masks / "pred", masks / "gt", "--allow-missing").returncode == 0
+    assert b"2 of 3 photos" in inside("score", masks / "pred", masks / "gt").stdout
 
 
-def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(command, masks):
+def test_nothing_that_could_be_scored_is_an_error_even_if_missing_is_allowed(inside, masks):
     for name in ("a", "b", "sub/c"):
         (masks / f"pred/{name}.png").write_bytes(b"no picture")
-    result = command("score", masks / "pred", masks / "gt", "--allow-missing")
+    result = inside("score", masks / "pred", masks / "gt", "--allow-missing")
     assert result.returncode == 1
 
 
@@ -242,33 +242,33 @@ def test_what_cannot_be_is_said_in_one_line(ended, masks, monkeypatch, words, co
     assert "Traceback" not in said
 
 
-def test_many_notes_are_counted_after_the_first(command, tmp_path):
+def test_many_notes_are_counted_after_the_first(inside, tmp_path):
     for kind, size in (("gt", (40, 30)), ("pred", (20, 15))):
         (tmp_path / kind).mkdir()
         for number in range(8):
             Image.fromarray(blobs(*size, 1)).save(tmp_path / kind / f"{number}.png")
-    result = command("score", tmp_path / "pred", tmp_path / "gt", "--json")
+    result = inside("score", tmp_path / "pred", tmp_path / "gt", "--json")
     assert stderr(result).count("resized") == 5
     assert "and 3 more photos with notes like these" in stderr(result)
     assert len(json.loads(result.stdout)["notes"]) == 8
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes")
-def test_a_pipe_among_the_pictures_is_not_waited_for(command, masks):
+def test_a_pipe_among_the_pictures_is_not_waited_for(inside, masks):
     for kind in ("gt", "pred"):
         os.mkfifo(masks / kind / "pipe.png")
-    result = command("score", masks / "pred", masks / "gt", "--json")
+    result = inside("score", masks / "pred", masks / "gt", "--json")
     assert json.loads(result.stdout)["photos"] == 3
 
 
-def test_two_files_of_one_stem_are_refused(command, masks):
+def test_two_files_of_one_stem_are_refused(inside, masks):
     Image.open(masks / "pred/a.png").save(masks / "pred/a.webp")
-    result = command("score", masks / "pred", masks / "gt")
+    result = inside("score", masks / "pred", masks / "gt")
     assert result.returncode == 2
     assert "a.png and" in stderr(result)
 
 
-def test_layout_of_p3m_is_understood(command, masks):
+def test_layout_of_p3m_is_understood(inside, masks):
     root = masks / "validation" / "P3M-500-P"
     for kind, source in (("mask", "gt"), ("trimap", "gt"), ("blurred_image", "photo")):
         (root / kind).mkdir(parents=True)
@@ -278,20 +278,20 @@ def test_layout_of_p3m_is_understood(command, masks):
             image.save(root / kind / f"{name}.{suffix}")
     (masks / "pred/sub/c.png").unlink()
     (masks / "pred/sub").rmdir()
-    result = command("score", masks / "pred", root, "--json", "--report", masks / "r.html")
+    result = inside("score", masks / "pred", root, "--json", "--report", masks / "r.html")
     found = json.loads(result.stdout)
     assert found["photos"] == 2
     assert found["all"]["unknownSAD"] > 0
     assert "photo of a.png" in (masks / "r.html").read_text()
 
 
-def test_products_of_matte_are_understood_with_their_folders(command, masks, photos):
-    command("matte", photos, "-o", masks / "out", "--write", "mask,cutout")
-    command("matte", photos, "-o", masks / "truth", "--write", "mask")
-    alphas = command("score", masks / "out", masks / "truth", "--json")
+def test_products_of_matte_are_understood_with_their_folders(inside, masks, photos):
+    inside("matte", photos, "-o", masks / "out", "--write", "mask,cutout")
+    inside("matte", photos, "-o", masks / "truth", "--write", "mask")
+    alphas = inside("score", masks / "out", masks / "truth", "--json")
     # Made twice, some alpha may be rounded otherwise: one level is 4e-6.
     assert json.loads(alphas.stdout)["all"]["SAD"] < 1e-4
-    colours = command(
+    colours = inside(
         "score", masks / "out", masks / "truth", "--foregrounds", photos, "--json", "--permille"
     )
     found = json.loads(colours.stdout)
@@ -299,9 +299,9 @@ def test_products_of_matte_are_understood_with_their_folders(command, masks, pho
     assert found["permille"] is True
 
 
-def test_model_mattes_and_scores_in_one_go(command, masks, photos, tiny_weights):
-    command("matte", photos, "-o", masks / "out", "--write", "mask", "--bits", "16")
-    result = command("score", photos, masks / "out", "--model", tiny_weights, "--json", "--each")
+def test_model_mattes_and_scores_in_one_go(inside, masks, photos, tiny_weights):
+    inside("matte", photos, "-o", masks / "out", "--write", "mask", "--bits", "16")
+    result = inside("score", photos, masks / "out", "--model", tiny_weights, "--json", "--each")
     found = json.loads(result.stdout)
     assert result.returncode == 0, stderr(result)
     assert found["photos"] == 3
@@ -309,10 +309,10 @@ def test_model_mattes_and_scores_in_one_go(command, masks, photos, tiny_weights)
     assert found["all"]["MAD"] < 1e-4
 
 
-def test_model_names_photos_that_cannot_be_read(command, masks, photos, tiny_weights):
-    command("matte", photos, "-o", masks / "out", "--write", "mask")
+def test_model_names_photos_that_cannot_be_read(inside, masks, photos, tiny_weights):
+    inside("matte", photos, "-o", masks / "out", "--write", "mask")
     (photos / "b.png").write_bytes(b"no picture")
-    result = command("score", photos, masks / "out", "-m", tiny_weights, "--json")
+    result = inside("score", photos, masks / "out", "-m", tiny_weights, "--json")
     assert result.returncode == 1
     assert list(json.loads(result.stdout)["failed"]) == ["b.png"]
 
@@ -330,9 +330,9 @@ def data_set(tmp_path):
     return tmp_path / "people"
 
 
-def test_hold_out_scores_the_very_photos_that_training_holds_out(command, data_set, tiny_weights):
+def test_hold_out_scores_the_very_photos_that_training_holds_out(inside, data_set, tiny_weights):
     words = ("score", data_set, data_set, "-m", tiny_weights, "--json", "--each")
-    result = command(*words, "--hold-out", "4")
+    result = inside(*words, "--hold-out", "4")
     assert result.returncode == 0, stderr(result)
     held_out = setup.find_data(Plan((data_set,), data_set / "w", hold_out=4)).held_out
     found = json.loads(result.stdout)
@@ -340,17 +340,17 @@ def test_hold_out_scores_the_very_photos_that_training_holds_out(command, data_s
     assert 0 < found["all"]["IoU"] < 1
 
 
-def test_hold_out_needs_predictions_of_those_photos_alone(command, data_set, tiny_weights):
+def test_hold_out_needs_predictions_of_those_photos_alone(inside, data_set, tiny_weights):
     held_out = setup.find_data(Plan((data_set,), data_set / "w", hold_out=4)).held_out
     (data_set / "pred").mkdir()
     for pair in held_out:
         Image.open(pair.mask).save(data_set / "pred" / pair.mask.name)
     words = ("score", data_set / "pred", data_set, "--hold-out", "4", "--json")
-    result = command(*words)
+    result = inside(*words)
     assert result.returncode == 0, stderr(result)
     assert json.loads(result.stdout)["photos"] == len(held_out) == 3
     (data_set / "pred" / held_out[0].mask.name).unlink()
-    assert command(*words).returncode == 3
+    assert inside(*words).returncode == 3
 
 
 class Page(HTMLParser):
@@ -365,7 +365,7 @@ class Page(HTMLParser):
         self.links += [v for k, v in attrs if k in ("src", "href", "srcset")]
 
 
-def test_report_stands_alone_in_light_and_dark(command, masks):
+def test_report_stands_alone_in_light_and_dark(inside, masks):
     name = "x' onerror=<b>&.png"
     for kind in ("gt", "pred"):
         (masks / kind / "a.png").rename(masks / kind / name)
@@ -373,7 +373,7 @@ def test_report_stands_alone_in_light_and_dark(command, masks):
         (masks / folder).mkdir()
     for stem in (name[:-4], "b", "sub/c"):
         picture(80, 60).save(masks / "photos" / f"{stem}.jpg")
-    result = command("score", masks / "pred", masks / "gt", "--trimap-radius", "4",
+    result = inside("score", masks / "pred", masks / "gt", "--trimap-radius", "4",
                      "--photos", masks / "photos", "--report", masks / "r.html")  # fmt: skip
     assert result.returncode == 0
     text = (masks / "r.html").read_text(encoding="utf-8")
@@ -389,33 +389,33 @@ def test_report_stands_alone_in_light_and_dark(command, masks):
     assert "onerror=<b>" not in text
 
 
-def test_report_replaces_an_earlier_one_alone_and_where_something_was_scored(command, masks):
+def test_report_replaces_an_earlier_one_alone_and_where_something_was_scored(inside, masks):
     page, words = masks / "r.html", ("score", "pred", "gt", "--report", "r.html")
     mark = PageMark("scores", "r.html")
     page.write_bytes(mark.sealed(f"{mark.tag()}earlier"))
-    assert command(*words, cwd=masks).returncode == 0
+    assert inside(*words, cwd=masks).returncode == 0
     made = page.read_bytes()
     assert b"earlier" not in made
     for name in ("a", "b", "sub/c"):
         (masks / f"pred/{name}.png").write_bytes(b"no picture")
-    command(*words, cwd=masks)
+    inside(*words, cwd=masks)
     assert page.read_bytes() == made
     page.rename(masks / "kept.html")
     assert "had another name" in report_page.why_kept(masks / "kept.html")
     page.write_bytes(made.replace(b"<h1>", b"<h1>My "))
     assert "was edited" in report_page.why_kept(page)
     page.write_bytes(b"notes")
-    result = command(*words, cwd=masks)
+    result = inside(*words, cwd=masks)
     refused = "--report r.html: exists and was not made by score; name another file"
     assert (result.returncode, page.read_bytes()) == (5, b"notes")
     assert refused in stderr(result)
 
 
-def test_a_report_is_written_where_no_part_of_an_older_one_stays(command, masks):
+def test_a_report_is_written_where_no_part_of_an_older_one_stays(inside, masks):
     part = masks / f"{atomic.PART}1-aaaaaaaa{atomic.PART_END}"
     part.write_bytes(b"ha")
     os.utime(part, (0, 0))  # of a run that was killed long ago
-    result = command("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
+    result = inside("score", masks / "pred", masks / "gt", "--report", masks / "r.html")
     assert result.returncode == 0
     assert {path.name for path in masks.iterdir()} == {"gt", "pred", "r.html"}
 

@@ -45,8 +45,8 @@ def lines(result):
 # The command
 
 
-def test_sheet_shows_every_cutout_and_lists_the_flagged_first(command, cutouts, tmp_path):
-    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+def test_sheet_shows_every_cutout_and_lists_the_flagged_first(inside, cutouts, tmp_path):
+    result = inside("sheet", cutouts, "-o", tmp_path / "sheet.png")
     assert result.returncode == 0, result.stderr
     assert result.stdout.decode().splitlines() == [
         f"{cutouts / 'sub' / 'empty.png'}\tempty",
@@ -65,70 +65,70 @@ def test_sheet_shows_every_cutout_and_lists_the_flagged_first(command, cutouts, 
     assert red.max() < 2 * width + tile_page.GAP
 
 
-def test_own_cutouts_are_taken_and_own_composites_left_out(command, photos, tmp_path):
+def test_own_cutouts_are_taken_and_own_composites_left_out(inside, photos, tmp_path):
     out, page = tmp_path / "out", tmp_path / "sheet.png"
-    command("matte", photos, "-o", out, "--write", "cutout,composite,trimap")
-    found = lines(command("sheet", out, "-o", page, "--json"))
+    inside("matte", photos, "-o", out, "--write", "cutout,composite,trimap")
+    found = lines(inside("sheet", out, "-o", page, "--json"))
     assert sorted(item["input"] for item in found[:-1]) == sorted(
         str(path) for path in (out / "cutout").rglob("*.png")
     )
     # The folder of photos: three without transparency, and nobody asked for them by name.
-    result = command("sheet", photos, out / "cutout" / "a.png", "-o", page)
+    result = inside("sheet", photos, out / "cutout" / "a.png", "-o", page)
     assert (result.returncode, result.stderr.decode().splitlines()[0]) == (
         0, "3 skipped: neither cutouts, masks nor composites of birefcli",
     )  # fmt: skip
-    assert command("sheet", photos / "b.png", "-o", page).returncode == 1
+    assert inside("sheet", photos / "b.png", "-o", page).returncode == 1
 
 
-def test_sheet_is_no_photo_and_no_cutout_afterwards(command, cutouts):
+def test_sheet_is_no_photo_and_no_cutout_afterwards(inside, cutouts):
     for _ in range(2):
-        result = command("sheet", cutouts, "-o", cutouts / "sheet.png")
+        result = inside("sheet", cutouts, "-o", cutouts / "sheet.png")
         assert result.returncode == 0, result.stderr
         assert b"3 read" in result.stderr
-    shown = command("matte", cutouts, "-o", cutouts / "out", "--dry-run", "-v")
+    shown = inside("matte", cutouts, "-o", cutouts / "out", "--dry-run", "-v")
     assert b"sheet.png: skipped (made by birefcli)" in shown.stderr
 
 
-def test_file_that_is_no_sheet_is_never_replaced(command, cutouts, tmp_path):
+def test_file_that_is_no_sheet_is_never_replaced(inside, cutouts, tmp_path):
     for name in ("mine.png", "mine-2.png"):
         picture().save(tmp_path / name)
         before = (tmp_path / name).read_bytes()
-        result = command("sheet", cutouts, "-o", tmp_path / "mine.png", "--per-page", "1")
+        result = inside("sheet", cutouts, "-o", tmp_path / "mine.png", "--per-page", "1")
         assert result.returncode == 5
         assert b": exists and was not made by sheet; choose another --output" in result.stderr
         assert (tmp_path / name).read_bytes() == before
         (tmp_path / name).unlink()
 
 
-def test_pages_are_numbered_and_those_of_a_longer_sheet_go(command, cutouts, tmp_path):
+def test_pages_are_numbered_and_those_of_a_longer_sheet_go(inside, cutouts, tmp_path):
     page = tmp_path / "pages" / "sheet.png"
     picture().save(tmp_path / "sheet-3.png")
-    command("sheet", cutouts, "-o", page)
-    command("sheet", cutouts, "-o", page, "--per-page", "1")
+    inside("sheet", cutouts, "-o", page)
+    inside("sheet", cutouts, "-o", page, "--per-page", "1")
     assert {p.name for p in page.parent.iterdir()} == {f"sheet-{n}.png" for n in (1, 2, 3)}
-    command("sheet", cutouts, "-o", page, "--per-page", "2")
+    inside("sheet", cutouts, "-o", page, "--per-page", "2")
     assert {p.name for p in page.parent.iterdir()} == {"sheet-1.png", "sheet-2.png"}
     picture().save(page.parent / "sheet-9.png")
-    command("sheet", cutouts, "-o", page)
+    inside("sheet", cutouts, "-o", page)
     assert {p.name for p in page.parent.iterdir()} == {"sheet.png", "sheet-9.png"}
 
 
 @pytest.mark.parametrize("format_", ["png", "jpg"])
-def test_grey_composite_of_ours_is_no_mask(command, tmp_path, format_):
+def test_grey_composite_of_ours_is_no_mask(inside, tmp_path, format_):
     grey = np.asarray(picture().convert("L"))
     for kind in ("composite", "mask"):
         said = Metadata(stamp=Stamp("0" * 16, "fp32", kind, 1, 2).text())  # as earlier versions did
         (tmp_path / "out" / kind).mkdir(parents=True)
         file = tmp_path / "out" / kind / f"grey.{format_}"
         file.write_bytes(encode(grey, Format(format_), metadata=said))
-    alone = command("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png", "--json")
+    alone = inside("sheet", tmp_path / "out" / "composite", "-o", tmp_path / "a.png", "--json")
     found = lines(alone)[0]
     assert found["coverage"] is not None, "the mask beside judges it"
     both = tmp_path / "both"
     both.mkdir()
     for kind in ("composite", "mask"):
         (tmp_path / "out" / kind / f"grey.{format_}").rename(both / f"{kind}.{format_}")
-    shown = lines(command("sheet", both, "-o", tmp_path / "a.png", "--json"))
+    shown = lines(inside("sheet", both, "-o", tmp_path / "a.png", "--json"))
     judged = {item["input"]: item["coverage"] is not None for item in shown[:-1]}
     assert judged == {
         str(both / f"mask.{format_}"): True,
@@ -137,15 +137,15 @@ def test_grey_composite_of_ours_is_no_mask(command, tmp_path, format_):
 
 
 def test_own_composites_are_judged_by_their_run_unless_they_were_edited(
-    command, photos, cutouts, tmp_path
+    inside, photos, cutouts, tmp_path
 ):
     words = ("--write", "composite", "--format", "jpg", "-o", tmp_path / "shop")
-    made = lines(command("matte", photos, "--json", "--shadow", "soft", *words))[:-1]
+    made = lines(inside("matte", photos, "--json", "--shadow", "soft", *words))[:-1]
     Image.new("RGB", (9, 9), "red").save(tmp_path / "shop" / "other.jpg")
     page, last = tmp_path / "a.html", tmp_path / "shop" / "sub" / "a.jpg"
     with last.open("ab") as file:
         file.write(b"title")
-    result = command("sheet", tmp_path / "shop", cutouts, "-o", page, "--json")
+    result = inside("sheet", tmp_path / "shop", cutouts, "-o", page, "--json")
     assert result.returncode == 0, result.stderr
     assert "1 not judged (no alpha), 2 judged by their run: " in result.stderr.decode()
     assert "1 skipped" in result.stderr.decode()
@@ -161,25 +161,25 @@ def test_own_composites_are_judged_by_their_run_unless_they_were_edited(
     assert all(note in html.unescape(shown) for item in by_run.values() for note in item["notes"])
 
 
-def test_every_format_that_holds_a_cutout_is_found_in_a_folder(command, tmp_path):
+def test_every_format_that_holds_a_cutout_is_found_in_a_folder(inside, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     formats = ("png", "webp", "tiff", *(["avif"] if features.check("avif") else []))
     for format_ in formats:
         picture = encode(np.asarray(cutout(disc())), Format(format_))
         (folder / f"{format_}.{format_}").write_bytes(picture)
-    shown = lines(command("sheet", folder, "-o", folder / f"a.{formats[-1]}", "--json"))
+    shown = lines(inside("sheet", folder, "-o", folder / f"a.{formats[-1]}", "--json"))
     assert [item["input"] for item in shown[:-1]] == [
         str(folder / f"{format_}.{format_}") for format_ in sorted(formats)
     ]
 
 
-def test_folder_of_photos_has_no_sheet_and_says_what_to_do(command, tmp_path):
+def test_folder_of_photos_has_no_sheet_and_says_what_to_do(inside, tmp_path):
     for suffix in ("jpg", "png", "bmp"):
         folder = tmp_path / suffix
         folder.mkdir()
         picture().save(folder / f"a.{suffix}")
-        result = command("sheet", folder, "-o", tmp_path / "a.html")
+        result = inside("sheet", folder, "-o", tmp_path / "a.html")
         said = result.stderr.decode()
         assert (result.returncode, said.count("\n")) == (3, 1)
         assert "left out: 1 without transparency" in said
@@ -187,23 +187,21 @@ def test_folder_of_photos_has_no_sheet_and_says_what_to_do(command, tmp_path):
         assert not (tmp_path / "a.html").exists()
 
 
-def test_cutouts_of_another_version_are_shown(command, tmp_path):
+def test_cutouts_of_another_version_are_shown(inside, tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     pixels = np.asarray(cutout(disc()))
     notes = Metadata(stamp="birefcli:1 0123456789abcdef 12 5")
     (made / "a.png").write_bytes(encode(pixels, Format.PNG, metadata=notes))
-    shown = lines(command("sheet", made, "-o", tmp_path / "a.png", "--json"))
+    shown = lines(inside("sheet", made, "-o", tmp_path / "a.png", "--json"))
     assert [item["input"] for item in shown[:-1]] == [str(made / "a.png")]
 
 
-def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
-    command, cutouts, tmp_path
-):
-    command("sheet", cutouts, "-o", tmp_path / "sheet-2.png")
-    command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(inside, cutouts, tmp_path):
+    inside("sheet", cutouts, "-o", tmp_path / "sheet-2.png")
+    inside("sheet", cutouts, "-o", tmp_path / "sheet.png")
     assert {p.name for p in tmp_path.glob("sheet*.png")} == {"sheet.png", "sheet-2.png"}
-    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png", "--per-page", "2")
+    result = inside("sheet", cutouts, "-o", tmp_path / "sheet.png", "--per-page", "2")
     assert result.returncode == 5
     assert (
         f"{tmp_path / 'sheet-2.png'}: exists and was edited since sheet made it, or belongs"
@@ -211,18 +209,18 @@ def test_page_number_in_the_name_of_another_sheet_is_no_page_of_this_one(
     )
 
 
-def test_flagged_alone_are_listed_where_those_alone_are_shown(command, cutouts, tmp_path):
-    every = command("sheet", cutouts, "-o", tmp_path / "a.png", "--json").stdout.splitlines()
-    some = command("sheet", cutouts, "-o", tmp_path / "b.png", "--json", "--flagged")
+def test_flagged_alone_are_listed_where_those_alone_are_shown(inside, cutouts, tmp_path):
+    every = inside("sheet", cutouts, "-o", tmp_path / "a.png", "--json").stdout.splitlines()
+    some = inside("sheet", cutouts, "-o", tmp_path / "b.png", "--json", "--flagged")
     flagged = [line for line in every[:-1] if json.loads(line)["flags"]]
     assert some.stdout.splitlines()[:-1] == flagged
     assert 0 < len(flagged) < len(every) - 1
 
 
-def test_names_that_the_font_lacks_are_reported_with_the_option(command, cutouts, tmp_path):
-    assert b"--font" not in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+def test_names_that_the_font_lacks_are_reported_with_the_option(inside, cutouts, tmp_path):
+    assert b"--font" not in inside("sheet", cutouts, "-o", tmp_path / "a.png").stderr
     next(cutouts.glob("*.png")).rename(cutouts / "\U00013080.png")  # a hieroglyph
-    assert b"--font FILE" in command("sheet", cutouts, "-o", tmp_path / "a.png").stderr
+    assert b"--font FILE" in inside("sheet", cutouts, "-o", tmp_path / "a.png").stderr
 
 
 def test_json_goes_to_stdout_where_only_stderr_is_a_terminal(environment, cutouts, tmp_path):
@@ -248,10 +246,10 @@ def test_json_goes_to_stdout_where_only_stderr_is_a_terminal(environment, cutout
     assert b"3/3" in said
 
 
-def test_leftovers_of_a_killed_sheet_go(command, cutouts, tmp_path):
+def test_leftovers_of_a_killed_sheet_go(inside, cutouts, tmp_path):
     part = tmp_path / f"{atomic.PART}{2**22 + 1}-01234567{atomic.PART_END}"  # of no process
     part.touch()
-    assert command("sheet", cutouts, "-o", tmp_path / "a.png").returncode == 0
+    assert inside("sheet", cutouts, "-o", tmp_path / "a.png").returncode == 0
     assert not part.exists()
 
 
@@ -268,9 +266,9 @@ def test_interrupted_sheet_says_so(start, tmp_path):
     assert (sheet.returncode, said) == (130, b"birefcli: interrupted\n")
 
 
-def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, tmp_path):
+def test_unreadable_file_is_one_line_and_the_sheet_is_written(inside, cutouts, tmp_path):
     (cutouts / "bad.png").write_bytes(b"\0nothing")
-    result = command("sheet", cutouts, "-o", tmp_path / "sheet.jpg", "--json")
+    result = inside("sheet", cutouts, "-o", tmp_path / "sheet.jpg", "--json")
     assert result.returncode == 1
     assert result.stderr.decode().splitlines()[0] == (
         f"{cutouts / 'bad.png'}: not an image that birefcli can read"
@@ -284,35 +282,35 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(command, cutouts, 
         assert page.format == "JPEG"
 
 
-def test_flagged_alone_and_the_order_of_coverage(command, cutouts, tmp_path):
+def test_flagged_alone_and_the_order_of_coverage(inside, cutouts, tmp_path):
     page = tmp_path / "sheet.png"
-    command("sheet", cutouts, "-o", page, "--flagged", "--tile", "64", "--columns", "1")
+    inside("sheet", cutouts, "-o", page, "--flagged", "--tile", "64", "--columns", "1")
     with Image.open(page) as image:
         assert image.height == 2 * Layout(1, 64).cell[1] + tile_page.GAP
     (cutouts / "parts.webp").unlink()
     (cutouts / "sub" / "empty.png").unlink()
-    result = command("sheet", cutouts, "-o", page, "--flagged")
+    result = inside("sheet", cutouts, "-o", page, "--flagged")
     assert result.returncode == 0
     assert b"no sheet written" in result.stderr
     assert not page.exists(), "an earlier one would show what is mended"
 
 
-def test_names_in_any_script_and_of_any_length_are_drawn(command, cutouts, tmp_path):
+def test_names_in_any_script_and_of_any_length_are_drawn(inside, cutouts, tmp_path):
     for name in ("日本語", "фото", "a\nb", "x" * 200, "🙂", b"\xff\xfe".decode("utf-8", "replace")):
         cutout(disc(40, 30)).save(cutouts / f"{name}.png")
-    result = command("sheet", cutouts, "-o", tmp_path / "sheet.png")
+    result = inside("sheet", cutouts, "-o", tmp_path / "sheet.png")
     assert result.returncode == 0, result.stderr
     assert b"9 read" in result.stderr
 
 
-def test_nothing_to_show_and_names_of_no_picture_are_errors(command, cutouts, tmp_path):
+def test_nothing_to_show_and_names_of_no_picture_are_errors(inside, cutouts, tmp_path):
     (tmp_path / "none").mkdir()
-    assert command("sheet", tmp_path / "none", "-o", tmp_path / "a.png").returncode == 3
-    assert command("sheet", cutouts, "-o", tmp_path / "a.txt").returncode == 2
-    assert command("sheet", cutouts, "-o", tmp_path).returncode == 2
-    many = command("sheet", cutouts, "-o", tmp_path / "a.png", "--per-page", "9000")
+    assert inside("sheet", tmp_path / "none", "-o", tmp_path / "a.png").returncode == 3
+    assert inside("sheet", cutouts, "-o", tmp_path / "a.txt").returncode == 2
+    assert inside("sheet", cutouts, "-o", tmp_path).returncode == 2
+    many = inside("sheet", cutouts, "-o", tmp_path / "a.png", "--per-page", "9000")
     assert (many.returncode, many.stderr.count(b"\n")) == (2, 1)
-    assert command("sheet", "-", "-o", tmp_path / "a.png").returncode == 2
+    assert inside("sheet", "-", "-o", tmp_path / "a.png").returncode == 2
 
 
 def test_photo_on_white_is_no_mask(tmp_path):
@@ -349,11 +347,11 @@ def test_a_folder_of_pairs_without_photos_is_named_by_its_option(cutouts, ended,
 
 
 def test_each_cutout_has_its_photo_beside_it_and_one_without_is_named_once(
-    command, cutouts, pairs, tmp_path
+    inside, cutouts, pairs, tmp_path
 ):
     (pairs / "good.jpg").unlink()
     for suffix in ("png", "html"):
-        result = command(
+        result = inside(
             "sheet", cutouts, "-o", tmp_path / f"a.{suffix}", "--pairs", pairs, "--json"
         )
         assert result.returncode == 0, result.stderr
@@ -372,11 +370,11 @@ def test_each_cutout_has_its_photo_beside_it_and_one_without_is_named_once(
 
 
 def test_two_photos_of_a_name_and_photos_that_cannot_be_read_are_told(
-    command, cutouts, pairs, tmp_path
+    inside, cutouts, pairs, tmp_path
 ):
     picture(40, 30).save(pairs / "good.png")
     (pairs / "parts.png").write_bytes(b"\0nothing")
-    result = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", pairs)
+    result = inside("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", pairs)
     assert result.returncode == 0
     said = result.stderr.decode()
     assert f"{cutouts / 'good.png'}: several photos of this name, shown without one" in said
@@ -384,13 +382,13 @@ def test_two_photos_of_a_name_and_photos_that_cannot_be_read_are_told(
 
 
 def test_on_a_canvas_what_its_run_judged_is_told_from_what_alpha_alone_judges(
-    command, photos, tmp_path
+    inside, photos, tmp_path
 ):
     out, page = tmp_path / "out", tmp_path / "a.html"
     words = ("--write", "composite,mask", "--canvas", "90x200")
-    made = command("matte", photos, "-o", out, *words)
+    made = inside("matte", photos, "-o", out, *words)
     assert made.returncode == 0, made.stderr
-    found = lines(command("sheet", out, "-o", page, "--pairs", photos, "--json"))
+    found = lines(inside("sheet", out, "-o", page, "--pairs", photos, "--json"))
     assert [item["by_run"] for item in found[:-1]] == [True] * 3
     assert found[-1]["summary"] | {"pages": []} == {
         "shown": 3, "flagged": found[-1]["summary"]["flagged"], "failed": 0, "skipped": 0,
@@ -399,64 +397,64 @@ def test_on_a_canvas_what_its_run_judged_is_told_from_what_alpha_alone_judges(
     for path in (out / "mask").rglob("*.png"):
         with Image.open(path) as mask:
             mask.save(path)  # by another program
-    result = command("sheet", out / "mask", "-o", page, "--pairs", photos)
+    result = inside("sheet", out / "mask", "-o", page, "--pairs", photos)
     assert "3 judged by alpha alone (cropped or on a canvas)" in result.stderr.decode()
-    alone = command("sheet", out, "-o", page)
+    alone = inside("sheet", out, "-o", page)
     assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
 
 
-def test_square_photos_on_a_square_canvas_are_told_from_those_in_another_size(command, tmp_path):
+def test_square_photos_on_a_square_canvas_are_told_from_those_in_another_size(inside, tmp_path):
     photos, out, page = tmp_path / "photos", tmp_path / "out", tmp_path / "a.html"
     photos.mkdir()
     picture(60, 60).save(photos / "a.png")
     shown = ("sheet", out, "-o", page, "--pairs", photos, "--json")
     for words, by_run in ((("--canvas", "90x90"), 1), (("--resize", "30"), 0)):
-        made = command("matte", photos, "-o", out, "--existing", "overwrite", *words)
+        made = inside("matte", photos, "-o", out, "--existing", "overwrite", *words)
         assert made.returncode == 0, made.stderr
-        assert lines(command(*shown))[-1]["summary"]["by_run"] == by_run, words
+        assert lines(inside(*shown))[-1]["summary"]["by_run"] == by_run, words
 
 
-def test_folder_of_other_photos_or_of_none_is_one_line(command, cutouts, tmp_path):
+def test_folder_of_other_photos_or_of_none_is_one_line(inside, cutouts, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     for told in (
         "no photo found",
         "no photo of any cutout: good.png would be of a photo named good.*",
     ):
-        result = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", other)
+        result = inside("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", other)
         assert (result.returncode, result.stderr.count(b"\n")) == (3, 1)
         assert told in result.stderr.decode()
         assert not (tmp_path / "a.html").exists()
         picture().save(other / "z.png")
-    gone = command("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", tmp_path / "gone")
+    gone = inside("sheet", cutouts, "-o", tmp_path / "a.html", "--pairs", tmp_path / "gone")
     assert (gone.returncode, gone.stderr.count(b"\n")) == (3, 1)
 
 
-def test_names_on_the_page_make_the_same_products_again(command, photos, tiny_weights, tmp_path):
+def test_names_on_the_page_make_the_same_products_again(inside, photos, tiny_weights, tmp_path):
     out, page = tmp_path / "out", tmp_path / "sheet.html"
-    assert command("matte", photos, "-o", out, "-m", tiny_weights).returncode == 0
-    assert command("sheet", out, "-o", page, "--pairs", photos).returncode == 0
+    assert inside("matte", photos, "-o", out, "-m", tiny_weights).returncode == 0
+    assert inside("sheet", out, "-o", page, "--pairs", photos).returncode == 0
     names = re.findall(r"data-list='([^']*)'", page.read_text())
     assert len(names) == 3
     (tmp_path / "bad.txt").write_text("\n".join(names))
     words = ("--files-from", tmp_path / "bad.txt", "-o", out, "-m", tiny_weights, "--json")
-    again = command("matte", *words, "--existing", "overwrite")
+    again = inside("matte", *words, "--existing", "overwrite")
     made = {item["outputs"]["cutout"] for item in lines(again)[:-1]}
     assert made == {str(path) for path in out.rglob("*.png")}
 
 
-def test_page_is_replaced_by_its_own_sheet_alone(command, cutouts, tmp_path):
+def test_page_is_replaced_by_its_own_sheet_alone(inside, cutouts, tmp_path):
     page = tmp_path / "sheet.html"
     page.write_text("<p>mine")
-    assert command("sheet", cutouts, "-o", page).returncode == 5
+    assert inside("sheet", cutouts, "-o", page).returncode == 5
     assert page.read_text() == "<p>mine"
     page.unlink()
-    assert command("sheet", cutouts, "-o", page, "--per-page", "1").returncode == 0
+    assert inside("sheet", cutouts, "-o", page, "--per-page", "1").returncode == 0
     assert {p.name for p in tmp_path.glob("*.html")} == {f"sheet-{n}.html" for n in (1, 2, 3)}
-    assert command("sheet", cutouts, "-o", page).returncode == 0
+    assert inside("sheet", cutouts, "-o", page).returncode == 0
     assert {p.name for p in tmp_path.glob("*.html")} == {"sheet.html"}
-    assert command("sheet", cutouts, "-o", page).returncode == 0
+    assert inside("sheet", cutouts, "-o", page).returncode == 0
     page.write_text(page.read_text().replace("good.png", "the best.png"))
-    edited = command("sheet", cutouts, "-o", page)
+    edited = inside("sheet", cutouts, "-o", page)
     assert (edited.returncode, edited.stderr.count(b"\n")) == (5, 1)
     assert b"was edited since sheet made it" in edited.stderr

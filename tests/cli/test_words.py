@@ -86,8 +86,8 @@ def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
         assert b"birefcli: \n" not in result.stderr
 
 
-def test_bad_value_of_a_variable_is_told_by_the_variables_name(command, photos, tmp_path):
-    result = command("matte", photos, "-o", tmp_path / "out", BIREFCLI_QUIET="banana")
+def test_bad_value_of_a_variable_is_told_by_the_variables_name(inside, photos, tmp_path):
+    result = inside("matte", photos, "-o", tmp_path / "out", BIREFCLI_QUIET="banana")
     assert result.returncode == 2
     assert told(result).startswith("birefcli: BIREFCLI_QUIET=banana: give 1 or 0")
 
@@ -199,26 +199,26 @@ def test_dry_run_finds_what_the_run_would_fail_for(command, photos, tmp_path):
     assert told(done).startswith("3 up to date"), "nothing is needed"
 
 
-def test_typed_option_is_stronger_than_the_opposite_variable(command, photos, tmp_path):
+def test_typed_option_is_stronger_than_the_opposite_variable(inside, photos, tmp_path):
     words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png")
-    assert told(command(*words, BIREFCLI_QUIET="1")) == ""
-    assert "1 up to date" in told(command(*words, "-v", BIREFCLI_QUIET="1"))
+    assert told(inside(*words, BIREFCLI_QUIET="1")) == ""
+    assert "1 up to date" in told(inside(*words, "-v", BIREFCLI_QUIET="1"))
 
 
-def test_half_precision_on_a_cpu_is_said_to_be_slow(command, photos, tmp_path):
+def test_half_precision_on_a_cpu_is_said_to_be_slow(inside, photos, tmp_path):
     words = ("matte", photos / "a.jpg", "-o", tmp_path / "a.png", "--device", "cpu")
-    half = command(*words, "--precision", "bf16")
+    half = inside(*words, "--precision", "bf16")
     assert half.returncode == 0, told(half)
     assert "bf16 is slower than fp32 on most CPUs" in told(half)
-    whole = command(*words)
+    whole = inside(*words)
     assert "1 written" in told(whole), "auto is another precision here"
     assert "slower" not in told(whole)
-    named = command(*words, "--precision", "fp32")
+    named = inside(*words, "--precision", "fp32")
     assert "1 up to date" in told(named)
 
 
-def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, tmp_path):
-    result = command(
+def test_variable_that_nobody_reads_is_told_and_harms_nothing(inside, photos, tmp_path):
+    result = inside(
         "matte", photos, "-o", tmp_path / "out", BIREFCLI_MAX_FAILURE="1", BIREFCLI_KERNELS="plain"
     )
     assert result.returncode == 0
@@ -231,9 +231,9 @@ def test_variable_that_nobody_reads_is_told_and_harms_nothing(command, photos, t
 
 
 def test_variable_without_effect_is_meant_for_other_runs_and_refuses_nothing(
-    command, photos, tmp_path
+    inside, photos, tmp_path
 ):
-    result = command(
+    result = inside(
         "matte", photos, "-o", tmp_path / "out", BIREFCLI_BACKGROUND="red", BIREFCLI_MARGIN="5%"
     )
     assert result.returncode == 0, told(result)
@@ -300,55 +300,55 @@ def test_flag_that_is_switched_off_is_proposed_as_such(monkeypatch, capsys):
     assert "BIREFCLI_SIZE=0" not in capsys.readouterr().err
 
 
-def test_folder_in_a_list_is_refused_before_anything_is_done(command, photos, tmp_path):
+def test_folder_in_a_list_is_refused_before_anything_is_done(inside, photos, tmp_path):
     (tmp_path / "list").write_text(f"{photos}\n{photos / 'a.jpg'}\n")
     words = ("matte", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
     for more in ((), ("--dry-run",)):
-        result = command(*words, *more)
+        result = inside(*words, *more)
         assert result.returncode == 1
         assert f"{photos}: is a folder, and lists name photos" in told(result)
 
 
-def test_quiet_dry_run_says_only_what_is_wrong(command, photos, tmp_path):
-    result = command("matte", photos, "-o", tmp_path / "out", "--dry-run", "-q")
+def test_quiet_dry_run_says_only_what_is_wrong(inside, photos, tmp_path):
+    result = inside("matte", photos, "-o", tmp_path / "out", "--dry-run", "-q")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
-def test_list_without_names_is_no_list_that_was_forgotten(command, photos, tmp_path):
+def test_list_without_names_is_no_list_that_was_forgotten(inside, photos, tmp_path):
     (tmp_path / "none").touch()
     words = ("--files-from", tmp_path / "none", "-0", "-o", tmp_path / "out")
-    assert command("matte", photos / "a.jpg", *words).returncode == 0
+    assert inside("matte", photos / "a.jpg", *words).returncode == 0
 
 
-def test_refused_run_leaves_no_folder(command, photos, tmp_path):
+def test_refused_run_leaves_no_folder(inside, photos, tmp_path):
     out = tmp_path / "new" / "out"
-    result = command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch")
+    result = inside("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch")
     assert result.returncode == 4, told(result)
     assert not out.parent.exists()
-    dry = command("matte", photos, "-o", out, "--dry-run")
+    dry = inside("matte", photos, "-o", out, "--dry-run")
     assert (dry.returncode, out.parent.exists()) == (0, False)
     out.mkdir(parents=True)
-    assert command("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch").returncode == 4
+    assert inside("matte", photos, "-o", out, BIREFCLI_MODEL="nonesuch").returncode == 4
     assert out.is_dir(), "what was there stays"
 
 
-def test_folder_that_is_named_with_a_slash_may_have_any_name(command, photos, tmp_path):
-    result = command("matte", photos / "a.jpg", "-o", f"{tmp_path}/out.xyz/")
+def test_folder_that_is_named_with_a_slash_may_have_any_name(inside, photos, tmp_path):
+    result = inside("matte", photos / "a.jpg", "-o", f"{tmp_path}/out.xyz/")
     assert result.returncode == 0, told(result)
     assert (tmp_path / "out.xyz" / "a.png").is_file()
 
 
-def test_sheet_names_what_is_not_there_and_shows_the_rest(command, tmp_path):
+def test_sheet_names_what_is_not_there_and_shows_the_rest(inside, tmp_path):
     Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "mask.png")
     gone = tmp_path / "gone"
-    alone = command("sheet", gone, "-o", tmp_path / "s.png")
+    alone = inside("sheet", gone, "-o", tmp_path / "s.png")
     assert alone.returncode == 3
     assert told(alone).startswith(f"birefcli: {gone}: No such file")
-    both = command("sheet", gone, tmp_path / "mask.png", "-o", tmp_path / "s.png", "--json")
+    both = inside("sheet", gone, tmp_path / "mask.png", "-o", tmp_path / "s.png", "--json")
     assert both.returncode == 1
     assert json.loads(both.stdout.splitlines()[-1])["summary"]["failed"] == 1
     (tmp_path / "empty").mkdir()
-    empty = command("sheet", tmp_path / "empty", "-o", tmp_path / "t.png")
+    empty = inside("sheet", tmp_path / "empty", "-o", tmp_path / "t.png")
     assert (empty.returncode, "no cutout or mask found" in told(empty)) == (3, True)
 
 
@@ -372,30 +372,30 @@ def test_font_of_the_users_draws_the_names(tmp_path):
     assert layout.font.getlength(fit_text("abc" * 99, layout.font, 200)) <= 200
 
 
-def test_nothing_found_is_told_with_what_kept_it_from_being_found(command, photos, tmp_path):
-    filtered = command("matte", photos, "-o", tmp_path / "out", "--include", "*.tif")
+def test_nothing_found_is_told_with_what_kept_it_from_being_found(inside, photos, tmp_path):
+    filtered = inside("matte", photos, "-o", tmp_path / "out", "--include", "*.tif")
     assert filtered.returncode == 3
     advice = "a pattern matches a name or a path in the folder; repeat the option for several"
     assert f"no photo found in {photos} that fits --include; {advice}" in told(filtered)
     (tmp_path / "none").touch()
-    empty = command("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
+    empty = inside("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
     assert empty.returncode == 3
     assert f"--files-from {tmp_path / 'none'}: names no photo" in told(empty)
 
 
-def test_photo_that_is_new_needs_no_reason(command, photos, tmp_path):
-    first = command("matte", photos, "-o", tmp_path / "out", "--verbose")
+def test_photo_that_is_new_needs_no_reason(inside, photos, tmp_path):
+    first = inside("matte", photos, "-o", tmp_path / "out", "--verbose")
     assert "written" in told(first)
     assert "(missing)" not in told(first)
     (tmp_path / "out" / "a.png").write_bytes(b"torn")
-    again = command("matte", photos, "-o", tmp_path / "out", "--verbose", "--existing", "overwrite")
+    again = inside("matte", photos, "-o", tmp_path / "out", "--verbose", "--existing", "overwrite")
     assert "written" in told(again)
 
 
 @pytest.mark.parametrize("place", ["photo", "output"])
-def test_name_that_is_too_long_is_no_bug(command, photos, tmp_path, place):
+def test_name_that_is_too_long_is_no_bug(inside, photos, tmp_path, place):
     long = "x" * 300
     words = (long, "-o", "out") if place == "photo" else (photos / "a.jpg", "-o", long)
-    result = command("matte", *words, cwd=tmp_path)
+    result = inside("matte", *words, cwd=tmp_path)
     assert result.returncode == (3 if place == "photo" else 5)
     assert "File name too long" in told(result)

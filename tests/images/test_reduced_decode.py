@@ -145,11 +145,11 @@ def test_pipeline_reads_no_more_than_that(monkeypatch, tmp_path, tiny_weights):
     assert sizes == [(225, 300), (900, 1200), (900, 1200)]
 
 
-def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(command, tmp_path):
+def test_mask_alone_has_the_photos_size_and_is_nearly_that_of_the_cutout(inside, tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg(scene(800, 600), **turned(6)))
     for products in ("mask", "cutout,mask", "trimap"):
         out = tmp_path / products
-        assert command("matte", tmp_path / "a.jpg", "-o", out, "--write", products).returncode == 0
+        assert inside("matte", tmp_path / "a.jpg", "-o", out, "--write", products).returncode == 0
     alone = read(tmp_path / "mask/a.png")
     beside = read(tmp_path / "cutout,mask/mask/a.png")
     assert alone.shape == beside.shape == (800, 600)

@@ -6,6 +6,7 @@ by ``PYTHONPATH=CHECKOUT python tests/matting/test_none.py FILE``, CHECKOUT bein
 """
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where this file is run and not collected
 
-from support import DATA, known_image, known_network
+from support import DATA, known_image, known_swin_t
 
-from birefcli.birefnet import SWIN_T
 from birefcli.images.photo import Photo
 from birefcli.matting.device import Placement
 from birefcli.matting.predictor import Predictor, enlarge, enlarged_levels
@@ -39,7 +39,7 @@ CPU = Placement(torch.device("cpu"), Precision.FP32)
 
 @pytest.fixture(scope="module")
 def network():
-    return known_network(SWIN_T)
+    return known_swin_t()
 
 
 def photo(shape):
@@ -48,11 +48,19 @@ def photo(shape):
     return Photo(np.rint((waves * 0.2 + 0.5).clip(0, 1) * 255).astype(np.uint8))
 
 
+@cache
+def alpha_of(network, case):
+    """The network's alpha of a case, which is the same for any edges."""
+    (height, width), shape = CASES[case]
+    predictor = Predictor(network, Size(width, height), CPU)
+    return predictor.alphas([predictor.prepare(photo(shape))])[0]
+
+
 def matted(network, case, **more):
     """The photo's matte of a case, and the network's alpha."""
     (height, width), shape = CASES[case]
     predictor = Predictor(network, Size(width, height), CPU, **more)
-    alpha = predictor.alphas([predictor.prepare(photo(shape))])[0]
+    alpha = alpha_of(network, case)
     return predictor.matte(photo(shape), alpha, None).alpha, alpha
 
 
@@ -85,7 +93,7 @@ def test_edges_are_another_matte(network):
 
 
 if __name__ == "__main__":
-    known = known_network(SWIN_T)
+    known = known_swin_t()
     mattes = {case: matted(known, case)[0][::STEP, ::STEP] for case in CASES}
     np.savez_compressed(sys.argv[1], **mattes)
 
