@@ -115,7 +115,13 @@ def _find(task: SheetTask, sheet: Sheet, reporter: SheetReporter) -> list[Entry]
         reporter.on_failure(name, reason)
     if not found.entries:
         raise NoInputError(_nothing_found(task, sheet.not_mattes))
-    return found.entries if task.photos is None else _paired(found.entries, task.photos, reporter)
+    if task.photos is None:
+        return found.entries
+    index = PhotoIndex(task.photos)
+    sheet.failed += len(index.unread)
+    for each in index.unread:
+        reporter.on_failure(str(each.place), each.reason)
+    return _paired(found.entries, task.photos, index, reporter)
 
 
 def _nothing_found(task: SheetTask, left_out: int) -> str:
@@ -129,9 +135,10 @@ def _nothing_found(task: SheetTask, left_out: int) -> str:
     )
 
 
-def _paired(entries: list[Entry], photos: Path, reporter: SheetReporter) -> list[Entry]:
+def _paired(
+    entries: list[Entry], photos: Path, index: PhotoIndex, reporter: SheetReporter
+) -> list[Entry]:
     """Cutouts with their photos; those without one are named. Raises NoInputError."""
-    index = PhotoIndex(photos)
     pairs = [(entry, index.of(*entry.names)) for entry in entries]
     without = [str(entry.path) for entry, of in pairs if not of]
     unclear = [str(entry.path) for entry, of in pairs if len(of) > 1]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from birefcli.batch.inputs import find_photos
+from birefcli.batch.inputs import Unread, find_photos
 from birefcli.batch.missing import split_missing
 from birefcli.batch.places import PIPE, LocalFile
 from birefcli.errors import NoInputError
@@ -35,10 +35,12 @@ class PhotoIndex:
         self._by_last: dict[str, list[PairedPhoto]] = defaultdict(list)
         """The same, by name alone."""
         try:
-            found_below = find_photos(Selection((str(root),), PIPE)).found
+            search = find_photos(Selection((str(root),), PIPE))
         except NoInputError as error:
             raise NoInputError(error.message, option="pairs") from None
-        there, _ = split_missing(found_below)
+        self.unread: list[Unread] = search.failed
+        """Folders whose photos are not known."""
+        there, _ = split_missing(search.found)
         for found in there:
             if isinstance(found.source, LocalFile):
                 self._add(root, found.source.path, PurePosixPath(found.relative.as_posix()))

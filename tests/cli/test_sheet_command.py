@@ -15,6 +15,7 @@ from conftest import TIMEOUT, picture
 from cutouts import cutout, disc
 from PIL import Image, features
 
+from birefcli.batch.inputs import Unread, find_photos
 from birefcli.images.encode import encode
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
@@ -280,6 +281,23 @@ def test_unreadable_file_is_one_line_and_the_sheet_is_written(inside, cutouts, t
     }  # fmt: skip
     with Image.open(tmp_path / "sheet.jpg") as page:
         assert page.format == "JPEG"
+
+
+def test_folder_of_photos_that_may_not_be_read_is_told(inside, cutouts, tmp_path, monkeypatch):
+    def find_but_locked(selection):
+        search = find_photos(selection)
+        search.failed.append(Unread(tmp_path / "photos" / "locked", "Permission denied", "locked/"))
+        return search
+
+    monkeypatch.setattr("birefcli.review.photos.find_photos", find_but_locked)
+    first = next(cutouts.glob("*.webp"))
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / f"{first.stem}.jpg")
+    pairs = ("--pairs", tmp_path / "photos")
+    result = inside("sheet", cutouts, "-o", tmp_path / "sheet.html", *pairs)
+    assert result.returncode == 1
+    assert f"{tmp_path / 'photos' / 'locked'}: Permission denied" in result.stderr.decode()
+    assert (tmp_path / "sheet.html").exists()
 
 
 def test_flagged_alone_and_the_order_of_coverage(inside, cutouts, tmp_path):
