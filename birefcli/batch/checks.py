@@ -10,6 +10,7 @@ from birefcli.errors import OutputError
 from birefcli.images.files import entry_key
 from birefcli.system import atomic
 from birefcli.system.paths import is_file, is_folder
+from birefcli.system.regular_file import is_free
 
 
 def check_failed_to(
@@ -35,7 +36,7 @@ def check_failed_to(
     if is_folder(file):
         raise wrong("is a folder; name a file")
     try:
-        if is_file(file) and not could_be_failures(file):
+        if is_file(file) and not is_free(file) and not could_be_failures(file):
             raise wrong("is there and is no list of failed photos; name another file")
         atomic.check_writes(file, make=make)
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from birefcli.batch import stores
+from birefcli.batch.lists import INSIDE, split_unread, unread_line
 from birefcli.batch.output import output_of
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
@@ -42,10 +43,6 @@ class FoundPhoto:
     """Whether it was found in a folder: what is named is tried whatever it is."""
     everywhere: bool = False
     """Whether every shard has it: a name under which nothing is."""
-
-
-INSIDE = "/./"
-"""What stands before it in a list is no part of the path below the output folder, as in rsync."""
 
 
 class Unread(NamedTuple):
@@ -136,10 +133,10 @@ def _named(selection: Selection, skip: Path | None, search: Search) -> Iterator[
 def _listed_ones(selection: Selection, skip: Path | None, search: Search) -> Iterator[FoundPhoto]:
     """The photos of a list, in its order, and those in the folders that it may name."""
     names = selection.listed
-    objects = stores.listed_photos(n for n in names if is_url(n) and not _is_listed_folder(n))
+    objects = stores.listed_photos(n for n in names if is_url(n) and split_unread(n) is None)
     for name in names:
-        if _is_listed_folder(name):
-            yield from _in_listed_folder(name, selection, skip, search)
+        if (folder := split_unread(name)) is not None:
+            yield from _in_listed_folder(*folder, selection, skip, search)
             continue
         if not is_url(name):
             yield _listed(name, LocalFile(Path(name)))
@@ -151,24 +148,15 @@ def _listed_ones(selection: Selection, skip: Path | None, search: Search) -> Ite
             search.failed.append(Unread(*found, name))
 
 
-def _is_listed_folder(name: str) -> bool:
-    """Whether a line of a list is what an earlier run wrote of a folder that it could not read.
-
-    Other folders in lists are no photos: ``find`` names them as well as what is in them.
-    """
-    return INSIDE in name and name.endswith("/")
-
-
 def _in_listed_folder(
-    name: str, selection: Selection, skip: Path | None, search: Search
+    root: str, below: str, selection: Selection, skip: Path | None, search: Search
 ) -> Iterator[FoundPhoto]:
     """What may be a photo in such a folder, with the paths that the earlier search had for them.
 
     Raises NoInputError where a store cannot be asked.
     """
-    root, _, below = name.partition(INSIDE)
-    if is_url(name):
-        yield from _stored(f"{root}/", selection, search, below)
+    if is_url(root):
+        yield from _stored(root, selection, search, below)
     else:
         yield from _walk(Path(root), selection, skip, search, below)
 
@@ -184,7 +172,7 @@ def _stored(
     try:
         url = parse_url(name + below)
     except ValueError as error:
-        listed = f"{name}./{below}" if below else name
+        listed = unread_line(name, below) if below else name
         search.failed.append(Unread(name + below, str(error), listed))
         return
     try:
@@ -281,11 +269,11 @@ def _note_unreadable(search: Search, root: Path | ObjectUrl, error: OSError) -> 
     """Note a folder, or a prefix, below ``root`` or that itself, and how lists name it."""
     name, reason = str(error.filename), error.strerror or str(error)
     if isinstance(root, ObjectUrl):
-        listed = f"{root}./{name.removeprefix(str(root))}"
+        listed = unread_line(str(root), name.removeprefix(str(root)))
         search.failed.append(Unread(name, reason, listed))
         return
     below = Path(name).relative_to(root).as_posix()
-    listed = f"{root}{INSIDE}{below}/" if below != "." else f"{root}{INSIDE}"
+    listed = unread_line(str(root), "" if below == "." else below)
     search.failed.append(Unread(Path(name), reason, listed))
 
 

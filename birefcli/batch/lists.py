@@ -23,6 +23,11 @@ CHUNK = 2 * LONGEST
 MOST_BYTES, MOST_NAMES = 256 << 20, 2_000_000
 """Of a list: one that has more is written by a program that does not end."""
 
+INSIDE = "/./"
+"""What stands before it in a line is no part of the path below the output folder, as in rsync."""
+UNREAD = "/././"
+"""The same, in the line of a folder that could not be read; ``find photos/./`` writes the other."""
+
 NO_LIST = "is no list of names, or does not end"
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF32_MARKS = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
@@ -95,7 +100,25 @@ def could_be_failures(file: Path) -> bool:
     if len(head) == CHUNK:
         del names[-1]  # the rest of it was not read
     kept = [name for name in names if name]
-    return not head or (bool(kept) and all(b"/" in name for name in kept))
+    return bool(kept) and all(b"/" in name for name in kept)
+
+
+def unread_line(root: str, below: str) -> str:
+    """The line of a folder that could not be read: it is searched again where a list has it.
+
+    ``root``: the folder or prefix that was searched; ``below``: the path from there, or nothing.
+    """
+    end = "/" * (below != "" and not below.endswith("/"))
+    return f"{root.rstrip('/')}{UNREAD}{below}{end}"
+
+
+def split_unread(line: str) -> tuple[str, str] | None:
+    """What was searched, with a slash at its end, and the path from there; None for other lines.
+
+    Other folders in lists are no photos: ``find`` names them as well as what is in them.
+    """
+    root, mark, below = line.partition(UNREAD)
+    return (f"{root}/", below) if mark and line.endswith("/") else None
 
 
 def _read_object(url: ObjectUrl) -> bytes | None:

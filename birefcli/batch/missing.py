@@ -35,9 +35,13 @@ def partition_missing(found: list[FoundPhoto]) -> tuple[list[FoundPhoto], list[M
     return there, missing
 
 
-def all_missing(missing: list[Missing]) -> Message:
-    """The first of photos none of which is there, with the reason."""
-    more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+def all_missing(missing: list[Missing], unread: int = 0) -> Message:
+    """The first of photos none of which is there, with the reason.
+
+    ``unread``: how many folders could not be read beside them.
+    """
+    others = len(missing) - 1 + unread
+    more = f", and {others} more" if others else ""
     return Message(f"{missing[0][0].source}: {missing[0][1]}{more}")
 
 

@@ -80,6 +80,8 @@ def refuse_uncertain(selection: Selection, search: Search) -> None:
     """Raise NoInputError where photos may be there that were not found."""
     if search.failed:
         raise _uncertain(str(search.failed[0].place), search.failed[0].reason)
+    if not selection.inputs:  # an empty list was given: every product would be listed
+        raise NoInputError(nothing_found(selection, search))
     for name in selection.inputs:  # a disk that is not mounted is an empty folder
         if not any(_is_below(photo, name) for photo in search.found):
             raise NoInputError(nothing_found(replace(selection, inputs=(name,)), search))

@@ -84,6 +84,8 @@ class Progress:
             if decision is None:
                 return
             self.pace.end(written=outcome.status is Status.WRITTEN)
+            if outcome.status is Status.WRITTEN and _replaces_theirs(decision):
+                outcome = replace(outcome, notable=True)
             self.report(outcome)
             if outcome.fatal:
                 self.summary.stopped = self.summary.stopped or ExitCode.OUTPUT
@@ -120,3 +122,8 @@ class Progress:
             return True
         limit = self.task.options.max_failures
         return limit is not None and self.summary.counts[Status.FAILED] >= limit
+
+
+def _replaces_theirs(decision: Decision) -> bool:
+    """Whether somebody's work goes: nobody can ask later what it was."""
+    return any(verdict.replaces_theirs for verdict in decision.verdicts.values())

@@ -137,7 +137,7 @@ def _plan(task: BatchTask) -> Plan:
         return Plan(search, [], [], nothing_found(task.selection, search))
     found, missing = partition_missing(search.found)
     if missing and not found and not search.elsewhere:
-        return Plan(search, missing, [], all_missing(missing))
+        return Plan(search, missing, [], all_missing(missing, len(search.failed)))
     jobs = plan_targets(found, task.selection, rendering.products, rendering.format)
     return Plan(search, missing, jobs)
 

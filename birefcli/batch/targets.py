@@ -1,9 +1,11 @@
 """Where products go: every target before any work, and collisions."""
 
 import contextlib
+import glob
 import os
+import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,7 +120,7 @@ def _collision(other: Job, job: Job, target: Target, *, one_name: bool) -> Outpu
         way = "rename one of them"
     elif lying := next((each for each in (other, job) if target.key in each.source.keys), None):
         text += ", which may be a result that was edited"
-        left_out = Option("exclude", f"'{lying.relative.name}'")
+        left_out = _excluding(glob.escape(lying.relative.name))
         way = Message(ANOTHER, ", or leave it out with ", left_out)
     return OutputError(text, hint=way)
 
@@ -136,13 +138,19 @@ def _refuse_collisions(jobs: list[Job], selection: Selection) -> None:
 
 def _if_edited(job: Job, selection: Selection) -> Message:
     """The ways out where a photo may be a result that somebody edited, and that lost its stamp."""
-    all_results = selection.target_name(Path("*"))
+    template = replace(selection, name=glob.escape(selection.name))
+    all_results = template.target_name(Path("*"))
     named_as_photos = all_results == "*"
-    pattern = job.relative.name if named_as_photos else all_results + job.relative.suffix
-    left_out = Option("exclude", f"'{pattern}'")
+    own = glob.escape(job.relative.name if named_as_photos else job.relative.suffix)
+    left_out = _excluding(own if named_as_photos else all_results + own)
     return Message(
         "if it is a result that was edited, leave it out with ", left_out, "; or ", ANOTHER
     )
+
+
+def _excluding(pattern: str) -> Option:
+    """The option as a shell takes it."""
+    return Option("exclude", shlex.quote(pattern))
 
 
 class SharedFile(NamedTuple):

@@ -15,7 +15,7 @@ from birefcli.cli import rules
 from birefcli.cli.matte_options import MatteOptions
 from birefcli.cli.spelling import spelled
 from birefcli.cli.stderr import say
-from birefcli.errors import Message, NoInputError, Option, UsageError
+from birefcli.errors import Message, Option, UsageError
 from birefcli.images.files import PHOTO_SUFFIXES
 from birefcli.options import (
     DEVICES,
@@ -50,8 +50,8 @@ def read_selection(words: MatteOptions) -> Selection:
     if listing == PIPE and PIPE in inputs:
         both = Message(Option("files_from", "-"), " and the photo - both want stdin")
         raise UsageError(both)
-    if listing is not None and not inputs and not selection.listed:
-        raise NoInputError("names no photo", option="files_from", value=listing)
+    if not inputs and listing is None:
+        raise UsageError("no photo named; see birefcli matte --help")
     _check_selection(selection, words.json_lines)
     return selection
 
@@ -145,8 +145,6 @@ def _preset(words: MatteOptions) -> str | None:
 
 
 def _check_selection(selection: Selection, json_lines: bool) -> None:
-    if not selection.inputs and not selection.listed:
-        raise UsageError("no photo named; see birefcli matte --help")
     if "" in selection.inputs:
         raise UsageError("a photo's name is empty: is a variable not set?")
     if not selection.output:

@@ -24,6 +24,7 @@ from birefcli.batch.reporter import Bottleneck, DeviceLost
 from birefcli.cli.terminal import INTERVAL, Terminal
 from birefcli.errors import Message, Spell, printable
 from birefcli.images.files import left_out_text
+from birefcli.options import Existing
 
 LOADING, WORKING = "loading the model", "matting"
 
@@ -54,8 +55,10 @@ class Verbosity:
 class TerminalReporter(Terminal):
     """Progress: a bar on a terminal, now and then a line elsewhere; failures always."""
 
-    def __init__(self, verbosity: Verbosity, spell: Spell) -> None:
-        """``spell``: how the command line writes options."""
+    def __init__(
+        self, verbosity: Verbosity, spell: Spell, existing: Existing = Existing.UPDATE
+    ) -> None:
+        """``spell``: how the command line writes options; ``existing``: the run's."""
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -66,6 +69,8 @@ class TerminalReporter(Terminal):
             wanted=verbosity.progress and not verbosity.quiet,
         )
         self.verbosity, self.spell = verbosity, spell
+        self._stays = existing in (Existing.UPDATE, Existing.SKIP)
+        """Whether the same command leaves what is done, and says what its run found out."""
         self.shows_progress = verbosity.progress and not verbosity.quiet
         self.failed, self.pace = 0, Pace(0)
         self.last_line = time.monotonic()
@@ -150,11 +155,9 @@ class TerminalReporter(Terminal):
     def _where_to_look(self, summary: Summary) -> str:
         """How one learns which photos the counts are of; nothing where each was named."""
         ways = []
-        if not self.names_written:
-            if summary.flagged or summary.noted or summary.lowered:
-                ways = ["the same command with -v names them"]
-            elif summary.counts[Status.WRITTEN] and (summary.edited or summary.foreign):
-                ways = ["-v names them"]
+        told = summary.flagged or summary.noted or summary.lowered
+        if told and self._stays and not self.names_written:
+            ways = ["the same command with -v names them"]
         if summary.flagged:
             ways.append("birefcli sheet shows flagged ones")
         return f" ({', '.join(ways)})" if ways else ""

@@ -32,8 +32,10 @@ def matte(context: typer.Context, words: MatteOptions) -> None:
     task = BatchTask(selection, options, existing, lock, words.dry_run, words.failed_to, words.null)
     quiet = words.quiet and not rules.is_typed(context, "verbose")  # over a variable's --quiet
     verbosity = Verbosity(words.json_lines, quiet, words.verbose, words.progress, words.debug)
-    with TerminalReporter(verbosity, spelling(context)) as reporter:
+    with TerminalReporter(verbosity, spelling(context), existing) as reporter:
         summary = run(task, reporter)
+    if not selection.inputs and not selection.listed:
+        raise NoInputError("names no photo", option="files_from", value=words.files_from)
     if summary.nothing_found is not None:
         raise NoInputError(summary.nothing_found)
     raise typer.Exit(summary.exit_code)

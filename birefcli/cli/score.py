@@ -176,7 +176,7 @@ def _write_page(target: Path, title: str, result: "ScoreResult", spell: Spell) -
     """Write the report, unless nothing was scored; whether it was written."""
     if result.page is None or not result.summary.photos:
         return False
-    page = result.page.render(result.summary, title, target.name, spell)
+    page = result.page.render(result.summary, title, spell)
     try:
         atomic.write_file(target, page)
     except OSError as error:

@@ -1,5 +1,6 @@
 """A wrong command line, in one line as every other failure: what is wrong, what to do."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -57,18 +58,44 @@ def refuse_switch_values(context: Any) -> None:  # noqa: ANN401
     """Raise UsageError for ``--refine false``, whose second word would be the name of a photo."""
     if context.resilient_parsing:
         return
-    params = (p for p in context.command.params if getattr(p, "is_flag", False))
-    switches = {name: p for p in params for name in (*p.opts, *p.secondary_opts)}
-    words = context.meta[WORDS]
-    for option, word in pairwise(words):
-        if option not in switches or word.lower() not in OFF + ON or exists(Path(word)):
+    params = [p for p in context.command.params if p.opts[0].startswith("-")]
+    options = {name: p for p in params for name in (*p.opts, *p.secondary_opts)}
+    for option, word in _switches(context.meta[WORDS], options):
+        if word.lower() not in OFF + ON or exists(Path(word)):
             continue
-        other = switches[option].secondary_opts
+        other = options[option].secondary_opts
         if word.lower() in ON or option in other:
             way = f"write {option} alone"
         else:
             way = f"write {other[0]}" if other else "leave it out"
         raise UsageError(advised(f"{option} takes no value; {way}", context))
+
+
+def _switches(words: Sequence[str], options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each switch and the word after it; what is another option's value, or follows --, is none."""
+    rest = pairwise(words)
+    for word, following in rest:
+        if word == "--":
+            return
+        if _is_switch(options.get(word)):
+            yield word, following
+        elif _wants_next(word, options):
+            next(rest, None)
+
+
+def _is_switch(option: Any) -> bool:  # noqa: ANN401
+    return option is not None and (option.is_flag or option.count)
+
+
+def _wants_next(word: str, options: Mapping[str, Any]) -> bool:
+    """Whether the word after this one is its value; ``-vo`` is ``-v -o``, and ``-oa`` has its."""
+    if word in options:
+        return True
+    if word.startswith("--") or not word.startswith("-"):
+        return False
+    names = [f"-{letter}" for letter in word[1:]]
+    others = [place for place, name in enumerate(names) if not _is_switch(options.get(name))]
+    return others[:1] == [len(names) - 1] and names[-1] in options
 
 
 def advised(fault: str, context: Any) -> str:  # noqa: ANN401 - Typer vendors its classes

@@ -17,7 +17,7 @@ from birefcli.models.zoo import Model
 from birefcli.options import PatchOrder, Precision, Size
 from birefcli.system import atomic
 from birefcli.system.paths import exists, is_folder
-from birefcli.system.regular_file import regular_status
+from birefcli.system.regular_file import is_free, regular_status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +120,8 @@ def _check_output(task: ExportTask) -> None:
         wrong = f"name a file that ends in {SUFFIX}"
         raise UsageError(wrong, option="output", value=output)
     try:
-        if regular_status(output) is not None and not task.overwrite:
+        is_there = regular_status(output) is not None and not is_free(output)
+        if is_there and not task.overwrite:
             hint = Message("name another file, or add ", Option("overwrite"))
             raise OutputError(f"{output}: is there already", hint=hint)
         _check_folder(output)

@@ -29,7 +29,7 @@ from birefcli.review.photos import PhotoIndex, lonely
 from birefcli.review.tile_page import Layout, Pixels8
 from birefcli.system import atomic
 from birefcli.system.paths import is_file, names_in
-from birefcli.system.regular_file import open_regular
+from birefcli.system.regular_file import is_free, open_regular
 from birefcli.system.temporary_store import TemporaryStore
 
 
@@ -222,9 +222,7 @@ def _check_output(task: SheetTask, pages: int) -> None:
     name, folder = task.output.name, task.output.parent
     for target in [task.output, *_page_names(task.output, pages)]:
         try:
-            known = is_page_of(target, name)
-        except FileNotFoundError:
-            continue
+            known = is_free(target) or is_page_of(target, name)
         except OSError as error:
             raise OutputError(f"{target}: {error.strerror}") from None
         if not known:

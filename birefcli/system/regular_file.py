@@ -46,6 +46,20 @@ def regular_status(path: Path) -> os.stat_result | None:
     return status
 
 
+def is_free(path: Path) -> bool:
+    """Whether a file of ours may go there whatever it is: nothing is there, or an empty file.
+
+    Nobody's work is in that: ``mktemp`` makes it. Raises OSError where that cannot be told, and for
+    anything else that has the name.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return True
+    refuse_irregular(status.st_mode, path)
+    return status.st_size == 0
+
+
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading, where it is a regular one.
 

@@ -9,7 +9,7 @@ from birefcli.errors import Message, Option, OutputError
 from birefcli.models import files
 from birefcli.models.pickled import MAX_PICKLE
 from birefcli.models.weights import CONFIG_KEY
-from birefcli.system.regular_file import open_regular, regular_status
+from birefcli.system.regular_file import is_free, open_regular, regular_status
 
 _LOG_START = re.compile(rb'\{"(step": \d+, "loss|epoch": \d+, "step)": ')
 _CHECKPOINT_KEYS = (b"network", b"averaged", b"optimiser")
@@ -22,16 +22,16 @@ def refuse_foreign(output: Path, log: Path, checkpoint: Path, others: Iterable[P
     A damaged checkpoint is one where the log says whose folder it is; the log may be lost. Raises
     OutputError.
     """
-    if _is_there(output) and not _is_sound(output, _is_weights):
+    if not _is_free(output) and not _is_sound(output, _is_weights):
         what = "is there and was not made by birefcli train"
         raise OutputError(f"{output}: {what}", hint="name another file")
     known, ours = (log, _is_log) if _is_there(log) else (checkpoint, _is_checkpoint)
     if _is_there(known) and _is_sound(known, ours):
         return
-    for path in (known, *others):
-        if _is_there(path):
-            hint = Message("move it, or choose another ", Option("output"))
-            raise OutputError(f"{path}: is there and was not made by birefcli train", hint=hint)
+    theirs = [known] if _is_there(known) else []
+    for path in (*theirs, *(path for path in others if not _is_free(path))):
+        hint = Message("move it, or choose another ", Option("output"))
+        raise OutputError(f"{path}: is there and was not made by birefcli train", hint=hint)
 
 
 def _is_weights(path: Path) -> bool:
@@ -63,6 +63,10 @@ def _is_sound(path: Path, check: Callable[[Path], bool]) -> bool:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception:  # of foreign bytes libraries raise anything
         return False
+
+
+def _is_free(path: Path) -> bool:
+    return not _is_there(path) or is_free(path)
 
 
 def _is_there(path: Path) -> bool:

@@ -16,7 +16,7 @@ from birefcli.scoring.layouts import split_held_out
 from birefcli.system import atomic
 from birefcli.system.paths import is_folder, real_path
 from birefcli.system.process_settings import set_torch_threads, use_one_opencv_thread
-from birefcli.system.regular_file import regular_status
+from birefcli.system.regular_file import is_free, regular_status
 from birefcli.training import own_files, pretrained
 from birefcli.training.backgrounds import find_backgrounds
 from birefcli.training.dataset import DataError, Pair, find_pairs
@@ -31,7 +31,10 @@ SCRATCH_SIZE = 384
 CHECKPOINT, LOG, HELD_OUT = "checkpoint.pt", "log.jsonl", "held_out.txt"
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Files in the folder beside the weights."""
-_WRITTEN = (CHECKPOINT, LOG, HELD_OUT, BEST, LAST, "epoch-[0-9]*.png")
+_FILES = (CHECKPOINT, LOG, HELD_OUT, BEST, LAST)
+_PICTURES = "epoch-[0-9]*.png"
+_WRITTEN = (*_FILES, _PICTURES)
+"""Patterns of what a training writes there."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,10 @@ def prepare_folder(plan: Plan) -> None:
     others = [path for name in _WRITTEN for path in folder.glob(name)]
     own_files.refuse_foreign(output, folder / LOG, folder / CHECKPOINT, others)
     resumes = has_checkpoint(plan)
-    if _is_there(output) and not resumes and not plan.restart:
+    if _is_there(output) and not is_free(output) and not resumes and not plan.restart:
         hint = Message("name another file, or ", Option("restart"))
         raise OutputError(f"{output}: is there already", hint=hint)
-    for path in (output, *(folder / name for name in _WRITTEN[:-1])):
+    for path in (output, *(folder / name for name in _FILES)):
         _check_replaceable(path)
     atomic.clear_stale([plan.folder, output.parent])
 
@@ -150,7 +153,9 @@ def is_result_newest(plan: Plan) -> bool:
         saved = regular_status(plan.folder / CHECKPOINT)
     except OSError:
         return False
-    return written is not None and saved is not None and written.st_mtime_ns >= saved.st_mtime_ns
+    if written is None or written.st_size == 0 or saved is None:
+        return False
+    return written.st_mtime_ns >= saved.st_mtime_ns
 
 
 def _is_there(path: Path) -> bool:

@@ -699,7 +699,7 @@ def test_what_may_not_be_read_fails_by_name_unless_it_is_excluded_and_the_rest_g
     finally:
         for path in shut:
             path.chmod(0o700)
-    lines = ["in/./locked/", "in/./shut.jpg"]
+    lines = ["in/././locked/", "in/./shut.jpg"]
     assert sorted((tmp_path / "failed").read_text().splitlines()) == lines
     assert result.returncode == 1, result.stderr.decode()
     *lines, _ = [json.loads(line) for line in result.stdout.splitlines()]

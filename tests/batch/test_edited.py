@@ -332,7 +332,7 @@ def test_an_edited_result_beside_its_photo_is_named_with_the_ways_out(task, tmp_
         run(replace(there, selection=selection))
     assert str(refused.value) == (
         f"{here}/a.jpg and {here}/a.png would both be written to {here}/a.png, which may be a"
-        " result that was edited; choose another output, or leave it out with exclude='a.png'"
+        " result that was edited; choose another output, or leave it out with exclude=a.png"
     )
     edited = (here / "a.png").read_bytes()
     named = replace(selection, name="{stem}_m", exclude=("a.png",))
@@ -360,11 +360,13 @@ def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, c
     picture().save(cutouts.parent / "in" / "c.jpg")
     mask = job_for(cutouts.parent / "in" / "c.jpg", {CUTOUT: LocalFile(cutouts / "c.png")})
     lay(mask, product(mask, kind=Product.MASK))
-    outcomes = []
+    outcomes, named = [], []
 
     class Collected(NullReporter):
         def on_outcome(self, outcome):
             outcomes.append((Path(outcome.input).name, str(outcome.reason)))
+            if outcome.notable:
+                named.append(Path(outcome.input).name)
 
     summary = run(task(CUTOUT, existing=Existing.OVERWRITE, dry_run=dry_run), Collected())
     assert dict(outcomes) == {
@@ -372,6 +374,8 @@ def test_what_somebody_made_is_named_and_counted_where_it_is_overwritten(task, c
         "b.jpg": "replaces a file that birefcli did not make",
         "c.jpg": "replaces a product of another kind",
     }
+    # A dry run prints all of them anyway.
+    assert sorted(named) == ([] if dry_run else ["a.jpg", "b.jpg"])
     counts = f"{'to replace' if dry_run else 'replaced'}: 1 edited, 1 not made by birefcli"
     assert summary.line().endswith(f"; {counts}")
     assert '"replaced": {"edited": 1, "foreign": 1}' in summary.as_json()

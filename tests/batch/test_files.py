@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from birefcli.batch.freshness import Verdict, decide
 from birefcli.batch.inputs import FoundPhoto, find_photos, search_photos
+from birefcli.batch.lists import split_unread, unread_line
 from birefcli.batch.lock import hold_folder
 from birefcli.batch.output import output_of
 from birefcli.batch.places import LocalFile, Stdin, Stdout
@@ -36,6 +37,7 @@ from birefcli.images.stamp import Stamp
 from birefcli.options import Existing, Format, Lock, Precision, Product, Selection
 from birefcli.system import atomic
 from birefcli.system.atomic import write_file
+from birefcli.system.object_url import is_url
 
 CUTOUT = (Product.CUTOUT,)
 
@@ -174,19 +176,37 @@ def test_unreadable_folder_is_a_failure_that_can_be_retried_and_the_rest_is_foun
         search = find_photos(selected(photos))
         assert [photo.relative.name for photo in search.found] == ["a.jpg"]
         [unread] = search.failed
-        line = f"{photos}/./locked/"
+        line = f"{photos}/././locked/"
         assert unread == (photos / "locked", "Permission denied", line)
         again = search_photos(selected(listed=(line,)))
         assert (again.found, again.failed) == ([], [unread])
         itself = search_photos(selected(photos / "locked"))
-        assert itself.failed[0].listed == f"{photos / 'locked'}/./"
+        assert itself.failed[0].listed == f"{photos / 'locked'}/././"
     more = {"output": photos / "locked" / "out", "exclude": ("locked/old",)}
     for lines in ((line,), (line, f"{photos}/./locked/b.jpg")):
         [photo] = find_photos(selected(listed=lines, **more)).found
         assert photo.relative == Path("locked/b.jpg")
         assert photo.source.listed_as(photo.relative) == f"{photos}/./locked/b.jpg"
-    [plain] = find_photos(selected(listed=(f"{photos}/locked/",))).found
-    assert "is a folder" in plain.source.absence(), "one that find names is no photo"
+    for name in (f"{photos}/locked/", f"{photos}/./"):
+        [plain] = find_photos(selected(listed=(name,))).found
+        assert "is a folder" in plain.source.absence(), "one that find names is no photo"
+
+
+@pytest.mark.parametrize("root", ["/", ".", "in", "/in", "s3://b/", "s3://b/in/"])
+@pytest.mark.parametrize("below", ["", "locked/", "x/locked/"])
+def test_line_of_an_unread_folder_tells_what_was_searched(root, below):
+    line = unread_line(root, below.removesuffix("/"))
+    assert split_unread(line) == (root.removesuffix("/") + "/", below)
+    assert is_url(line) or Path(line) == Path(root, below)
+
+
+def test_unread_folder_below_the_top_of_all_is_searched_there(photos):
+    touch(photos, "a.jpg")
+    [photo] = find_photos(selected(listed=(unread_line("/", str(photos)[1:]),))).found
+    assert (photo.source, photo.relative) == (
+        place(photos / "a.jpg"),
+        Path(str(photos)[1:], "a.jpg"),
+    )
 
 
 @pytest.mark.parametrize("output", ["in/out", "link/out", "in/sub/../out"])

@@ -9,9 +9,10 @@ from conftest import picture
 
 from birefcli.batch import slow_cpu
 from birefcli.batch.executor import Executor, Executors
-from birefcli.batch.inputs import Search, Unread
+from birefcli.batch.inputs import FoundPhoto, Search, Unread
 from birefcli.batch.outcome import Status
 from birefcli.batch.pipeline import Pipeline
+from birefcli.batch.places import LocalFile
 from birefcli.batch.reporter import NullReporter, Reporter
 from birefcli.batch.run import run
 from birefcli.batch.workers.pool import WorkerPool
@@ -60,10 +61,14 @@ def test_a_run_without_photos_leaves_no_failures_of_an_earlier_one_in_its_list(
         is ExitCode.NO_INPUT
     )
     assert names.read_text() == f"{tmp_path}/./gone.jpg\n"
-    locked = Search(failed=[Unread(tmp_path / "in" / "x", "Permission denied", "in/./x/")])
+    locked = Search(failed=[Unread(tmp_path / "in" / "x", "Permission denied", "in/././x/")])
     monkeypatch.setattr("birefcli.batch.run.search_photos", lambda _: locked)
     assert run(dataclasses.replace(task, failed_to=names)).exit_code is ExitCode.NO_INPUT
-    assert names.read_text() == "in/./x/\n"
+    assert names.read_text() == "in/././x/\n"
+    locked.found.append(FoundPhoto(LocalFile(tmp_path / "gone.jpg"), Path("gone.jpg")))
+    summary = run(dataclasses.replace(task, failed_to=names))
+    assert str(summary.nothing_found).endswith("No such file or directory, and 1 more")
+    assert names.read_text() == f"{tmp_path}/./gone.jpg\nin/././x/\n"
 
 
 def test_the_model_stays_loaded_from_one_run_to_the_next(task, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_a_prefix_that_could_not_be_listed_can_be_retried(put, monkeypatch):
     chosen = Selection(("s3://b/in",), "out")
     monkeypatch.setattr(ObjectStore, "list", refuse)
     [unread] = search_photos(chosen).failed
-    assert unread.listed == "s3://b/in/./sub/"
+    assert unread.listed == "s3://b/in/././sub/"
     monkeypatch.setattr(ObjectStore, "list", whole)
     [photo] = search_photos(Selection((), "out", listed=(unread.listed,))).found
     assert (photo.relative, photo.searched) == (Path("sub/a.jpg"), True)

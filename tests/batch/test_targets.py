@@ -3,8 +3,11 @@
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +362,25 @@ FULL = {
 }
 
 
+@pytest.mark.parametrize("photo", ["it's.jpg", "a[1].jpg", "-*.jpg", "a b.jpg"])
+@pytest.mark.parametrize("name", ["{stem}", "{stem}[1]"])
+def test_advice_to_leave_an_edited_result_out_holds_for_odd_names(tmp_path, photo, name):
+    edited = Path(name.replace("{stem}", Path(photo).stem) + ".png")
+    for file in (Path(photo), edited):
+        (tmp_path / file).touch()
+    chosen = Selection((str(tmp_path),), str(tmp_path), name=name)
+
+    def planned(selection):
+        found = find_photos(selection).found
+        return plan_targets(found, selection, (Product.CUTOUT,), Format.PNG)
+
+    with pytest.raises(OutputError) as refused:
+        planned(chosen)
+    words = shlex.split(re.search(r"(?:with )(exclude=.+?)(; or.*)?$", str(refused.value))[1])
+    [pattern] = [word.removeprefix("exclude=") for word in words]
+    assert [job.relative for job in planned(replace(chosen, exclude=(pattern,)))] == [Path(photo)]
+
+
 @pytest.mark.parametrize("what", FULL)
 def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
     inside, small_disk, tmp_path, what
@@ -372,7 +394,7 @@ def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
     words = [word.format(small_disk) for word in FULL[what]]
     target = Path(words[-1])
     if what == "a report":
-        mark = PageMark("scores", target.name)
+        mark = PageMark("scores")
         target.write_bytes(mark.sealed(f"{mark.tag()}old"))
     elif what == "a list of failures":
         target.write_text("./old.jpg\n")

@@ -5,11 +5,12 @@ from dataclasses import replace
 from birefcli.batch.outcome import Outcome, Status, Summary
 from birefcli.cli.batch_reporter import TerminalReporter, Verbosity
 from birefcli.cli.watch_reporter import WatchTerminalReporter
+from birefcli.options import Existing
 
 
-def ended(*outcomes, verbose=False, reporter_of=TerminalReporter):
+def ended(*outcomes, verbose=False, reporter_of=TerminalReporter, existing=Existing.UPDATE):
     summary = Summary(seconds=1.0, working=1.0)
-    with reporter_of(Verbosity(progress=False, verbose=verbose), str) as reporter:
+    with reporter_of(Verbosity(progress=False, verbose=verbose), str, existing) as reporter:
         for outcome in outcomes:
             summary.add(outcome)
             reporter.on_outcome(outcome)
@@ -33,6 +34,8 @@ def test_the_last_line_counts_flags_and_notes_and_says_where_they_stand(capsys):
     assert lines[3] == f"{counted} ({sheet})"
     ended(noted)
     assert capsys.readouterr().err.endswith(f"photos/s); with notes: 1 ({names})\n")
+    ended(noted, existing=Existing.OVERWRITE)  # the same command would do it anew
+    assert capsys.readouterr().err.endswith("photos/s); with notes: 1\n")
     ended(plain)
     assert capsys.readouterr().err.endswith("photos/s)\n")
     ended(noted, reporter_of=WatchTerminalReporter)

@@ -90,7 +90,11 @@ def test_sheet_is_no_photo_and_no_cutout_afterwards(inside, cutouts):
     assert b"sheet.png: skipped (made by birefcli)" in shown.stderr
 
 
-def test_file_that_is_no_sheet_is_never_replaced(inside, cutouts, tmp_path):
+def test_file_that_is_no_sheet_is_never_replaced_unless_it_is_empty(inside, cutouts, tmp_path):
+    (tmp_path / "mine.png").touch()  # as mktemp makes it
+    words = ("sheet", cutouts, "-o", tmp_path / "mine.png")
+    assert inside(*words).returncode == 0
+    (tmp_path / "mine.png").unlink()
     for name in ("mine.png", "mine-2.png"):
         picture().save(tmp_path / name)
         before = (tmp_path / name).read_bytes()

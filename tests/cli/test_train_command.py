@@ -558,6 +558,16 @@ def test_files_of_the_folder_that_are_no_trainings_stay(tmp_path):
             setup.prepare_folder(plan)
         return any(str(error.value).startswith(f"{plan.folder / name}: ") for name in names)
 
+    for path in (plan.output, plan.folder / "epoch-0001.png"):
+        path.touch()  # as mktemp makes it
+    setup.prepare_folder(replace(plan, restart=False))
+    (plan.folder / setup.CHECKPOINT).touch()
+    os.utime(plan.folder / setup.CHECKPOINT, (0, 0))
+    assert not setup.is_result_newest(plan)
+    plan.output.write_bytes(b"weights")
+    assert setup.is_result_newest(plan)
+    for path in (plan.output, plan.folder / setup.CHECKPOINT):
+        path.unlink()
     (plan.folder / "epoch-0001.png").write_bytes(b"a picture")
     (plan.folder / "of mine.txt").write_bytes(b"no name of ours")
     assert refused("epoch-0001.png")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ import typer.main
 from PIL import Image, ImageFont
 
 from birefcli import values
-from birefcli.cli import environment, shared_options
+from birefcli.cli import environment, shared_options, usage_errors
 from birefcli.cli.app import app
 from birefcli.errors import printable
 from birefcli.options import Compress, Existing, Lock, PatchOrder, Precision, SheetOrder
@@ -49,6 +50,7 @@ def told(result):
         ("matte a.jpg -o o --crop=5", "--crop takes no value"),
         ("matte a.jpg -o o --metadata none", "--metadata takes no value; write --no-metadata; see"),
         ("matte a.jpg -o o --strip off", "--strip takes no value; leave it out; see"),
+        ("matte a.jpg -vo o --crop no", "--crop takes no value; leave it out; see"),
         ("train a -o a.pt --validate b --hold-out 10", "--validate names what is held out"),
         ("score a", "TRUTHS is missing; see"),
         ("mate a.jpg", "mate is no command; did you mean matte? See birefcli --help"),
@@ -76,6 +78,22 @@ def test_wrong_command_line_is_one_line_that_says_what_to_do(
     assert said.startswith(f"birefcli: {text}")
     assert said.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["-dash.jpg", "a.jpg", "list"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--dry-run -o oo -- --refine no",
+        "a.jpg --name --crop no -o oo",
+        "a.jpg --name=--crop -vo --crop no",
+        "a.jpg -o=o --crop a.png",
+        "a.jpg -ofo --crop -- no",
+    ],
+)
+def test_a_word_that_is_no_switch_or_follows_none_is_no_value_of_one(words):
+    command, meta = COMMANDS["matte"], {usage_errors.WORDS: words.split()}
+    context = SimpleNamespace(command=command, meta=meta, resilient_parsing=False)
+    usage_errors.refuse_switch_values(context)
 
 
 def test_no_arguments_are_answered_with_help_and_a_usage_error(command):
@@ -378,9 +396,14 @@ def test_nothing_found_is_told_with_what_kept_it_from_being_found(inside, photos
     advice = "a pattern matches a name or a path in the folder; repeat the option for several"
     assert f"no photo found in {photos} that fits --include; {advice}" in told(filtered)
     (tmp_path / "none").touch()
-    empty = inside("matte", "--files-from", tmp_path / "none", "-o", tmp_path / "out")
-    assert empty.returncode == 3
+    earlier = tmp_path / "failed"
+    earlier.write_text("./old.jpg\n")
+    words = ("--files-from", tmp_path / "none", "--failed-to", earlier)
+    empty = inside("matte", *words, "-o", tmp_path / "out")
+    assert (empty.returncode, earlier.read_text()) == (3, "")
     assert f"--files-from {tmp_path / 'none'}: names no photo" in told(empty)
+    orphans = inside("matte", *words[:2], "-o", tmp_path / "out", "--orphans")
+    assert (orphans.returncode, orphans.stdout) == (3, b"")
 
 
 def test_photo_that_is_new_needs_no_reason(inside, photos, tmp_path):

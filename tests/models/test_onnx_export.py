@@ -55,6 +55,7 @@ def run(path, images):
         ("export mini -o m.onnx --size 100", 2, "--size 100: give multiples of 32, from 32 to"),
         ("export nobody -o new/deep/m.onnx", 4, "nobody: no model is called 'nobody'; `birefcl"),
         ("export there.pth -o m.onnx", 4, "there.pth: "),
+        ("export there.pth -o empty.onnx", 4, "there.pth: "),
     ],
 )
 def test_what_cannot_be_exported_is_one_line_before_any_work(
@@ -63,13 +64,15 @@ def test_what_cannot_be_exported_is_one_line_before_any_work(
     (tmp_path / "folder.onnx").mkdir()
     for name in ("there.onnx", "there.pth"):
         (tmp_path / name).write_text("text")
+    (tmp_path / "empty.onnx").touch()  # as mktemp makes it
+    before = sorted(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(onnx_graph, "record", None)
     ended_with, said = ended(*words.split())
     assert ended_with == code
     assert said.startswith(f"birefcli: {text}"), said
     assert said.count("\n") == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.onnx", "there.onnx", "there.pth"]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_missing_package_and_an_old_runtime_name_the_line_that_helps(

@@ -17,9 +17,12 @@ from birefcli.scoring.report.page_mark import PageMark
 from birefcli.scoring.report.style import STYLE
 from birefcli.scoring.summary import ScoreSummary
 from birefcli.scoring.thumbnails import Thumbnails
+from birefcli.system.regular_file import is_free
 
 SHOWN = 6  # photos at either end
 RANKED = "MAD"  # by what photos are called best and worst: mean alpha error, whatever their size
+
+MARK = PageMark("scores")
 
 _Entry = tuple[float, int, Score]
 
@@ -41,11 +44,8 @@ class Page:
             if len(heap) > SHOWN:
                 heapq.heappop(heap)
 
-    def render(self, summary: ScoreSummary, title: str, name: str, spell: Spell = str) -> bytes:
-        """The page: HTML with everything in it.
-
-        ``name``: of its file; ``spell``: how its reader writes options.
-        """
+    def render(self, summary: ScoreSummary, title: str, spell: Spell = str) -> bytes:
+        """The page: HTML with everything in it. ``spell``: how its reader writes options."""
         worst = sorted(self._worst, reverse=True)
         named = {score.name for _, _, score in worst}
         # Of few photos, none is best and worst.
@@ -60,27 +60,19 @@ class Page:
             _each(summary),
             f"<footer>birefcli {escape(__version__)}</footer>",
         ]
-        mark, main = _mark(name), f"<main>{''.join(body)}</main>"
-        return mark.sealed(document(f"Scores: {title}", STYLE, main, mark.tag()))
-
-
-def _mark(name: str) -> PageMark:
-    return PageMark("scores", name)
+        main = f"<main>{''.join(body)}</main>"
+        return MARK.sealed(document(f"Scores: {title}", STYLE, main, MARK.tag()))
 
 
 def why_kept(path: Path) -> str | None:
-    """Why a file is not to be replaced by a page of its name; None for an earlier one, or no file.
+    """Why a file is not to be replaced by a page; None for an earlier one, and where none is.
 
     Raises OSError.
     """
-    mark = _mark(path.name)
-    try:
-        if mark.is_on(path):
-            return None
-    except FileNotFoundError:
+    if is_free(path) or MARK.is_on(path):
         return None
-    if mark.is_of_kind(path):
-        return "exists and was edited, or had another name, since score made it"
+    if MARK.is_of_kind(path):
+        return "exists and was edited since score made it"
     return "exists and was not made by score"
 
 

@@ -16,8 +16,8 @@ class PageMark(NamedTuple):
 
     kind: str
     """Like ``sheet``."""
-    name: str
-    """Of the page's file, or of that of a sheet which it is a part of."""
+    name: str = ""
+    """Of the file of a sheet which it is a part of; empty for a page that stands alone."""
 
     def tag(self, checksum: str = "0" * 8) -> str:
         """An element for the page's head."""
