@@ -154,7 +154,7 @@ def _photo(
         dpi,
         said.exif,
         (*notes, *more),
-        said.notes,
+        metadata_notes=said.notes,
         xmp=said.xmp,
         iptc=said.iptc,
     )
