@@ -90,9 +90,9 @@ def read_list(source: str, *, null: bool) -> tuple[str, ...]:
 
 
 def could_be_failures(file: Path) -> bool:
-    """Whether a file is such a list as a run writes of failed photos: each name has a slash.
+    """Whether a file is such a list as a run writes of failed photos: each name has ``/./``.
 
-    Raises OSError.
+    Other lists of paths, as ``find`` makes them, are somebody's. Raises OSError.
     """
     with open_regular(file) as opened:
         head = opened.read(CHUNK)
@@ -100,7 +100,7 @@ def could_be_failures(file: Path) -> bool:
     if len(head) == CHUNK:
         del names[-1]  # the rest of it was not read
     kept = [name for name in names if name]
-    return bool(kept) and all(b"/" in name for name in kept)
+    return bool(kept) and all(b"/./" in name for name in kept)
 
 
 def unread_line(root: str, below: str) -> str:

@@ -264,7 +264,7 @@ class LocalFile:
         root = source.removesuffix(below)
         if root.endswith(("/", os.sep)):
             return f"{root}./{below}"
-        return source if self.path.is_absolute() else f"./{source}"
+        return source if self.path.is_absolute() else f"././{source}"
 
     # As a target
 

@@ -51,7 +51,8 @@ def test_a_result_never_takes_the_place_of_the_weights(inside, photos, tiny_weig
     [
         b"\x89PNG\r\n\x1a\n" + bytes(50),
         b"notes of mine\n",
-        b"a/b\nno slash\n",
+        b"a/./b\nno slash\n",
+        b"./a.jpg\n/home/me/b.jpg\n",
         b"\0" * 90_000,
         b"x",
     ],

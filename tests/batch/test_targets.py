@@ -397,7 +397,7 @@ def test_full_disk_is_told_with_the_file_and_keeps_what_was_there(
         mark = PageMark("scores")
         target.write_bytes(mark.sealed(f"{mark.tag()}old"))
     elif what == "a list of failures":
-        target.write_text("./old.jpg\n")
+        target.write_text("././old.jpg\n")
     support.fill(small_disk / "filler")
     before = {path: path.read_bytes() for path in small_disk.iterdir()}
     result = inside(*words, cwd=tmp_path)

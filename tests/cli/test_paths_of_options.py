@@ -109,7 +109,7 @@ def test_other_paths_are_looked_for_in_the_home_folder(command, photos, home, tm
     )
     assert result.returncode == 1, result.stderr.decode()
     assert (tmp_path / "out" / photos.relative_to("/") / "a.png").exists()
-    assert (home / "failed.txt").read_text() == "./none.jpg\n"
+    assert (home / "failed.txt").read_text() == "././none.jpg\n"
 
 
 def test_equals_sign_after_a_short_option_is_no_part_of_its_value(ended, tmp_path, monkeypatch):

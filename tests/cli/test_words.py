@@ -397,7 +397,7 @@ def test_nothing_found_is_told_with_what_kept_it_from_being_found(inside, photos
     assert f"no photo found in {photos} that fits --include; {advice}" in told(filtered)
     (tmp_path / "none").touch()
     earlier = tmp_path / "failed"
-    earlier.write_text("./old.jpg\n")
+    earlier.write_text("././old.jpg\n")
     words = ("--files-from", tmp_path / "none", "--failed-to", earlier)
     empty = inside("matte", *words, "-o", tmp_path / "out")
     assert (empty.returncode, earlier.read_text()) == (3, "")
