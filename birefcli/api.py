@@ -81,7 +81,7 @@ def load(
             patch_order=_chosen(PatchOrder, "patch_order", patch_order),
             edges=_chosen(Edges, "edges", edges),
             offline=values.switch("offline", offline),
-            device=values.path("device", device, "a device's name, like auto, cpu or cuda:0"),
+            device=values.text("device", device, "a device's name, like auto, cpu or cuda:0"),
             precision=_chosen(Precision, "precision", precision),
             compile=True,
         ),
@@ -295,7 +295,7 @@ class Result:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the photo that you may want to know: ``first of 3 frames or pages``."""
-        return self._photo.notes
+        return (*self._photo.notes, *self._photo.metadata_notes)
 
     @property
     def cutout(self) -> Image.Image:

@@ -273,6 +273,11 @@ class Rendering:
         """Whether products show another frame than the photo does, and not only in another size."""
         return self.crop or self.canvas is not None
 
+    def shows_matte(self, kind: Product) -> bool:
+        """Whether alpha of such a product, in whatever size, is the matte of the whole photo."""
+        shaded = kind is Product.CUTOUT and self.shadow is not Shadow.NONE
+        return not (self.is_reframed or shaded)
+
 
 @dataclass(frozen=True)
 class ModelOptions:

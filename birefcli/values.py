@@ -283,9 +283,11 @@ def switch(option: str, value: object) -> bool:
 def whole(option: str, value: object, wanted: str) -> int:
     """Take a whole number of any library's; ``wanted``: what is to be given. Raises UsageError."""
     try:
-        return index(value)  # type: ignore[arg-type]
+        if not isinstance(value, bool):  # which Python counts among them
+            return index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise wrong_type(option, value, wanted) from None
+        pass
+    raise wrong_type(option, value, wanted)
 
 
 def number(option: str, value: object, wanted: str) -> float:
@@ -298,8 +300,15 @@ def number(option: str, value: object, wanted: str) -> float:
     raise wrong_type(option, value, wanted)
 
 
+def text(option: str, value: object, wanted: str) -> str:
+    """Take a text; ``wanted``: what is to be given. Raises UsageError."""
+    if not isinstance(value, str):
+        raise wrong_type(option, value, wanted)
+    return value
+
+
 def path(option: str, value: object, wanted: str) -> str:
-    """Take a text, or a path. Raises UsageError."""
+    """Take a path, or a text. Raises UsageError."""
     found = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(found, str):
         raise wrong_type(option, value, wanted)

@@ -438,7 +438,8 @@ def test_damaged_picture_of_pillow_is_a_photo_error(model):
 
 
 def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path):
-    for words in ({"precision": "fp8"}, {"size": 100}, {"device": "gpu"}, {"patch_order": "x"}):
+    words_ = {"precision": "fp8"}, {"size": 100}, {"size": True}, {"device": "gpu"}
+    for words in (*words_, {"device": Path("cpu")}, {"patch_order": "x"}):
         with pytest.raises(ValueError, match=next(iter(words))):
             load(tiny_weights, **words)
     result = model(picture())
@@ -452,8 +453,9 @@ def test_words_that_mean_nothing_are_value_errors(model, tiny_weights, tmp_path)
             result.composite(background)
     with pytest.raises(ValueError, match="background: pixels of float64: give uint8"):
         result.composite(np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="from 1"):
-        model.map([], batch=0)
+    for batch in (0, True):
+        with pytest.raises(ValueError, match="from 1"):
+            model.map([], batch=batch)
 
 
 def test_model_that_is_not_there_is_a_model_error(tmp_path):
@@ -573,6 +575,7 @@ def test_wrong_values_are_told_by_the_names_of_arguments(model, tmp_path):
     wrong = [
         ({"product": "cutout"}, "jpg cannot hold a cutout: use product=composite, or png"),
         ({"product": "mask", "quality": 80.5}, "quality=80.5: give a whole number from 1 to 100"),
+        ({"product": "mask", "quality": True}, "quality=True: give a whole number from 1 to 100"),
         ({"product": "mask", "quality": "80"}, "quality='80': give a whole number from 1 to 100"),
         ({"product": "mask", "canvas": "9x9", "fill": 85}, "fill=85: give a share up to 1, or a p"),
     ]

@@ -327,11 +327,12 @@ def _overwritten(
     with suppress(OSError, MemoryError), there.look() as look:
         quick = there.is_remote
         found = _against_stamp(job, kind, look, fingerprint, precisions, quick=quick)
+        if not isinstance(found, Conflict):
+            return OVERWRITTEN.get(found, Verdict.OVERWRITE)
         made = look.found.stamp
-        if isinstance(found, Conflict) and made is not None:
-            found = _unless_edited(look, made, Verdict.OVERWRITE_KIND, quick=quick)
-            return OVERWRITTEN.get(found, Verdict.OVERWRITE_KIND)
-        return OVERWRITTEN.get(found, Verdict.OVERWRITE)
+        assert made is not None, "by which it is of another kind"
+        other = _unless_edited(look, made, Verdict.OVERWRITE_KIND, quick=quick)
+        return OVERWRITTEN.get(other, Verdict.OVERWRITE_KIND)
     return Verdict.OVERWRITE
 
 

@@ -29,17 +29,16 @@ from birefcli.images.photo import Photo
 from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Product
-from birefcli.products.layout_notes import layout_notes
+from birefcli.products.photo_notes import NO_SUBJECT, notes_of_photo
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.quality.defects import Defect
-from birefcli.products.render import left_out, lowered
+from birefcli.products.render import lowered
 from birefcli.system.prefetch import prefetch, prefetch_by
 from birefcli.system.watchdog import Activity
 
 Out = TypeVar("Out")
 
 GATHER = 0.02  # seconds between looks at whether a batch must go without its next photo
-NO_SUBJECT = "no subject found (empty matte)"
 
 
 @dataclass(frozen=True)
@@ -334,12 +333,7 @@ class Pipeline:
     def _found(self, photo: Photo, matte: Matte, quality: Quality) -> Findings:
         """What there is to tell before any product is encoded. Raises PhotoError."""
         rendering = self.context.options.rendering
-        notes = (
-            *((NO_SUBJECT,) if Defect.EMPTY in quality.flags else ()),
-            *photo.notes,
-            *left_out(photo, rendering),
-            *layout_notes(matte.alpha, rendering),
-        )
+        notes = notes_of_photo(photo, matte.alpha, quality, rendering)
         flags = tuple(flag.value for flag in quality.flags)
         return Findings(quality.coverage, flags, quality.doubt, notes)
 

@@ -133,7 +133,7 @@ def make_stamp(
 ) -> Stamp:
     """What a product says of its making; ``state``: of :func:`read_source`."""
     precision = context.predictor.placement.precision.value
-    reframed = context.options.rendering.is_reframed
+    reframed = not context.options.rendering.shows_matte(kind)
     return Stamp(decision.fingerprints[kind], precision, kind.value, *state, reframed, found)
 
 

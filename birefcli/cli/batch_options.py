@@ -29,7 +29,7 @@ from birefcli.options import (
     Selection,
     check_device,
 )
-from birefcli.products.words import NAMES, preset_overruled, read_rendering, refuse_idle
+from birefcli.products.words import NAMES, read_rendering, refuse_idle, with_preset
 from birefcli.system import cpu
 from birefcli.system.paths import is_folder
 
@@ -130,10 +130,9 @@ def _read_rendering(context: typer.Context, words: MatteOptions, selection: Sele
     if not Format(given["format"]).has_quality:  # one that is set for other runs does nothing
         idle = {name for name in ("quality", "max_bytes") if not rules.is_typed(context, name)}
         weak |= idle
-    strong = {name: value for name, value in given.items() if name not in weak}
-    overruled = preset_overruled(strong)
-    if overruled is not None and not words.quiet:
-        say(spelled(context, overruled))
+    strong, told = with_preset({name: value for name, value in given.items() if name not in weak})
+    if told is not None and not words.quiet:
+        say(spelled(context, told))
     return read_rendering(strong)
 
 

@@ -218,7 +218,7 @@ def _rest(sheet: "Sheet") -> str:
     counts = {
         "not judged (no alpha)": sum(tile.quality is None for tile in sheet.tiles),
         "judged by their run": sum(tile.entry.is_judged_by_run for tile in sheet.tiles),
-        "judged by alpha alone (cropped or on a canvas)": sum(
+        "judged by alpha alone (cropped, on a canvas or with a shadow)": sum(
             tile.by_alpha_alone for tile in sheet.tiles
         ),
         "failed": sheet.failed,

@@ -149,9 +149,18 @@ def _photo(
         pixels = upright(pixels, orientation)
         alpha = alpha if alpha is None else upright(alpha, orientation)
     said = read_description(image, data, orientation > 1)
-    notes += [*more, *said.notes]
-    photo = Photo(pixels, alpha, colours.icc, dpi, said.exif, tuple(notes), notable=left.pictures)
-    return replace(photo, xmp=said.xmp, iptc=said.iptc)
+    return Photo(
+        pixels,
+        alpha,
+        colours.icc,
+        dpi,
+        said.exif,
+        (*notes, *more),
+        metadata_notes=said.notes,
+        notable=left.pictures,
+        xmp=said.xmp,
+        iptc=said.iptc,
+    )
 
 
 def _quick_jpeg(image: "ImageFile", data: bytes, damage: list[str]) -> tuple[Pixels, None] | None:

@@ -32,6 +32,8 @@ class Photo:
     """EXIF block without orientation and thumbnail, beginning with its TIFF header."""
     notes: tuple[str, ...] = field(default=())
     """What was done to the photo that its owner may want to know."""
+    metadata_notes: tuple[str, ...] = field(default=())
+    """The same of EXIF, XMP and IPTC: it matters to products that keep them."""
     whole: tuple[int, int] | None = None
     """Shape (height, width) of the file's picture, upright, where ``pixels`` are fewer."""
     xmp: bytes | None = None

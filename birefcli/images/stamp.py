@@ -79,8 +79,8 @@ class Stamp:
     mtime_ns: int
     """When the photo's file was last modified, in nanoseconds."""
     reframed: bool = False
-    """Whether it shows another frame than its photo: it was cropped, or lies on a canvas. Products
-    of versions that did not tell have it not."""
+    """Whether it does not show the matte itself: it was cropped, lies on a canvas, or its alpha has
+    a shadow. Products of versions that did not tell have it not."""
     found: Findings | None = field(default=None, compare=False)
     """What its run found out about the photo; None in one of a version that did not tell."""
     checksum: Checksum | None = field(default=None, compare=False)

@@ -126,9 +126,14 @@ def lowered(files: Mapping[Product, ProductFile]) -> dict[str, str]:
 
 
 def left_out(photo: Photo, rendering: Rendering) -> tuple[str, ...]:
-    """What a photo says that products of this format cannot hold, as notes."""
+    """What a photo says that its products are to say too and do not, as notes.
+
+    It was damaged or too large, or this format cannot hold it.
+    """
     height, width = photo.shape
-    notes = fitted(_metadata(photo, rendering), rendering.format, width, height).notes
+    damaged = photo.metadata_notes if rendering.metadata else ()
+    held = fitted(_metadata(photo, rendering), rendering.format, width, height)
+    notes = (*damaged, *held.notes)
     canvas = rendering.canvas
     if canvas is None or canvas.dpi is None or rendering.format not in WITHOUT_DPI:
         return notes

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any, TypedDict, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 from birefcli import values
 from birefcli.errors import Message, Option, UsageError, no_choice
@@ -98,10 +99,9 @@ def of_arguments(product: Product, given: Mapping[str, Any], background: str | N
 
     Raises UsageError, which calls arguments as they are called there.
     """
-    words = {name: as_word(name, value) for name, value in given.items()}
-    overruled = preset_overruled(words)
+    words, overruled = with_preset({name: as_word(name, value) for name, value in given.items()})
     if overruled is not None:
-        LOGGER.warning("%s", overruled)
+        _warn_once(overruled)
     said = {"write": product.value, "background": background}
     try:
         rendering = read_rendering({**words, **said})
@@ -110,6 +110,12 @@ def of_arguments(product: Product, given: Mapping[str, Any], background: str | N
         error.rename("write", "product")
         raise
     return rendering
+
+
+@lru_cache(64)
+def _warn_once(told: Message) -> None:
+    """Warn of it, and not again for every photo that is made so."""
+    LOGGER.warning("%s", told)
 
 
 def as_word(name: str, value: object) -> Any:  # noqa: ANN401 - switches and numbers stay
@@ -139,7 +145,7 @@ def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) 
     numbers, switches and members of enumerations may be such already. A preset's words count where
     no others are given. Raises UsageError.
     """
-    words = with_preset(given)
+    words = with_preset(given).words
     rendering = Rendering(
         products=_products(words, default),
         format=values.file_format(words.get("format")) or Format.PNG,
@@ -163,38 +169,41 @@ def read_rendering(given: Mapping[str, Any], default: Product = Product.CUTOUT) 
     return rendering
 
 
-def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
+class Filled(NamedTuple):
+    """Words of options, with those of their preset among them and no preset any more."""
+
+    words: dict[str, Any]
+    overruled: Message | None = None
+    """What to tell where the preset's share is of the head, and the one that is given is not: so it
+    makes no ID picture, which nobody sees of one that looks like it. The other way round too."""
+
+
+def with_preset(given: Mapping[str, Any]) -> Filled:
     """The same words, and those of the preset among them, which come second. Raises UsageError.
 
     What is None counts as not given.
     """
     words = {name: value for name, value in given.items() if value is not None}
     if "preset" not in words:
-        return words
-    preset = dict(find_preset(words.pop("preset")).words)
+        return Filled(words)
+    name = words.pop("preset")
+    preset = dict(find_preset(name).words)
+    dropped: dict[str, Any] = {}
     # One size is enough: that of the preset gives way to another; so does what its share is of.
     for pair in (ONE_SIZE, ONE_SHARE):
-        if any(name in words for name in pair):
-            preset = {name: word for name, word in preset.items() if name not in pair}
-    return {**preset, **words}
+        if any(each in words for each in pair):
+            dropped |= {each: preset.pop(each) for each in pair if each in preset}
+    return Filled({**preset, **words}, _overruled(name, dropped, words))
 
 
-def preset_overruled(given: Mapping[str, Any]) -> Message | None:
-    """What to tell of a preset whose share is of the head, and the one that is given is not.
-
-    So it makes no ID picture, which nobody sees of one that looks like it. The other way round too.
-    Raises UsageError.
-    """
-    words = {name: value for name, value in given.items() if value is not None}
-    if "preset" not in words:
-        return None
-    name, own = words["preset"], find_preset(words["preset"]).words
+def _overruled(preset: str, dropped: Mapping[str, Any], words: Mapping[str, Any]) -> Message | None:
+    """What to tell of a preset that lost words to others, if anything."""
     for lost, other in (ONE_SHARE, ONE_SHARE[::-1]):
-        if lost in own and other in words and lost not in words:
-            rule, instead = Option(lost, str(own[lost])), Option(other, str(words[other]))
+        if lost in dropped and lost not in words:
+            rule, instead = Option(lost, str(dropped[lost])), Option(other, str(words[other]))
             what = "no head is looked for" if lost == "head" else "the head is"
             told = " is not applied, as ", instead, f" is given: {what}"
-            return Message(Option("preset", name, given=True), ": its ", rule, *told)
+            return Message(Option("preset", preset, given=True), ": its ", rule, *told)
     return None
 
 

@@ -47,14 +47,14 @@ class Entry:
     matte: Path | None = None
     """The cutout or mask of the same run, by which a composite is judged that does not tell."""
     reframed: bool = False
-    """Whether what is judged is known to show another frame than the photo."""
+    """Whether what is judged is known not to show the matte itself, as :class:`.Stamp` tells."""
     found: Findings | None = None
     """What the run that made it found out about its photo, where it tells."""
     photo: PairedPhoto | None = None
 
     @property
     def is_judged_by_run(self) -> bool:
-        """Whether its run saw more than the file shows: alpha at all, or all of the photo."""
+        """Whether its run saw more than the file shows: alpha at all, all of it, or it alone."""
         return self.found is not None and (self.composite or self.reframed)
 
     @property
@@ -78,7 +78,8 @@ class Tile:
     notes: tuple[Message, ...] = ()
     """Why its photo is not shown, or why it is not judged."""
     by_alpha_alone: bool = False
-    """Whether it was cropped or lies on a canvas, so that its photo is shown and tells nothing."""
+    """Whether it was cropped, lies on a canvas or has a shadow: its photo is shown, and tells
+    nothing."""
 
     @property
     def flags(self) -> tuple[Defect, ...]:

@@ -32,6 +32,8 @@ class Order:
     """As the client called it; None: the default."""
     field: str = "photo"
     """Where the client named the photos, for errors."""
+    notes: tuple[str, ...] = ()
+    """What there is to tell of what was asked for."""
 
 
 @dataclass

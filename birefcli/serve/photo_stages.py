@@ -14,7 +14,7 @@ from birefcli.matting.matte import Matte
 from birefcli.matting.predictor import ForegroundOptions, Predictor, Prepared
 from birefcli.options import Format, Product, Rendering
 from birefcli.products.background import Background
-from birefcli.products.layout_notes import layout_notes
+from birefcli.products.photo_notes import notes_of_photo
 from birefcli.products.quality.check import Quality, check
 from birefcli.products.render import ProductFile, lowered, product_files
 
@@ -44,9 +44,10 @@ def finish(
     """Files of a photo's products. Raises PhotoError."""
     kinds = rendering.products
     files = product_files(kinds, photo, matte, rendering, background, Path())
+    quality = check(matte.alpha, photo.pixels)
     on_quality = notes_on_quality(lowered(files), several=len(kinds) > 1)
-    notes = (*layout_notes(matte.alpha, rendering), *on_quality)
-    return Finished(files, check(matte.alpha, photo.pixels), notes)
+    notes = (*notes_of_photo(photo, matte.alpha, quality, rendering), *on_quality)
+    return Finished(files, quality, notes)
 
 
 def warm_up(predictor: Predictor) -> None:

@@ -17,7 +17,6 @@ from birefcli.images.reading import stated_pixels
 from birefcli.matting.predictor import Prepared
 from birefcli.options import Rendering
 from birefcli.products.background import Background, Blur, Colour, decode_background
-from birefcli.products.render import left_out
 from birefcli.products.words import NAMES
 from birefcli.serve.admission import Admission, Reservation
 from birefcli.serve.batcher import PendingMatte
@@ -211,7 +210,7 @@ class Service:
             made.quality,
             engine.name,
             height * width / 1e6,
-            (*photo.notes, *left_out(photo, rendering), *made.notes),
+            (*order.notes, *made.notes),
             timings,
         )
         self.metrics.photo_done(matted.megapixels, timings)

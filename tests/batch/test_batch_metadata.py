@@ -179,12 +179,14 @@ def test_without_metadata_profile_resolution_and_stamp_are_all_that_is_said(form
     data = jpeg(PRESS_EXIF, PRESS_XMP, b"".join(PRESS_IPTC))
     press = decode_photo(data, 10**6)
     assert None not in (press.exif, press.xmp, press.iptc)
-    photo = replace(press, icc=P3, dpi=(300.0, 300.0))
+    damage = "damaged EXIF left out"
+    photo = replace(press, icc=P3, dpi=(300.0, 300.0), metadata_notes=(damage,))
     rendering = Rendering((Product.FOREGROUND,), format_, metadata=False)
     stamp = Stamp("0" * 16, "fp32", "foreground", 1, 1).text()
-    made = encode_product(photo.pixels, photo, rendering, stamp).data
+    made = encode_product(photo.pixels, photo, rendering, lambda _: stamp).data
     assert stamp.encode() in made
     assert left_out(photo, rendering) == ()
+    assert left_out(photo, replace(rendering, metadata=True))[0] == damage
     for secret in ("Zoë", "日本", "Köln"):
         assert secret.encode() not in made
         assert secret.encode("utf-16-be") not in made

@@ -420,17 +420,23 @@ def test_on_a_canvas_what_its_run_judged_is_told_from_what_alpha_alone_judges(
         with Image.open(path) as mask:
             mask.save(path)  # by another program
     result = inside("sheet", out / "mask", "-o", page, "--pairs", photos)
-    assert "3 judged by alpha alone (cropped or on a canvas)" in result.stderr.decode()
+    assert (
+        "3 judged by alpha alone (cropped, on a canvas or with a shadow)" in result.stderr.decode()
+    )
     alone = inside("sheet", out, "-o", page)
     assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
 
 
-def test_square_photos_on_a_square_canvas_are_told_from_those_in_another_size(inside, tmp_path):
+def test_what_shows_no_matte_of_its_own_is_told_from_one_in_another_size(inside, tmp_path):
     photos, out, page = tmp_path / "photos", tmp_path / "out", tmp_path / "a.html"
     photos.mkdir()
     picture(60, 60).save(photos / "a.png")
     shown = ("sheet", out, "-o", page, "--pairs", photos, "--json")
-    for words, by_run in ((("--canvas", "90x90"), 1), (("--resize", "30"), 0)):
+    for words, by_run in (
+        (("--canvas", "90x90"), 1),
+        (("--resize", "30"), 0),
+        (("--shadow", "soft"), 1),
+    ):
         made = inside("matte", photos, "-o", out, "--existing", "overwrite", *words)
         assert made.returncode == 0, made.stderr
         assert lines(inside(*shown))[-1]["summary"]["by_run"] == by_run, words

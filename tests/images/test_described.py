@@ -133,7 +133,7 @@ def source(kind, order, parts=None, **more):
 def test_every_entry_comes_through_as_bytes(kind, format_, order):
     _, expected = whole(order)
     photo = read(source(kind, order))
-    assert photo.notes == ()
+    assert photo.metadata_notes == ()
     bits = 16 if 16 in format_.bits and photo.pixels.dtype == np.uint16 else 8
     data = product(photo, format_, bits)
     in_tiff = expected | {(0, 50006): (2, "ë".encode())}  # TIFF knows no type of UTF-8
@@ -227,7 +227,7 @@ def test_the_directory_of_the_thumbnail_is_not_followed():
     link = at + 2 + 12 * struct.unpack_from("<H", data, at)[0]
     linked = data[:link] + struct.pack("<I", len(data)) + data[link + 4 :] + small[8:]
     assert b"Small" not in read(jpeg(linked)).exif
-    assert read(jpeg(linked)).notes == ()
+    assert read(jpeg(linked)).metadata_notes == ()
 
 
 def test_software_of_a_product_of_ours_does_not_come_through():
@@ -281,7 +281,7 @@ def test_a_damaged_entry_costs_nothing_but_itself(order):
         found, _ = entries(photo.exif)
         names = {271: (2, b"Maker\0"), 33432: (2, b"somebody, somewhere\0")}
         assert found == {(0, tag): value for tag, value in names.items()}, what
-        assert photo.notes == ("1 EXIF tag left out: damaged or too large",), what
+        assert photo.metadata_notes == ("1 EXIF tag left out: damaged or too large",), what
 
 
 @BOTH
@@ -295,7 +295,7 @@ def test_a_directory_that_was_cut_off_keeps_its_first_entries(order):
         assert found == {(0, tag): small[tag] for tag in range(40000, 40000 + kept)}
         number = 20 - kept
         said_so = f"{number} EXIF tag{'s' if number > 1 else ''} left out: damaged or too large"
-        assert photo.notes == (said_so,)
+        assert photo.metadata_notes == (said_so,)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_a_directory_that_was_cut_off_keeps_its_first_entries(order):
 def test_a_block_without_a_directory_is_left_out(data):
     photo = read(webp(data))
     assert photo.exif is None
-    assert photo.notes == ("damaged EXIF left out",)
+    assert photo.metadata_notes == ("damaged EXIF left out",)
 
 
 @pytest.mark.parametrize("kind", ["tiff", "tiff16"])
@@ -321,7 +321,7 @@ def test_a_damaged_entry_of_a_tiff_costs_nothing_but_itself(kind):
     assert found[0, 271] == good[271]
     assert found[EXIF_IFD, 37500] == camera("<")[37500]
     assert (0, 50000) not in found
-    assert photo.notes == ("1 EXIF tag left out: damaged or too large",)
+    assert photo.metadata_notes == ("1 EXIF tag left out: damaged or too large",)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -424,7 +424,7 @@ def test_what_is_as_large_as_may_be_is_read_back_by_pillow_and_by_us(format_):
     with Image.open(io.BytesIO(data)) as image:
         image.load()
     again = read(data)
-    assert again.notes == ()
+    assert again.metadata_notes == ()
     assert again.xmp == text
     assert again.iptc == (None if format_ is Format.WEBP else datasets)
     assert entries(again.exif)[0][EXIF_IFD, 37500] == values[37500]
@@ -435,13 +435,13 @@ def test_too_much_is_left_out_with_a_note():
     photo = read(png(block("<", {271: (2, b"M\0")}, {37500: (7, bytes(1_100_000))}), xmp=text))
     assert entries(photo.exif)[0] == {(0, 271): (2, b"M\0")}
     assert photo.xmp is None
-    assert photo.notes == (
+    assert photo.metadata_notes == (
         "1 EXIF tag left out: damaged or too large",
         "XMP left out: too large",
     )
     photo = read(tiff(iptc=dataset(2, 120, bytes(32_000)) * 13))
     assert photo.iptc is None
-    assert photo.notes == ("IPTC left out: too large",)
+    assert photo.metadata_notes == ("IPTC left out: too large",)
 
 
 # XMP
@@ -473,7 +473,7 @@ def source_of_xmp(kind, text):
 def test_xmp_comes_through_byte_by_byte(kind, format_):
     text = packet("<dc:title>日本 &amp; é</dc:title>", ' photoshop:City="Köln"', SPACES)
     photo = read(source_of_xmp(kind, text))
-    assert photo.notes == ()
+    assert photo.metadata_notes == ()
     assert said(product(photo, format_))[1] == text
     again = read(product(photo, format_))
     assert said(product(again, Format.PNG))[1] == text, "a second time"
@@ -552,7 +552,7 @@ def test_damaged_xmp_is_left_out_with_a_note(what):
     for data in (png(xmp=BAD[what]), tiff(xmp=BAD[what]), webp(xmp=BAD[what])):
         photo = read(data)
         assert photo.xmp is None
-        assert photo.notes == ("damaged XMP left out",)
+        assert photo.metadata_notes == ("damaged XMP left out",)
 
 
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
@@ -560,7 +560,7 @@ def test_xmp_of_another_encoding_becomes_utf_8(coding):
     text = packet("<dc:title>é 日本</dc:title>").decode()
     photo = read(tiff(xmp=text.encode(coding)))
     assert photo.xmp.removeprefix("\ufeff".encode()) == text.encode()
-    assert photo.notes == ()
+    assert photo.metadata_notes == ()
 
 
 def test_deep_xmp_costs_no_stack():
@@ -572,7 +572,7 @@ def test_deep_xmp_costs_no_stack():
 def test_a_packet_that_says_nothing_is_none(text):
     photo = read(webp(xmp=text))
     assert photo.xmp is None
-    assert photo.notes == ()
+    assert photo.metadata_notes == ()
 
 
 def test_extended_xmp_is_noted_and_not_promised():
@@ -581,7 +581,7 @@ def test_extended_xmp_is_noted_and_not_promised():
     extended = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32 + bytes(8) + b"<more/>"
     photo = read(jpeg(xmp=text, more=[(0xE1, extended)]))
     assert photo.xmp == packet("", "", space)
-    assert photo.notes == ("extended XMP left out",)
+    assert photo.metadata_notes == ("extended XMP left out",)
 
 
 def test_text_behind_a_tag_that_looks_like_an_attribute_is_none():
@@ -624,7 +624,7 @@ DATASETS = b"".join(CAPTION)
 def test_iptc_comes_through_byte_by_byte(kind, format_):
     made = {"jpeg": jpeg, "png": png, "png16": png, "tiff": tiff, "tiff16": tiff}[kind]
     photo = read(made(iptc=DATASETS, **({"bits": 16} if kind.endswith("16") else {})))
-    assert photo.notes == ()
+    assert photo.metadata_notes == ()
     held = Metadata(iptc=photo.iptc)
     if format_ in (Format.WEBP, Format.AVIF):
         left_out = f"IPTC left out: {format_.value} holds none"
@@ -671,7 +671,7 @@ def test_damaged_iptc_is_kept_up_to_the_damage(data, kept):
     for made in (jpeg, png, tiff):
         photo = read(made(iptc=data))
         assert photo.iptc == kept
-        assert photo.notes == ("damaged IPTC left out",)
+        assert photo.metadata_notes == ("damaged IPTC left out",)
 
 
 @given(st.binary(max_size=80))

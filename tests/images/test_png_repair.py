@@ -216,7 +216,7 @@ def test_large_profile_holds_as_a_small_one_does(bits, size):
 @pytest.mark.parametrize("bits", [8, 16])
 def test_large_packed_xmp_is_read(bits):
     body = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP + LARGE)
-    assert read(made(bits, before=[(b"iTXt", body)]), bits, upside_down=True).notes == (
+    assert read(made(bits, before=[(b"iTXt", body)]), bits, upside_down=True).metadata_notes == (
         "XMP left out: too large",
     )
 

@@ -108,3 +108,9 @@ def test_shadow_is_seen_down_to_where_it_is_said_to_end():
     assert 500 < end < 600
     assert dark[end:].max() < 0.1
     assert dark[:15].max() < 0.01
+
+
+def test_a_cutout_with_a_shadow_shows_no_matte_and_the_mask_beside_it_does():
+    shaded = Rendering(shadow=Shadow.SOFT)
+    assert not shaded.shows_matte(Product.CUTOUT)
+    assert shaded.shows_matte(Product.MASK)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from running import OPTIONS, running
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection
+from schemathesis.transport.serialization import Binary, contains_binary
 from served import Served, serving
 from starlette.routing import Route
 from support import saved
@@ -149,6 +150,8 @@ def test_it_names_every_code_of_an_error_under_its_status():
 
 def with_store(port: int, value: Any) -> Any:
     """A value with the store's address wherever it is named."""
+    if isinstance(value, Binary):  # a text without letters, to Python
+        return value
     if isinstance(value, str):
         return value.replace(STORE, f"http://127.0.0.1:{port}")
     if isinstance(value, dict):
@@ -185,22 +188,39 @@ def test_no_answer_is_outside_the_contract(case, service, store):
         placed = with_store(store, getattr(case, part))
         if placed != getattr(case, part):  # what is set is judged anew
             setattr(case, part, placed)
+    response = case.call(base_url=service.url)
+    for part in ("body", "query"):
+        if isinstance(sent := getattr(case, part), dict) and contains_binary(sent):
+            setattr(case, part, without_files(sent))
     left_out = [] if says_what_it_means(case) else [negative_data_rejection]
-    response = case.call_and_validate(base_url=service.url, excluded_checks=left_out)
+    case.validate_response(response, excluded_checks=left_out)
     assert str(Path.home()).encode() not in response.content
     assert service.process.poll() is None
+
+
+def without_files(value: Any) -> Any:
+    """A value with a text for each file, as none of those that judge what was sent takes one.
+
+    One file, and it is not known whether the text ``false`` is right for a switch beside it.
+    """
+    if isinstance(value, Binary):
+        return "a file"
+    if isinstance(value, dict):
+        return {key: without_files(inner) for key, inner in value.items()}
+    return [without_files(inner) for inner in value] if isinstance(value, list) else value
 
 
 def says_what_it_means(case: Any) -> bool:
     """Whether a wrong value is one for the service too.
 
     Null is none, and nothing is none in some fields; of a field that comes twice the last counts,
-    and one in the body more than one in the query.
+    and one in the body more than one in the query. A list is a field for each value, an object one
+    for each key.
     """
     body = case.body if isinstance(case.body, dict) else {}
     query = dict(case.query or {})
     once = query if case.media_type == "application/json" else {**query, **body}
-    twice = any(isinstance(value, list) for name, value in once.items() if name != "image")
+    twice = any(isinstance(value, list | dict) for name, value in once.items() if name != "image")
     none = any(value is None or value == "" for value in (*body.values(), *query.values()))
     return not (none or twice or set(query) & set(body))
 

@@ -309,7 +309,10 @@ def test_what_is_no_photo_in_json_is_named(body, code):
 
 
 def rendering_of(**fields: object):
-    return read_rendering(Content(values={name: (value,) for name, value in fields.items()}))
+    look, background = read_rendering(
+        Content(values={name: (value,) for name, value in fields.items()})
+    )
+    return look.rendering, background
 
 
 @pytest.mark.parametrize(

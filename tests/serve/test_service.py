@@ -93,12 +93,13 @@ def test_laid_out_files_equal_those_of_the_python_face(mini_service, portrait, o
 
 
 def test_what_a_photos_making_noted_is_told(mini_service, portrait):
-    path = f"{PHOTO}?write=composite&format=jpg&canvas=171x200&fill=80%25&max_bytes=6000"
+    path = f"{PHOTO}?preset=id-us&format=jpg&canvas=171x200&fill=80%25&max_bytes=6000"
     said = mini_service.post(path, portrait, Accept="application/json").json
     size = len(base64.b64decode(said["pictures"]["composite"]))
     assert size <= 6000
     assert re.fullmatch(r"lowered to quality \d+(, 4:2:0)?", said["notes"][-1]), said["notes"]
     assert said["notes"][-2].startswith("cut off by the photo's right and"), said["notes"]
+    assert said["notes"][0].startswith("preset=id-us: its head=60% is not applied, as fill=80%")
     assert (said["width"], said["height"]) == (171, 200)
 
 

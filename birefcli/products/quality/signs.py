@@ -1,7 +1,7 @@
 """Signs of a bad matte, measured on its alpha and, where there is one, its photo.
 
-Both are reduced to one size first, so that a sign means the same whatever the camera, and costs
-a millisecond or two. Which values are suspicious is fitted, not chosen: see :mod:`.fitted`.
+Both are reduced to one size first, so that a sign means the same, and costs the same, whatever the
+camera. Which values are suspicious is fitted, not chosen: see :mod:`.fitted`.
 """
 
 from enum import StrEnum

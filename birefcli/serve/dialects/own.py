@@ -3,13 +3,13 @@
 import io
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from birefcli.options import Format, Product, Rendering
-from birefcli.products.words import NAMES, SWITCHES, refuse_idle
+from birefcli.products.words import NAMES, SWITCHES, refuse_idle, with_preset
 from birefcli.products.words import read_rendering as words_to_rendering
 from birefcli.serve import fields
 from birefcli.serve.content import Content, read_content
@@ -33,12 +33,13 @@ async def read_order(request: Request, max_body: int) -> Order:
     """What a request asks for. Raises RequestError."""
     content = await read_content(request, max_body)
     given = _options(request, content)
-    rendering = read_rendering(given, Product.CUTOUT)
+    rendering, notes = read_rendering(given, Product.CUTOUT)
     return Order(
         photos=(_photo(request, content, max_body),),
         rendering=rendering,
         background=read_background(given, content, rendering, max_body),
         model=fields.word(given["model"], "model") if "model" in given else None,
+        notes=notes,
     )
 
 
@@ -84,13 +85,22 @@ def _photo(request: Request, content: Content, max_body: int) -> ImageInput:
     return photo if isinstance(photo, bytes) else fields.image_input(photo, PHOTO, max_body)
 
 
-def read_rendering(given: Mapping[str, Any], default: Product) -> Rendering:
+class Look(NamedTuple):
+    """How products are to look."""
+
+    rendering: Rendering
+    notes: tuple[str, ...]
+    """As an order has them."""
+
+
+def read_rendering(given: Mapping[str, Any], default: Product) -> Look:
     """Products, and how they look, by the options of ``birefcli matte``. Raises RequestError."""
     words = {name: _word(value, name) for name, value in given.items() if name in NAMES}
     with fields.usage_errors():
-        rendering = words_to_rendering(words, default)
+        filled = with_preset(words)
+        rendering = words_to_rendering(filled.words, default)
         refuse_idle(rendering, words)
-    return rendering
+    return Look(rendering, () if filled.overruled is None else (str(filled.overruled),))
 
 
 def _word(value: Any, name: str) -> Any:  # noqa: ANN401 - of JSON

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from birefcli.options import Product, Rendering
+from birefcli.options import Product
 from birefcli.products.background import Colour
 from birefcli.products.words import NAMES
 from birefcli.serve import fields
@@ -39,7 +39,7 @@ def reader(loaded: Callable[[], Collection[str]]) -> Callable[[Request, int], Aw
         both = {**request.query_params, **said}
         given = {name: value for name, value in both.items() if value != ""}
         _refuse(given)
-        rendering, colour = _rendering(given)
+        (rendering, notes), colour = _rendering(given)
         source, field = _photo(given, content, max_body)
         return Order(
             photos=(source,),
@@ -47,6 +47,7 @@ def reader(loaded: Callable[[], Collection[str]]) -> Callable[[Request, int], Aw
             background=colour or own.read_background(given, content, rendering, max_body),
             model=_model(given, loaded()),
             field=field,
+            notes=notes,
         )
 
     return read_order
@@ -64,7 +65,7 @@ def _refuse(given: dict[str, Any]) -> None:
         raise wrong_value("extras", "no model here takes any; leave extras out")
 
 
-def _rendering(given: dict[str, Any]) -> tuple[Rendering, Colour | None]:
+def _rendering(given: dict[str, Any]) -> tuple[own.Look, Colour | None]:
     """How the picture looks, by rembg's words and by ours; and the colour that rembg's say."""
     ours = {name: given[name] for name in NAMES if name in given}
     product, colour = _product(given)

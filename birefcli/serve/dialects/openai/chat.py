@@ -33,7 +33,7 @@ class ChatOrder(Order):
 async def read_order(request: Request, max_body: int) -> ChatOrder:
     """What a chat asks for. Raises RequestError."""
     content = await read_content(request, max_body)
-    rendering, background = read_rendering(content)
+    (rendering, notes), background = read_rendering(content)
     model = content.value("model")
     return ChatOrder(
         photos=read_parts(_last_pictures(content.value(MESSAGES)), MESSAGES, max_body),
@@ -41,6 +41,7 @@ async def read_order(request: Request, max_body: int) -> ChatOrder:
         background=background,
         model=None if model is None else fields.word(model, "model"),
         field=MESSAGES,
+        notes=notes,
         stream=fields.switch(text_of(content, "stream", "false"), "stream"),
     )
 

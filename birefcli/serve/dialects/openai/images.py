@@ -50,7 +50,7 @@ async def read_generation(request: Request, max_body: int) -> ImagesOrder:
 
 
 def _order(content: Content, event: str, max_body: int) -> ImagesOrder:
-    rendering, background = read_rendering(content)
+    (rendering, notes), background = read_rendering(content)
     photos, field = read_photos(content, max_body)
     model = content.value("model")
     return ImagesOrder(
@@ -59,6 +59,7 @@ def _order(content: Content, event: str, max_body: int) -> ImagesOrder:
         background=background,
         model=None if model is None else fields.word(model, "model"),
         field=field,
+        notes=notes,
         event=event if fields.switch(text_of(content, "stream", "false"), "stream") else None,
         as_url=_as_url(content),
     )

@@ -36,7 +36,7 @@ IMPOSSIBLE = {
 WHITE = Colour((255, 255, 255))
 
 
-def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
+def read_rendering(content: Content) -> tuple[own.Look, Colour | None]:
     """What to make of each photo, and a composite's background. Raises RequestError.
 
     A form's field with nothing in it is as good as none.
@@ -63,13 +63,14 @@ def read_rendering(content: Content) -> tuple[Rendering, Colour | None]:
     if (quality := _quality(given, file_format)) is not None:
         said["quality"] = str(quality)
     try:
-        rendering = own.read_rendering({**ours, **said}, product)
+        look = own.read_rendering({**ours, **said}, product)
     except RequestError as error:
         if error.param != "quality":
             raise
         text = error.message.removeprefix("quality=")
         raise fields.wrong(f"output_compression={text}", "output_compression") from None
-    return replace(rendering, resize=_resize(given, rendering)), background
+    rendering = replace(look.rendering, resize=_resize(given, look.rendering))
+    return look._replace(rendering=rendering), background
 
 
 def _with_preset(given: Given) -> Given:
@@ -78,7 +79,7 @@ def _with_preset(given: Given) -> Given:
         return given
     plain = {name: value for name, value in given.items() if (name, value) != ("background", AUTO)}
     with fields.usage_errors():
-        words = with_preset({**plain, "preset": fields.word(given["preset"], "preset")})
+        words = with_preset({**plain, "preset": fields.word(given["preset"], "preset")}).words
     # Here each of the two says what is made: one of the client's beats the other of the preset's.
     if "background" in plain and "write" not in plain:
         words.pop("write", None)
