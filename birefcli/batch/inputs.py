@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from birefcli.batch import stores
-from birefcli.batch.lists import INSIDE, split_unread, unread_line
+from birefcli.batch.lists import INSIDE, marked, split_unread, unread_line
 from birefcli.batch.output import output_of
 from birefcli.batch.places import MADE_BY_US, PIPE, LocalFile, Source, Stdin
 from birefcli.batch.shard import holds
@@ -145,7 +145,7 @@ def _listed_ones(selection: Selection, skip: Path | None, search: Search) -> Ite
         if isinstance(found, StoredPhoto):
             yield _listed(name, found)
         else:
-            search.failed.append(Unread(*found, name))
+            search.failed.append(Unread(*found, marked(name)))
 
 
 def _in_listed_folder(
@@ -172,7 +172,7 @@ def _stored(
     try:
         url = parse_url(name + below)
     except ValueError as error:
-        listed = unread_line(name, below) if below else name
+        listed = unread_line(name, below) if below else marked(name)
         search.failed.append(Unread(name + below, str(error), listed))
         return
     try:

@@ -103,6 +103,16 @@ def could_be_failures(file: Path) -> bool:
     return bool(kept) and all(b"/./" in name for name in kept)
 
 
+def marked(url: str) -> str:
+    """The line of a URL that could not be looked at: with the mark before what is kept anyway."""
+    if "/./" in url:
+        return url
+    start, _, last = url.rstrip("/").rpartition("/")
+    if start.endswith(":/"):  # a bucket alone
+        return f"{start}/{last}/./"
+    return f"{start}/./{url[len(start) + 1 :]}"
+
+
 def unread_line(root: str, below: str) -> str:
     """The line of a folder that could not be read: it is searched again where a list has it.
 

@@ -106,6 +106,9 @@ class Watchdog(Generic[Who]):
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        # Its thread may be there a little longer, and must not be the last to hold a network: to
+        # free one while Python ends aborts the process.
+        self._signs, self._overdue = dict, lambda *_: None
 
     def _watch(self) -> None:
         quiet: dict[Who, tuple[int, float]] = {}

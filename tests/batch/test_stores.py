@@ -426,9 +426,11 @@ def test_a_list_of_urls_keeps_what_follows_its_mark(matte, bucket, tree, tmp_pat
     assert "none.jpg: no such object (HTTP 404)\n" in said
     assert "in//b.png: has an empty part in its name" in said
     assert "in/sub/: is a prefix" in said
-    assert failed.read_text() == f"{bucket.url}/./in/none.jpg\n"
+    again = ("in//./b.png", "in/./sub/", "./in/none.jpg")
+    assert failed.read_text() == "".join(f"{bucket.url}/{line}\n" for line in again)
     bucket.put("in/none.jpg", (tree / "a.jpg").read_bytes())
-    matte("-o", f"{bucket.url}/out", "--files-from", failed)
+    words = ("-o", f"{bucket.url}/out", "--files-from", failed, "--failed-to", failed)
+    assert matte(*words, expect=1)[1]["written"] == 1
     assert "out/in/none.png" in bucket.names()
 
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from conftest import wait_for
@@ -91,3 +92,21 @@ def test_watching_ends_with_its_block():
     with Watchdog(STEP, dict, lambda *_: None):
         assert "watchdog" in {thread.name for thread in threading.enumerate()}
     wait_for(lambda: "watchdog" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_what_is_over_keeps_nothing_of_what_it_watched():
+    """Its thread may live on for a moment, and would be the last to hold a network."""
+
+    class Network:
+        def signs(self):
+            return {}
+
+        def overdue(self, who, sign):
+            pass
+
+    network = Network()
+    gone = weakref.ref(network)
+    with Watchdog(1000.0, network.signs, network.overdue):
+        del network
+        assert gone() is not None
+    assert gone() is None
