@@ -13,7 +13,7 @@ from birefcli.products.quality.signs import measure
 from birefcli.products.quality.small_matte import thinned
 from birefcli.products.quality.steps import in_steps
 
-FEW = 256  # pixels of the longer side, or more, of what is only counted
+COUNTED_SIDE = 256  # pixels of the longer side, or more, of what is only counted
 FINE = 1024  # the same, of what is seen pixel by pixel
 STEPS = 0.1  # of the outline; good mattes have hardly one step in a thousand pixels of it
 
@@ -50,13 +50,13 @@ def plain_flags(alpha: NDArray[Any], coverage: float) -> set[Defect]:
     """Flags of any matte, whose limits are chosen and not fitted."""
     if coverage < EMPTY:
         return {Defect.EMPTY}
-    few, peak = thinned(alpha, FEW), float(np.iinfo(alpha.dtype).max)
+    small, peak = thinned(alpha, COUNTED_SIDE), float(np.iinfo(alpha.dtype).max)
     found = {
         Defect.SMALL: coverage < SMALL,
         Defect.FULL: coverage > FULL,
-        Defect.SOFT: _unsure(few, peak) > SOFT,
-        Defect.CUT: coverage <= FULL and _least_edge(few, peak) >= EDGE,
-        Defect.PARTS: _main_part(few, peak) < MAIN,
+        Defect.SOFT: _unsure(small, peak) > SOFT,
+        Defect.CUT: coverage <= FULL and _least_edge(small, peak) >= EDGE,
+        Defect.PARTS: _main_part(small, peak) < MAIN,
         Defect.STEPS: in_steps(thinned(alpha, FINE)) > STEPS,
     }
     return {flag for flag, there in found.items() if there}

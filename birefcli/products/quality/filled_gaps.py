@@ -22,12 +22,12 @@ from birefcli.products.quality.small_matte import (
 )
 
 MARGIN = 0.3  # of the subject's size: background around it that is looked at
-SURE = 2.0  # pixels from the outline where colours are the subject's or the background's alone
-ALIEN = 0.35  # share of the subject among pixels of a colour, in places that are looked at
+SURE_BESIDE_GAP = 2.0  # pixels from the outline where colours are one side's alone: gaps are narrow
+ALIEN_GAP = 0.35  # share of the subject among pixels of a colour, in places that are looked at
 LEAST = 0.005  # of the subject: smaller places are buttons, collars and lights as a rule
 MOST = 5  # places that are looked at, the largest first
 BESIDE = 0.25  # of the subject's size: how far off the background beside a place is
-FEW = 8  # pixels of background beside a place; fewer have no colour to compare
+FEWEST_BESIDE = 8  # pixels of background beside a place; fewer have no colour to compare
 CLOSE = 3.0  # L*a*b* units that noise makes of one colour
 
 
@@ -48,7 +48,7 @@ def filled_gap(alpha: NDArray[Any], pixels: NDArray[Any]) -> float:
     distance of its colour to that of the background beside it, both in L*a*b*.
     """
     matte, photo = _around_subject(alpha, pixels)
-    places = (share_of_subject(matte, photo, SURE) < ALIEN) & matte.kept
+    places = (share_of_subject(matte, photo, SURE_BESIDE_GAP) < ALIEN_GAP) & matte.kept
     _, found, stats, _ = cv2.connectedComponentsWithStats(places.astype(np.uint8), connectivity=4)
     labels = np.asarray(found, np.int32)
     boxes = [(label, *box) for label, box in enumerate(stats.tolist()) if label]
@@ -98,7 +98,7 @@ def _scene(matte: SmallMatte, photo: Plane) -> _Scene:
     changes = [cv2.Sobel(lab, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1))]
     steepness = np.sqrt(sum((change**2).sum(2) for change in changes))
     nearby = np.asarray(cv2.dilate(steepness, np.ones((3, 3), np.uint8)), np.float32)
-    return _Scene(lab, nearby, (matte.alpha < 0.05) & (matte.outside > SURE), matte.kept)
+    return _Scene(lab, nearby, (matte.alpha < 0.05) & (matte.outside > SURE_BESIDE_GAP), matte.kept)
 
 
 def _likeness(labels: NDArray[np.int32], box: tuple[int, ...], scene: _Scene, size: float) -> float:
@@ -110,7 +110,7 @@ def _likeness(labels: NDArray[np.int32], box: tuple[int, ...], scene: _Scene, si
     away = cv2.distanceTransform(1 - place, cv2.DIST_L2, cv2.DIST_MASK_3)
     beside = scene.lab[window][scene.background[window] & (away <= reach)]
     border = scene.steepness[window][scene.subject[window] & (away > 0) & (away <= 1.5)]
-    if len(beside) < FEW or not len(border):
+    if len(beside) < FEWEST_BESIDE or not len(border):
         return 0.0
     core = cv2.erode(place, np.ones((3, 3), np.uint8))
     own = scene.lab[window][(core if core.any() else place) > 0].mean(0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_STEP = 3  # pixels; shorter ones are those of any outline
-FEW = 16  # steps; a cross, a shelf or a real staircase has fewer
+FEW_STEPS = 16  # steps; a cross, a shelf or a real staircase has fewer
 
 Ints = NDArray[np.int64]
 
@@ -37,7 +37,7 @@ def in_steps(alpha: NDArray[Any]) -> float:
     steps = np.concatenate(
         [_between_turns(long_level, long_upright), _between_turns(long_upright, long_level)]
     )
-    return int(steps.sum()) / total if len(steps) > FEW else 0.0
+    return int(steps.sum()) / total if len(steps) > FEW_STEPS else 0.0
 
 
 def _runs(kept: NDArray[np.bool_], strides: tuple[int, int]) -> _Runs:
