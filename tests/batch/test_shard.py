@@ -11,6 +11,7 @@ import pytest
 from conftest import TIMEOUT, picture, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import Encoded
 from test_batch_faults import kill_somewhere, many, others, summary, whole
 
 from birefcli.batch.inputs import find_photos, search_photos
@@ -252,7 +253,9 @@ def test_shards_hold_a_folder_beside_each_other_and_a_whole_run_alone(tmp_path):
 
 
 def contents(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder): Encoded(p.read_bytes()) for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def test_the_shards_of_a_folder_make_what_a_whole_run_makes(inside, photos, tmp_path):

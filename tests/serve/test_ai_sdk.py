@@ -11,7 +11,7 @@ import pytest
 from bodies import file_of
 from PIL import Image
 from served import TIMEOUT
-from support import blocks
+from support import Encoded, blocks
 
 import birefcli
 
@@ -75,8 +75,8 @@ def told(mini_service, folder):
 
 def test_photos_are_edited_and_chats_answered(told, folder, model):
     results = [model(folder / name) for name in ("a.png", "b.png")]
-    files = [(folder / f"edit-{index}.png").read_bytes() for index in range(2)]
-    assert files == [result.encode() for result in results]
+    files = [Encoded((folder / f"edit-{index}.png").read_bytes()) for index in range(2)]
+    assert files == [Encoded(result.encode()) for result in results]
     with Image.open(folder / "mask.webp") as mask:
         assert (mask.format, mask.size) == ("WEBP", (60, 70))
     assert told["types"] == ["image/png", "image/png", "image/webp"]
@@ -84,7 +84,8 @@ def test_photos_are_edited_and_chats_answered(told, folder, model):
     assert told["text"].startswith("cutout 120x140, ")
     assert told["finishReason"] == "stop"
     (url,) = told["pictures"]
-    assert base64.b64decode(url.removeprefix("data:image/png;base64,")) == results[0].encode()
+    made = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    assert Encoded(made) == files[0]
 
 
 def test_errors_say_what_is_wrong_and_are_not_retried(told):
@@ -101,4 +102,4 @@ def test_the_program_of_the_guide_does_what_it_says(mini_service, folder, model,
     [text] = blocks(GUIDE.read_text(encoding="utf-8"), "JavaScript", "js")
     (inner / "guide.mjs").write_text(text.replace("http://localhost:8000", mini_service.url))
     node("guide.mjs", cwd=inner)
-    assert (inner / "a.png").read_bytes() == model(inner / "a.jpg").encode()
+    assert Encoded((inner / "a.png").read_bytes()) == Encoded(model(inner / "a.jpg").encode())

@@ -25,6 +25,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_cr
 from PIL import Image
 from running import running
 from served import Served
+from support import Encoded
 
 import birefcli
 from birefcli.options import Canvas, Format, Margin, Product, Rendering, Resize, Shadow, Size
@@ -99,7 +100,7 @@ def test_a_photo_is_edited(client, photo, result):
     made = client.images.edit(image=photo, prompt=PROMPT, model="mini")
     as_declared(ImagesResponse, made)
     (entry,) = made.data
-    assert file_in(entry) == result.encode()
+    assert Encoded(file_in(entry)) == Encoded(result.encode())
     assert (made.background, made.output_format, made.size) == ("transparent", "png", "120x140")
     assert made.usage.total_tokens == 0
     assert entry.coverage == round(result.coverage, 5)
@@ -111,13 +112,13 @@ def test_photos_are_edited_in_their_order(client, model):
     made = client.images.edit(image=photos, prompt=PROMPT)
     assert [entry.width for entry in made.data] == [120, 121, 122]
     for data, entry in zip(photos, made.data, strict=True):
-        assert file_in(entry) == model(Image.open(io.BytesIO(data))).encode()
+        assert Encoded(file_in(entry)) == Encoded(model(Image.open(io.BytesIO(data))).encode())
     assert made.size is None  # they have none in common
 
 
 def test_names_and_types_of_uploads_are_not_believed(client, photo, result):
     made = client.images.edit(image=("../../x.txt", photo, "text/html"), prompt=PROMPT)
-    assert file_in(made.data[0]) == result.encode()
+    assert Encoded(file_in(made.data[0])) == Encoded(result.encode())
 
 
 def test_edits_are_streamed(client, photo, result):
@@ -127,7 +128,7 @@ def test_edits_are_streamed(client, photo, result):
     assert [type(event) for event in events] == [ImageEditCompletedEvent] * 2
     for event in events:
         as_declared(ImageEditCompletedEvent, event)
-        assert base64.b64decode(event.b64_json) == result.encode()
+        assert Encoded(base64.b64decode(event.b64_json)) == Encoded(result.encode())
         assert (event.background, event.output_format, event.size) == (
             "transparent",
             "png",
@@ -147,7 +148,8 @@ def test_clients_may_be_asynchronous(mini_service, photo, result):
             return made, streamed, said, [each.id async for each in client.models.list()]
 
     made, (event,), said, names = asyncio.run(ask())
-    assert file_in(made.data[0]) == base64.b64decode(event.b64_json) == result.encode()
+    expected = Encoded(result.encode())
+    assert Encoded(file_in(made.data[0])) == Encoded(base64.b64decode(event.b64_json)) == expected
     assert (
         said.choices[0].message.images[0]["image_url"]["url"].startswith("data:image/png;base64,")
     )
@@ -167,7 +169,9 @@ def test_files_equal_those_of_the_python_face(client, photo, result, product, fo
     made = client.images.edit(
         image=photo, prompt=PROMPT, output_format=format_, extra_body={"write": product}
     )
-    assert file_in(made.data[0]) == result.encode(product, format=format_.replace("jpeg", "jpg"))
+    assert Encoded(file_in(made.data[0])) == Encoded(
+        result.encode(product, format=format_.replace("jpeg", "jpg"))
+    )
     assert made.output_format == format_
     assert made.background == ("transparent" if product == "cutout" else "opaque")
 
@@ -177,7 +181,9 @@ def test_clients_at_once_get_their_own_pictures(client, model):
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda data: client.images.edit(image=data, prompt=""), photos * 2))
     for data, each in zip(photos * 2, made, strict=True):
-        assert file_in(each.data[0]) == model(Image.open(io.BytesIO(data))).encode()
+        assert Encoded(file_in(each.data[0])) == Encoded(
+            model(Image.open(io.BytesIO(data))).encode()
+        )
 
 
 @pytest.mark.parametrize(
@@ -186,21 +192,21 @@ def test_clients_at_once_get_their_own_pictures(client, model):
 )
 def test_a_background_makes_a_composite(client, photo, result, background, colour):
     made = client.images.edit(image=photo, prompt=PROMPT, background=background)
-    assert file_in(made.data[0]) == result.encode("composite", background=colour)
+    assert Encoded(file_in(made.data[0])) == Encoded(result.encode("composite", background=colour))
     assert made.background == "opaque"
 
 
 def test_our_options_come_as_extra_fields(client, photo, model):
     deep = client.images.edit(image=photo, prompt=PROMPT, extra_body={"write": "mask", "bits": 16})
     smooth = model(Image.open(io.BytesIO(photo)))
-    assert file_in(deep.data[0]) == smooth.encode("mask", bits=16)
+    assert Encoded(file_in(deep.data[0])) == Encoded(smooth.encode("mask", bits=16))
     plain = client.images.edit(image=photo, prompt=PROMPT, extra_body={"refine": False})
     rough = model(Image.open(io.BytesIO(photo)), refine=False)
-    assert file_in(plain.data[0]) == rough.encode()
+    assert Encoded(file_in(plain.data[0])) == Encoded(rough.encode())
     laid_out = client.images.edit(
         image=photo, prompt=PROMPT, extra_body={"canvas": "60x60", "fill": "85%"}
     )
-    assert file_in(laid_out.data[0]) == smooth.encode(canvas="60x60", fill=0.85)
+    assert Encoded(file_in(laid_out.data[0])) == Encoded(smooth.encode(canvas="60x60", fill=0.85))
 
 
 def test_results_are_shrunk_to_fit_a_size_and_never_enlarged(client, photo, result):
@@ -208,7 +214,7 @@ def test_results_are_shrunk_to_fit_a_size_and_never_enlarged(client, photo, resu
     assert made.size == "30x35"
     assert Image.open(io.BytesIO(file_in(made.data[0]))).size == (30, 35)
     large = client.images.edit(image=photo, prompt=PROMPT, size="1024x1024")
-    assert file_in(large.data[0]) == result.encode()
+    assert Encoded(file_in(large.data[0])) == Encoded(result.encode())
 
 
 @pytest.mark.parametrize(("format_", "background"), [("jpeg", "opaque"), ("webp", "transparent")])
@@ -230,7 +236,8 @@ def test_output_compression_is_the_quality_of_jpegs_and_webps(client, photo, for
 def test_urls_of_results_hold_them(client, photo, result):
     made = client.images.edit(image=photo, prompt=PROMPT, response_format="url")
     head, _, data = made.data[0].url.partition(",")
-    assert (head, base64.b64decode(data)) == ("data:image/png;base64", result.encode())
+    assert head == "data:image/png;base64"
+    assert Encoded(base64.b64decode(data)) == Encoded(result.encode())
     assert made.data[0].b64_json is None
 
 
@@ -240,7 +247,7 @@ def test_fields_that_change_nothing_are_accepted(client, photo, result):
         user="u", input_fidelity="high", safety_identifier="s", complexity="low",
         response_format="b64_json", output_compression=90, extra_body={"of_next_year": [1, 2]},
     )  # fmt: skip
-    assert file_in(made.data[0]) == result.encode()
+    assert Encoded(file_in(made.data[0])) == Encoded(result.encode())
 
 
 # Shapes of JSON
@@ -249,7 +256,7 @@ def test_fields_that_change_nothing_are_accepted(client, photo, result):
 def test_photos_come_in_json(client, photo, result):
     for body in ({"images": [{"image_url": data_url(photo)}]}, {"image": data_url(photo)}):
         made = client.post("/images/edits", body={"prompt": "", **body}, cast_to=ImagesResponse)
-        assert file_in(made.data[0]) == result.encode()
+        assert Encoded(file_in(made.data[0])) == Encoded(result.encode())
 
 
 FILE, URL = b"A picture's file, for all that is asked here", "https://a.example/b.png"
@@ -457,7 +464,7 @@ def test_no_field_of_openais_own_clients_is_taken_for_one_of_ours_misspelled():
 def test_generations_take_photos_too(client, photo, result):
     body = {"images": [{"image_url": data_url(photo)}]}
     made = client.images.generate(prompt=PROMPT, extra_body=body)
-    assert file_in(as_declared(ImagesResponse, made).data[0]) == result.encode()
+    assert Encoded(file_in(as_declared(ImagesResponse, made).data[0])) == Encoded(result.encode())
     (event,) = client.images.generate(prompt=PROMPT, stream=True, extra_body=body)
     as_declared(ImageGenCompletedEvent, event)
     with pytest.raises(openai.BadRequestError, match="no photo") as failed:
@@ -468,7 +475,7 @@ def test_generations_take_photos_too(client, photo, result):
 def test_forms_may_have_photos_as_text(mini_service, photo, result):
     body, kind = form(("image", data_url(photo)), ("prompt", ""))
     answer = mini_service.post(EDITS, body, Content_Type=kind)
-    assert base64.b64decode(answer.json["data"][0]["b64_json"]) == result.encode()
+    assert Encoded(base64.b64decode(answer.json["data"][0]["b64_json"])) == Encoded(result.encode())
 
 
 # Chat
@@ -483,7 +490,8 @@ def test_a_chat_answers_with_pictures(client, photo, result):
     assert (said.model, choice.finish_reason) == ("mini", "stop")
     assert "\n" not in choice.message.content
     assert "120x140" in choice.message.content
-    assert list(map(file_at, choice.message.images)) == [result.encode()] * 2
+    made = [Encoded(file_at(image)) for image in choice.message.images]
+    assert made == [Encoded(result.encode())] * 2
 
 
 def test_a_chat_is_streamed_in_one_chunk(client, mini_service, photo, result):
@@ -492,7 +500,7 @@ def test_a_chat_is_streamed_in_one_chunk(client, mini_service, photo, result):
     as_declared(ChatCompletionChunk, chunk)
     (choice,) = chunk.choices
     (image,) = choice.delta.images
-    assert file_at(image) == result.encode()
+    assert Encoded(file_at(image)) == Encoded(result.encode())
     body, kind = as_json(**asked)
     raw = mini_service.post(CHAT, body, Content_Type=kind)
     assert raw.headers["content-type"].startswith("text/event-stream")
@@ -511,7 +519,9 @@ def test_the_last_message_of_the_user_that_has_photos_counts(client, photo, resu
         model="mini", messages=history, extra_body={"write": "mask"}
     )
     (image,) = said.choices[0].message.images
-    assert base64.b64decode(image["image_url"]["url"].partition(",")[2]) == result.encode("mask")
+    assert Encoded(base64.b64decode(image["image_url"]["url"].partition(",")[2])) == Encoded(
+        result.encode("mask")
+    )
 
 
 # Models
