@@ -50,11 +50,12 @@ for _name in (
     *("GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHONIOENCODING"),
 ):
     os.environ.pop(_name, None)
-# How long an example takes says nothing on a busy machine. The quick tests have the same examples
-# everywhere; those that run for long look for new ones.
+# How long an example takes says nothing on a busy machine. All tests have the same examples
+# everywhere; --hypothesis-profile=search looks for new ones.
 _slowly = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=40, derandomize=True, **_slowly)
-settings.register_profile("thorough", max_examples=500, **_slowly)
+settings.register_profile("thorough", max_examples=500, derandomize=True, **_slowly)
+settings.register_profile("search", max_examples=500, **_slowly)
 settings.load_profile("quick")
 # As many processes as cores test at once: each of them counts in one thread.
 _processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -72,7 +73,7 @@ def only_slow(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if only_slow(config):
+    if only_slow(config) and not config.getoption("hypothesis_profile"):
         settings.load_profile("thorough")
 
 
