@@ -14,8 +14,9 @@ import pytest
 from birefcli import __version__
 
 ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "man" / "guide"
 PAGES = {page.name for page in (ROOT / "man" / "man1").glob("*.1")}
-MAN = f"birefcli-{__version__}.data/data/share/man/man1"
+SHARED = f"birefcli-{__version__}.data/data/share"
 INFO = f"birefcli-{__version__}.dist-info"
 
 
@@ -61,11 +62,17 @@ def test_a_wheel_has_the_package_the_manual_and_the_licence_and_nothing_else(whe
         for path in (ROOT / "birefcli").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    manual = {f"{MAN}/{name}" for name in PAGES}
+    manual = {f"{SHARED}/man/man1/{name}" for name in PAGES}
+    guides = {
+        f"{SHARED}/doc/birefcli/{path.relative_to(GUIDE)}"
+        for path in GUIDE.rglob("*")
+        if path.is_file()
+    }
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     assert PAGES
+    assert f"{SHARED}/doc/birefcli/recipes.md" in guides
     assert "birefcli/py.typed" in package  # types are for those who import it
-    assert names(wheel) == package | manual | {f"{INFO}/{name}" for name in about}
+    assert names(wheel) == package | manual | guides | {f"{INFO}/{name}" for name in about}
 
 
 def test_what_a_wheel_says_of_itself_is_complete(wheel):

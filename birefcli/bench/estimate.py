@@ -26,6 +26,6 @@ def estimate(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     return {
         "matrix_gflops": round(speed / 1e9),
         "portrait_seconds_why": "an ESTIMATE from the matrix product, not measured;"
-        " man/guide/speed.md has what another machine takes",
+        " the guide speed.md has what another machine takes",
         "portrait_seconds": float(f"{PORTRAIT_FLOP / speed / EFFICIENCY:.3g}"),
     }

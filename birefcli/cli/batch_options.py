@@ -148,6 +148,8 @@ def _check_selection(selection: Selection, json_lines: bool) -> None:
     if "" in selection.inputs:
         raise UsageError("a photo's name is empty: is a variable not set?")
     if not selection.output:
+        if selection.inputs == ("help",):
+            raise UsageError("say where the results go; or did you mean --help?")
         raise UsageError("say where the results go: --output FOLDER, FILE or -")
     if selection.output == PIPE and json_lines:
         given = Option("json", given=True)

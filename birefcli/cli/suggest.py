@@ -40,6 +40,8 @@ def explain_command(group: Any, words: Sequence[str]) -> str:  # noqa: ANN401
         return _matted(words)
     if root and word == "help" and len(words) > 1 and words[1] in group.commands:
         return f"did you mean birefcli {words[1]} --help?"
+    if root and word in ("man", "manual"):
+        return "did you mean man birefcli?"
     near = _nearest(word, group.commands)
     meant = _meant_command(group, word)
     if meant is None and near is None and root:

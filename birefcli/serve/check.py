@@ -37,9 +37,11 @@ def trouble(place: ListenAddress) -> str | None:
         answer = connection.getresponse()
         body = answer.read(200).decode("utf-8", "replace")
     except TimeoutError:
-        return f"no answer within {SECONDS:g} s"
+        return f"{place}: no answer within {SECONDS:g} s"
     except (OSError, http.client.HTTPException) as error:
-        return f"nothing answers there: {getattr(error, 'strerror', None) or error}"
+        return f"{place}: nothing answers: {getattr(error, 'strerror', None) or error}"
     finally:
         connection.close()
-    return None if answer.status == http.client.OK else f"not ready: {answer.status} {body}"
+    return (
+        None if answer.status == http.client.OK else f"{place}: not ready: {answer.status} {body}"
+    )

@@ -26,6 +26,12 @@ class ListenAddress:
     fd: int | None = None
     """A descriptor that listens already."""
 
+    def __str__(self) -> str:
+        """The address as a client writes it."""
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"http://{self.host}:{self.port}" if self.fd is None else f"fd:{self.fd}"
+
     @property
     def is_local(self) -> bool:
         """Whether nobody beyond this machine reaches it."""

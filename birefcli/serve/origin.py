@@ -34,7 +34,10 @@ def check_origin(headers: Mapping[str, str], options: ServeOptions) -> None:
     if site == "same-origin":  # also where a proxy asks by another name
         return
     if site == "cross-site" or (origin is not None and _place(origin) != _without_port(host)):
-        raise _refused("pages of other sites may not ask here without a key")
+        raise _refused(
+            "pages of other sites may not ask here without a key, but for those that the server's"
+            " cors names"
+        )
 
 
 def _refused(text: str) -> RequestError:

@@ -13,6 +13,10 @@ MORE = {
         "cutout,mask` is `--write cutout` `--write mask`. A variable takes them with commas. An "
         "option that takes several paths or patterns is repeated, and its variable is one: no "
         "path and no pattern is taken apart.",
+        "Guides lie in share/doc/birefcli, beside share/man: recipes.md (cron, systemd, make, "
+        "parallel, Docker), canvas.md (shop and ID pictures), review.md, watch.md, scale.md "
+        "(Slurm, Kubernetes, Ray, stores), serve.md (the service, clients, nginx), training.md, "
+        "and more; README.md lists them.",
         "`birefcli --install-completion` lets Tab complete options, models and devices in bash, "
         "zsh and fish.",
         "Results go to standard output; progress, notes and failures go to standard error, a "

@@ -230,7 +230,7 @@ def test_a_log_names_each_photo_and_failures_and_nothing_else(begin, tmp_path):
     watching = begin("--no-events", json_lines=False)
     wait_for(lambda: watching.tells("written"))
     (tmp_path / "in" / "a.png").write_bytes(jpeg())
-    wait_for(lambda: watching.tells("written to"))
+    wait_for(lambda: watching.tells("is the result of"))
     code, _ = watching.end()
     folder, out = tmp_path / "in", tmp_path / "out"
     assert code == ExitCode.TERMINATED
@@ -239,7 +239,7 @@ def test_a_log_names_each_photo_and_failures_and_nothing_else(begin, tmp_path):
     assert [re.sub(flags, "", line) for line in watching.said[:3]] == [
         f"watching {folder}: looks every 0.2 s",
         f"{folder}/a.jpg: written -> {out}/a.png",
-        f"{folder}/a.png: {folder}/a.jpg is written to {out}/a.png already; use --name '{{name}}',"
+        f"{folder}/a.png: {out}/a.png is the result of {folder}/a.jpg; use --name '{{name}}',"
         " or another name",
     ]
     assert watching.said[3].startswith("terminated: 1 written, 1 failed in")

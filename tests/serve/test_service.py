@@ -367,7 +367,9 @@ def test_a_unix_socket_serves_and_is_checked_and_whoever_supervises_is_told(
 ):
     path, name = tmp_path / "s", str(tmp_path / "notify")
     words = ("--model", environment["BIREFCLI_MODEL"], "--socket", path)
-    assert command("serve", "--check", "--socket", path).returncode == 1
+    done = command("serve", "--check", "--socket", path)
+    said = f"birefcli: unix:{path}: nothing answers: No such file or directory\n"
+    assert (done.returncode, done.stderr.decode()) == (1, said)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(name)
         supervisor.settimeout(TIMEOUT)

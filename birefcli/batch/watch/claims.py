@@ -126,7 +126,7 @@ class Claims:
         if not found.product:
             return Message(f"its result would overwrite {found.owner}; ", ANOTHER)
         way = Message("use ", Option("name", "'{name}'"), ", or another name")
-        return Message(f"{found.owner} is written to {target} already; ", way)
+        return Message(f"{target} is the result of {found.owner}; ", way)
 
 
 def _target_keys(job: Job) -> list[str]:
