@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from birefcli.batch import stores
 from birefcli.batch.inputs import FoundPhoto, Search, nothing_found, search_photos, whole_path
@@ -30,11 +30,20 @@ from birefcli.system.paths import is_folder, is_link
 Orphan: TypeAlias = Path | str
 """A file, or the URL of an object."""
 
+
+class Orphans(NamedTuple):
+    """What lies in the output and has no photo."""
+
+    products: list[Orphan]
+    unknown: int
+    """Other pictures there: somebody's, or products that an editor saved without their stamp."""
+
+
 STEM, NAME = "{stem}", "{name}"
 """Templates of names that an earlier run may have had, beside that of this one."""
 
 
-def find_orphans(selection: Selection) -> list[Orphan]:
+def find_orphans(selection: Selection) -> Orphans:
     """List the products in the output folder that no photo of the inputs can have given.
 
     By name and stamp alone: no photo is read. Raises UsageError where the selection leaves photos
@@ -46,9 +55,9 @@ def find_orphans(selection: Selection) -> list[Orphan]:
     kept = _Kept(selection, search)
     output = output_of(selection)
     if isinstance(output, StoredOutput):
-        return list(_stored(output, kept))
+        return _sorted_out(_stored(output, kept), kept)
     assert isinstance(output, LocalOutput)
-    return list(_local(output.path, kept))
+    return _sorted_out(_local(output.path, kept), kept)
 
 
 def refuse_partial(selection: Selection) -> None:
@@ -202,7 +211,18 @@ def _is_ours(output: StoredOutput, photo: FoundPhoto) -> bool:
     return stores.is_product(source)
 
 
-def _local(folder: Path, kept: _Kept) -> Iterator[Path]:
+def _sorted_out(pictures: Iterator[tuple[Orphan, Stamp | None]], kept: _Kept) -> Orphans:
+    products: list[Orphan] = []
+    unknown = 0
+    for place, found in pictures:
+        unknown += found is None
+        if _is_orphan(found, kept):
+            products.append(place)
+    return Orphans(products, unknown)
+
+
+def _local(folder: Path, kept: _Kept) -> Iterator[tuple[Orphan, Stamp | None]]:
+    """What no photo's name explains, and its stamp."""
     if not is_folder(folder):
         raise OutputError(f"{folder}: no such folder")
     for path in walk_folder(folder, on_error=_raise):
@@ -210,18 +230,16 @@ def _local(folder: Path, kept: _Kept) -> Iterator[Path]:
         if not _may_be_product(relative) or kept.named_as_one(relative):
             continue
         try:
-            found = stamp.read(path).stamp
+            yield path, stamp.read(path).stamp
         except OSError:
-            continue  # what cannot be read is not known to be ours
-        if _is_orphan(found, kept):
-            yield path
+            yield path, None  # what cannot be read is not known to be ours
 
 
 def _raise(error: OSError) -> None:
     raise OutputError(f"{error.filename}: {error.strerror}") from error
 
 
-def _stored(output: StoredOutput, kept: _Kept) -> Iterator[str]:
+def _stored(output: StoredOutput, kept: _Kept) -> Iterator[tuple[Orphan, Stamp | None]]:
     prefix = output.url.as_prefix
     start = len(prefix.key)
     with stores.listing(prefix):
@@ -232,8 +250,7 @@ def _stored(output: StoredOutput, kept: _Kept) -> Iterator[str]:
             and not kept.named_as_one(relative)
         ]
         for photo, found in zip(near, stores.in_order(stores.stamp_of, near), strict=True):
-            if _is_orphan(found, kept):
-                yield photo.label
+            yield photo.label, found
 
 
 def _may_be_product(relative: PurePosixPath) -> bool:

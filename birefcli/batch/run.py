@@ -40,6 +40,8 @@ from birefcli.models import hub, stored
 from birefcli.models.load import identify_weights, prefetch_weights
 from birefcli.models.locate import Place, locate
 from birefcli.options import BatchOptions, BatchTask, Existing
+from birefcli.products.photo_notes import NO_SUBJECT
+from birefcli.products.quality.defects import Defect
 from birefcli.system import atomic, process_settings
 from birefcli.system.text import name_list
 from birefcli.system.watchdog import Activity, Sign
@@ -101,7 +103,7 @@ def run(
         progress = Progress(task, reporter, made, executors.slow_cpu)
         progress.summary.left_out, progress.summary.shard = plan.search.left_out, shard
         _report_unfit(plan, progress)
-        progress.expect(list(_report_up_to_date(decisions, plan.jobs, task.existing, progress)))
+        progress.expect(list(_report_up_to_date(decisions, plan.jobs, task, progress)))
         if progress.left and not task.dry_run:
             return _execute(executors, background, progress)
         if task.dry_run:
@@ -177,7 +179,7 @@ def _report_unfit(plan: Plan, progress: Progress) -> None:
 
 
 def _report_up_to_date(
-    decisions: list[Decision], jobs: list[Job], existing: Existing, progress: Progress
+    decisions: list[Decision], jobs: list[Job], task: BatchTask, progress: Progress
 ) -> Iterator[Decision]:
     """Report photos that need nothing, or cannot be done; yield the others."""
     for decision, job in zip(decisions, jobs, strict=True):
@@ -189,13 +191,21 @@ def _report_up_to_date(
         if decision.trouble is not None:
             progress.fail(job, decision.trouble)
             continue
-        skipped = decision.kept or existing is Existing.SKIP
+        if task.options.fail_if_empty and _is_empty(decision):
+            progress.fail(job, NO_SUBJECT)
+            continue
+        skipped = decision.kept or task.existing is Existing.SKIP
         status = Status.SKIPPED if skipped else Status.CURRENT
         notable, reason = bool(decision.kept), decision.reason
         outcome = Outcome(job.label, status, dict(job.targets), reason=reason, notable=notable)
         if decision.found is not None:
             outcome = outcome.found_by(decision.found, of_several=decision.of_several)
         progress.report(outcome)
+
+
+def _is_empty(decision: Decision) -> bool:
+    """Whether the run that made a photo's products saw no subject."""
+    return decision.found is not None and Defect.EMPTY.value in decision.found.flags
 
 
 def _dry_run(options: BatchOptions, progress: Progress) -> None:

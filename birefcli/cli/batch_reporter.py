@@ -107,7 +107,7 @@ class TerminalReporter(Terminal):
             self.say(self._line(outcome))
         if self.progress is not None and self.pace.total:
             self.progress.update(self.task, advance=1, limit=self._limit())
-        elif not self.verbosity.quiet and self.pace.total:
+        elif self.shows_progress and self.pace.total:
             self._progress_line()
         if outcome.bug is not None and self.verbosity.debug:
             traceback.print_exception(outcome.bug)

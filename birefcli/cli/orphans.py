@@ -26,7 +26,8 @@ def list_orphans(context: typer.Context, selection: Selection, *, null: bool, qu
     rules.refuse_beside(context, "orphans", ALLOWED)
     from birefcli.batch.orphans import find_orphans  # help needs none of it
 
-    found = [_as_word(str(orphan)) for orphan in find_orphans(selection)]
+    products, unknown = find_orphans(selection)
+    found = [_as_word(str(orphan)) for orphan in products]
     broken = [] if null else [name for name in found if "\n" in name]
     end = b"\0" if null else b"\n"
     listed = [name for name in found if name not in broken]
@@ -37,6 +38,9 @@ def list_orphans(context: typer.Context, selection: Selection, *, null: bool, qu
     if not quiet:
         many = len(found) != 1
         say(f"{len(found)} product{'s' * many} without a photo; nothing is deleted")
+        if unknown:
+            pictures = "1 picture is" if unknown == 1 else f"{unknown} pictures are"
+            say(f"{pictures} not judged: not made by birefcli, or saved without its stamp")
     if broken:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -35,8 +35,9 @@ CUT = 0.35  # share of a head's width, or height, that the photo's edge may cut 
 FRONT = Message(
     "take one from the front, with the neck free and room around, try another ",
     Option("model"),
-    " where the matte is at fault, or cut it by hand, without ",
-    Option("head"),
+    " where the matte is at fault, or lay it out by ",
+    Option("canvas"),
+    " alone",
 )
 
 

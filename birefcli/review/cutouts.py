@@ -154,7 +154,7 @@ def _read(entry: Entry, draw: Draw, side: int, max_pixels: int) -> _Read:
         except PhotoError as error:
             notes.append(Message(error.message, "; its cutout is shown without it"))
     shown = None if photo is None else _small_srgb(photo, side)
-    by_run = _of_run(entry.found) if entry.found and entry.is_judged_by_run else None
+    by_run = _of_run(entry.found) if entry.found else None
     quality, alone = by_run, False
     if by_run is None:
         quality, alone = _judged(alpha, photo, reframed=entry.reframed)

@@ -71,7 +71,8 @@ MORE = {
         "model a device has at least 30 seconds.",
         "`--orphans` prints the products in the output folder, or below its prefix, whose photo is "
         "no longer in the folders named, a line each or with `--null` ended by a zero byte, and "
-        "does nothing else. They are told by their stamp, retouched ones too: a product is not "
+        "does nothing else. They are told by their stamp, retouched ones too where the editor kept "
+        "it; pictures without one are counted. A product is not "
         "listed where a file in these folders has the size and time of its photo, nor where any "
         "photo could have given it by its name, of any kind and format. Name all folders whose "
         "products are there. Options that leave photos out are refused, as are those of a run, and "

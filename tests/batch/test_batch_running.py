@@ -557,6 +557,10 @@ def test_empty_matte_is_said_and_fails_on_request(inside, blind, tmp_path):
     assert (line["status"], line["coverage"]) == ("failed", 0)
     assert "no subject found" in line["error"]
     assert names(tmp_path / "strict") == set()
+    later = inside(*words, "-o", "out", "--fail-if-empty", cwd=tmp_path)
+    assert later.returncode == ExitCode.SOME_FAILED, "also where it was made before"
+    assert told(later)[0]["a.jpg"]["status"] == "failed"
+    assert names(tmp_path / "out") == {"a.png"}
 
 
 # Exit codes

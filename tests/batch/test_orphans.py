@@ -32,7 +32,7 @@ def make(tmp_path, monkeypatch):
 
 
 def listed(*inputs, output="out", **more):
-    return [str(orphan) for orphan in find_orphans(Selection(inputs, output, **more))]
+    return [str(each) for each in find_orphans(Selection(inputs, output, **more)).products]
 
 
 def test_what_no_photo_can_have_given_is_listed_and_all_else_is_not(make):
