@@ -69,7 +69,7 @@ def canvas_size(text: str) -> Canvas:
     """Read ``1200x1200`` in pixels or, with dots per inch, ``35x45mm@300dpi``; also cm and in."""
     pattern = rf"({NUMBER})[x×]({NUMBER})(mm|cm|in|px)?(?:@({NUMBER})(?:dpi)?)?"
     found = re.fullmatch(pattern, text.strip().lower().replace(" ", ""))
-    wrong = "give WxH in pixels, or WxHmm@DPI, like 1200x1200 or 35x45mm@300dpi"
+    wrong = "give WxH in pixels, or WxHmm@DPI, like 1200x1200, 1200x1200@72dpi or 35x45mm@300dpi"
     if found is None:
         raise UsageError(wrong, option="canvas", value=text)
     width, height, unit, dots = float(found[1]), float(found[2]), found[3], found[4]

@@ -401,7 +401,12 @@ Quiet: TypeAlias = Annotated[
 ]
 Verbose: TypeAlias = Annotated[
     bool,
-    declare(RUNNING, "--verbose", "-v", help="Show each photo that is not up to date."),
+    declare(
+        RUNNING,
+        "--verbose",
+        "-v",
+        help="Show each photo done, flagged or noted.",
+    ),
 ]
 Progress: TypeAlias = Annotated[
     bool, declare(RUNNING, "--progress/--no-progress", help="Show a progress bar.")

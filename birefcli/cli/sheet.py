@@ -50,14 +50,14 @@ def sheet(
     birefcli sheet cutouts/ -o sheet.html --pairs photos/
 
     Each cutout is shown on a checkerboard, with its name and the share of the picture it covers.
-    Composites that birefcli made are shown too, judged by their run: they hold its flags and notes.
-    Those of earlier versions are judged by the cutout or mask beside them (in out/mask).
-    Doubtful ones come first, in a red frame, and are listed on stdout with their flags: empty,
-    small, full, soft, cut, parts; unsure, haze, translucent, islands; and with the photos at hand
-    background, missing, outline. On an HTML page a click or Enter shows the file itself, keys mark
-    it as good or bad, and the names of the bad are there to copy, for --files-from of birefcli
-    matte. Sheets that need several pages are named sheet-1.png, sheet-2.png and so on. An earlier
-    sheet of the same name is replaced; no other file is overwritten.
+    What birefcli made and nobody edited has the flags and notes of its run, composites too; all
+    else is judged anew, older composites by the cutout or mask beside them (in out/mask). Doubtful
+    ones come first, in a red frame, and are listed on stdout with their flags: empty, small, full,
+    soft, cut, parts, steps; unsure, haze, translucent, islands; and with the photos background,
+    gaps, missing, outline. On an HTML page a click or Enter shows the file itself, keys mark it as
+    good or bad, and the names of the bad are there to copy, for --files-from of birefcli matte.
+    Several pages are named sheet-1.png, sheet-2.png and so on. An earlier sheet of the same name is
+    replaced; no other file is overwritten.
     """
     html = output.suffix.lower() in HTML
     format_ = SUFFIXES.get(output.suffix.lower())
