@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from birefcli.batch.executor import Executor
 from birefcli.batch.freshness import Decision, Verdict
 from birefcli.batch.inputs import Unread
 from birefcli.batch.outcome import Outcome, Status, Summary
+from birefcli.batch.output import output_of
 from birefcli.batch.pace import Pace
 from birefcli.batch.reporter import Reporter
 from birefcli.batch.slow_cpu import SlowCpuNotice
 from birefcli.batch.targets import Job
 from birefcli.errors import ExitCode, Message
 from birefcli.options import BatchTask
+from birefcli.system.mounts import MountedFolder
+
+ELSEWHERE = Message("the output folder was moved, removed or unmounted meanwhile")
 
 
 class Progress:
@@ -38,6 +43,7 @@ class Progress:
         """Of the photos that are expected."""
         self._left: dict[str, Decision] = {}
         self._timed = False
+        self._output, self._gone = _folder_of(task), False
 
     def report(self, outcome: Outcome) -> None:
         """One photo has ended."""
@@ -83,6 +89,8 @@ class Progress:
             decision = self._left.pop(outcome.input, None)
             if decision is None:
                 return
+            if outcome.status is Status.WRITTEN and self._is_elsewhere():
+                outcome = replace(Outcome.failed(decision.job, ELSEWHERE), fatal=True)
             self.pace.end(written=outcome.status is Status.WRITTEN)
             if outcome.status is Status.WRITTEN and _replaces_theirs(decision):
                 outcome = replace(outcome, notable=True)
@@ -95,6 +103,12 @@ class Progress:
                 self.count_replaced(decision)
             if not self._timed and outcome.status is Status.WRITTEN:
                 self._say_if_slow(outcome)
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the output folder is no longer that which the run began with."""
+        if self._output is not None and not self._gone:
+            self._gone = self._output.trouble() is not None or self._output.is_another()
+        return self._gone
 
     def count_replaced(self, decision: Decision) -> None:
         """Count what of somebody's work a photo's products have replaced, or would."""
@@ -122,6 +136,16 @@ class Progress:
             return True
         limit = self.task.options.max_failures
         return limit is not None and self.summary.counts[Status.FAILED] >= limit
+
+
+def _folder_of(task: BatchTask) -> MountedFolder | None:
+    """The output folder; a watch looks after its own."""
+    folder = output_of(task.selection).folder
+    if folder is None or task.dry_run or task.photo_by_photo:
+        return None
+    with suppress(OSError):
+        return MountedFolder(folder)
+    return None
 
 
 def _replaces_theirs(decision: Decision) -> bool:

@@ -23,7 +23,7 @@ Canvas: TypeAlias = Annotated[
         Daily(shared_options.LAYOUT),
         "--canvas",
         metavar="WxH",
-        help="Size of the result: pixels (1200x1200@72dpi), or like 35x45mm@300dpi.",
+        help="Like 1200x1200, 1200x1200@72dpi or 35x45mm@300dpi.",
         show_default=False,
     ),
 ]

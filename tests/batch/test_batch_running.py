@@ -383,6 +383,21 @@ def test_interrupted_run_counts_what_it_wrote_and_leaves_nothing_else(
     assert f"{len(lines)} written, {summary['pending']} pending" in said.decode()
 
 
+def test_output_folder_that_goes_stops_the_run(start, tmp_path):
+    folder, out = alike(tmp_path / "in"), tmp_path / "out"
+    process = start("matte", folder, "-o", out, "--json", "--threads", 1, "--batch", 1)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    out.rename(tmp_path / "elsewhere")
+    rest, said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == ExitCode.OUTPUT, said
+    *lines, last = [json.loads(line) for line in (first + rest).splitlines()]
+    written = [line for line in lines if line["status"] == "written"]
+    assert len(written) <= decoded(tmp_path / "elsewhere") < MANY
+    assert last["summary"]["pending"] > 0
+    assert b"moved, removed or unmounted meanwhile" in said
+
+
 SOON = """
 from birefcli.batch.interrupts import InterruptHandler
 codes, grace = InterruptHandler.__init__.__defaults__
