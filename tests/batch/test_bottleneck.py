@@ -119,7 +119,7 @@ def test_a_run_names_the_stage_that_is_slow(tmp_path, monkeypatch, owner, stage,
 
 
 def test_a_progress_line_names_the_limit(capsys):
-    reporter = TerminalReporter(Verbosity(progress=False), str)
+    reporter = TerminalReporter(Verbosity(), str)
     pace = Pace(3)
     reporter.on_start(pace)
     for limit, words in ((None, "left\n"), (("save", 0.71), "left · save 71%\n")):
