@@ -103,8 +103,7 @@ def nearly_same(one, other):
 class Encoded:
     """A file of a picture, equal to one of the same kind that shows nearly the same.
 
-    Two files of equal pixels are equal to the byte. Those that a network made twice, in two
-    processes, may differ by what is rounded.
+    Those that a network made twice, in two processes, may differ by what is rounded.
     """
 
     def __init__(self, data):
@@ -113,16 +112,15 @@ class Encoded:
     def __eq__(self, other):
         if self.data == other.data:
             return True
-        return self.shows(other) and not np.array_equal(self._seen()[-1], other._seen()[-1])
+        return self.shows(other)
 
     def shows(self, other):
         """Whether the pictures are nearly the same, whatever else the files say."""
         (*mine, one), (*theirs, two) = self._seen(), other._seen()
         if mine != theirs:
             return False
-        if mine[0] in ("JPEG", "WEBP"):  # one other coefficient shows in all of its block
-            return bool(np.abs(one.astype(float) - two).mean() < 0.5)
-        return nearly_same(one, two)
+        top = 65535 if one.dtype == np.uint16 else 255
+        return bool(np.abs(one.astype(float) - two).mean() < 0.002 * top)
 
     def _seen(self):
         with Image.open(io.BytesIO(self.data)) as image:
