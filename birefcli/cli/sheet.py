@@ -181,7 +181,7 @@ def _as_json(tile: "Tile") -> str:
         "flags": [flag.value for flag in tile.flags],
         "doubt": None if quality is None else round(quality.doubt, 5),
         "by_alpha_alone": tile.by_alpha_alone,
-        "by_run": tile.entry.is_judged_by_run,
+        "by_run": tile.entry.shows_less_than_its_run,
         "notes": list(tile.entry.run_notes),
     }
     return json_line(record)
@@ -197,7 +197,7 @@ def _print(sheet: "Sheet", sort: SheetOrder, *, as_json: bool) -> None:
         counts = {"shown": shown, "flagged": len(flagged), "failed": sheet.failed}
         counts |= {"skipped": sheet.not_mattes, "beside": sheet.beside}
         counts["by_alpha_alone"] = sum(tile.by_alpha_alone for tile in sheet.tiles)
-        counts["by_run"] = sum(tile.entry.is_judged_by_run for tile in sheet.tiles)
+        counts["by_run"] = sum(tile.entry.shows_less_than_its_run for tile in sheet.tiles)
         print(json_line({"summary": {**counts, "pages": [str(page) for page in pages]}}))
     else:
         for tile in flagged:
@@ -217,7 +217,7 @@ def _rest(sheet: "Sheet") -> str:
     """What the summary tells of cutouts that were not judged as others are."""
     counts = {
         "not judged (no alpha)": sum(tile.quality is None for tile in sheet.tiles),
-        "judged by their run": sum(tile.entry.is_judged_by_run for tile in sheet.tiles),
+        "judged by their run": sum(tile.entry.shows_less_than_its_run for tile in sheet.tiles),
         "judged by alpha alone (cropped, on a canvas or with a shadow)": sum(
             tile.by_alpha_alone for tile in sheet.tiles
         ),

@@ -53,7 +53,7 @@ class Entry:
     photo: PairedPhoto | None = None
 
     @property
-    def is_judged_by_run(self) -> bool:
+    def shows_less_than_its_run(self) -> bool:
         """Whether its run saw more than the file shows: alpha at all, all of it, or it alone."""
         return self.found is not None and (self.composite or self.reframed)
 

@@ -111,7 +111,7 @@ def _article(tile: Tile, folder: Path, fetch: Callable[[tuple[int, int]], bytes]
         pictures.insert(0, _figure("photo", photo.path, folder, fetch(tile.places[1])))
     words = " ".join(f"<b title='{shown(f.meaning)}'>{f.value}</b>" for f in tile.flags)
     coverage = NOT_JUDGED if quality is None else percent(quality.coverage)
-    by = f" <i>{BY_RUN}</i>" if entry.is_judged_by_run else ""
+    by = f" <i>{BY_RUN}</i>" if entry.shows_less_than_its_run else ""
     notes = "".join(f" <span class=note>{shown(note)}</span>" for note in entry.run_notes)
     listed = _listed(str(path)) if photo is None else _listed(photo.listed) + " data-paired"
     return (

@@ -161,7 +161,7 @@ def caption(tile: Tile) -> str:
     if quality is None:
         return NOT_JUDGED
     flags = ", ".join(flag.value for flag in quality.flags)
-    by = BY_RUN if entry.is_judged_by_run else ""
+    by = BY_RUN if entry.shows_less_than_its_run else ""
     judged = f"{percent(quality.coverage)} {flags}".strip()
     return "; ".join(filter(None, (judged, *entry.run_notes, by)))
 

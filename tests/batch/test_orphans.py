@@ -188,6 +188,9 @@ def test_the_command_prints_names_that_xargs_takes(inside, tmp_path):
     assert sorted(result.stdout.split(b"\0")) == [b"", b"./-out/b b.png", b"./-out/c\nd.png"]
     assert result.stderr == b""
     assert len(list(out.iterdir())) == 3
+    (out / "mine.png").write_bytes(b"of another program")
+    said = inside(*words, cwd=tmp_path).stderr.decode()
+    assert "1 picture is not judged: not made by birefcli, or saved without its stamp" in said
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import pytest
 from conftest import TIMEOUT, picture
 from cutouts import cutout, disc
 from PIL import Image, features
+from support import stamped_png
 
 from birefcli.batch.inputs import Unread, find_photos
 from birefcli.images.encode import encode
+from birefcli.images.findings import Findings
 from birefcli.images.metadata import Metadata
 from birefcli.images.stamp import Stamp
 from birefcli.options import Format
@@ -425,6 +427,14 @@ def test_on_a_canvas_what_its_run_judged_is_told_from_what_alpha_alone_judges(
     )
     alone = inside("sheet", out, "-o", page)
     assert b"by alpha alone" not in alone.stderr, "nobody asked for the photos"
+
+
+def test_plain_cutouts_have_the_flags_of_their_run(inside, tmp_path):
+    """On the edge of a limit a look at the file would find others: 8 bits are not all it saw."""
+    path, page = tmp_path / "a.png", tmp_path / "a.html"
+    path.write_bytes(stamped_png(found=Findings(0.5, ("gaps",), 0.01718)))
+    (shown, _) = lines(inside("sheet", path, "-o", page, "--json"))
+    assert (shown["flags"], shown["doubt"], shown["by_run"]) == (["gaps"], 0.01718, False)
 
 
 def test_what_shows_no_matte_of_its_own_is_told_from_one_in_another_size(inside, tmp_path):
